@@ -1,0 +1,178 @@
+"""A hyperparameter is a variable, and what it does over time is a schedule.
+
+Every component that takes "a number or a schedule" holds one `Hyperparameter`.
+It is a small Keras layer, so that whatever layer owns it, directly or through
+a regularizer, tracks its variables: they are in `model.variables`, in `.keras`
+and `.weights.h5` files and in checkpoints, and a strategy mirrors them.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any, Union
+
+import keras
+from keras import ops
+
+# Keras has no public way to ask "which forward pass is this, and is it a
+# training one?". Both private names below exist from Keras 3.10 to 3.15; the
+# import fails loudly, not silently, on the day that they move.
+from keras.src.backend import get_stateless_scope, in_stateless_scope
+from keras.src.backend.common import global_state
+
+from kerasreg.schedules._validation import check_number, check_schedule
+
+Schedule = keras.optimizers.schedules.LearningRateSchedule
+NumberOrSchedule = Union[float, int, Schedule]
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class Hyperparameter(keras.layers.Layer):
+    """A number in a variable, which a schedule may move once a training step.
+
+    The value at training step `t` is `schedule(t)`, `t = 0, 1, ...`, or the
+    number that was given. A training step is one training-mode forward pass of
+    the outermost Keras model or layer; with gradient accumulation that is each
+    micro-batch, and several uses in one pass count as one. Evaluation and
+    prediction use the last training step's value and count nothing.
+
+    Args:
+        value: a number, or a `keras.optimizers.schedules.LearningRateSchedule`
+            (Keras' own or one of `kerasreg.schedules`).
+        argument: the name of the owner's argument, used in errors and as the
+            name of the variable.
+        minimum: smallest accepted value, inclusive.
+        maximum: largest accepted value, inclusive.
+        count_steps: count training steps even when `value` is a number.
+
+    Raises:
+        ValueError: if `value` is no number and no schedule, or leaves
+            [`minimum`, `maximum`].
+
+    Example:
+
+    >>> import keras, kerasreg
+    >>> rate = kerasreg.schedules.Hyperparameter(0.25, "rate", maximum=1.0)
+    >>> float(rate.variable)
+    0.25
+    """
+
+    def __init__(
+        self,
+        value: NumberOrSchedule | dict[str, Any],
+        argument: str = "value",
+        minimum: float = 0.0,
+        maximum: float = math.inf,
+        count_steps: bool = False,
+    ) -> None:
+        super().__init__(name=argument, dtype=keras.config.floatx())
+        if isinstance(value, dict):
+            value = keras.saving.deserialize_keras_object(value)
+        self.argument = argument
+        self.minimum = minimum
+        self.maximum = maximum
+        self.count_steps = count_steps
+        # Static: whether there is a schedule, and which one, is fixed for the
+        # life of the object. Traced: `variable` and `step`.
+        self.schedule: Schedule | None = None
+        if isinstance(value, Schedule):
+            first = check_schedule(argument, value, minimum, maximum)
+            self.schedule = value
+        else:
+            first = check_number(argument, value, minimum, maximum)
+        self.variable = self.add_weight(
+            name=argument,
+            shape=(),
+            initializer=keras.initializers.Constant(first),
+            dtype=keras.config.floatx(),
+            trainable=False,
+            # Replicas compute the same value: keep one, do not sum or average.
+            aggregation="only_first_replica",
+        )
+        self.step = None
+        if self.schedule is not None or count_steps:
+            self.step = self.add_weight(
+                name="step",
+                shape=(),
+                initializer="zeros",
+                dtype="int32",
+                trainable=False,
+                aggregation="only_first_replica",
+            )
+        self.built = True
+        self._last_pass = _LastPass()
+
+    def current(self, training: bool | None = None) -> tuple[Any, Any]:
+        """The value and the step to use here; the first use in a pass advances.
+
+        Args:
+            training: whether this is a training step; None asks the Keras call
+                that is running, or ran last, over the owner.
+
+        Returns:
+            `(value, step)`, two scalar tensors; `step` is None when neither a
+            schedule nor `count_steps` asked for it.
+        """
+        last = self._last_pass
+        if training is None:
+            training = bool(getattr(last.call, "training", False))
+        if self.step is None:
+            return ops.convert_to_tensor(self.variable), None
+        if not training:
+            return ops.convert_to_tensor(self.variable), ops.convert_to_tensor(self.step)
+        # Python-side, hence static in a trace: each trace sees a new pass. In a
+        # stateless scope Keras may enter layer by layer: the scope is the pass.
+        this_pass = get_stateless_scope() if in_stateless_scope() else last.call
+        if this_pass is not None and this_pass is last.counted:
+            last.uses += 1
+            return ops.convert_to_tensor(self.variable), self.step - 1
+        last.counted, last.uses = this_pass, 1
+        # `* 1` copies: the assignment below must not change what is returned.
+        step = ops.convert_to_tensor(self.step) * 1
+        if self.schedule is not None:
+            value = ops.cast(self.schedule(step), self.variable.dtype)
+            # Schedules are probed when constructed; this holds the bound at
+            # steps that were not probed, where raising in a graph is not possible.
+            self.variable.assign(ops.clip(value, self.minimum, self.maximum))
+        self.step.assign(step + 1)
+        return ops.convert_to_tensor(self.variable), step
+
+    def uses_in_pass(self) -> int:
+        """How often `current` was asked in this pass, a Python integer >= 1."""
+        return self._last_pass.uses
+
+    def get_value(self) -> Any:
+        """The live number, or the serialised schedule: what a config carries."""
+        if self.schedule is not None:
+            return keras.saving.serialize_keras_object(self.schedule)
+        return float(ops.convert_to_numpy(self.variable))
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """Empty: like seeds, this state is in `variables`, not in `weights`.
+
+        `get_weights`, `set_weights` and parameter counts of a model are so the
+        same with and without a hyperparameter.
+        """
+        return []
+
+    def _clear_losses(self) -> None:
+        # Keras calls this on every tracked layer when an outermost call begins.
+        super()._clear_losses()
+        self._last_pass.call = global_state.get_global_attribute("current_call_ctx")
+
+
+class _LastPass(threading.local):
+    """The running or last forward pass over the owner, and the last counted one.
+
+    Thread-local because a mirrored strategy traces its replicas in threads that
+    take turns. Copies and pickles start empty: a pass belongs to one object.
+    """
+
+    call: Any = None  # Keras' call context: its `training` outlives the call.
+    counted: Any = None
+    uses: int = 0
+
+    def __reduce__(self) -> Any:
+        return _LastPass, ()

@@ -1,0 +1,68 @@
+"""Linear warm-up before any schedule (Goyal et al. 2017, arXiv:1706.02677)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasreg.schedules._constant import Constant
+from kerasreg.schedules._validation import check_count, check_number
+
+Schedule = keras.optimizers.schedules.LearningRateSchedule
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class Warmup(Schedule):
+    """A linear rise to the first value of a schedule, then that schedule.
+
+    `value(t) = start + (s(0) - start) * t / steps` for `t < steps`, and
+    `s(t - steps)` from there on: the schedule `s` is shifted to begin at 0.
+
+    Args:
+        schedule: a number or a schedule `s`.
+        steps: length of the rise in steps (or in whatever unit the caller
+            counts), a whole number >= 0.
+        start: value at step 0. By default `s(0) / (steps + 1)`, so that the
+            rise is `s(0) * (t + 1) / (steps + 1)` and no step is wasted at
+            zero. optax's warm-ups begin at `start=0.0`.
+
+    Returns:
+        A schedule: `schedule(step)` is a float32 scalar.
+
+    Raises:
+        ValueError: if `steps` is negative or no whole number.
+
+    Example:
+
+    >>> import kerasreg
+    >>> warmup = kerasreg.schedules.Warmup(0.1, steps=4, start=0.0)
+    >>> [round(float(warmup(step)), 3) for step in range(6)]
+    [0.0, 0.025, 0.05, 0.075, 0.1, 0.1]
+    """
+
+    def __init__(self, schedule: Any, steps: int, start: float | None = None) -> None:
+        if isinstance(schedule, dict):
+            schedule = keras.saving.deserialize_keras_object(schedule)
+        if not isinstance(schedule, Schedule):
+            schedule = Constant(check_number("schedule", schedule, -math.inf, math.inf))
+        self.schedule = schedule
+        self.steps = check_count("steps", steps, minimum=0)
+        self.start = None if start is None else float(start)
+
+    def __call__(self, step: Any) -> Any:
+        step = ops.cast(step, "float32")
+        peak = ops.cast(self.schedule(ops.zeros_like(step)), "float32")
+        start = peak / (self.steps + 1) if self.start is None else self.start
+        rising = start + (peak - start) * step / max(self.steps, 1)
+        after = ops.cast(self.schedule(ops.maximum(step - self.steps, 0.0)), "float32")
+        return ops.where(step < self.steps, rising, after)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "schedule": keras.saving.serialize_keras_object(self.schedule),
+            "steps": self.steps,
+            "start": self.start,
+        }
