@@ -1,0 +1,184 @@
+"""Penalties that are sums over single weights: L1, L2 and the elastic net.
+
+Hoerl and Kennard 1970 (ridge), Tibshirani 1996 (lasso), Zou and Hastie 2005
+(elastic net).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasreg.regularizers._penalty import Penalty
+from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
+from kerasreg.schedules._validation import check_number
+
+
+def absolute_sum(w: Any) -> Any:
+    """`Σ|w|` over all elements, a scalar."""
+    return ops.sum(ops.abs(w))
+
+
+def half_square_sum(w: Any) -> Any:
+    """`½·Σw²` over all elements, a scalar."""
+    return 0.5 * ops.sum(ops.square(w))
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class L1(Penalty):
+    """The lasso penalty `strength * Σ|w|`.
+
+    Args:
+        strength: λ, a finite number >= 0 or a schedule of them.
+        name: optional name of the penalty.
+
+    Returns:
+        Called with a tensor of any shape: a scalar of its dtype.
+
+    Raises:
+        ValueError: if the strength is, or a schedule of it becomes, negative.
+
+    The formula is the one of `keras.regularizers.L1(l1=strength)`. For
+    scikit-learn's `Lasso(alpha)`, whose loss is `1/(2n)·‖y-Xw‖²`: use
+    `L1(alpha)` with a loss of *half* the mean squared error, `L1(2 * alpha)`
+    with `"mse"`.
+
+    Example:
+
+    >>> import numpy as np, kerasreg
+    >>> float(kerasreg.regularizers.L1(0.5)(np.array([[1.0, -3.0]])))
+    2.0
+    """
+
+    def unit_penalty(self, w: Any) -> Any:
+        return absolute_sum(w)
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class L2(Penalty):
+    """The ridge penalty `½ * strength * Σw²`.
+
+    The half makes the strength a decay rate: under plain SGD a weight is
+    multiplied by `1 - learning_rate * strength` in each step. Keras'
+    `L2(l)` is `l * Σw²`; it is written `L2(2 * l)` here. PyTorch's
+    `weight_decay` in SGD is this strength.
+
+    Args:
+        strength: λ, a finite number >= 0 or a schedule of them.
+        name: optional name of the penalty.
+
+    Returns:
+        Called with a tensor of any shape: a scalar of its dtype.
+
+    Raises:
+        ValueError: if the strength is, or a schedule of it becomes, negative.
+
+    For scikit-learn's `Ridge(alpha)`, whose loss is `‖y-Xw‖²` with penalty
+    `alpha·‖w‖²`: use `L2(2 * alpha / n)` with `"mse"` over the `n` samples,
+    `L2(alpha / n)` with half the mean squared error.
+
+    Example:
+
+    >>> import numpy as np, kerasreg
+    >>> float(kerasreg.regularizers.L2(0.5)(np.array([[1.0, -3.0]])))
+    2.5
+    """
+
+    def unit_penalty(self, w: Any) -> Any:
+        return half_square_sum(w)
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class ElasticNet(Penalty):
+    """The elastic net `strength * Σ(alpha * w² + (1 - alpha) * |w|)`.
+
+    Note that `alpha` weighs the *quadratic* part, and that the square is not
+    halved, in contrast to `L2`: `ElasticNet(s, 1.0)` is `L2(2 * s)` and
+    `ElasticNet(s, 0.0)` is `L1(s)`. scikit-learn's `l1_ratio` weighs the other
+    part and halves the square; `from_sklearn` converts. Keras' `L1L2(l1, l2)`
+    is `ElasticNet(l1 + l2, l2 / (l1 + l2))`.
+
+    Args:
+        strength: λ, a finite number >= 0 or a schedule of them.
+        alpha: weight of the quadratic part, a number from 0 to 1.
+        name: optional name of the penalty.
+
+    Returns:
+        Called with a tensor of any shape: a scalar of its dtype.
+
+    Raises:
+        ValueError: if the strength is, or a schedule of it becomes, negative;
+            if `alpha` is outside [0, 1].
+
+    Example:
+
+    >>> import numpy as np, kerasreg
+    >>> penalty = kerasreg.regularizers.ElasticNet(2.0, alpha=0.25)
+    >>> float(penalty(np.array([[1.0, -3.0]])))
+    11.0
+    """
+
+    def __init__(
+        self, strength: NumberOrSchedule, alpha: float = 0.5, name: str | None = None
+    ) -> None:
+        super().__init__(strength, name=name)
+        # In a variable too, so that it can be moved without retracing.
+        self._alpha = Hyperparameter(
+            check_number("alpha", alpha, 0.0, 1.0), "alpha", minimum=0.0, maximum=1.0
+        )
+
+    @property
+    def alpha(self) -> keras.Variable:
+        """The weight of the quadratic part: a scalar variable."""
+        return self._alpha.variable
+
+    def unit_penalty(self, w: Any) -> Any:
+        alpha = ops.cast(self.alpha, w.dtype)
+        return alpha * 2.0 * half_square_sum(w) + (1.0 - alpha) * absolute_sum(w)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "alpha": self._alpha.get_value()}
+
+    @classmethod
+    def from_sklearn(
+        cls, alpha: float, l1_ratio: float = 0.5, loss: str = "mse", name: str | None = None
+    ) -> ElasticNet:
+        """The penalty of `sklearn.linear_model.ElasticNet(alpha, l1_ratio)`.
+
+        scikit-learn minimises `½·mean((y-Xw)²) + alpha·l1_ratio·Σ|w| +
+        ½·alpha·(1-l1_ratio)·Σw²`.
+
+        Args:
+            alpha: scikit-learn's strength, a number >= 0.
+            l1_ratio: scikit-learn's weight of the absolute part, from 0 to 1.
+            loss: `"half_mse"` if the Keras loss is ½·mean (the objectives are
+                then equal), `"mse"` if it is the mean, as in
+                `model.compile(loss="mse")` (the objective is then twice
+                scikit-learn's, with the same minimum).
+            name: optional name of the penalty.
+
+        Returns:
+            An `ElasticNet`. `Ridge` and `Lasso` are mapped in the docstrings
+            of `L2` and `L1`.
+
+        Raises:
+            ValueError: if an argument is outside its range.
+
+        Example:
+
+        >>> import kerasreg
+        >>> penalty = kerasreg.regularizers.ElasticNet.from_sklearn(1.0, 0.5, loss="half_mse")
+        >>> float(penalty.strength), round(float(penalty.alpha), 6)
+        (0.75, 0.333333)
+        """
+        alpha = check_number("alpha", alpha, 0.0, float("inf"))
+        l1_ratio = check_number("l1_ratio", l1_ratio, 0.0, 1.0)
+        if loss not in ("mse", "half_mse"):
+            raise ValueError(f"`loss` must be 'mse' or 'half_mse'. Received: loss={loss!r}")
+        scale = 2.0 if loss == "mse" else 1.0
+        absolute = scale * alpha * l1_ratio
+        quadratic = scale * alpha * (1.0 - l1_ratio) / 2.0
+        total = absolute + quadratic
+        return cls(total, quadratic / total if total > 0 else 0.5, name=name)
