@@ -1,0 +1,165 @@
+"""A dense network whose regularization, training and shape are searched jointly."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+
+from kerasreg import spaces
+from kerasreg.hypermodels._fit import fit
+from kerasreg.schedules._validation import check_count
+
+
+class DenseHyperModel(keras_tuner.HyperModel):
+    """A KerasTuner hypermodel of dense networks for tables of numbers.
+
+    Searched: penalty kind and strength, dropout rate and schedule,
+    learning-rate policy, optimizer, batch size, initializer, activation, width
+    and depth. The network standardises its inputs itself, so that what is saved
+    or exported takes raw features.
+
+    Args:
+        features: number of input columns.
+        classes: number of classes, >= 2; None for regression on one target.
+        epochs: length of a whole training, which schedules and policies span.
+        samples: number of training samples, to count steps per epoch.
+        mean: mean of each feature in the training data, shape (features,), or
+            None to leave the features as they are.
+        variance: variance of each feature, shape (features,).
+        widths: smallest and largest number of units of a layer.
+        depths: smallest and largest number of hidden layers.
+        regularized: False leaves penalty, dropout and weight decay out whatever
+            the hyperparameters say: the baseline to compare with.
+        seed: seed of initial weights, masks and batch order; None for other ones
+            in each trial.
+        name: optional name of the hypermodel.
+
+    Raises:
+        ValueError: if a number is outside its range.
+
+    The model that `build` returns is compiled with `weighted_metrics`, so that
+    padded batches (see `kerasreg.distribute`) are counted rightly. Objectives:
+    `"val_accuracy"` or `"val_loss"`; the reported loss contains the penalty.
+
+    Example:
+
+    >>> import keras_tuner, kerasreg
+    >>> hypermodel = kerasreg.hypermodels.DenseHyperModel(
+    ...     features=4, classes=3, epochs=5, samples=100)
+    >>> hypermodel.build(keras_tuner.HyperParameters()).output_shape
+    (None, 3)
+    """
+
+    def __init__(
+        self,
+        features: int,
+        classes: int | None,
+        epochs: int,
+        samples: int,
+        mean: Any = None,
+        variance: Any = None,
+        widths: tuple[int, int] = (16, 256),
+        depths: tuple[int, int] = (1, 3),
+        regularized: bool = True,
+        seed: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        self.features = check_count("features", features)
+        self.classes = None if classes is None else check_count("classes", classes, minimum=2)
+        self.epochs = check_count("epochs", epochs)
+        self.samples = check_count("samples", samples)
+        if (mean is None) != (variance is None):
+            raise ValueError("`mean` and `variance` must be given together, or neither.")
+        self.mean = mean if mean is None else np.asarray(mean, dtype="float32")
+        self.variance = variance if variance is None else np.asarray(variance, dtype="float32")
+        self.widths = tuple(check_count("widths", width) for width in widths)
+        self.depths = tuple(check_count("depths", depth) for depth in depths)
+        self.regularized = regularized
+        self.seed = seed
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        """Builds and compiles the model of one setting."""
+        depth = hp.Int("depth", *self.depths, default=self.depths[0])
+        width = hp.Int("width", *self.widths, sampling="log", default=self.widths[0])
+        activation = spaces.activation(hp)
+        batch_size = spaces.batch_size(hp)
+        steps = self.epochs * math.ceil(self.samples / batch_size)
+        # Declared even where unused, so that the baseline has the same space.
+        optimizer = spaces.optimizer(hp)
+        spaces.learning_rate_policy(hp, 1.0, self.epochs)
+        if not self.regularized:
+            optimizer.weight_decay = None
+
+        inputs = keras.Input((self.features,), name="features")
+        x = inputs
+        if self.mean is not None:
+            layer = keras.layers.Normalization(mean=self.mean, variance=self.variance)
+            x = layer(x)
+        for index in range(depth):
+            penalty = spaces.penalty(hp)
+            dropout = spaces.dropout(hp, steps, seed=self._seed(index))
+            x = keras.layers.Dense(
+                width,
+                activation=activation,
+                kernel_initializer=spaces.initializer(hp, activation, seed=self._seed(index)),
+                kernel_regularizer=penalty if self.regularized else None,
+                name=f"hidden_{index}",
+            )(x)
+            if dropout is not None and self.regularized:
+                x = dropout(x)
+        outputs = keras.layers.Dense(
+            self.classes or 1,
+            activation="softmax" if self.classes else None,
+            kernel_initializer=keras.initializers.GlorotUniform(seed=self._seed(depth)),
+            name="output",
+        )(x)
+        model = keras.Model(inputs, outputs, name="dense")
+        if self.classes:
+            loss, metric = "sparse_categorical_crossentropy", "accuracy"
+        else:
+            loss, metric = "mse", keras.metrics.RootMeanSquaredError(name="rmse")
+        model.compile(optimizer=optimizer, loss=loss, weighted_metrics=[metric])
+        return model
+
+    def fit(
+        self,
+        hp: keras_tuner.HyperParameters,
+        model: keras.Model,
+        x: Any,
+        y: Any,
+        validation_data: tuple[Any, Any],
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        """Trains one setting: batch size and learning-rate policy are hyperparameters.
+
+        Args:
+            hp: the setting.
+            model: what `build` returned.
+            x: features, shape (samples, features).
+            y: class numbers from 0, or targets, shape (samples,).
+            validation_data: `(x, y)` of the validation part.
+            **kwargs: passed on to `model.fit`.
+
+        Returns:
+            The history, with `learning_rate` in it.
+
+        Raises:
+            keras_tuner.errors.FailedTrialError: if the loss is not finite.
+        """
+        rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+        # Made here and not passed to `search(callbacks=...)`: KerasTuner copies those.
+        policy = spaces.learning_rate_policy(hp, rate, self.epochs)
+        kwargs["callbacks"] = [policy, *kwargs.get("callbacks", ())]
+        kwargs.setdefault("epochs", self.epochs)
+        kwargs.setdefault("verbose", 0)
+        return fit(
+            model, x, y, validation_data, spaces.batch_size(hp), seed=self.seed, **kwargs
+        )
+
+    def _seed(self, index: int) -> int | None:
+        return None if self.seed is None else self.seed + index

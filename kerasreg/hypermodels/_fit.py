@@ -1,0 +1,64 @@
+"""`model.fit` with what a trial needs besides: even batches, and failure when it diverges."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import keras_tuner
+
+
+def fit(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    validation_data: tuple[Any, Any],
+    batch_size: int,
+    seed: int | None = None,
+    **kwargs: Any,
+) -> keras.callbacks.History:
+    """Trains a compiled model on arrays, on one or several replicas.
+
+    Args:
+        model: a compiled model; under a strategy, one that was built in its scope.
+        x: features, shape (samples, ...).
+        y: targets, shape (samples, ...).
+        validation_data: `(x, y)`.
+        batch_size: size of a (global) batch.
+        seed: seed of the batch order; sets Keras' global seed.
+        **kwargs: passed on to `model.fit`.
+
+    Returns:
+        The history.
+
+    Raises:
+        keras_tuner.errors.FailedTrialError: if the loss is not finite. (Keras
+            goes on with NaN weights, and KerasTuner counts such a trial as
+            completed when the objective is an accuracy.)
+    """
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    strategy = getattr(model, "distribute_strategy", None)
+    replicas = 1 if strategy is None else strategy.num_replicas_in_sync
+    kwargs["callbacks"] = [*kwargs.get("callbacks", ()), keras.callbacks.TerminateOnNaN()]
+    if replicas == 1:
+        history = model.fit(
+            x, y, batch_size=batch_size, validation_data=validation_data, **kwargs
+        )
+    else:
+        from kerasreg import distribute
+
+        kwargs["shuffle"] = False  # The dataset shuffles.
+        history = model.fit(
+            distribute.training_batches(x, y, batch_size, replicas, seed=seed),
+            validation_data=distribute.evaluation_batches(*validation_data, batch_size, replicas),
+            **kwargs,
+        )
+    losses = history.history.get("loss", [])
+    for epoch, loss in enumerate(losses):
+        if not math.isfinite(loss):
+            raise keras_tuner.errors.FailedTrialError(
+                f"The loss is {loss} in epoch {epoch + 1} of {len(losses)}: the training diverged."
+            )
+    return history
