@@ -1,0 +1,94 @@
+"""Running a KerasTuner search so that a failure is seen."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import keras_tuner
+import numpy as np
+
+
+class SearchFailedError(RuntimeError):
+    """No trial of a search completed, or the search itself broke off."""
+
+
+def completed_trials(tuner: keras_tuner.Tuner) -> list[Any]:
+    """The completed trials of a tuner that have a finite score, best first.
+
+    KerasTuner's own `oracle.get_best_trials` fills up with failed trials.
+
+    Args:
+        tuner: any KerasTuner tuner.
+
+    Returns:
+        `keras_tuner` trials.
+    """
+    trials = [
+        trial
+        for trial in tuner.oracle.trials.values()
+        if trial.status == "COMPLETED" and trial.score is not None and np.isfinite(trial.score)
+    ]
+    larger = tuner.oracle.objective.direction == "max"
+    return sorted(trials, key=lambda trial: trial.score, reverse=larger)
+
+
+def search(tuner: keras_tuner.Tuner, *args: Any, **kwargs: Any) -> list[Any]:
+    """`tuner.search(*args, **kwargs)`, which raises when nothing came of it.
+
+    KerasTuner's `search` returns normally when every trial has failed. This
+    raises then, with what the trials said, and warns when some have failed.
+
+    Args:
+        tuner: any KerasTuner tuner.
+        *args: passed on to `tuner.search`.
+        **kwargs: passed on to `tuner.search`.
+
+    Returns:
+        The completed trials, best first.
+
+    Raises:
+        SearchFailedError: if no trial completed with a finite score.
+
+    Example:
+
+    >>> import tempfile, keras_tuner, kerasreg
+    >>> class Parabola(keras_tuner.RandomSearch):
+    ...     def run_trial(self, trial):
+    ...         return trial.hyperparameters.Float("x", -1.0, 1.0) ** 2
+    >>> tuner = Parabola(max_trials=3, directory=tempfile.mkdtemp(), seed=1)
+    >>> len(kerasreg.tuners.search(tuner, verbose=0))
+    3
+    """
+    error: BaseException | None = None
+    try:
+        tuner.search(*args, **kwargs)
+    except RuntimeError as raised:
+        # KerasTuner gives up after some failed trials in a row. What completed
+        # before that is still worth having.
+        if "consecutive failures" not in str(raised):
+            raise
+        error = raised
+    completed = completed_trials(tuner)
+    failed = [trial for trial in tuner.oracle.trials.values() if trial.status == "FAILED"]
+    if not completed:
+        raise SearchFailedError(
+            f"No trial completed: {len(failed)} of {len(tuner.oracle.trials)} failed. "
+            f"{_reasons(failed)}"
+        ) from error
+    if failed:
+        warnings.warn(
+            f"{len(failed)} of {len(tuner.oracle.trials)} trials failed. {_reasons(failed)}",
+            stacklevel=2,
+        )
+    return completed
+
+
+def _reasons(failed: list[Any]) -> str:
+    """The distinct last lines of the trials' error messages, most frequent first."""
+    counts: dict[str, int] = {}
+    for trial in failed:
+        lines = (trial.message or "").strip().splitlines() or ["no message (a NaN objective?)"]
+        counts[lines[-1]] = counts.get(lines[-1], 0) + 1
+    ordered = sorted(counts, key=lambda line: -counts[line])
+    return "; ".join(f"{counts[line]} x {line}" for line in ordered[:3])
