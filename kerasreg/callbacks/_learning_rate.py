@@ -15,14 +15,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg.schedules import Constant, Warmup
-from kerasreg.schedules._validation import (
+from kerasreg._validation import (
     check_choice,
     check_count,
     check_number,
     check_positive,
     check_schedule,
 )
+from kerasreg.schedules import Constant, Warmup
 
 keras_schedules = keras.optimizers.schedules
 
@@ -310,6 +310,4 @@ class CosineDecay(_Policy):
         length = check_count("length", length)
         minimum = check_number("minimum", minimum, 0.0, rate)
         schedule = keras_schedules.CosineDecay(rate, length, alpha=minimum / rate)
-        super().__init__(
-            schedule, unit, warmup, learning_rate=rate, length=length, minimum=minimum
-        )
+        super().__init__(schedule, unit, warmup, learning_rate=rate, length=length, minimum=minimum)

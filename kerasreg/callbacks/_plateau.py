@@ -10,8 +10,8 @@ from typing import Any
 import keras
 
 from kerasreg._files import write_json
+from kerasreg._validation import check_choice, check_count, check_number
 from kerasreg.callbacks._learning_rate import get_learning_rate, optimizers_of, set_learning_rate
-from kerasreg.schedules._validation import check_choice, check_count, check_number
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -84,7 +84,9 @@ class ReduceOnPlateau(keras.callbacks.Callback):
     def _larger_is_better(self) -> bool:
         if self.mode != "auto":
             return self.mode == "max"
-        return any(part in self.monitor for part in ("acc", "auc", "f1", "precision", "recall", "r2"))
+        return any(
+            part in self.monitor for part in ("acc", "auc", "f1", "precision", "recall", "r2")
+        )
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         optimizers_of(self.model)

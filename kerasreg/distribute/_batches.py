@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerasreg.schedules._validation import check_count
+from kerasreg._validation import check_count
 
 
 def even_batch_size(samples: int, batch_size: int, replicas: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kerasreg.schedules._validation import check_count
+from kerasreg._validation import check_count
 
 
 def mirrored_strategy(replicas: int) -> tf.distribute.Strategy | None:

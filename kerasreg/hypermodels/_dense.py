@@ -10,8 +10,8 @@ import keras_tuner
 import numpy as np
 
 from kerasreg import spaces
+from kerasreg._validation import check_count
 from kerasreg.hypermodels._fit import fit
-from kerasreg.schedules._validation import check_count
 
 
 class DenseHyperModel(keras_tuner.HyperModel):
@@ -157,9 +157,7 @@ class DenseHyperModel(keras_tuner.HyperModel):
         kwargs["callbacks"] = [policy, *kwargs.get("callbacks", ())]
         kwargs.setdefault("epochs", self.epochs)
         kwargs.setdefault("verbose", 0)
-        return fit(
-            model, x, y, validation_data, spaces.batch_size(hp), seed=self.seed, **kwargs
-        )
+        return fit(model, x, y, validation_data, spaces.batch_size(hp), seed=self.seed, **kwargs)
 
     def _seed(self, index: int) -> int | None:
         return None if self.seed is None else self.seed + index

@@ -43,9 +43,7 @@ def fit(
     replicas = 1 if strategy is None else strategy.num_replicas_in_sync
     kwargs["callbacks"] = [*kwargs.get("callbacks", ()), keras.callbacks.TerminateOnNaN()]
     if replicas == 1:
-        history = model.fit(
-            x, y, batch_size=batch_size, validation_data=validation_data, **kwargs
-        )
+        history = model.fit(x, y, batch_size=batch_size, validation_data=validation_data, **kwargs)
     else:
         from kerasreg import distribute
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from kerasreg.schedules._validation import check_choice
+from kerasreg._validation import check_choice
 
 _keras = keras.initializers
 

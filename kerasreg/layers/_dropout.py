@@ -14,9 +14,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._validation import check_count
 from kerasreg.random import keep_mask, key, replica_id
 from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
-from kerasreg.schedules._validation import check_count
 
 
 def dropout(x: Any, rate: Any, key: tuple[Any, Any], noise_shape: Any = None) -> Any:
@@ -32,6 +32,9 @@ def dropout(x: Any, rate: Any, key: tuple[Any, Any], noise_shape: Any = None) ->
     Returns:
         A tensor like `x`; all zeros at rate 1.
 
+    Raises:
+        ValueError: if `noise_shape` has not one entry for each axis of `x`.
+
     Example:
 
     >>> import numpy as np, kerasreg
@@ -43,8 +46,14 @@ def dropout(x: Any, rate: Any, key: tuple[Any, Any], noise_shape: Any = None) ->
     x = ops.convert_to_tensor(x)
     shape = ops.shape(x)
     if noise_shape is not None:
+        if len(noise_shape) != len(shape):
+            raise ValueError(
+                f"`noise_shape` must have {len(shape)} entries, one for each axis of the input. "
+                f"Received: noise_shape={tuple(noise_shape)}"
+            )
         shape = tuple(
-            size if wanted is None else wanted for size, wanted in zip(shape, noise_shape)
+            size if wanted is None else wanted
+            for size, wanted in zip(shape, noise_shape, strict=True)
         )
     mask, scale = keep_mask(shape, rate, key)
     # `where`, not a product with 0: an infinity that is dropped must not give NaN.
@@ -133,9 +142,7 @@ class ScheduledDropout(keras.layers.Layer):
         rate, step = self._rate.current(training=True)
         # A layer that is shared in one pass draws another mask for each use.
         use = self._rate.uses_in_pass()
-        return dropout(
-            inputs, rate, key(self.seed, step, use, replica_id()), self.noise_shape
-        )
+        return dropout(inputs, rate, key(self.seed, step, use, replica_id()), self.noise_shape)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape

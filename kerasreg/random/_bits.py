@@ -110,9 +110,7 @@ def keep_mask(shape: Any, rate: Any, key: tuple[Any, Any]) -> tuple[Any, Any]:
     dropped = ops.cast(ops.round(ops.cast(rate, "float32") * float(levels)), "int32")
     drawn = ops.cast(ops.right_shift(bits(shape, key), _word(32 - RATE_BITS)), "int32")
     kept = levels - dropped
-    scale = ops.where(
-        kept > 0, float(levels) / ops.cast(ops.maximum(kept, 1), "float32"), 0.0
-    )
+    scale = ops.where(kept > 0, float(levels) / ops.cast(ops.maximum(kept, 1), "float32"), 0.0)
     return ops.greater_equal(drawn, dropped), ops.cast(scale, "float32")
 
 

@@ -3,4 +3,4 @@
 from kerasreg.regularizers._norms import L1, L2, ElasticNet
 from kerasreg.regularizers._penalty import Penalty
 
-__all__ = ["ElasticNet", "L1", "L2", "Penalty"]
+__all__ = ["L1", "L2", "ElasticNet", "Penalty"]

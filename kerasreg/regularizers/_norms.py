@@ -11,9 +11,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._validation import check_number
 from kerasreg.regularizers._penalty import Penalty
 from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
-from kerasreg.schedules._validation import check_number
 
 
 def absolute_sum(w: Any) -> Any:

@@ -67,7 +67,7 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Penalty:
         copied = type(self).from_config(self.get_config())
-        for mine, theirs in zip(copied.variables, self.variables):
+        for mine, theirs in zip(copied.variables, self.variables, strict=True):
             mine.assign(theirs)
         memo[id(self)] = copied
         return copied

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import Any, Union
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
@@ -21,10 +21,10 @@ from keras import ops
 from keras.src.backend import get_stateless_scope, in_stateless_scope
 from keras.src.backend.common import global_state
 
-from kerasreg.schedules._validation import check_number, check_schedule
+from kerasreg._validation import check_number, check_schedule
 
-Schedule = keras.optimizers.schedules.LearningRateSchedule
-NumberOrSchedule = Union[float, int, Schedule]
+Schedule: TypeAlias = keras.optimizers.schedules.LearningRateSchedule
+NumberOrSchedule: TypeAlias = float | int | Schedule
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")

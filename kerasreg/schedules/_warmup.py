@@ -8,14 +8,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._validation import check_count, check_number
 from kerasreg.schedules._constant import Constant
-from kerasreg.schedules._validation import check_count, check_number
-
-Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
-class Warmup(Schedule):
+class Warmup(keras.optimizers.schedules.LearningRateSchedule):
     """A linear rise to the first value of a schedule, then that schedule.
 
     `value(t) = start + (s(0) - start) * t / steps` for `t < steps`, and
@@ -46,7 +44,7 @@ class Warmup(Schedule):
     def __init__(self, schedule: Any, steps: int, start: float | None = None) -> None:
         if isinstance(schedule, dict):
             schedule = keras.saving.deserialize_keras_object(schedule)
-        if not isinstance(schedule, Schedule):
+        if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
             schedule = Constant(check_number("schedule", schedule, -math.inf, math.inf))
         self.schedule = schedule
         self.steps = check_count("steps", steps, minimum=0)

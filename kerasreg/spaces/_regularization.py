@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import keras
 import keras_tuner
 
-from kerasreg.layers import ScheduledDropout
-from kerasreg.regularizers import L1, L2, ElasticNet, Penalty
-from kerasreg.schedules._validation import (
+from kerasreg._validation import (
     check_choice,
     check_count,
     check_number,
     check_positive,
 )
+from kerasreg.layers import ScheduledDropout
+from kerasreg.regularizers import L1, L2, ElasticNet, Penalty
 from kerasreg.spaces._conditional import when
 
 PENALTIES = ("none", "l1", "l2", "elastic_net")

@@ -10,7 +10,7 @@ import keras
 import keras_tuner
 
 from kerasreg import callbacks
-from kerasreg.schedules._validation import check_choice, check_count
+from kerasreg._validation import check_choice, check_count
 from kerasreg.spaces._conditional import when
 
 OPTIMIZERS = ("sgd", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw")
@@ -61,9 +61,7 @@ def optimizer(
     chosen = hp.Choice(name, list(kinds), default=kinds[0])
     rate = 0.0
     for rate_name, (family, low, high, default) in _RATES.items():
-        declare = functools.partial(
-            hp.Float, rate_name, low, high, sampling="log", default=default
-        )
+        declare = functools.partial(hp.Float, rate_name, low, high, sampling="log", default=default)
         rate = when(hp, name, [kind for kind in family if kind in kinds], declare, otherwise=rate)
     momentum = when(
         hp,

@@ -71,5 +71,6 @@ def _queue_interrupted(oracle: Any) -> None:
             continue
         if trial_id not in oracle.start_order:
             oracle.start_order.append(trial_id)
+        trial.metrics = type(trial.metrics)()  # What it reported before it was cut off.
         if trial_id not in oracle._retry_queue:
             oracle._retry_queue.append(trial_id)

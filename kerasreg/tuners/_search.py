@@ -57,7 +57,8 @@ def search(tuner: keras_tuner.Tuner, *args: Any, **kwargs: Any) -> list[Any]:
     ...     def run_trial(self, trial):
     ...         return trial.hyperparameters.Float("x", -1.0, 1.0) ** 2
     >>> tuner = Parabola(max_trials=3, directory=tempfile.mkdtemp(), seed=1)
-    >>> len(kerasreg.tuners.search(tuner, verbose=0))
+    >>> tuner.oracle.verbose = 0
+    >>> len(kerasreg.tuners.search(tuner))
     3
     """
     error: BaseException | None = None

@@ -6,11 +6,12 @@ import difflib
 import math
 import numbers
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
-from keras import ops
+
+if TYPE_CHECKING:  # The command checks its input before it loads Keras.
+    import keras
 
 # Where a schedule is probed when a component takes it: every early step, where
 # mistakes of unit show, and then growing distances up to long trainings. No further: an exponential ramp that
@@ -28,7 +29,9 @@ def accepted_range(minimum: float, maximum: float) -> str:
 def check_number(argument: str, value: Any, minimum: float, maximum: float) -> float:
     """Returns `value` as a float, or raises a `ValueError` naming `argument`."""
     expected = accepted_range(minimum, maximum)
-    scalar = isinstance(value, (numbers.Real, np.number)) and not isinstance(value, (bool, np.bool_))
+    scalar = isinstance(value, (numbers.Real, np.number)) and not isinstance(
+        value, (bool, np.bool_)
+    )
     if not scalar and not (hasattr(value, "shape") and tuple(value.shape) == ()):
         raise ValueError(
             f"`{argument}` must be {expected}, or a schedule of them. Received: "
@@ -70,6 +73,8 @@ def check_schedule(
         ValueError: naming the step and the value, where a probed value is not
             finite or leaves [`minimum`, `maximum`] by more than rounding.
     """
+    from keras import ops
+
     # Float rounding may miss a bound by a little where the schedule meets it.
     slack = 1e-6 * max(abs(minimum), abs(maximum) if maximum != math.inf else 0.0)
     first = 0.0
@@ -94,7 +99,5 @@ def check_choice(argument: str, value: Any, choices: Iterable[str]) -> str:
         return str(value)
     near = difflib.get_close_matches(str(value), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(
-        f"`{argument}` must be one of {', '.join(map(repr, names))}. "
-        f"Received: {argument}={value!r}{hint}"
-    )
+    listed = ", ".join(map(repr, names[:30])) + (", ..." if len(names) > 30 else "")
+    raise ValueError(f"`{argument}` must be one of {listed}. Received: {argument}={value!r}{hint}")

@@ -1,0 +1,200 @@
+"""Tables for `kerasreg search`: scikit-learn's bundled ones, CSV and Parquet files."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kerasreg._validation import check_choice
+
+BUNDLED = ("digits", "breast_cancer", "wine", "diabetes")
+TASKS = ("auto", "classification", "regression")
+
+# More distinct whole numbers than this are taken for a quantity, not for classes.
+_MOST_CLASSES_OF_NUMBERS = 20
+_LEAST_ROWS = 10
+_LEAST_ROWS_OF_A_CLASS = 3  # One each for training, validation and test.
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Features and a target, ready for a network.
+
+    Attributes:
+        name: where it came from.
+        x: features, float32, shape (rows, columns).
+        y: class numbers, int64, or targets, float32; shape (rows,).
+        columns: names of the features.
+        classes: labels of the classes in order of their numbers; None for
+            regression.
+    """
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    columns: tuple[str, ...]
+    classes: tuple[Any, ...] | None
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the values: tells whether a search is resumed on the same data."""
+        digest = hashlib.sha256()
+        for values in (self.x, self.y):
+            digest.update(str((values.shape, values.dtype.str)).encode())
+            digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()
+
+
+def load_table(
+    data: str,
+    target: str | None = None,
+    task: str = "auto",
+    drop: Sequence[str] = (),
+) -> Table:
+    """Loads a bundled data set, or a CSV or Parquet file.
+
+    Args:
+        data: one of `BUNDLED`, or the path of a `.csv` or `.parquet` file.
+        target: name of the target column; for files only.
+        task: `"classification"`, `"regression"`, or `"auto"`: classification
+            where the target is text, boolean, or has at most 20 distinct whole
+            numbers.
+        drop: names of columns to leave out.
+
+    Returns:
+        A `Table`.
+
+    Raises:
+        ValueError: if anything in the data cannot be used; it names the column
+            and says what to do.
+    """
+    check_choice("task", task, TASKS)
+    frame, target = _read(data, target)
+    for column in (target, *drop):
+        _check_column(column, frame.columns)
+    frame = frame.drop(columns=list(drop))
+    if target not in frame.columns:
+        raise ValueError(f"`drop` must not name the target. Received: {target!r}")
+    if len(frame) < _LEAST_ROWS:
+        raise ValueError(f"{data!r} must have at least {_LEAST_ROWS} rows. It has {len(frame)}.")
+    features = frame.drop(columns=[target])
+    if features.shape[1] == 0:
+        raise ValueError(f"{data!r} must have a column besides the target {target!r}.")
+    x = np.stack([_numbers(features[name], "feature") for name in features.columns], axis=1)
+    y, classes = _target(frame[target], task)
+    name = data if data in BUNDLED else os.path.basename(data)
+    return Table(name, x, y, tuple(map(str, features.columns)), classes)
+
+
+def _read(data: str, target: str | None) -> tuple[Any, str]:
+    """Returns the pandas table and the name of its target column."""
+    if data in BUNDLED:
+        if target is not None:
+            raise ValueError(f"`target` is for files; {data!r} has its own. Received: {target!r}")
+        from sklearn import datasets
+
+        frame = getattr(datasets, f"load_{data}")(as_frame=True).frame
+        return frame, "target"
+    extension = os.path.splitext(data)[1].lower()
+    if not os.path.exists(data) and extension not in (".csv", ".parquet"):
+        check_choice("data", data, BUNDLED)
+    if not os.path.isfile(data):
+        raise ValueError(
+            f"`data` must be one of {', '.join(BUNDLED)}, or a file. No file: {data!r}"
+        )
+    if extension not in (".csv", ".parquet"):
+        raise ValueError(f"`data` must end in .csv or .parquet. Received: {data!r}")
+    if target is None:
+        raise ValueError("`target` must name the column to predict, when `data` is a file.")
+    if os.path.getsize(data) == 0:
+        raise ValueError(f"{data!r} is empty.")
+    import pandas
+
+    reader = pandas.read_csv if extension == ".csv" else pandas.read_parquet
+    try:
+        frame = reader(data)
+    except Exception as error:  # The readers raise many types of their own libraries.
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{data!r} cannot be read as {extension[1:]}: {reason}") from error
+    if frame.columns.duplicated().any():
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise ValueError(f"{data!r} has two columns named {twice!r}.")
+    return frame, target
+
+
+def _check_column(name: str, columns: Any) -> None:
+    if name not in columns:
+        check_choice("column", name, [str(column) for column in columns])
+
+
+def _numbers(column: Any, role: str) -> np.ndarray:
+    """A column as float32, or a `ValueError` that says what is wrong with it."""
+    import pandas
+
+    missing = column.isna()
+    if missing.any():
+        raise ValueError(
+            f"Column {column.name!r} has {int(missing.sum())} missing values (NaN), the first in "
+            f"data row {int(np.argmax(missing.to_numpy())) + 1}. Fill them or remove those rows."
+        )
+    if not (pandas.api.types.is_numeric_dtype(column) or pandas.api.types.is_bool_dtype(column)):
+        advice = (
+            f"Encode it as numbers, or leave it out with --drop={column.name}."
+            if role == "feature"
+            else "A regression needs numbers; for labels use --task=classification."
+        )
+        raise ValueError(
+            f"Column {column.name!r} is not numeric: for example {column.iloc[0]!r}. {advice}"
+        )
+    with np.errstate(over="ignore"):
+        values = column.to_numpy().astype("float32")
+    if not np.isfinite(values).all():
+        row = int(np.argmin(np.isfinite(values))) + 1
+        raise ValueError(
+            f"Column {column.name!r} has an infinite value, or one too large for float32, in "
+            f"data row {row}."
+        )
+    return values
+
+
+def _target(column: Any, task: str) -> tuple[np.ndarray, tuple[Any, ...] | None]:
+    import pandas
+
+    if column.isna().any():
+        raise ValueError(
+            f"The target column {column.name!r} has {int(column.isna().sum())} missing values "
+            "(NaN). Remove those rows."
+        )
+    numeric = pandas.api.types.is_numeric_dtype(column)
+    if task == "auto":
+        whole = not numeric or pandas.api.types.is_bool_dtype(column)
+        if not whole:
+            distinct = column.unique()
+            whole = bool((distinct == np.round(distinct.astype("float64"))).all())
+            whole = whole and len(distinct) <= _MOST_CLASSES_OF_NUMBERS
+        task = "classification" if whole else "regression"
+    if task == "regression":
+        values = _numbers(column, "target")
+        if np.ptp(values) == 0:
+            raise ValueError(f"The target column {column.name!r} has one value: {values[0]:g}.")
+        return values, None
+    labels, numbers, counts = np.unique(column.to_numpy(), return_inverse=True, return_counts=True)
+    if len(labels) < 2:
+        raise ValueError(
+            f"The target column {column.name!r} has one class, {labels[0]!r}; it must have at "
+            "least two."
+        )
+    rarest = int(np.argmin(counts))
+    if counts[rarest] < _LEAST_ROWS_OF_A_CLASS:
+        raise ValueError(
+            f"Each class must have at least {_LEAST_ROWS_OF_A_CLASS} rows. Class "
+            f"{labels[rarest].item() if hasattr(labels[rarest], 'item') else labels[rarest]!r} of "
+            f"{column.name!r} has {counts[rarest]}; if it is a quantity, use --task=regression."
+        )
+    return numbers.astype("int64"), tuple(
+        label.item() if hasattr(label, "item") else label for label in labels
+    )

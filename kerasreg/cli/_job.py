@@ -1,0 +1,220 @@
+"""The main job: search, retrain the best setting, report, export, verify."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+
+from kerasreg import distribute, serving, tuners
+from kerasreg._files import write_json
+from kerasreg._validation import check_choice, check_count
+from kerasreg.cli._data import Table
+from kerasreg.cli._progress import report_progress
+from kerasreg.cli._scores import format_scores, score
+from kerasreg.cli._split import Parts, split
+from kerasreg.hypermodels import DenseHyperModel
+
+TUNERS = ("random", "bayesian", "hyperband", "grid")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Everything that decides what a search does, beside its data.
+
+    Attributes:
+        data: bundled data set or file.
+        target: target column of a file.
+        task: `"auto"`, `"classification"` or `"regression"`.
+        drop: columns to leave out.
+        tuner: one of `TUNERS`.
+        trials: number of trials; for `"hyperband"`, which counts by itself, unused.
+        epochs: epochs of a whole training.
+        seed: seed of the split, the search and the trainings.
+        replicas: replicas of the search's trainings.
+    """
+
+    data: str
+    target: str | None
+    task: str
+    drop: tuple[str, ...]
+    tuner: str
+    trials: int
+    epochs: int
+    seed: int
+    replicas: int
+
+
+class SearchJob:
+    """One search in one folder.
+
+    The folder holds `job.json` (settings and fingerprint of the data), `search/`
+    (KerasTuner's project), and in the end `report.json` and `model/<version>/`.
+
+    Args:
+        settings: what to do.
+        table: the data.
+        folder: the folder; made when missing.
+        write: what takes a line of output.
+    """
+
+    def __init__(
+        self, settings: Settings, table: Table, folder: str, write: Callable[[str], None]
+    ) -> None:
+        check_choice("tuner", settings.tuner, TUNERS)
+        check_count("trials", settings.trials)
+        check_count("epochs", settings.epochs)
+        self.settings = settings
+        self.table = table
+        self.folder = folder
+        self.write = write
+        self.parts = split(table, seed=settings.seed)
+
+    def run(self) -> dict[str, Any]:
+        """Does all of it; returns the report.
+
+        Raises:
+            kerasreg.tuners.SearchFailedError: if no trial completed.
+            RuntimeError: if the exported model does not do what Keras does.
+        """
+        settings, table = self.settings, self.table
+        # Before anything is computed: logical devices cannot be made later.
+        strategy = distribute.mirrored_strategy(settings.replicas)
+        record = {**dataclasses.asdict(settings), "fingerprint": table.fingerprint()}
+        write_json(os.path.join(self.folder, "job.json"), record)
+
+        kind = "regression" if table.classes is None else f"{len(table.classes)} classes"
+        sizes = [len(x) for x, _ in (self.parts.train, self.parts.validation, self.parts.test)]
+        self.write(
+            f"{table.name}: {len(table.x)} rows, {table.x.shape[1]} features, {kind}; "
+            f"train {sizes[0]}, validation {sizes[1]}, test {sizes[2]}"
+        )
+        best = self._search(strategy)
+        setting = ", ".join(f"{name}={_short(value)}" for name, value in best.values.items())
+        self.write(f"best setting: {setting}")
+
+        winner, baseline = self._retrain(best, True), self._retrain(best, False)
+        scores = {
+            "baseline": self._test(baseline),
+            "winner": self._test(winner),
+        }
+        self.write(f"\ntest part ({sizes[2]} rows), the same network without and with:")
+        self.write(format_scores(scores))
+
+        path = serving.export(winner, os.path.join(self.folder, "model"))
+        self.write(f"\nexported {path}")
+        verification = serving.verify(path, winner, self.parts.test[0])
+        self.write(
+            f"loaded in a new process without Keras and kerasreg: outputs "
+            f"{'equal' if verification.passed else 'DIFFER from'} Keras' on "
+            f"{verification.samples} rows (largest relative difference "
+            f"{verification.relative_difference:.1e}, limit {verification.tolerance:.0e})"
+        )
+        report = {
+            "settings": record,
+            "best_hyperparameters": best.values,
+            "classes": table.classes,
+            "columns": table.columns,
+            "test": scores,
+            "saved_model": path,
+            "verification": dataclasses.asdict(verification),
+        }
+        write_json(os.path.join(self.folder, "report.json"), report)
+        if not verification.passed:
+            raise RuntimeError(f"{path} differs from the Keras model; do not serve it.")
+        return report
+
+    def _hypermodel(self, regularized: bool) -> DenseHyperModel:
+        x, _ = self.parts.train
+        return DenseHyperModel(
+            features=x.shape[1],
+            classes=None if self.table.classes is None else len(self.table.classes),
+            epochs=self.settings.epochs,
+            samples=len(x),
+            mean=x.mean(axis=0, dtype="float64"),
+            variance=x.var(axis=0, dtype="float64"),
+            regularized=regularized,
+            seed=self.settings.seed,
+        )
+
+    @property
+    def _objective(self) -> keras_tuner.Objective:
+        if self.table.classes is None:
+            return keras_tuner.Objective("val_rmse", "min")
+        return keras_tuner.Objective("val_accuracy", "max")
+
+    def _search(self, strategy: Any) -> keras_tuner.HyperParameters:
+        """Runs what is left of the search; returns the best setting."""
+        tuner = tuners.keep_whole(self._tuner(strategy))
+        report_progress(tuner, self.write)
+        completed = tuners.search(
+            tuner, *self.parts.train, validation_data=self.parts.validation, verbose=0
+        )
+        return completed[0].hyperparameters
+
+    def _tuner(self, strategy: Any) -> keras_tuner.Tuner:
+        settings = self.settings
+        common = {
+            "hypermodel": self._hypermodel(regularized=True),
+            "objective": self._objective,
+            "seed": settings.seed + 1,  # 0 would mean "any" to KerasTuner.
+            "directory": self.folder,
+            "project_name": "search",
+            "distribution_strategy": strategy,
+        }
+        classes = {
+            "random": keras_tuner.RandomSearch,
+            "bayesian": keras_tuner.BayesianOptimization,
+            "grid": keras_tuner.GridSearch,
+        }
+        # KerasTuner prints when it goes on with a project.
+        with contextlib.redirect_stdout(io.StringIO()):
+            if settings.tuner == "hyperband":
+                return keras_tuner.Hyperband(max_epochs=settings.epochs, **common)
+            return classes[settings.tuner](max_trials=settings.trials, **common)
+
+    def _retrain(self, setting: keras_tuner.HyperParameters, regularized: bool) -> keras.Model:
+        """Trains a setting anew; returns the model of its best epoch on raw targets."""
+        hypermodel = self._hypermodel(regularized)
+        # Hyperband's own entries are about the search, not about the model.
+        values = keras_tuner.HyperParameters()
+        values.values = dict(setting.values)
+        model = hypermodel.build(values)
+        objective = self._objective
+        best_epoch = keras.callbacks.EarlyStopping(
+            objective.name,
+            mode=objective.direction,
+            patience=self.settings.epochs,
+            restore_best_weights=True,
+        )
+        hypermodel.fit(
+            values,
+            model,
+            *self.parts.train,
+            validation_data=self.parts.validation,
+            callbacks=[best_epoch],
+        )
+        return _in_raw_units(model, self.parts)
+
+    def _test(self, model: keras.Model) -> dict[str, float]:
+        x, y = self.parts.test
+        return score(y, model.predict(x, verbose=0), self.table.classes is not None)
+
+
+def _in_raw_units(model: keras.Model, parts: Parts) -> keras.Model:
+    """The model with its output in the units of the data, not standardised."""
+    if parts.target_mean == 0.0 and parts.target_scale == 1.0:
+        return model
+    rescaling = keras.layers.Rescaling(parts.target_scale, parts.target_mean, name="raw_units")
+    return keras.Model(model.input, rescaling(model.output), name=model.name)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, (float, np.floating)) else str(value)

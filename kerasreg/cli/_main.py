@@ -1,0 +1,246 @@
+"""The `kerasreg` command."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from absl import app, flags, logging
+
+from kerasreg._version import __version__
+
+# Nothing that imports Keras or TensorFlow at module level: `--help` and a mistyped
+# flag are answered at once, and TensorFlow's log level is set before it is loaded.
+
+_SEARCH = flags.FlagValues()
+flags.DEFINE_string(
+    "data",
+    "digits",
+    "Bundled data set (digits, breast_cancer, wine, diabetes) or a .csv or .parquet file.",
+    flag_values=_SEARCH,
+)
+flags.DEFINE_string("target", None, "Column to predict; for files.", flag_values=_SEARCH)
+flags.DEFINE_enum(
+    "task",
+    "auto",
+    ["auto", "classification", "regression"],
+    "auto: classification where the target is text, boolean or has at most 20 whole numbers.",
+    flag_values=_SEARCH,
+)
+flags.DEFINE_list("drop", [], "Columns to leave out, separated by commas.", flag_values=_SEARCH)
+flags.DEFINE_enum(
+    "tuner",
+    "random",
+    ["random", "bayesian", "hyperband", "grid"],
+    "Search algorithm of KerasTuner.",
+    flag_values=_SEARCH,
+)
+flags.DEFINE_integer(
+    "trials",
+    10,
+    "Number of settings to try; hyperband decides by itself.",
+    lower_bound=1,
+    flag_values=_SEARCH,
+)
+flags.DEFINE_integer(
+    "epochs", 20, "Epochs of a whole training.", lower_bound=1, flag_values=_SEARCH
+)
+flags.DEFINE_integer(
+    "seed",
+    0,
+    "Seed of the split, the search and the trainings.",
+    lower_bound=0,
+    flag_values=_SEARCH,
+)
+flags.DEFINE_integer(
+    "replicas",
+    1,
+    "Train each trial on this many GPUs, or logical CPU devices where there are none.",
+    lower_bound=1,
+    flag_values=_SEARCH,
+)
+flags.DEFINE_string(
+    "output_dir", "kerasreg_search", "Folder for all that is written.", flag_values=_SEARCH
+)
+flags.DEFINE_boolean("resume", False, "Continue the search in --output_dir.", flag_values=_SEARCH)
+
+# What a resumed search may change: everything else decides what it found so far.
+_CHANGEABLE = ("trials",)
+
+
+class UsageError(Exception):
+    """What the user gave cannot be used: one line, exit code 2."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the `kerasreg` command; ends the process.
+
+    Exit codes: 0 done, 1 the search or the export failed, 2 bad input, 130
+    interrupted.
+    """
+    arguments = list(sys.argv if argv is None else argv)
+    app.run(_run, argv=arguments, flags_parser=_leave_flags)
+
+
+def _leave_flags(arguments: list[str]) -> list[str]:
+    # absl's own flags are parsed (there are none), ours are the command's.
+    flags.FLAGS(arguments[:1])
+    return arguments
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        return _dispatch(list(argv[1:]))
+    except UsageError as error:
+        print(f"kerasreg: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("kerasreg: interrupted; continue with --resume", file=sys.stderr)
+        return 130
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("--help", "-h", "-help", "--helpfull", "help"):
+        print(_help())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"kerasreg {__version__}")
+        return 0
+    if arguments[0] != "search":
+        raise UsageError(f"unknown command {arguments[0]!r}; commands: search (see --help)")
+    if any(one in ("--help", "-h", "-help", "--helpfull") for one in arguments[1:]):
+        print(_search_help())
+        return 0
+    try:
+        rest = _SEARCH(["kerasreg search", *arguments[1:]])[1:]
+    except flags.Error as error:
+        raise UsageError(str(error)) from error
+    if rest:
+        raise UsageError(f"unexpected argument {rest[0]!r}; see kerasreg search --help")
+    return _search()
+
+
+def _search() -> int:
+    folder = _SEARCH.output_dir
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise UsageError(f"--output_dir must be a folder; {folder!r} is a file")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _bad_input_is_usage():
+        from kerasreg.cli import _data
+        from kerasreg.cli._record import check_record
+
+        values = {name: _SEARCH[name].value for name in _SEARCH if name in _SETTINGS}
+        values["drop"] = tuple(values["drop"])
+        given = {name for name in values if _SEARCH[name].present}
+        record = check_record(folder, values, given - set(_CHANGEABLE), _SEARCH.resume)
+        values.update({name: record[name] for name in values if record and name not in given})
+        table = _data.load_table(values["data"], values["target"], values["task"], values["drop"])
+        if record is not None and record["fingerprint"] != table.fingerprint():
+            raise ValueError(
+                f"--resume needs the data that the search in {folder!r} began with; "
+                f"{values['data']!r} has changed"
+            )
+        # Here, after the data has been read: this imports TensorFlow.
+        with _quiet_start():
+            from kerasreg.cli import _job
+            from kerasreg.tuners import SearchFailedError
+        job = _job.SearchJob(_job.Settings(**values), table, folder, _write)
+    logging.set_verbosity(logging.WARNING)  # Keras' export logs each file.
+    # An ended terminal or a stop signal is an interruption, not a crash.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        job.run()
+    except (SearchFailedError, RuntimeError, OSError) as error:
+        print(f"kerasreg: {_one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+_SETTINGS = (
+    "data", "target", "task", "drop", "tuner", "trials", "epochs", "seed", "replicas"
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def _bad_input_is_usage() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    except ModuleNotFoundError as error:
+        if error.name not in ("sklearn", "pandas", "pyarrow"):
+            raise
+        raise UsageError(
+            f"{error.name} is missing; install it with: pip install 'kerasreg[search]'"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Keeps what TensorFlow prints while it is loaded, before it obeys any log level."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _write(line: str) -> None:
+    print(line, flush=True)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _help() -> str:
+    return textwrap.dedent(
+        """\
+        kerasreg: regularization for Keras that can be scheduled, searched and served
+
+        Usage: kerasreg COMMAND [--flag=value ...]
+
+        Commands:
+          search   search a dense network for a table of numbers, compare the best
+                   setting with the same network without regularization, and export
+                   it as a SavedModel
+
+        kerasreg COMMAND --help lists a command's flags; kerasreg --version tells the version.
+        Exit codes: 0 done, 1 the search or the export failed, 2 bad input, 130 interrupted."""
+    )
+
+
+def _search_help() -> str:
+    lines = [
+        "kerasreg search: find a network's regularization, training and shape for a table",
+        "",
+        "Usage: kerasreg search [--flag=value ...]",
+        "",
+        "  kerasreg search                                  # scikit-learn's digits",
+        "  kerasreg search --data=houses.csv --target=price --trials=30",
+        "  kerasreg search --resume                         # go on after an interruption",
+        "",
+        "Flags:",
+    ]
+    for name in [*_SETTINGS, "output_dir", "resume"]:
+        flag = _SEARCH[name]
+        default = flag.default_as_str.strip("'") if flag.default not in (None, []) else "none"
+        lines.append(f"  --{name} (default: {default})")
+        lines.extend(
+            textwrap.wrap(flag.help, 84, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        )
+    return "\n".join(lines)

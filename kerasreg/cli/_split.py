@@ -1,0 +1,82 @@
+"""Training, validation and test parts of a table."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from kerasreg.cli._data import Table
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """Rows of a table, shuffled and divided; classes keep their shares.
+
+    Attributes:
+        train: `(x, y)` to train on.
+        validation: `(x, y)` that the search looks at.
+        test: `(x, y)` that nothing looks at before the report.
+        target_mean: what was subtracted from regression targets, else 0.
+        target_scale: what they were then divided by, else 1.
+    """
+
+    train: tuple[np.ndarray, np.ndarray]
+    validation: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
+    target_mean: float
+    target_scale: float
+
+
+def split(
+    table: Table, validation_fraction: float = 0.2, test_fraction: float = 0.2, seed: int = 0
+) -> Parts:
+    """Divides a table into training, validation and test parts.
+
+    Regression targets of the training and validation parts are standardised by
+    the training part's mean and standard deviation; the test part is as it was.
+
+    Args:
+        table: the table.
+        validation_fraction: share of the rows to validate on.
+        test_fraction: share of the rows to test on.
+        seed: seed of the shuffle.
+
+    Returns:
+        The parts.
+
+    Raises:
+        ValueError: if there are too few rows for the parts.
+    """
+    from sklearn.model_selection import train_test_split
+
+    rows = np.arange(len(table.x))
+    try:
+        rest, test = train_test_split(
+            rows, test_size=test_fraction, random_state=seed, stratify=_strata(table, rows)
+        )
+        share = validation_fraction / (1.0 - test_fraction)
+        train, validation = train_test_split(
+            rest, test_size=share, random_state=seed, stratify=_strata(table, rest)
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"{table.name!r} has too few rows ({len(rows)}) for a test part of {test_fraction:g} "
+            f"and a validation part of {validation_fraction:g}: {error}"
+        ) from error
+    mean, scale = 0.0, 1.0
+    y = table.y
+    if table.classes is None:
+        mean, scale = float(y[train].mean()), float(y[train].std()) or 1.0
+    standardised = y if table.classes is not None else ((y - mean) / scale).astype("float32")
+    return Parts(
+        (table.x[train], standardised[train]),
+        (table.x[validation], standardised[validation]),
+        (table.x[test], y[test]),
+        mean,
+        scale,
+    )
+
+
+def _strata(table: Table, rows: np.ndarray) -> np.ndarray | None:
+    return None if table.classes is None else table.y[rows]
