@@ -1,0 +1,57 @@
+# `make demo` and `make test` need Python 3.11 to 3.13 with pip, and nothing else.
+
+PYTHON ?= python3
+VENV ?= .venv
+PROCESSES ?= 2
+DEMO_OUTPUT ?= build/demo
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test test-lowest lint check-bazel bench requirements clean
+
+demo: $(INSTALLED)
+	rm -rf $(DEMO_OUTPUT)
+	$(BIN)/kerasreg search --output_dir=$(DEMO_OUTPUT)
+
+test: $(INSTALLED)-test
+	$(BIN)/python -m pytest -n $(PROCESSES) $(PYTEST_ARGS)
+
+# The suite with the oldest versions that pyproject.toml admits.
+test-lowest: .venv-lowest/.installed
+	.venv-lowest/bin/python -m pytest -n $(PROCESSES) $(PYTEST_ARGS)
+
+lint: $(INSTALLED)-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# BUILD against a real Bazel, where there is one or one can be installed.
+check-bazel: $(INSTALLED)-test
+	PYTHON=$(abspath $(BIN)/python) tools/check_bazel.sh
+
+bench: $(INSTALLED)-test
+	$(BIN)/python benchmarks/components.py
+
+$(INSTALLED): requirements.txt pyproject.toml
+	$(PYTHON) tools/make_venv.py $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+$(INSTALLED)-test: $(INSTALLED) requirements-test.txt
+	$(BIN)/python -m pip install --quiet --requirement requirements-test.txt
+	touch $@
+
+.venv-lowest/.installed: requirements-lowest.txt pyproject.toml
+	$(PYTHON) tools/make_venv.py .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --requirement requirements-lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+# Pins anew what `make demo` and `make test` install.
+requirements:
+	$(PYTHON) tools/pin_requirements.py
+
+clean:
+	rm -rf .venv .venv-lowest build dist *.egg-info

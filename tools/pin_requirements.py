@@ -1,0 +1,56 @@
+"""Writes requirements.txt and requirements-test.txt: exact versions, no index address.
+
+Usage: python tools/pin_requirements.py
+
+Installs `kerasreg[tensorflow-cpu,search]`, and then the test and lint tools, into a
+new environment, and writes down what came.
+"""
+
+import pathlib
+import re
+import subprocess
+import tempfile
+import venv
+
+ROOT = pathlib.Path(__file__).parent.parent
+HEADER = "# Written by `make requirements`; what {what} installs. Python 3.11 to 3.13.\n"
+# The one package of which nobody can choose the wheel for the user: there are
+# wheels without GPU support for Linux and Windows on x86-64 only.
+ONLY_THERE = "; platform_machine in 'x86_64 AMD64' and sys_platform != 'darwin'"
+ELSEWHERE = "; platform_machine not in 'x86_64 AMD64' or sys_platform == 'darwin'"
+
+
+def pinned(python: str) -> dict[str, str]:
+    """Returns the lines of `pip freeze`, by package name."""
+    command = [python, "-m", "pip", "freeze", "--exclude", "kerasreg"]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")
+    return {re.split("[=@ ]", line)[0].lower(): line for line in lines if "==" in line}
+
+
+def main() -> None:
+    """Writes both files."""
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        python = f"{folder}/bin/python"
+        pip = [python, "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, f"{ROOT}[tensorflow-cpu,search]"], check=True)
+        demo = pinned(python)
+        subprocess.run([*pip, f"{ROOT}[tensorflow-cpu,test,lint]"], check=True)
+        test = pinned(python)
+    for name in ("tensorflow_cpu", "tensorflow-cpu"):
+        if name in demo:
+            version = demo[name].split("==")[1]
+            demo[name] = f"tensorflow-cpu=={version} {ONLY_THERE}\n" + (
+                f"tensorflow=={version} {ELSEWHERE}"
+            )
+    (ROOT / "requirements.txt").write_text(
+        HEADER.format(what="`make demo`") + "\n".join(demo.values()) + "\n"
+    )
+    added = [line for name, line in test.items() if name not in demo]
+    (ROOT / "requirements-test.txt").write_text(
+        HEADER.format(what="`make test`") + "-r requirements.txt\n" + "\n".join(added) + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
