@@ -14,8 +14,9 @@ if TYPE_CHECKING:  # The command checks its input before it loads Keras.
     import keras
 
 # Where a schedule is probed when a component takes it: every early step, where
-# mistakes of unit show, and then growing distances up to long trainings. No further: an exponential ramp that
-# overflows after 10⁵ steps is still a good schedule for the training that it is for.
+# mistakes of unit show, and then growing distances up to long trainings. No
+# further: an exponential ramp that overflows after 10⁵ steps is still a good
+# schedule for the training that it is for.
 _PROBED_STEPS = sorted({*range(17), *(int(10 ** (k / 4)) for k in range(5, 21))})
 
 

@@ -29,7 +29,10 @@ class DenseHyperModel(keras_tuner.HyperModel):
         samples: number of training samples, to count steps per epoch.
         mean: mean of each feature in the training data, shape (features,), or
             None to leave the features as they are.
-        variance: variance of each feature, shape (features,).
+        variance: variance of each feature, shape (features,). A feature that is
+            constant in the training data is centred only, as scikit-learn's
+            `StandardScaler` does; Keras' `Normalization` would divide what it
+            meets there later by 1e-7.
         widths: smallest and largest number of units of a layer.
         depths: smallest and largest number of hidden layers.
         regularized: False leaves penalty, dropout and weight decay out whatever
@@ -76,7 +79,10 @@ class DenseHyperModel(keras_tuner.HyperModel):
         if (mean is None) != (variance is None):
             raise ValueError("`mean` and `variance` must be given together, or neither.")
         self.mean = mean if mean is None else np.asarray(mean, dtype="float32")
-        self.variance = variance if variance is None else np.asarray(variance, dtype="float32")
+        self.variance = None
+        if variance is not None:
+            found = np.asarray(variance, dtype="float32")
+            self.variance = np.where(found > 0.0, found, np.float32(1.0))
         self.widths = tuple(check_count("widths", width) for width in widths)
         self.depths = tuple(check_count("depths", depth) for depth in depths)
         self.regularized = regularized
@@ -124,6 +130,8 @@ class DenseHyperModel(keras_tuner.HyperModel):
         else:
             loss, metric = "mse", keras.metrics.RootMeanSquaredError(name="rmse")
         model.compile(optimizer=optimizer, loss=loss, weighted_metrics=[metric])
+        # With its slots in place, a checkpoint of a trial loads whole.
+        optimizer.build(model.trainable_variables)
         return model
 
     def fit(

@@ -76,7 +76,7 @@ class Hyperparameter(keras.layers.Layer):
         # Static: whether there is a schedule, and which one, is fixed for the
         # life of the object. Traced: `variable` and `step`.
         self.schedule: Schedule | None = None
-        if isinstance(value, Schedule):
+        if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
             first = check_schedule(argument, value, minimum, maximum)
             self.schedule = value
         else:
