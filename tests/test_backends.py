@@ -1,0 +1,81 @@
+"""Components compute the same on Keras' JAX backend as on TensorFlow."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+PROGRAM = """
+import json, keras, numpy as np, kerasreg
+from keras import ops
+ramp = keras.optimizers.schedules.PolynomialDecay
+shared = kerasreg.regularizers.L2(ramp(0.0, 20, 0.1))
+dropout = kerasreg.layers.ScheduledDropout(ramp(0.0, 20, 0.5), seed=3)
+constant = keras.initializers.Constant
+model = keras.Sequential([
+    keras.Input((8,)),
+    keras.layers.Dense(16, "relu", kernel_initializer=constant(0.1), kernel_regularizer=shared),
+    dropout,
+    keras.layers.Dense(4, kernel_initializer=constant(-0.2), kernel_regularizer=shared),
+])
+model.compile(keras.optimizers.SGD(0.01), "mse")
+x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+policy = kerasreg.callbacks.StepDecay(0.01, 0.5, every=2)
+history = model.fit(x, x[:, :4], batch_size=16, epochs=4, shuffle=False, verbose=0,
+                    callbacks=[policy])
+model.evaluate(x, x[:, :4], verbose=0)
+mask, scale = kerasreg.random.keep_mask((64,), 0.3, kerasreg.random.key(7, 11))
+print(json.dumps({
+    "backend": keras.backend.backend(),
+    "steps": int(dropout.step),
+    "rate": float(ops.convert_to_numpy(dropout.rate)),
+    "strength": float(ops.convert_to_numpy(shared.strength)),
+    "mask": ops.convert_to_numpy(mask).astype(int).tolist(),
+    "scale": float(ops.convert_to_numpy(scale)),
+    "losses": history.history["loss"],
+    "learning_rates": history.history["learning_rate"],
+}))
+"""
+
+
+def run_on(backend):
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+    process = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def results():
+    return run_on("tensorflow"), run_on("jax")
+
+
+def test_each_ran_on_its_backend(results):
+    assert [result["backend"] for result in results] == ["tensorflow", "jax"]
+
+
+def test_masks_are_equal_to_the_bit(results):
+    tensorflow, jax = results
+    assert tensorflow["mask"] == jax["mask"]
+    assert tensorflow["scale"] == jax["scale"]
+
+
+def test_schedules_count_training_steps_once_each(results):
+    for result in results:
+        assert result["steps"] == 16
+        assert result["rate"] == pytest.approx(0.5 * 15 / 20)
+        assert result["strength"] == pytest.approx(0.1 * 15 / 20)
+
+
+def test_trainings_agree(results):
+    tensorflow, jax = results
+    assert tensorflow["losses"] == pytest.approx(jax["losses"], rel=1e-5)
+    assert tensorflow["learning_rates"] == pytest.approx([0.01, 0.01, 0.005, 0.005])
+    assert jax["learning_rates"] == tensorflow["learning_rates"]

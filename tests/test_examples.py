@@ -1,0 +1,44 @@
+"""Every script in examples/, and the code in the README, runs and says what it should."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+EXAMPLES = {
+    "train_dense.py": r"test accuracy 0\.9\d",
+    "search_digits.py": r"best model: val_loss \d\.\d+, val_accuracy 0\.9\d",
+    "serve_savedmodel.py": r"versions: \[1\]; verified: True\nserved 178 rows, (9\d|100)%",
+}
+
+
+def run_python(arguments, folder):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True
+    )
+
+
+def test_every_example_is_run():
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example_runs(name, tmp_path):
+    process = run_python([str(ROOT / "examples" / name)], tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert re.search(EXAMPLES[name], process.stdout), process.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_readme_code_runs_and_has_fifteen_lines(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
+    process = run_python(["-c", code], tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.strip() == "test: build/readme/1"
+    assert (tmp_path / "build/readme/1/saved_model.pb").is_file()

@@ -1,0 +1,70 @@
+"""The wheel holds the whole package, typed, and asks for what it needs."""
+
+import email
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel built from a copy of what is in the source tree."""
+    import shutil
+
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    shutil.copytree(ROOT / "kerasreg", source / "kerasreg")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder, source],
+        check=True,
+        capture_output=True,
+    )
+    (path,) = folder.glob("kerasreg-*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_wheel_holds_every_module_and_the_type_marker(wheel):
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "kerasreg").rglob("*.py")}
+    assert sources | {"kerasreg/py.typed"} <= set(wheel.namelist())
+
+
+def test_wheel_asks_for_what_the_package_imports(wheel):
+    (name,) = [name for name in wheel.namelist() if name.endswith("/METADATA")]
+    metadata = email.message_from_bytes(wheel.read(name))
+    required = {
+        re.match(r"[\w-]+", line)[0]
+        for line in metadata.get_all("Requires-Dist")
+        if ";" not in line
+    }
+    assert required == {"absl-py", "keras", "keras-tuner", "numpy", "six", "tensorboard"}
+    extras = set(metadata.get_all("Provides-Extra"))
+    assert {"tensorflow", "tensorflow-cpu", "tensorflow-gpu", "search"} <= extras
+
+
+def test_requirements_name_exact_versions_and_no_index():
+    for path in ROOT.glob("requirements*.txt"):
+        for line in path.read_text().splitlines():
+            assert re.match(r"#|-r requirements\.txt$|[\w.-]+==[\w.]+( ;.*)?$", line), (path, line)
+
+
+def test_import_without_a_backend_says_which_to_install(tmp_path):
+    # A Keras that fails to import TensorFlow, as Keras does without one.
+    (tmp_path / "keras.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'tensorflow'\", name='tensorflow')"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    process = subprocess.run(
+        [sys.executable, "-c", "import kerasreg"], env=environment, capture_output=True, text=True
+    )
+    assert process.returncode != 0
+    assert "pip install 'kerasreg[tensorflow-cpu]'" in process.stderr.splitlines()[-1]
