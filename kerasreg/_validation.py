@@ -27,20 +27,25 @@ def accepted_range(minimum: float, maximum: float) -> str:
     return f"a number from {minimum:g} to {maximum:g}"
 
 
-def check_number(argument: str, value: Any, minimum: float, maximum: float) -> float:
-    """Returns `value` as a float, or raises a `ValueError` naming `argument`."""
+def check_number(
+    argument: str, value: Any, minimum: float, maximum: float, or_schedule: bool = False
+) -> float:
+    """Returns `value` as a float, or raises a `ValueError` naming `argument`.
+
+    Accepted are real numbers, and scalar arrays, tensors and variables of them.
+    """
     expected = accepted_range(minimum, maximum)
-    scalar = isinstance(value, (numbers.Real, np.number)) and not isinstance(
-        value, (bool, np.bool_)
-    )
-    if not scalar and not (hasattr(value, "shape") and tuple(value.shape) == ()):
+    also = ", or a schedule of such numbers" if or_schedule else ""
+    is_number = isinstance(value, (numbers.Real, np.number))
+    is_scalar = is_number or getattr(value, "shape", None) == ()
+    if not is_scalar or isinstance(value, (bool, np.bool_)):
         raise ValueError(
-            f"`{argument}` must be {expected}, or a schedule of them. Received: "
-            f"{argument}={value!r} (of type {type(value).__name__})"
+            f"`{argument}` must be {expected}{also}. Received: {argument}={value!r} "
+            f"(of type {type(value).__name__})"
         )
     number = float(value)
     if not math.isfinite(number) or not minimum <= number <= maximum:
-        raise ValueError(f"`{argument}` must be {expected}. Received: {argument}={number:g}")
+        raise ValueError(f"`{argument}` must be {expected}{also}. Received: {argument}={number:g}")
     return number
 
 

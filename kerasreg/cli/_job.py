@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -154,9 +155,19 @@ class SearchJob:
         """Runs what is left of the search; returns the best setting."""
         tuner = tuners.keep_whole(self._tuner(strategy))
         report_progress(tuner, self.write)
-        completed = tuners.search(
-            tuner, *self.parts.train, validation_data=self.parts.validation, verbose=0
-        )
+        # KerasTuner prints the traceback of a trial that failed, and keeps it in the
+        # trial's file. Here the line of the trial says that it failed, and a note why.
+        with (
+            warnings.catch_warnings(record=True) as caught,
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("always")
+            completed = tuners.search(
+                tuner, *self.parts.train, validation_data=self.parts.validation, verbose=0
+            )
+        for warning in caught:
+            if "trials failed" in str(warning.message):
+                self.write(f"note: {warning.message}")
         return completed[0].hyperparameters
 
     def _tuner(self, strategy: Any) -> keras_tuner.Tuner:

@@ -136,6 +136,9 @@ def _search() -> int:
 
         values = {name: _SEARCH[name].value for name in _SEARCH if name in _SETTINGS}
         values["drop"] = tuple(values["drop"])
+        if values["data"] not in _data.BUNDLED and os.path.exists(values["data"]):
+            # So that a search may be resumed from another folder.
+            values["data"] = os.path.abspath(values["data"])
         given = {name for name in values if _SEARCH[name].present}
         record = check_record(folder, values, given - set(_CHANGEABLE), _SEARCH.resume)
         values.update({name: record[name] for name in values if record and name not in given})

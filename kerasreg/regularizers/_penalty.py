@@ -51,8 +51,15 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
     # Not `call`: a regularizer takes any tensor, in any context, with no
     # building, autocasting or name scope around it.
     def __call__(self, w: Any) -> Any:
-        """Returns the penalty of a tensor `w` of any shape, a scalar of its dtype."""
+        """Returns the penalty of a tensor `w` of any shape.
+
+        It is a scalar of the dtype of `w`, and float32 for the half-precision
+        activities of a mixed policy, in which sums overflow.
+        """
         w = ops.convert_to_tensor(w)
+        dtype = keras.backend.standardize_dtype(w.dtype)
+        if dtype not in ("float32", "float64"):
+            w = ops.cast(w, "float32")
         strength, _ = self._strength.current()
         return ops.cast(strength, w.dtype) * self.unit_penalty(w)
 

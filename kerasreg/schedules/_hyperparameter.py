@@ -80,13 +80,15 @@ class Hyperparameter(keras.layers.Layer):
             first = check_schedule(argument, value, minimum, maximum)
             self.schedule = value
         else:
-            first = check_number(argument, value, minimum, maximum)
+            first = check_number(argument, value, minimum, maximum, or_schedule=True)
         self.variable = self.add_weight(
             name=argument,
             shape=(),
             initializer=keras.initializers.Constant(first),
             dtype=keras.config.floatx(),
             trainable=False,
+            # A rate of 0.1 is another number in float16.
+            autocast=False,
             # Replicas compute the same value: keep one, do not sum or average.
             aggregation="only_first_replica",
         )
