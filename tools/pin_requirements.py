@@ -37,19 +37,21 @@ def main() -> None:
         demo = pinned(python)
         subprocess.run([*pip, f"{ROOT}[tensorflow-cpu,test,lint]"], check=True)
         test = pinned(python)
-    for name in ("tensorflow_cpu", "tensorflow-cpu"):
-        if name in demo:
-            version = demo[name].split("==")[1]
-            demo[name] = f"tensorflow-cpu=={version} {ONLY_THERE}\n" + (
-                f"tensorflow=={version} {ELSEWHERE}"
-            )
-    (ROOT / "requirements.txt").write_text(
-        HEADER.format(what="`make demo`") + "\n".join(demo.values()) + "\n"
-    )
-    added = [line for name, line in test.items() if name not in demo]
-    (ROOT / "requirements-test.txt").write_text(
-        HEADER.format(what="`make test`") + "-r requirements.txt\n" + "\n".join(added) + "\n"
-    )
+    for name, what, pins in (
+        ("requirements.txt", "`make demo`", demo),
+        # Whole, not "-r requirements.txt": Bazel's rules read pins only.
+        ("requirements-test.txt", "`make test`", test),
+    ):
+        lines = [either_tensorflow(line) for line in pins.values()]
+        (ROOT / name).write_text(HEADER.format(what=what) + "\n".join(lines) + "\n")
+
+
+def either_tensorflow(line: str) -> str:
+    """The pin of `tensorflow-cpu` where there are wheels of it, else of `tensorflow`."""
+    package, version = line.split("==")
+    if package.replace("_", "-") != "tensorflow-cpu":
+        return line
+    return f"tensorflow-cpu=={version} {ONLY_THERE}\ntensorflow=={version} {ELSEWHERE}"
 
 
 if __name__ == "__main__":
