@@ -79,6 +79,9 @@ class ReduceOnPlateau(keras.callbacks.Callback):
         self.best: float | None = None
         self.waited = 0
         self.cooling = 0
+        # The states after the last two epochs: a process that is killed between
+        # this callback and the one that writes the backup repeats an epoch.
+        self._states: list[dict[str, Any]] = []
 
     @property
     def _larger_is_better(self) -> bool:
@@ -91,14 +94,19 @@ class ReduceOnPlateau(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         optimizers_of(self.model)
         self._reset()
-        self._restored = self._read_state()
+        self._resumable = self._read_states()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        # The epoch to resume at is known only here: an older state, of a training
-        # that began again from epoch 0, must not be taken for this one's.
-        state, self._restored = self._restored, None
-        if state is not None and state["next_epoch"] == epoch:
-            self.best, self.waited, self.cooling = state["best"], state["waited"], state["cooling"]
+        # The epoch to resume at is known only here: a state of a training that
+        # began again from epoch 0 must not be taken for this one's.
+        saved, self._resumable = self._resumable, []
+        for state in saved:
+            if state["next_epoch"] == epoch:
+                self.best, self.waited = state["best"], state["waited"]
+                self.cooling = state["cooling"]
+                # A backup that was written before this callback acted has the old one.
+                set_learning_rate(self.model, state["learning_rate"])
+                self._states = [state]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {} if logs is None else logs
@@ -110,7 +118,9 @@ class ReduceOnPlateau(keras.callbacks.Callback):
         rate = get_learning_rate(self.model)
         logs["learning_rate"] = rate
         if self._needs_reduction(float(logs[self.monitor])):
-            set_learning_rate(self.model, max(self.factor * rate, self.minimum))
+            reduced = max(self.factor * rate, self.minimum)
+            # A rate that is below the minimum already is not raised to it.
+            set_learning_rate(self.model, min(reduced, rate))
         self._write_state(epoch + 1)
 
     def _needs_reduction(self, value: float) -> bool:
@@ -142,11 +152,11 @@ class ReduceOnPlateau(keras.callbacks.Callback):
         assert self.backup_dir is not None
         return os.path.join(self.backup_dir, "reduce_on_plateau.json")
 
-    def _read_state(self) -> dict[str, Any] | None:
+    def _read_states(self) -> list[dict[str, Any]]:
         if self.backup_dir is None or not os.path.exists(self._state_file):
-            return None
+            return []
         with open(self._state_file) as file:
-            return json.load(file)
+            return json.load(file)["states"]
 
     def _write_state(self, next_epoch: int) -> None:
         if self.backup_dir is None:
@@ -156,8 +166,10 @@ class ReduceOnPlateau(keras.callbacks.Callback):
             "best": self.best,
             "waited": self.waited,
             "cooling": self.cooling,
+            "learning_rate": get_learning_rate(self.model),
         }
-        write_json(self._state_file, state)
+        self._states = [*self._states[-1:], state]
+        write_json(self._state_file, {"states": self._states})
 
     def get_config(self) -> dict[str, Any]:
         names = ("monitor", "factor", "patience", "mode", "min_delta", "cooldown", "minimum")

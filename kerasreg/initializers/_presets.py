@@ -93,7 +93,10 @@ def preset(name: str, seed: int | None = None, **options: Any) -> keras.initiali
     try:
         return maker(**options)
     except TypeError as error:
-        raise ValueError(f"`options` must be arguments of {maker.__name__}. {error}") from error
+        raise ValueError(
+            f"`options` must be arguments of keras.initializers.{maker.__name__}: {error}. "
+            f"Received: options={options!r}"
+        ) from error
 
 
 def for_activation(

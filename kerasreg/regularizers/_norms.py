@@ -35,7 +35,8 @@ class L1(Penalty):
         name: optional name of the penalty.
 
     Returns:
-        Called with a tensor of any shape: a scalar of its dtype.
+        Called with a tensor of any shape: a scalar of its dtype; float32 for
+        half precision.
 
     Raises:
         ValueError: if the strength is, or a schedule of it becomes, negative.
@@ -70,7 +71,8 @@ class L2(Penalty):
         name: optional name of the penalty.
 
     Returns:
-        Called with a tensor of any shape: a scalar of its dtype.
+        Called with a tensor of any shape: a scalar of its dtype; float32 for
+        half precision.
 
     Raises:
         ValueError: if the strength is, or a schedule of it becomes, negative.
@@ -106,7 +108,8 @@ class ElasticNet(Penalty):
         name: optional name of the penalty.
 
     Returns:
-        Called with a tensor of any shape: a scalar of its dtype.
+        Called with a tensor of any shape: a scalar of its dtype; float32 for
+        half precision.
 
     Raises:
         ValueError: if the strength is, or a schedule of it becomes, negative;

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import keras
 from keras import ops
+
+# Private: what one load of a model has deserialised so far; nothing outside a load.
+from keras.src.saving import serialization_lib
 
 from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
 
@@ -67,14 +71,32 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
         """The arguments; a number that was reassigned is given as it is now."""
         return {"strength": self._strength.get_value(), "name": self.name}
 
-    # `Layer.from_config` deserialises a dtype policy that penalties do not have.
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Penalty:
-        return cls(**config)
+        """Makes a penalty; while a model is loaded, one for each that was saved.
+
+        Layers that share a penalty each have its config. Keras writes the state
+        of a shared object once, for the first of them, and loses in the configs
+        that it is shared; here the name tells.
+        """
+        key = json.dumps([cls.__name__, _without_ids(config)], sort_keys=True)
+        shared = serialization_lib.get_shared_object(key) if config.get("name") else None
+        if shared is not None:
+            return shared
+        penalty = cls(**config)
+        serialization_lib.record_object_after_deserialization(penalty, key)
+        return penalty
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Penalty:
-        copied = type(self).from_config(self.get_config())
+        copied = type(self)(**self.get_config())
         for mine, theirs in zip(copied.variables, self.variables, strict=True):
             mine.assign(theirs)
         memo[id(self)] = copied
         return copied
+
+
+def _without_ids(config: Any) -> Any:
+    """A config without Keras' marks of shared objects, which are in some places only."""
+    if not isinstance(config, dict):
+        return config
+    return {key: _without_ids(value) for key, value in config.items() if key != "shared_object_id"}

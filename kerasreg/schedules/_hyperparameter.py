@@ -13,6 +13,7 @@ import threading
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 from keras import ops
 
 # Keras has no public way to ask "which forward pass is this, and is it a
@@ -84,7 +85,8 @@ class Hyperparameter(keras.layers.Layer):
         self.variable = self.add_weight(
             name=argument,
             shape=(),
-            initializer=keras.initializers.Constant(first),
+            # Not `initializers.Constant`, which takes a float64 by way of float32.
+            initializer=lambda shape, dtype: ops.convert_to_tensor(np.full(shape, first, dtype)),
             dtype=keras.config.floatx(),
             trainable=False,
             # A rate of 0.1 is another number in float16.
@@ -158,6 +160,15 @@ class Hyperparameter(keras.layers.Layer):
         same with and without a hyperparameter.
         """
         return []
+
+    def load_own_variables(self, store: Any) -> None:
+        """Takes the saved state; keeps its own where the file has none.
+
+        A weights file of the same model without this hyperparameter so loads
+        into one with it.
+        """
+        if len(store.keys()) > 0:
+            super().load_own_variables(store)
 
     def _clear_losses(self) -> None:
         # Keras calls this on every tracked layer when an outermost call begins.
