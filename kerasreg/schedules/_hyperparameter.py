@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 import threading
+import weakref
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import keras
@@ -128,10 +130,12 @@ class Hyperparameter(keras.layers.Layer):
         # Python-side, hence static in a trace: each trace sees a new pass. In a
         # stateless scope Keras may enter layer by layer: the scope is the pass.
         this_pass = get_stateless_scope() if in_stateless_scope() else last.call
-        if this_pass is not None and this_pass is last.counted:
+        if this_pass is not None and this_pass is last.counted():
             last.uses += 1
             return ops.convert_to_tensor(self.variable), self.step - 1
-        last.counted, last.uses = this_pass, 1
+        # Weak: a scope holds the tensors of its trace.
+        last.counted = _no_pass if this_pass is None else weakref.ref(this_pass)
+        last.uses = 1
         # `* 1` copies: the assignment below must not change what is returned.
         step = ops.convert_to_tensor(self.step) * 1
         if self.schedule is not None:
@@ -176,6 +180,10 @@ class Hyperparameter(keras.layers.Layer):
         self._last_pass.call = global_state.get_global_attribute("current_call_ctx")
 
 
+def _no_pass() -> None:
+    return None
+
+
 class _LastPass(threading.local):
     """The running or last forward pass over the owner, and the last counted one.
 
@@ -184,7 +192,7 @@ class _LastPass(threading.local):
     """
 
     call: Any = None  # Keras' call context: its `training` outlives the call.
-    counted: Any = None
+    counted: Callable[[], Any] = staticmethod(_no_pass)
     uses: int = 0
 
     def __reduce__(self) -> Any:
