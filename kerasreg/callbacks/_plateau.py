@@ -65,6 +65,14 @@ class ReduceOnPlateau(keras.callbacks.Callback):
         backup_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(monitor, str):
+            raise ValueError(
+                f"`monitor` must be the name of a metric. Received: monitor={monitor!r}"
+            )
+        if backup_dir is not None and not isinstance(backup_dir, (str, os.PathLike)):
+            raise ValueError(
+                f"`backup_dir` must be a path or None. Received: backup_dir={backup_dir!r}"
+            )
         self.monitor = monitor
         self.factor = check_number("factor", factor, 0.0, 1.0)
         self.patience = check_count("patience", patience)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,15 +115,30 @@ def _read(data: str, target: str | None) -> tuple[Any, str]:
         raise ValueError(f"{data!r} is empty.")
     import pandas
 
-    reader = pandas.read_csv if extension == ".csv" else pandas.read_parquet
+    if extension == ".parquet":
+        import pyarrow.parquet
     try:
-        frame = reader(data)
+        # pandas renames what comes twice in a CSV, and Parquet readers stumble over it.
+        if extension == ".csv":
+            header = pandas.read_csv(data, header=None, nrows=1, dtype=str, keep_default_na=False)
+            names = [name for name in header.iloc[0] if name]
+        else:
+            names = pyarrow.parquet.read_schema(data).names
+        twice = [name for name in names if names.count(name) > 1]
+        frame = None
+        if not twice and extension == ".csv":
+            # A row longer than the header is an error, and its first field not an index.
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pandas.errors.ParserWarning)
+                frame = pandas.read_csv(data, index_col=False)
+        elif not twice:
+            frame = pandas.read_parquet(data)
     except Exception as error:  # The readers raise many types of their own libraries.
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{data!r} cannot be read as {extension[1:]}: {reason}") from error
-    if frame.columns.duplicated().any():
-        twice = frame.columns[frame.columns.duplicated()][0]
-        raise ValueError(f"{data!r} has two columns named {twice!r}.")
+    if frame is None:
+        raise ValueError(f"{data!r} has two columns named {twice[0]!r}.")
+    frame.columns = [str(name) for name in frame.columns]
     return frame, target
 
 
@@ -182,6 +198,16 @@ def _target(column: Any, task: str) -> tuple[np.ndarray, tuple[Any, ...] | None]
         if np.ptp(values) == 0:
             raise ValueError(f"The target column {column.name!r} has one value: {values[0]:g}.")
         return values, None
+    if not all(
+        isinstance(
+            label.item() if isinstance(label, np.generic) else label, (bool, int, float, str)
+        )
+        for label in column
+    ) or not (numeric or column.dtype.kind in "OSUb"):
+        raise ValueError(
+            f"The target column {column.name!r} must hold numbers or text. It holds for example "
+            f"{column.iloc[0]!r}."
+        )
     labels, numbers, counts = np.unique(column.to_numpy(), return_inverse=True, return_counts=True)
     if len(labels) < 2:
         raise ValueError(

@@ -76,7 +76,16 @@ class SearchJob:
         self.table = table
         self.folder = folder
         self.write = write
+        check_count("replicas", settings.replicas)
         self.parts = split(table, seed=settings.seed)
+        fewest = min(len(x) for x, _ in (self.parts.train, self.parts.validation))
+        if settings.replicas > fewest:
+            raise ValueError(
+                f"`replicas` must be at most the rows of the validation part, {fewest}. "
+                f"Received: replicas={settings.replicas}"
+            )
+        # Before anything is computed: logical devices cannot be made later.
+        self.strategy = distribute.mirrored_strategy(settings.replicas)
 
     def run(self) -> dict[str, Any]:
         """Does all of it; returns the report.
@@ -86,8 +95,6 @@ class SearchJob:
             RuntimeError: if the exported model does not do what Keras does.
         """
         settings, table = self.settings, self.table
-        # Before anything is computed: logical devices cannot be made later.
-        strategy = distribute.mirrored_strategy(settings.replicas)
         record = {**dataclasses.asdict(settings), "fingerprint": table.fingerprint()}
         write_json(os.path.join(self.folder, "job.json"), record)
 
@@ -97,7 +104,7 @@ class SearchJob:
             f"{table.name}: {len(table.x)} rows, {table.x.shape[1]} features, {kind}; "
             f"train {sizes[0]}, validation {sizes[1]}, test {sizes[2]}"
         )
-        best = self._search(strategy)
+        best = self._search(self.strategy)
         setting = ", ".join(f"{name}={_short(value)}" for name, value in best.values.items())
         self.write(f"best setting: {setting}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import signal
 import sys
@@ -17,6 +18,30 @@ from kerasreg._version import __version__
 # Nothing that imports Keras or TensorFlow at module level: `--help` and a mistyped
 # flag are answered at once, and TensorFlow's log level is set before it is loaded.
 
+
+class _Choice(flags.EnumParser):
+    """One of some names; suggests the nearest."""
+
+    def parse(self, argument: str) -> str:
+        try:
+            return super().parse(argument)
+        except ValueError as error:
+            near = difflib.get_close_matches(argument, self.enum_values, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{error}{hint}") from error
+
+
+def _define_choice(name, default, choices, text):
+    flags.DEFINE(
+        _Choice(choices),
+        name,
+        default,
+        f"<{'|'.join(choices)}>: {text}",
+        flag_values=_SEARCH,
+        serializer=flags.ArgumentSerializer(),
+    )
+
+
 _SEARCH = flags.FlagValues()
 flags.DEFINE_string(
     "data",
@@ -25,20 +50,18 @@ flags.DEFINE_string(
     flag_values=_SEARCH,
 )
 flags.DEFINE_string("target", None, "Column to predict; for files.", flag_values=_SEARCH)
-flags.DEFINE_enum(
+_define_choice(
     "task",
     "auto",
     ["auto", "classification", "regression"],
     "auto: classification where the target is text, boolean or has at most 20 whole numbers.",
-    flag_values=_SEARCH,
 )
 flags.DEFINE_list("drop", [], "Columns to leave out, separated by commas.", flag_values=_SEARCH)
-flags.DEFINE_enum(
+_define_choice(
     "tuner",
     "random",
     ["random", "bayesian", "hyperband", "grid"],
     "Search algorithm of KerasTuner.",
-    flag_values=_SEARCH,
 )
 flags.DEFINE_integer(
     "trials",
@@ -55,6 +78,7 @@ flags.DEFINE_integer(
     0,
     "Seed of the split, the search and the trainings.",
     lower_bound=0,
+    upper_bound=2**32 - 1,
     flag_values=_SEARCH,
 )
 flags.DEFINE_integer(
@@ -127,8 +151,14 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _search() -> int:
     folder = _SEARCH.output_dir
-    if os.path.exists(folder) and not os.path.isdir(folder):
-        raise UsageError(f"--output_dir must be a folder; {folder!r} is a file")
+    if not folder:
+        raise UsageError("--output_dir must name a folder; it is empty")
+    existing = os.path.abspath(folder)
+    while not os.path.exists(existing):
+        existing = os.path.dirname(existing)
+    if not os.path.isdir(existing):
+        shown = folder if os.path.exists(folder) else existing
+        raise UsageError(f"--output_dir must be a folder; {shown!r} is a file")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _bad_input_is_usage():
         from kerasreg.cli import _data
@@ -150,12 +180,17 @@ def _search() -> int:
             )
         # Here, after the data has been read: this imports TensorFlow.
         with _quiet_start():
+            import tensorflow as tf
+
             from kerasreg.cli import _job
             from kerasreg.tuners import SearchFailedError
+
+            tf.get_logger().setLevel("ERROR")
         job = _job.SearchJob(_job.Settings(**values), table, folder, _write)
     logging.set_verbosity(logging.WARNING)  # Keras' export logs each file.
     # An ended terminal or a stop signal is an interruption, not a crash.
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         job.run()
     except (SearchFailedError, RuntimeError, OSError) as error:
@@ -176,6 +211,11 @@ def _bad_input_is_usage() -> Iterator[None]:
     except ValueError as error:
         raise UsageError(str(error)) from error
     except ModuleNotFoundError as error:
+        if error.name in ("keras", "tensorflow", "jax", "torch"):
+            raise UsageError(
+                f"Keras needs a backend ({error}); install one with: "
+                "pip install 'kerasreg[tensorflow-cpu]'"
+            ) from error
         if error.name not in ("sklearn", "pandas", "pyarrow"):
             raise
         raise UsageError(
@@ -199,7 +239,8 @@ def _quiet_start() -> Iterator[None]:
 
 
 def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
+    os.write(2, b"kerasreg: interrupted; continue with --resume\n")
+    os._exit(130)
 
 
 def _write(line: str) -> None:

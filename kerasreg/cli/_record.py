@@ -7,6 +7,11 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+_ENTRIES: dict[str, Any] = {
+    "data": str, "target": (str, type(None)), "task": str, "tuner": str, "trials": int,
+    "epochs": int, "seed": int, "replicas": int, "fingerprint": str,
+}  # fmt: skip
+
 
 def read_record(folder: str) -> dict[str, Any] | None:
     """The record of the search in a folder, or None where there is none.
@@ -21,6 +26,9 @@ def read_record(folder: str) -> dict[str, Any] | None:
         with open(path, encoding="utf-8") as file:
             record = json.load(file)
         record["drop"] = tuple(record["drop"])
+        for name, kind in _ENTRIES.items():
+            if not isinstance(record[name], kind):
+                raise TypeError(f"{name} is {record[name]!r}")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path!r} is not the record of a search: {error}") from error
     return record

@@ -63,6 +63,14 @@ def training_batches(
 
     Raises:
         ValueError: if there are fewer samples than replicas.
+
+    Example:
+
+    >>> import numpy as np, kerasreg
+    >>> x, y = np.zeros((10, 3)), np.zeros(10)
+    >>> batches = kerasreg.distribute.training_batches(x, y, batch_size=5, replicas=2)
+    >>> [len(features) for features, _ in batches]
+    [4, 4]
     """
     size = even_batch_size(len(x), batch_size, replicas)
     dataset = tf.data.Dataset.from_tensor_slices((x, y))
@@ -89,6 +97,14 @@ def evaluation_batches(
 
     Raises:
         ValueError: if there are fewer samples than replicas.
+
+    Example:
+
+    >>> import numpy as np, kerasreg
+    >>> x, y = np.zeros((3, 2)), np.zeros(3)
+    >>> batches = kerasreg.distribute.evaluation_batches(x, y, batch_size=2, replicas=2)
+    >>> [[round(float(w), 2) for w in weights] for _, _, weights in batches]
+    [[1.33, 1.33], [1.33, 0.0]]
     """
     samples = len(x)
     size = even_batch_size(samples, batch_size, replicas)

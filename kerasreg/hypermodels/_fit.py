@@ -36,6 +36,16 @@ def fit(
         keras_tuner.errors.FailedTrialError: if the loss is not finite. (Keras
             goes on with NaN weights, and KerasTuner counts such a trial as
             completed when the objective is an accuracy.)
+
+    Example:
+
+    >>> import keras, numpy as np, kerasreg
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+    >>> history = kerasreg.hypermodels.fit(model, x, y, (x, y), batch_size=4, verbose=0)
+    >>> sorted(history.history)
+    ['loss', 'val_loss']
     """
     if seed is not None:
         keras.utils.set_random_seed(seed)

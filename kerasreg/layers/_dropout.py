@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kerasreg._validation import check_count
@@ -158,6 +159,16 @@ class ScheduledDropout(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ScheduledDropout:
         return cls(**config)
+
+    # A weights file has no config: with a seed that was drawn at random, a new
+    # process could not go on with the same masks. Static: the seed is part of the
+    # trace, and is loaded before there is one.
+    def save_own_variables(self, store: Any) -> None:
+        store["seed"] = np.array(self.seed, dtype="int64")
+
+    def load_own_variables(self, store: Any) -> None:
+        if "seed" in store.keys():  # noqa: SIM118 - not a dict
+            self.seed = int(np.array(store["seed"]))
 
 
 def _check_noise_shape(noise_shape: Any) -> tuple[int | None, ...] | None:

@@ -119,6 +119,12 @@ def replica_id() -> Any:
 
     Returns:
         A scalar integer tensor inside a replica, the Python integer 0 elsewhere.
+
+    Example:
+
+    >>> import kerasreg
+    >>> kerasreg.random.replica_id()
+    0
     """
     if keras.backend.backend() != "tensorflow":
         return 0

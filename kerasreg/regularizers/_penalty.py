@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import keras
 from keras import ops
 
-# Private: what one load of a model has deserialised so far; nothing outside a load.
+# Private: what one save or load of a model has met so far; nothing outside of one.
+from keras.src.backend.common import global_state
 from keras.src.saving import serialization_lib
 
-from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
+from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule, copy_state
 
 
 class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
@@ -27,6 +27,7 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
     Args:
         strength: a finite number >= 0, or a schedule of such numbers over
             training steps.
+        name: optional name of the penalty.
 
     Raises:
         ValueError: if the strength is negative, not finite, or a schedule that
@@ -69,34 +70,29 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments; a number that was reassigned is given as it is now."""
-        return {"strength": self._strength.get_value(), "name": self.name}
+        config = {"strength": self._strength.get_value(), "name": self.name}
+        # Only while a model is written: tells which layers share this penalty.
+        if global_state.get_global_attribute("shared_objects/id_to_config_map") is not None:
+            config["shared_id"] = id(self)
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Penalty:
         """Makes a penalty; while a model is loaded, one for each that was saved.
 
-        Layers that share a penalty each have its config. Keras writes the state
-        of a shared object once, for the first of them, and loses in the configs
-        that it is shared; here the name tells.
+        Layers that share a penalty each have its config, and Keras writes the
+        state of a shared object once, for the first of them.
         """
-        key = json.dumps([cls.__name__, _without_ids(config)], sort_keys=True)
-        shared = serialization_lib.get_shared_object(key) if config.get("name") else None
-        if shared is not None:
-            return shared
-        penalty = cls(**config)
-        serialization_lib.record_object_after_deserialization(penalty, key)
+        arguments = {name: value for name, value in config.items() if name != "shared_id"}
+        key = f"kerasreg/{config.get('shared_id')}"
+        penalty = serialization_lib.get_shared_object(key) if "shared_id" in config else None
+        if penalty is None:
+            penalty = cls(**arguments)
+            if "shared_id" in config:
+                serialization_lib.record_object_after_deserialization(penalty, key)
         return penalty
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Penalty:
-        copied = type(self)(**self.get_config())
-        for mine, theirs in zip(copied.variables, self.variables, strict=True):
-            mine.assign(theirs)
-        memo[id(self)] = copied
+        memo[id(self)] = copied = type(self).from_config(self.get_config())
+        copy_state(self, copied)
         return copied
-
-
-def _without_ids(config: Any) -> Any:
-    """A config without Keras' marks of shared objects, which are in some places only."""
-    if not isinstance(config, dict):
-        return config
-    return {key: _without_ids(value) for key, value in config.items() if key != "shared_object_id"}

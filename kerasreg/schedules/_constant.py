@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
 from keras import ops
+
+from kerasreg._validation import check_number
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -16,11 +19,14 @@ class Constant(keras.optimizers.schedules.LearningRateSchedule):
     same; this class is for places that ask for a schedule, such as `Warmup`.
 
     Args:
-        value: the value, any number.
+        value: the value, any finite number.
 
     Returns:
         A schedule: `schedule(step)` is a float32 scalar, or an array of the
         shape of `step`.
+
+    Raises:
+        ValueError: if the value is no finite number.
 
     Example:
 
@@ -30,7 +36,7 @@ class Constant(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, value: float) -> None:
-        self.value = float(value)
+        self.value = check_number("value", value, -math.inf, math.inf)
 
     def __call__(self, step: Any) -> Any:
         return ops.full(ops.shape(step), self.value, dtype="float32")

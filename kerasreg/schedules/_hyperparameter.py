@@ -46,7 +46,7 @@ class Hyperparameter(keras.layers.Layer):
         argument: the name of the owner's argument, used in errors and as the
             name of the variable.
         minimum: smallest accepted value, inclusive.
-        maximum: largest accepted value, inclusive.
+        maximum: largest accepted value, inclusive; None for no bound.
         count_steps: count training steps even when `value` is a number.
 
     Raises:
@@ -66,7 +66,7 @@ class Hyperparameter(keras.layers.Layer):
         value: NumberOrSchedule | dict[str, Any],
         argument: str = "value",
         minimum: float = 0.0,
-        maximum: float = math.inf,
+        maximum: float | None = None,
         count_steps: bool = False,
     ) -> None:
         super().__init__(name=argument, dtype=keras.config.floatx())
@@ -74,16 +74,17 @@ class Hyperparameter(keras.layers.Layer):
             value = keras.saving.deserialize_keras_object(value)
         self.argument = argument
         self.minimum = minimum
-        self.maximum = maximum
+        # Infinity is no JSON.
+        self.maximum = math.inf if maximum is None else maximum
         self.count_steps = count_steps
         # Static: whether there is a schedule, and which one, is fixed for the
         # life of the object. Traced: `variable` and `step`.
         self.schedule: Schedule | None = None
         if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
-            first = check_schedule(argument, value, minimum, maximum)
+            first = check_schedule(argument, value, minimum, self.maximum)
             self.schedule = value
         else:
-            first = check_number(argument, value, minimum, maximum, or_schedule=True)
+            first = check_number(argument, value, minimum, self.maximum, or_schedule=True)
         self.variable = self.add_weight(
             name=argument,
             shape=(),
@@ -156,6 +157,26 @@ class Hyperparameter(keras.layers.Layer):
             return keras.saving.serialize_keras_object(self.schedule)
         return float(ops.convert_to_numpy(self.variable))
 
+    def get_config(self) -> dict[str, Any]:
+        """The arguments; a number that was reassigned is given as it is now."""
+        return {
+            "value": self.get_value(),
+            "argument": self.argument,
+            "minimum": self.minimum,
+            "maximum": None if self.maximum == math.inf else self.maximum,
+            "count_steps": self.count_steps,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Hyperparameter:
+        """Makes a hyperparameter, at step 0."""
+        return cls(**config)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Hyperparameter:
+        memo[id(self)] = copied = type(self).from_config(self.get_config())
+        copy_state(self, copied)
+        return copied
+
     @property
     def weights(self) -> list[keras.Variable]:
         """Empty: like seeds, this state is in `variables`, not in `weights`.
@@ -178,6 +199,12 @@ class Hyperparameter(keras.layers.Layer):
         # Keras calls this on every tracked layer when an outermost call begins.
         super()._clear_losses()
         self._last_pass.call = global_state.get_global_attribute("current_call_ctx")
+
+
+def copy_state(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
+    """Assigns every variable of a layer to the same one of a layer like it."""
+    for theirs, mine in zip(source.variables, target.variables, strict=True):
+        mine.assign(theirs)
 
 
 def _no_pass() -> None:

@@ -48,7 +48,9 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
             schedule = Constant(check_number("schedule", schedule, -math.inf, math.inf))
         self.schedule = schedule
         self.steps = check_count("steps", steps, minimum=0)
-        self.start = None if start is None else float(start)
+        self.start = start
+        if start is not None:
+            self.start = check_number("start", start, -math.inf, math.inf)
 
     def __call__(self, step: Any) -> Any:
         step = ops.cast(step, "float32")

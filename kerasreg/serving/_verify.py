@@ -86,6 +86,14 @@ def verify(
     Raises:
         ValueError: if `path` holds no SavedModel, or there are no samples.
         RuntimeError: if the process failed, with its last line.
+
+    Example:
+
+    >>> import tempfile, keras, numpy as np, kerasreg
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> path = kerasreg.serving.export(model, tempfile.mkdtemp())
+    >>> kerasreg.serving.verify(path, model, np.ones((4, 2), "float32")).passed
+    True
     """
     if not os.path.exists(os.path.join(path, "saved_model.pb")):
         raise ValueError(f"`path` must be a SavedModel directory. Received: {os.fspath(path)!r}")

@@ -7,6 +7,7 @@ leaves a trial that never runs again.
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
@@ -52,10 +53,26 @@ def keep_whole(tuner: keras_tuner.Tuner) -> keras_tuner.Tuner:
 
     oracle.save, oracle._save_trial, tuner.save = save_oracle, save_trial, save_tuner
     _queue_interrupted(oracle)
+    if isinstance(oracle, keras_tuner.oracles.GridSearchOracle):
+        _restore_grid(oracle)
     # KerasTuner reloads a project only if the tuner's own file is there, which it
     # writes after the first trial.
     tuner.save()
     return tuner
+
+
+def _restore_grid(oracle: Any) -> None:
+    """What KerasTuner's grid search keeps in memory only: its order, and who is to follow."""
+    order = functools.cmp_to_key(
+        lambda one, two: oracle._compare(
+            oracle.trials[one].hyperparameters.values, oracle.trials[two].hyperparameters.values
+        )
+    )
+    before = None
+    for trial_id in sorted(oracle.trials, key=order):
+        oracle._ordered_ids.insert(trial_id, before)
+        before = trial_id
+    oracle._populate_next = list(oracle.end_order)
 
 
 def _queue_interrupted(oracle: Any) -> None:

@@ -23,6 +23,16 @@ def completed_trials(tuner: keras_tuner.Tuner) -> list[Any]:
 
     Returns:
         `keras_tuner` trials.
+
+    Example:
+
+    >>> import tempfile, keras_tuner, kerasreg
+    >>> class Parabola(keras_tuner.RandomSearch):
+    ...     def run_trial(self, trial):
+    ...         return trial.hyperparameters.Float("x", -1.0, 1.0) ** 2
+    >>> tuner = Parabola(max_trials=3, directory=tempfile.mkdtemp(), seed=1)
+    >>> kerasreg.tuners.completed_trials(tuner)
+    []
     """
     trials = [
         trial
