@@ -196,6 +196,10 @@ class SearchJob:
         with contextlib.redirect_stdout(io.StringIO()):
             if settings.tuner == "hyperband":
                 return keras_tuner.Hyperband(max_epochs=settings.epochs, **common)
+            if settings.tuner == "bayesian":
+                # KerasTuner's default, three random points a dimension, is more than
+                # most searches have trials.
+                common["num_initial_points"] = max(settings.trials // 3, 2)
             return classes[settings.tuner](max_trials=settings.trials, **common)
 
     def _retrain(self, setting: keras_tuner.HyperParameters, regularized: bool) -> keras.Model:

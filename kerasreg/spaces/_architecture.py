@@ -8,6 +8,7 @@ import keras
 import keras_tuner
 
 from kerasreg import initializers
+from kerasreg._validation import check_choice
 
 ACTIVATIONS = ("relu", "tanh", "selu", "gelu")
 INITIALIZERS = (
@@ -76,6 +77,8 @@ def initializer(
     >>> type(kerasreg.spaces.initializer(hp, "selu")).__name__
     'LecunNormal'
     """
+    for kind in kinds:
+        check_choice("kinds", kind, ("for_activation", *initializers.presets()))
     chosen = hp.Choice(name, list(kinds), default=kinds[0])
     if chosen == "for_activation":
         return initializers.for_activation(activation, seed=seed)

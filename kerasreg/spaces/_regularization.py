@@ -56,6 +56,10 @@ def penalty(
     for kind in kinds:
         check_choice("kinds", kind, PENALTIES)
     check_positive("minimum", minimum)
+    if not maximum > minimum:
+        raise ValueError(
+            f"`maximum` must be a number > `minimum`, {minimum:g}. Received: maximum={maximum:g}"
+        )
     chosen = hp.Choice(name, list(kinds), default=kinds[0])
     strength = when(
         hp,
@@ -120,12 +124,14 @@ def dropout(
         check_choice("kinds", kind, DROPOUTS)
     ramp = max(check_count("steps", steps) // 2, 1)
     check_number("maximum", maximum, 0.1, 1.0)
+    # A choice: KerasTuner's stepped floats miss or repeat the largest by rounding.
+    rates = [tenth / 10 for tenth in range(1, 11) if tenth / 10 < maximum - 1e-6] + [maximum]
     chosen = hp.Choice(name, list(kinds), default=kinds[0])
     rate = when(
         hp,
         name,
         [kind for kind in kinds if kind != "none"],
-        lambda: hp.Float(f"{name}_rate", 0.1, maximum, step=0.1, default=min(0.3, maximum)),
+        lambda: hp.Choice(f"{name}_rate", rates, default=min(rates, key=lambda r: abs(r - 0.3))),
         otherwise=0.0,
     )
     linear = keras.optimizers.schedules.PolynomialDecay

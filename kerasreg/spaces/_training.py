@@ -10,7 +10,7 @@ import keras
 import keras_tuner
 
 from kerasreg import callbacks
-from kerasreg._validation import check_choice, check_count
+from kerasreg._validation import check_choice, check_count, check_positive
 from kerasreg.spaces._conditional import when
 
 OPTIMIZERS = ("sgd", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw")
@@ -128,6 +128,7 @@ def learning_rate_policy(
     for kind in kinds:
         check_choice("kinds", kind, POLICIES)
     check_count("epochs", epochs)
+    check_positive("learning_rate", learning_rate)
     chosen = hp.Choice(name, list(kinds), default=kinds[0])
     longest = max(epochs // 5, 1)
 
@@ -151,17 +152,17 @@ def learning_rate_policy(
     if chosen == "plateau":
         patience = max(epochs // 10, 2)
         return callbacks.ReduceOnPlateau(monitor, factor, patience=patience)
+    length = max(epochs - warmup, 1)  # A policy begins after the warm-up.
     if chosen == "step":
-        every = max(epochs // (drops + 1), 1)
+        every = max(length // (drops + 1), 1)
         return callbacks.StepDecay(learning_rate, 0.3, every, warmup=warmup)
     if chosen == "exponential":
-        rate = exponential_final ** (1 / epochs)
+        rate = exponential_final ** (1 / length)
         return callbacks.ExponentialDecay(learning_rate, rate, warmup=warmup)
     if chosen == "time_based":
-        decay = (1 / time_based_final - 1) / epochs
+        decay = (1 / time_based_final - 1) / length
         return callbacks.TimeBasedDecay(learning_rate, decay, warmup=warmup)
     if chosen == "cosine":
-        length = max(epochs - warmup, 1)
         return callbacks.CosineDecay(learning_rate, length, warmup=warmup)
     return callbacks.FixedLearningRate(learning_rate, warmup=warmup)
 
