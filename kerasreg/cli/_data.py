@@ -113,33 +113,45 @@ def _read(data: str, target: str | None) -> tuple[Any, str]:
         raise ValueError("`target` must name the column to predict, when `data` is a file.")
     if os.path.getsize(data) == 0:
         raise ValueError(f"{data!r} is empty.")
-    import pandas
-
-    if extension == ".parquet":
-        import pyarrow.parquet
+    read = _read_csv if extension == ".csv" else _read_parquet
     try:
-        # pandas renames what comes twice in a CSV, and Parquet readers stumble over it.
-        if extension == ".csv":
-            header = pandas.read_csv(data, header=None, nrows=1, dtype=str, keep_default_na=False)
-            names = [name for name in header.iloc[0] if name]
-        else:
-            names = pyarrow.parquet.read_schema(data).names
-        twice = [name for name in names if names.count(name) > 1]
-        frame = None
-        if not twice and extension == ".csv":
-            # A row longer than the header is an error, and its first field not an index.
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", pandas.errors.ParserWarning)
-                frame = pandas.read_csv(data, index_col=False)
-        elif not twice:
-            frame = pandas.read_parquet(data)
+        frame = read(data)
+    except (_TwiceError, ModuleNotFoundError):
+        raise
     except Exception as error:  # The readers raise many types of their own libraries.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{data!r} cannot be read as {extension[1:]}: {reason}") from error
-    if frame is None:
-        raise ValueError(f"{data!r} has two columns named {twice[0]!r}.")
     frame.columns = [str(name) for name in frame.columns]
     return frame, target
+
+
+class _TwiceError(ValueError):
+    """Two columns have one name. (pandas would rename one, or stumble.)"""
+
+
+def _check_twice(data: str, names: Sequence[str]) -> None:
+    twice = [name for name in names if list(names).count(name) > 1]
+    if twice:
+        raise _TwiceError(f"{data!r} has two columns named {twice[0]!r}.")
+
+
+def _read_csv(data: str) -> Any:
+    import pandas
+
+    header = pandas.read_csv(data, header=None, nrows=1, dtype=str, keep_default_na=False)
+    _check_twice(data, [name for name in header.iloc[0] if name])
+    # A row that is longer than the header is an error, and its first field no index.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pandas.errors.ParserWarning)
+        return pandas.read_csv(data, index_col=False)
+
+
+def _read_parquet(data: str) -> Any:
+    import pandas
+    import pyarrow.parquet
+
+    _check_twice(data, pyarrow.parquet.read_schema(data).names)
+    return pandas.read_parquet(data)
 
 
 def _check_column(name: str, columns: Any) -> None:
@@ -198,12 +210,10 @@ def _target(column: Any, task: str) -> tuple[np.ndarray, tuple[Any, ...] | None]
         if np.ptp(values) == 0:
             raise ValueError(f"The target column {column.name!r} has one value: {values[0]:g}.")
         return values, None
-    if not all(
-        isinstance(
-            label.item() if isinstance(label, np.generic) else label, (bool, int, float, str)
-        )
-        for label in column
-    ) or not (numeric or column.dtype.kind in "OSUb"):
+    labels_are_plain = numeric or column.dtype.kind in "OSUb"
+    if not labels_are_plain or not all(
+        isinstance(_plain(label), (bool, int, float, str)) for label in column
+    ):
         raise ValueError(
             f"The target column {column.name!r} must hold numbers or text. It holds for example "
             f"{column.iloc[0]!r}."
@@ -218,9 +228,12 @@ def _target(column: Any, task: str) -> tuple[np.ndarray, tuple[Any, ...] | None]
     if counts[rarest] < _LEAST_ROWS_OF_A_CLASS:
         raise ValueError(
             f"Each class must have at least {_LEAST_ROWS_OF_A_CLASS} rows. Class "
-            f"{labels[rarest].item() if hasattr(labels[rarest], 'item') else labels[rarest]!r} of "
+            f"{_plain(labels[rarest])!r} of "
             f"{column.name!r} has {counts[rarest]}; if it is a quantity, use --task=regression."
         )
-    return numbers.astype("int64"), tuple(
-        label.item() if hasattr(label, "item") else label for label in labels
-    )
+    return numbers.astype("int64"), tuple(_plain(label) for label in labels)
+
+
+def _plain(label: Any) -> Any:
+    """A label as Python has it, for JSON and for messages."""
+    return label.item() if isinstance(label, np.generic) else label

@@ -31,7 +31,7 @@ class _Choice(flags.EnumParser):
             raise ValueError(f"{error}{hint}") from error
 
 
-def _define_choice(name, default, choices, text):
+def _define_choice(name: str, default: str, choices: list[str], text: str) -> None:
     flags.DEFINE(
         _Choice(choices),
         name,
@@ -239,6 +239,8 @@ def _quiet_start() -> Iterator[None]:
 
 
 def _interrupt(*_: Any) -> None:
+    # Ends at once: a KeyboardInterrupt that is raised while Python runs a finaliser
+    # is lost. State on disk is whole at every instant.
     os.write(2, b"kerasreg: interrupted; continue with --resume\n")
     os._exit(130)
 

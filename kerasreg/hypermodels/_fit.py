@@ -63,10 +63,13 @@ def fit(
             validation_data=distribute.evaluation_batches(*validation_data, batch_size, replicas),
             **kwargs,
         )
-    losses = history.history.get("loss", [])
-    for epoch, loss in enumerate(losses):
-        if not math.isfinite(loss):
-            raise keras_tuner.errors.FailedTrialError(
-                f"The loss is {loss} in epoch {epoch + 1} of {len(losses)}: the training diverged."
-            )
+    # The validation sees the weights that the last step left.
+    for name in ("loss", "val_loss"):
+        losses = history.history.get(name, [])
+        for epoch, loss in enumerate(losses):
+            if not math.isfinite(loss):
+                raise keras_tuner.errors.FailedTrialError(
+                    f"`{name}` is {loss} in epoch {epoch + 1} of {len(losses)}: the training "
+                    "diverged."
+                )
     return history

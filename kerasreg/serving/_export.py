@@ -30,7 +30,11 @@ def versions(base_dir: str | os.PathLike[str]) -> list[int]:
     """
     if not os.path.isdir(base_dir):
         return []
-    return sorted(int(name) for name in os.listdir(base_dir) if name.isdigit())
+    return sorted(
+        int(name)
+        for name in os.listdir(base_dir)
+        if name.isascii() and name.isdigit() and os.path.isdir(os.path.join(base_dir, name))
+    )
 
 
 def export(model: keras.Model, base_dir: str | os.PathLike[str]) -> str:

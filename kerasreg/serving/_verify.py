@@ -54,6 +54,7 @@ def relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
     """
     if found.shape != expected.shape:
         return float("inf")
+    found, expected = np.asarray(found, "float64"), np.asarray(expected, "float64")
     difference = float(np.max(np.abs(found - expected), initial=0.0))
     if difference == 0.0:
         return 0.0

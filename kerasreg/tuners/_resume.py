@@ -53,26 +53,10 @@ def keep_whole(tuner: keras_tuner.Tuner) -> keras_tuner.Tuner:
 
     oracle.save, oracle._save_trial, tuner.save = save_oracle, save_trial, save_tuner
     _queue_interrupted(oracle)
-    if isinstance(oracle, keras_tuner.oracles.GridSearchOracle):
-        _restore_grid(oracle)
     # KerasTuner reloads a project only if the tuner's own file is there, which it
     # writes after the first trial.
     tuner.save()
     return tuner
-
-
-def _restore_grid(oracle: Any) -> None:
-    """What KerasTuner's grid search keeps in memory only: its order, and who is to follow."""
-    order = functools.cmp_to_key(
-        lambda one, two: oracle._compare(
-            oracle.trials[one].hyperparameters.values, oracle.trials[two].hyperparameters.values
-        )
-    )
-    before = None
-    for trial_id in sorted(oracle.trials, key=order):
-        oracle._ordered_ids.insert(trial_id, before)
-        before = trial_id
-    oracle._populate_next = list(oracle.end_order)
 
 
 def _queue_interrupted(oracle: Any) -> None:
@@ -82,12 +66,32 @@ def _queue_interrupted(oracle: Any) -> None:
         if trial.status in ("COMPLETED", "FAILED"):
             # Killed after the trial's file was written and before the oracle's.
             if trial_id not in ended:
+                oracle.update_space(trial.hyperparameters)
+                oracle._record_values(trial)
+                oracle._run_times[trial_id] += 1
                 oracle.end_order.append(trial_id)
             if trial_id in oracle._retry_queue:
                 oracle._retry_queue.remove(trial_id)
             continue
         if trial_id not in oracle.start_order:
-            oracle.start_order.append(trial_id)
+            # Killed before the oracle's file knew of it: the oracle makes it again.
+            os.remove(os.path.join(oracle._get_trial_dir(trial_id), "trial.json"))
+            del oracle.trials[trial_id]
+            continue
         trial.metrics = type(trial.metrics)()  # What it reported before it was cut off.
         if trial_id not in oracle._retry_queue:
             oracle._retry_queue.append(trial_id)
+    if isinstance(oracle, keras_tuner.oracles.GridSearchOracle):
+        _restore_grid(oracle)
+
+
+def _restore_grid(oracle: Any) -> None:
+    """Rebuilds what KerasTuner's grid search does not save: which points it has visited."""
+    values = {name: trial.hyperparameters.values for name, trial in oracle.trials.items()}
+    order = functools.cmp_to_key(lambda one, other: oracle._compare(values[one], values[other]))
+    previous = None
+    for trial_id in sorted(values, key=order):
+        oracle._ordered_ids.insert(trial_id, previous)
+        previous = trial_id
+    # Those whose next point has been visited are passed over.
+    oracle._populate_next = list(oracle.end_order)

@@ -84,7 +84,8 @@ def search(tuner: keras_tuner.Tuner, *args: Any, **kwargs: Any) -> list[Any]:
     failed = [trial for trial in tuner.oracle.trials.values() if trial.status == "FAILED"]
     if not completed:
         raise SearchFailedError(
-            f"No trial completed: {len(failed)} of {len(tuner.oracle.trials)} failed. "
+            f"No trial completed with a finite score: {len(failed)} of "
+            f"{len(tuner.oracle.trials)} failed. "
             f"{_reasons(failed)}"
         ) from error
     if failed:
