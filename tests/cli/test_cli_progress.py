@@ -1,0 +1,167 @@
+"""The line after each trial, and how many trials there will be."""
+
+import re
+import types
+
+import keras_tuner
+import pytest
+
+from kerasreg.cli._progress import expected_trials, progress_line, report_progress
+
+
+class FakeClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def _trial(number, score):
+    status = "FAILED" if score is None else "COMPLETED"
+    return types.SimpleNamespace(trial_id=str(number), score=score, status=status)
+
+
+def _tuner(scores, direction="max"):
+    """What the progress reads of a tuner, with trials of these scores (None: failed)."""
+    trials = {str(number): _trial(number, score) for number, score in enumerate(scores)}
+    oracle = types.SimpleNamespace(
+        objective=keras_tuner.Objective("val_accuracy", direction),
+        trials=trials,
+        get_trial=trials.__getitem__,
+    )
+    return types.SimpleNamespace(oracle=oracle)
+
+
+def _line(scores, done, total, elapsed, done_now, direction="max"):
+    tuner = _tuner(scores, direction)
+    last = tuner.oracle.trials[str(len(scores) - 1)]
+    return progress_line(tuner, last, done, total, elapsed, done_now)
+
+
+def test_the_line_tells_trials_best_elapsed_and_left():
+    assert _line([0.5, 0.75], 2, 10, 60.0, 2) == (
+        "trial 2/10: val_accuracy 0.7500, best 0.7500 (trial 1), 1:00 elapsed, about 4:00 left"
+    )
+
+
+def test_the_best_stays_when_the_last_is_worse():
+    assert "val_accuracy 0.5000, best 0.7500 (trial 0)" in _line([0.75, 0.5], 2, 4, 1.0, 2)
+
+
+def test_the_best_of_errors_is_the_smallest():
+    line = _line([0.75, 0.5, 0.6], 3, 4, 1.0, 3, direction="min")
+    assert "val_accuracy 0.6000, best 0.5000 (trial 1)" in line
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ([None], "failed, none completed"),
+        ([0.5, None], "failed, best 0.5000 (trial 0)"),
+        ([float("nan"), 0.25], "val_accuracy 0.2500, best 0.2500 (trial 1)"),
+    ],
+)
+def test_failed_trials_are_called_failed_and_never_best(scores, said):
+    assert f": {said}, " in _line(scores, len(scores), 5, 1.0, len(scores))
+
+
+def test_only_this_process_trials_count_for_the_time_left():
+    # 8 of 10 are done, but 7 of them by an earlier process: 30 seconds for one.
+    assert _line([0.5] * 8, 8, 10, 30.0, 1).endswith("0:30 elapsed, about 1:00 left")
+
+
+def test_nothing_is_left_in_the_end():
+    assert _line([0.5] * 4, 4, 4, 8.0, 4).endswith("about 0:00 left")
+    assert _line([0.5] * 5, 5, 4, 8.0, 4).endswith("about 0:00 left")
+
+
+def test_without_a_total_nothing_is_said_about_the_end():
+    line = _line([0.5], 1, None, 5.0, 1)
+    assert line.startswith("trial 1: ")
+    assert line.endswith("0:05 elapsed")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.0, "0:00"),
+        (0.6, "0:01"),
+        (59.4, "0:59"),
+        (59.6, "1:00"),
+        (3599.6, "1:00:00"),
+        (3661.0, "1:01:01"),
+        (90000.0, "25:00:00"),
+    ],
+)
+def test_durations_carry_over(seconds, said):
+    assert f", {said} elapsed" in _line([0.5], 1, None, seconds, 1)
+
+
+class _Hyperband(keras_tuner.Hyperband):
+    """Trains nothing: a trial's score is one of its hyperparameters."""
+
+    def run_trial(self, trial, *args, **kwargs):
+        return trial.hyperparameters.Float("x", -1.0, 1.0) ** 2
+
+
+class _Random(keras_tuner.RandomSearch):
+    clock = None
+    seconds = 0.0
+
+    def run_trial(self, trial, *args, **kwargs):
+        self.clock.now += self.seconds
+        return trial.hyperparameters.Float("x", -1.0, 1.0) ** 2
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4, 9, 10, 27])
+def test_hyperband_runs_as_many_trials_as_expected(tmp_path, epochs):
+    space = keras_tuner.HyperParameters()
+    space.Float("x", -1.0, 1.0)
+    tuner = _Hyperband(hyperparameters=space, max_epochs=epochs, directory=tmp_path, seed=1)
+    expected = expected_trials(tuner)
+    tuner.search(verbose=0)
+    assert len(tuner.oracle.trials) == expected
+
+
+def test_other_tuners_are_expected_to_run_their_trials(tmp_path):
+    tuner = keras_tuner.RandomSearch(
+        lambda hp: None, objective="val_loss", max_trials=7, directory=tmp_path
+    )
+    assert expected_trials(tuner) == 7
+    tuner.oracle.max_trials = None
+    assert expected_trials(tuner) is None
+
+
+def _search(folder, trials, seconds, lines):
+    """Runs a search on a fake clock, on which each trial takes so many seconds."""
+    tuner = _Random(max_trials=trials, directory=folder, seed=1)
+    tuner.clock, tuner.seconds = FakeClock(), seconds
+    report_progress(tuner, lines.append, clock=tuner.clock)
+    tuner.search(verbose=0)
+    return tuner
+
+
+def test_a_search_writes_one_line_for_each_trial(tmp_path):
+    lines = []
+    tuner = _search(tmp_path, 3, 60.0, lines)
+    times = [re.search(r"^trial (\S+): .*, (\S+) elapsed, about (\S+) left$", one) for one in lines]
+    assert [one.groups() for one in times] == [
+        ("1/3", "1:00", "2:00"),
+        ("2/3", "2:00", "1:00"),
+        ("3/3", "3:00", "0:00"),
+    ]
+    best = min(trial.score for trial in tuner.oracle.trials.values())
+    assert f"best {best:.4f} (trial " in lines[-1]
+    # What the tuner itself does after a trial is still done.
+    assert (tmp_path / "untitled_project" / "tuner0.json").exists()
+
+
+def test_a_resumed_search_counts_on_and_times_only_itself(tmp_path, capsys):
+    _search(tmp_path, 2, 60.0, [])
+    lines = []
+    _search(tmp_path, 4, 10.0, lines)
+    assert [one.split(":")[0] for one in lines] == ["trial 3/4", "trial 4/4"]
+    assert lines[0].endswith("0:10 elapsed, about 0:10 left")

@@ -1,0 +1,462 @@
+"""Whole runs of `kerasreg search`: what they print, what they leave, whether it is true."""
+
+import json
+import math
+import pathlib
+import re
+
+import numpy as np
+import pandas
+import pytest
+from sklearn import metrics
+
+from kerasreg.cli._data import load_table
+from kerasreg.cli._split import split
+
+ROWS = 150
+FEATURES = ["weight", "length", "light"]
+LABELS = ["cherry", "apple", "banana"]
+
+
+def _fruit():
+    """Three kinds that can mostly be told apart, in units far from 0 and 1.
+
+    Without normalisation a network sees three inputs that are all the same.
+    """
+    generator = np.random.default_rng(7)
+    kind = np.arange(ROWS) % 3
+    return pandas.DataFrame(
+        {
+            "weight": 20000.0 + 40.0 * kind + generator.normal(0.0, 14.0, ROWS),
+            "kind": [LABELS[number] for number in kind],
+            "length": -3e-3 + 1e-4 * (kind == 1) + generator.normal(0.0, 5e-5, ROWS),
+            "light": generator.integers(500, 512, ROWS),
+        }
+    )
+
+
+def _houses():
+    generator = np.random.default_rng(8)
+    size, age = generator.uniform(50.0, 150.0, ROWS), generator.uniform(0.0, 80.0, ROWS)
+    price = 500_000.0 + 3000.0 * size - 1000.0 * age + generator.normal(0.0, 5000.0, ROWS)
+    town = np.where(generator.random(ROWS) < 0.5, "Ulm", "Bonn")
+    built = 1_000_000.0 - age
+    return pandas.DataFrame({"price": price, "size": size, "town": town, "built": built})
+
+
+def _kinds(command, path):
+    _fruit().to_csv(path / "fruit.csv", index=False)
+    return path, command(
+        "search", "--data=fruit.csv", "--target=kind", "--trials=2", "--epochs=10",
+        "--output_dir=out", cwd=path,
+    )  # fmt: skip
+
+
+def _prices(command, path):
+    _houses().to_parquet(path / "houses.parquet")
+    return path, command(
+        "search", "--data", "houses.parquet", "--target", "price", "--drop", "town",
+        "--tuner", "bayesian", "--trials", "2", "--epochs", "10", "--seed", "3",
+        "--output_dir", "out/below", cwd=path,
+    )  # fmt: skip
+
+
+def _defaults(command, path):
+    return path, command("search", "--trials=1", "--epochs=1", cwd=path)
+
+
+def _hyperband(command, path):
+    return path, command(
+        "search", "--data=wine", "--tuner=hyperband", "--epochs=3", "--output_dir=out", cwd=path
+    )
+
+
+def _replicas(command, path):
+    change = """
+        from kerasreg import hypermodels
+        fit = hypermodels.DenseHyperModel.fit
+        def counting(self, hp, model, *args, **kwargs):
+            strategy = getattr(model, "distribute_strategy", None)
+            print("replicas:", 1 if strategy is None else strategy.num_replicas_in_sync)
+            return fit(self, hp, model, *args, **kwargs)
+        hypermodels.DenseHyperModel.fit = counting
+    """
+    return path, command.with_change(
+        change, "search", "--data=breast_cancer", "--replicas=2", "--trials=1", "--epochs=1",
+        "--output_dir=out", cwd=path,
+    )  # fmt: skip
+
+
+def _one_trial_fails(command, path):
+    change = """
+        from kerasreg import hypermodels
+        fit = hypermodels.DenseHyperModel.fit
+        calls = []
+        def failing(self, *args, **kwargs):
+            calls.append(1)
+            if len(calls) == 1:
+                raise RuntimeError("out of luck")
+            return fit(self, *args, **kwargs)
+        hypermodels.DenseHyperModel.fit = failing
+    """
+    return path, command.with_change(
+        change, "search", "--data=wine", "--trials=2", "--epochs=1", "--output_dir=out", cwd=path
+    )
+
+
+def _all_trials_fail(command, path):
+    change = """
+        from kerasreg import hypermodels
+        def failing(self, *args, **kwargs):
+            raise RuntimeError("out of luck")
+        hypermodels.DenseHyperModel.fit = failing
+    """
+    return path, command.with_change(
+        change, "search", "--data=wine", "--trials=4", "--epochs=1", "--output_dir=out", cwd=path
+    )
+
+
+def _wrong_export(command, path):
+    change = """
+        from kerasreg import serving
+        serving.verify = lambda *args, **kwargs: serving.Verification(36, 0.25, 1e-6)
+    """
+    return path, command.with_change(
+        change, "search", "--data=wine", "--trials=1", "--epochs=1", "--output_dir=out", cwd=path
+    )
+
+
+SCENARIOS = {
+    "kinds": _kinds,
+    "prices": _prices,
+    "defaults": _defaults,
+    "hyperband": _hyperband,
+    "replicas": _replicas,
+    "one_trial_fails": _one_trial_fails,
+    "all_trials_fail": _all_trials_fail,
+    "wrong_export": _wrong_export,
+}
+
+
+@pytest.fixture(scope="module")
+def kinds(runs):
+    """A classification of a CSV file with labels: (folder, what the process left)."""
+    return runs["kinds"].result()
+
+
+@pytest.fixture(scope="module")
+def prices(runs):
+    """A regression on a Parquet file, by Bayesian search."""
+    return runs["prices"].result()
+
+
+@pytest.fixture(scope="module")
+def defaults(runs):
+    """Nothing told but how short it is to be."""
+    return runs["defaults"].result()
+
+
+@pytest.fixture(scope="module")
+def hyperband(runs):
+    return runs["hyperband"].result()
+
+
+@pytest.fixture(scope="module")
+def replicas(runs):
+    return runs["replicas"].result()
+
+
+@pytest.fixture(scope="module")
+def one_trial_fails(runs):
+    return runs["one_trial_fails"].result()
+
+
+@pytest.fixture(scope="module")
+def all_trials_fail(runs):
+    return runs["all_trials_fail"].result()
+
+
+@pytest.fixture(scope="module")
+def wrong_export(runs):
+    return runs["wrong_export"].result()
+
+
+# TensorFlow alone: the process has no Keras and no kerasreg to help it.
+_SERVE = """
+import sys
+for name in ("keras", "tf_keras", "kerasreg"):
+    sys.modules[name] = None
+import numpy as np, tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+(outputs,) = model.signatures["serving_default"](tf.constant(np.load("raw.npy"))).values()
+np.save("served.npy", outputs.numpy())
+"""
+
+
+def _serve(command, saved_model, raw, path):
+    """Outputs of a SavedModel for raw features, from a process of its own."""
+    np.save(path / "raw.npy", np.asarray(raw, dtype="float32"))
+    done = command.script(_SERVE, str(saved_model), cwd=path)
+    assert done.code == 0, done.err
+    return np.load(path / "served.npy")
+
+
+def _printed_scores(out):
+    """Rows of the printed table: {model: {score: number}}."""
+    lines = out.splitlines()
+    (first,) = [number for number, line in enumerate(lines) if line.startswith("baseline ")]
+    names = lines[first - 1].split()
+    rows = [line.split() for line in lines[first : first + 2]]
+    return {row[0]: dict(zip(names, map(float, row[1:]), strict=True)) for row in rows}
+
+
+def _check_progress(out, total, metric, larger_is_better=True):
+    """One line for each trial, with the best score so far; returns the scores."""
+    pattern = (
+        rf"trial (\d+)/{total}: {metric} (\d+\.\d{{4}}), best (\d+\.\d{{4}}) \(trial \d+\), "
+        r"\d+:\d\d elapsed, about \d+:\d\d left"
+    )
+    lines = [line for line in out.splitlines() if line.startswith("trial ")]
+    found = [re.fullmatch(pattern, line) for line in lines]
+    assert all(found), lines
+    assert [int(one[1]) for one in found] == list(range(1, total + 1))
+    scores = [float(one[2]) for one in found]
+    best = max if larger_is_better else min
+    assert [float(one[3]) for one in found] == [best(scores[: n + 1]) for n in range(total)]
+    assert lines[-1].endswith("about 0:00 left")
+    return scores
+
+
+def _check_whole(where, done, rows, trials):
+    """What every successful run must have printed and left; returns its report."""
+    assert (done.code, "Traceback" in done.err) == (0, False), done.err
+    report, job = where.report, where.json("job.json")
+    assert report["settings"] == job
+    assert where.versions == [1]
+    assert sorted(path.name for path in (where.path / "model").iterdir()) == ["1"]
+    assert [trial["status"] for trial in where.trials] == ["COMPLETED"] * trials
+
+    maximise = report["classes"] is not None
+    scores = [trial["score"] for trial in where.trials]
+    best = scores.index((max if maximise else min)(scores))
+    assert report["best_hyperparameters"] == where.trials[best]["hyperparameters"]["values"]
+
+    assert _printed_scores(done.out) == {
+        model: {name: round(value, 4) for name, value in values.items()}
+        for model, values in report["test"].items()
+    }
+    assert list(report["test"]) == ["baseline", "winner"]
+    verification = report["verification"]
+    assert verification["samples"] == rows
+    assert verification["tolerance"] == 1e-6
+    assert 0.0 <= verification["relative_difference"] <= 1e-6
+    assert re.search(
+        rf"^loaded in a new process without Keras and kerasreg: outputs equal Keras' on {rows} "
+        r"rows \(largest relative difference \d\.\de[+-]\d\d, limit 1e-06\)$",
+        done.out,
+        re.MULTILINE,
+    )
+    return report
+
+
+def _check_rates(report):
+    for scores in report["test"].values():
+        assert list(scores) == ["accuracy", "precision", "recall", "f1"]
+        assert all(0.0 <= value <= 1.0 for value in scores.values())
+
+
+# --- Classification of a CSV file -----------------------------------------------------
+
+
+def test_a_classification_is_whole_on_disk_and_in_print(kinds, folder):
+    path, done = kinds
+    where = folder(path / "out")
+    report = _check_whole(where, done, rows=30, trials=2)
+    _check_rates(report)
+    # Mistakes are made: scores of other rows or of another model would be others.
+    assert 0.6 < report["test"]["winner"]["accuracy"] < 1.0
+    _check_progress(done.out, 2, "val_accuracy")
+    assert done.out.startswith(
+        "fruit.csv: 150 rows, 3 features, 3 classes; train 90, validation 30, test 30\n"
+    )
+    assert report["columns"] == FEATURES
+    assert report["classes"] == sorted(LABELS)
+    assert pathlib.Path(path, report["saved_model"]) == where.path / "model" / "1"
+    assert f"exported {report['saved_model']}\n" in done.out
+    assert "best setting: " in done.out
+    table = load_table(str(path / "fruit.csv"), "kind")
+    job = where.json("job.json")
+    # Whole, so that it can be resumed from another folder.
+    assert pathlib.Path(job.pop("data")) == path / "fruit.csv"
+    assert job == {
+        "target": "kind", "task": "auto", "drop": [], "tuner": "random", "trials": 2,
+        "epochs": 10, "seed": 0, "replicas": 1, "fingerprint": table.fingerprint(),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def served(kinds, command, tmp_path_factory):
+    """Features of the test part, the SavedModel's outputs for them, and for moved features."""
+    path, _ = kinds
+    raw = split(load_table(str(path / "fruit.csv"), "kind"), seed=0).test[0]
+    moved = np.repeat([[20040.0, -3e-3, 505.0]], 3, axis=0)
+    moved[1, 0] += 40.0
+    moved[2, 1] += 1e-4
+    outputs = _serve(
+        command,
+        path / "out" / "model" / "1",
+        np.concatenate([raw, moved]),
+        tmp_path_factory.mktemp("served"),
+    )
+    return raw, outputs[: len(raw)], outputs[len(raw) :]
+
+
+def test_the_saved_model_on_raw_features_has_the_reported_scores(kinds, served, folder):
+    raw, outputs, _ = served
+    report = folder(kinds[0] / "out").report
+    np.testing.assert_allclose(outputs.sum(axis=1), 1.0, rtol=1e-5)
+    # Rows are found again by their weight, and judged by the labels of the file.
+    frame = _fruit().set_index(_fruit()["weight"].astype("float32"))
+    truth = frame.loc[raw[:, 0], "kind"].to_numpy()
+    predicted = np.array(report["classes"])[outputs.argmax(axis=1)]
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        truth, predicted, average="macro", zero_division=0.0
+    )
+    assert report["test"]["winner"] == pytest.approx(
+        {
+            "accuracy": (truth == predicted).mean(),
+            "precision": precision,
+            "recall": recall,
+            "f1": f1,
+        }
+    )
+
+
+def test_the_input_normalisation_is_in_the_model(served):
+    # A network that sees 20000 and -0.003 as they are gives the same to all.
+    at_centre, heavier, longer = served[2]
+    assert np.abs(heavier - at_centre).max() > 0.01
+    assert np.abs(longer - at_centre).max() > 0.01
+
+
+# --- Regression on a Parquet file -----------------------------------------------------
+
+
+def test_a_regression_is_whole_on_disk_and_in_print(prices, folder):
+    path, done = prices
+    where = folder(path / "out" / "below")
+    report = _check_whole(where, done, rows=30, trials=2)
+    _check_progress(done.out, 2, "val_rmse", larger_is_better=False)
+    assert done.out.startswith(
+        "houses.parquet: 150 rows, 2 features, regression; train 90, validation 30, test 30\n"
+    )
+    assert (report["columns"], report["classes"]) == (["size", "built"], None)
+    assert (report["settings"]["drop"], report["settings"]["tuner"]) == (["town"], "bayesian")
+    for scores in report["test"].values():
+        assert list(scores) == ["r2", "rmse"]
+        assert scores["r2"] <= 1.0
+        assert scores["rmse"] >= 0.0
+    # The penalties, the dropout and the decay of the winner make a difference.
+    assert report["test"]["baseline"] != report["test"]["winner"]
+
+
+def test_a_regressions_saved_model_answers_in_the_units_of_the_file(
+    prices, folder, command, tmp_path
+):
+    path, _ = prices
+    where = folder(path / "out" / "below")
+    table = load_table(str(path / "houses.parquet"), "price", drop=["town"])
+    raw, truth = split(table, seed=3).test
+    assert 500_000.0 < truth.mean() < 1_000_000.0
+    outputs = _serve(command, where.path / "model" / "1", raw, tmp_path)
+    assert outputs.shape == (30, 1)
+    errors = outputs[:, 0].astype("float64") - truth
+    reported = where.report["test"]["winner"]
+    assert reported["rmse"] == pytest.approx(math.sqrt((errors**2).mean()), rel=1e-4)
+    spread = ((truth - truth.mean(dtype="float64")) ** 2).mean()
+    assert reported["r2"] == pytest.approx(1.0 - (errors**2).mean() / spread, abs=1e-4)
+    # Better than the mean of the prices: a network that is off by its units is not.
+    assert reported["r2"] > 0.3
+
+
+# --- Other searches -------------------------------------------------------------------
+
+
+def test_without_flags_it_searches_digits_here(defaults, folder):
+    path, done = defaults
+    where = folder(path / "kerasreg_search")
+    report = _check_whole(where, done, rows=360, trials=1)
+    _check_rates(report)
+    assert done.out.startswith(
+        "digits: 1797 rows, 64 features, 10 classes; train 1077, validation 360, test 360\n"
+    )
+    assert report["settings"]["data"] == "digits"
+    assert report["classes"] == list(range(10))
+    assert report["columns"][0] == "pixel_0_0"
+
+
+def test_hyperband_decides_its_trials_itself(hyperband, folder):
+    path, done = hyperband
+    where = folder(path / "out")
+    report = _check_whole(where, done, rows=36, trials=6)
+    _check_rates(report)
+    _check_progress(done.out, 6, "val_accuracy")
+    # Successive halving: some trials are longer than others.
+    lengths = [trial["hyperparameters"]["values"]["tuner/epochs"] for trial in where.trials]
+    assert set(lengths) == {1, 3}
+
+
+def test_a_successful_search_says_nothing_on_stderr(hyperband, kinds, prices, defaults):
+    assert [done.err for _, done in (hyperband, kinds, prices, defaults)] == [""] * 4
+
+
+def test_replicas_share_the_trials_of_the_search(replicas, folder):
+    path, done = replicas
+    report = _check_whole(folder(path / "out"), done, rows=114, trials=1)
+    _check_rates(report)
+    assert report["settings"]["replicas"] == 2
+    assert len(report["columns"]) == 30
+    # The trial on both; the winner and the baseline are trained on one.
+    assert re.findall(r"replicas: (\d)", done.out) == ["2", "1", "1"]
+
+
+# --- Failures -------------------------------------------------------------------------
+
+
+def test_a_failed_trial_costs_itself_alone(one_trial_fails, folder):
+    path, done = one_trial_fails
+    where = folder(path / "out")
+    assert (done.code, done.err) == (0, "")
+    assert re.search(r"^trial 1/2: failed, none completed, ", done.out, re.MULTILINE)
+    assert re.search(r"^trial 2/2: val_accuracy .*\(trial 1\)", done.out, re.MULTILINE)
+    assert "out of luck" in done.out
+    assert [trial["status"] for trial in where.trials] == ["FAILED", "COMPLETED"]
+    assert where.report["best_hyperparameters"] == where.trials[1]["hyperparameters"]["values"]
+
+
+def test_a_search_without_a_completed_trial_fails_in_one_line(all_trials_fail, folder):
+    path, done = all_trials_fail
+    where = folder(path / "out")
+    assert done.code == 1
+    assert len(done.err.splitlines()) == 1
+    assert done.err.startswith("kerasreg: No trial completed")
+    assert "out of luck" in done.err
+    assert "Traceback" not in done.out + done.err
+    assert re.search(r"^trial 1/4: failed, none completed, ", done.out, re.MULTILINE)
+    assert where.versions == []
+    assert not (where.path / "report.json").exists()
+
+
+def test_an_export_that_differs_is_said_and_fails(wrong_export, folder):
+    path, done = wrong_export
+    where = folder(path / "out")
+    assert done.code == 1
+    assert len(done.err.splitlines()) == 1
+    assert done.err.startswith("kerasreg: ")
+    assert "differs from the Keras model" in done.err
+    assert "outputs DIFFER from Keras' on 36 rows (largest relative difference 2.5e-01" in done.out
+    assert "outputs equal" not in done.out
+    # The report tells it as well, for whoever comes by later.
+    assert json.loads((where.path / "report.json").read_text())["verification"] == {
+        "samples": 36, "relative_difference": 0.25, "tolerance": 1e-6,
+    }  # fmt: skip

@@ -1,0 +1,63 @@
+"""Trains with every component on one device and on two replicas; see test_component_contract.
+
+A script, because two strategies in one process may crash, and because logical
+devices are made before TensorFlow begins.
+
+    python component_contract_two_replicas.py report.json
+"""
+
+import json
+import sys
+
+import tensorflow as tf
+
+
+def main(report):
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    import keras
+    import numpy as np
+    import test_component_contract as contract
+
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    assert strategy.num_replicas_in_sync == 2
+
+    def component(name):
+        if name == "none":
+            return None
+        if name == "layers.ScheduledDropout":
+            return contract.COMPONENTS[name](0.0, seed=1)
+        return contract.make(name)
+
+    def train(name):
+        keras.utils.set_random_seed(0)
+        used = component(name)
+        model, callbacks = contract.model_with(used)
+        contract.fit(model, callbacks)
+        weights = np.concatenate([weight.ravel() for weight in model.get_weights()])
+        variables = getattr(used, "variables", [])
+        return weights.tolist(), [float(keras.ops.convert_to_numpy(value)) for value in variables]
+
+    weights, state = {}, {}
+    for name in ["none", *(name for name in contract.COMPONENTS if name in contract.EXAMPLES)]:
+        one = train(name)
+        with strategy.scope():
+            two = train(name)
+        weights[name] = {"1": one[0], "2": two[0]}
+        state[name] = {"1": one[1], "2": two[1]}
+
+    with strategy.scope():
+        layer = contract.COMPONENTS["layers.ScheduledDropout"](0.5, seed=1)
+
+    @tf.function
+    def masks():
+        return strategy.run(lambda: layer(tf.ones((32, 32)), training=True) > 0)
+
+    masks = strategy.experimental_local_results(masks())
+    found = {"weights": weights, "state": state, "masks": [np.array(m).tolist() for m in masks]}
+    with open(report, "w") as file:
+        json.dump(found, file)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

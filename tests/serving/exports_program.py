@@ -1,0 +1,128 @@
+"""What `test_serving_export.py` runs: exports at the same time, and exports that are killed.
+
+Usage: python exports_program.py together PROCESSES EXPORTS BASE_DIR
+       python exports_program.py steps FOLDER
+       python exports_program.py moments SEED KILLS BASE_DIR
+
+`together` exports from several processes into one base directory; `steps` kills
+an export before each of its steps, each in a base directory of its own;
+`moments` kills exports at random moments. TensorFlow is imported before the
+processes are forked, and used only in them. The last line is a JSON object.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+
+
+def export(number, base_dir):
+    """Exports a model that adds a number to its input."""
+    import keras
+
+    from kerasreg import serving
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Rescaling(1.0, offset=number)])
+    return serving.export(model, base_dir)
+
+
+def forked(run):
+    """Starts a function in a process of its own; returns the process id."""
+    process = os.fork()
+    if process:
+        return process
+    code = 1
+    try:
+        run()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def exit_code(process):
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def together(processes, exports, base_dir):
+    def several(first):
+        for number in range(first, first + int(exports)):
+            path = export(number, base_dir)
+            with open(f"{base_dir}.{number}", "w") as file:
+                file.write(path)
+
+    running = [
+        forked(lambda first=index * int(exports): several(first)) for index in range(int(processes))
+    ]
+    assert [exit_code(process) for process in running] == [0] * int(processes)
+    paths = {}
+    for number in range(int(processes) * int(exports)):
+        with open(f"{base_dir}.{number}") as file:
+            paths[number] = file.read()
+    return {"paths": paths}
+
+
+def export_killed_at_step(step, base_dir):
+    """An export that dies when it is about to sync or rename for the `step`-th time."""
+    steps = 0
+
+    def counted(real):
+        def function(*args, **kwargs):
+            nonlocal steps
+            if steps == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            steps += 1
+            return real(*args, **kwargs)
+
+        return function
+
+    os.fsync, os.rename = counted(os.fsync), counted(os.rename)
+    export(5, base_dir)
+
+
+def steps(folder):
+    killed = []
+    while True:
+        step, base_dir = len(killed), os.path.join(folder, str(len(killed)))
+        code = exit_code(forked(lambda s=step, b=base_dir: export_killed_at_step(s, b)))
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL, code
+        left = sorted(os.listdir(base_dir))
+        after = exit_code(forked(lambda b=base_dir: export(6, b)))
+        killed.append({"base_dir": base_dir, "left": left, "exit_code": after})
+    return {"killed": killed}
+
+
+def moments(seed, kills, base_dir):
+    begun = time.monotonic()
+    assert exit_code(forked(lambda: export(0, base_dir))) == 0
+    length = time.monotonic() - begun
+    draw = random.Random(int(seed))
+    codes = []
+    for number in range(1, int(kills) + 1):
+
+        def endless(number=number):
+            while True:
+                export(number, base_dir)
+
+        process = forked(endless)
+        time.sleep(draw.uniform(0.3, 2.0) * length)
+        os.kill(process, signal.SIGKILL)
+        codes.append(exit_code(process))
+    return {"codes": codes}
+
+
+def main(what, *arguments):
+    import kerasreg.serving  # noqa: F401
+
+    print(json.dumps({"together": together, "steps": steps, "moments": moments}[what](*arguments)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,595 @@
+"""The contract of components, run on every class that the package exports.
+
+Classes and functions are found through `__all__` of the rooms. A new component
+needs one line in `EXAMPLES` and one in `REFUSED`; without them its tests fail.
+"""
+
+import copy
+import dataclasses
+import doctest
+import functools
+import importlib
+import inspect
+import json
+import math
+import os
+import pathlib
+import pkgutil
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras.optimizers.schedules import CosineDecay, PolynomialDecay
+
+import kerasreg
+
+# Rooms that hold no components, for which only docstrings are tested here.
+TOOLS = {
+    "distribute": "functions that choose a strategy and batches",
+    "hypermodels": "KerasTuner serialises its own hypermodels, and no model holds them",
+    "serving": "functions, and a result that is no part of a model",
+    "spaces": "functions from hyperparameters to components",
+    "tuners": "functions, and an exception",
+}
+
+# Exported classes that cannot be made, and why.
+ABSTRACT = {
+    "regularizers.Penalty": "the base class: `unit_penalty` is for subclasses to define",
+}
+
+RAMP = PolynomialDecay(0.8, 6, end_learning_rate=0.2)
+
+# Arguments of each class. The first ones are plain; the last ones, used in
+# trainings, have whatever moves, and are strong enough to be seen in them.
+EXAMPLES = {
+    "schedules.Constant": [{"value": 0.3}],
+    "schedules.Warmup": [
+        {"schedule": 0.3, "steps": 3, "start": 0.0},
+        {"schedule": CosineDecay(0.5, 6), "steps": 2},
+    ],
+    "schedules.Hyperparameter": [{"value": 0.5}, {"value": RAMP, "argument": "factor"}],
+    "regularizers.L1": [{"strength": 0.5}, {"strength": RAMP}],
+    "regularizers.L2": [{"strength": 0.5, "name": "decay"}, {"strength": RAMP}],
+    "regularizers.ElasticNet": [{"strength": 0.5}, {"strength": RAMP, "alpha": 0.25}],
+    "layers.ScheduledDropout": [
+        {"rate": 0.5, "noise_shape": [None, 1], "seed": 1},
+        {"rate": PolynomialDecay(0.5, 6, 0.1), "seed": 2, "name": "drop"},
+    ],
+    "callbacks.LearningRateScheduler": [
+        {"schedule": 0.3},
+        {"schedule": CosineDecay(0.5, 6), "unit": "step", "warmup": 2},
+    ],
+    "callbacks.FixedLearningRate": [{"learning_rate": 0.4, "unit": "step", "warmup": 3}],
+    "callbacks.StepDecay": [{"learning_rate": 0.5, "factor": 0.25, "every": 1}],
+    "callbacks.ExponentialDecay": [{"learning_rate": 0.5, "rate": 0.5, "warmup": 1}],
+    "callbacks.TimeBasedDecay": [{"learning_rate": 0.5, "decay": 0.5, "unit": "step"}],
+    "callbacks.CosineDecay": [{"learning_rate": 0.5, "length": 3, "minimum": 0.1}],
+    "callbacks.ReduceOnPlateau": [
+        {"monitor": "val_auc", "mode": "max", "minimum": 1e-3},
+        # Nothing improves by as much, so every epoch but the first reduces the rate.
+        {"monitor": "loss", "factor": 0.0, "patience": 1, "min_delta": 100.0},
+    ],
+}
+
+# Values that each argument refuses.
+NUMBERS = [math.nan, math.inf, "0.1", None, True, [0.1]]
+FRACTIONS = [*NUMBERS, -0.1, 1.1]
+POSITIVE = [*NUMBERS, -0.1]
+COUNTS = [-1, 0.5, "1", None, True]
+TURNS_NEGATIVE = PolynomialDecay(0.1, 5, end_learning_rate=-0.1)
+UNIT_AND_WARMUP = {"unit": ["day", None, 1], "warmup": COUNTS}
+REFUSED = {
+    "schedules.Constant": {"value": NUMBERS},
+    "schedules.Warmup": {
+        "schedule": NUMBERS,
+        "steps": COUNTS,
+        "start": [number for number in NUMBERS if number is not None],
+    },
+    "schedules.Hyperparameter": {"value": [*POSITIVE, TURNS_NEGATIVE]},
+    "regularizers.L1": {"strength": [*POSITIVE, TURNS_NEGATIVE]},
+    "regularizers.L2": {"strength": [*POSITIVE, TURNS_NEGATIVE]},
+    "regularizers.ElasticNet": {"strength": [*POSITIVE, TURNS_NEGATIVE], "alpha": FRACTIONS},
+    "layers.ScheduledDropout": {
+        "rate": [*FRACTIONS, TURNS_NEGATIVE],
+        "noise_shape": ["11", 1, (0, None), (-1,), (0.5,)],
+        "seed": [-1, 0.5, "1", True],
+    },
+    "callbacks.LearningRateScheduler": {
+        "schedule": [*POSITIVE, TURNS_NEGATIVE],
+        **UNIT_AND_WARMUP,
+    },
+    "callbacks.FixedLearningRate": {"learning_rate": POSITIVE, **UNIT_AND_WARMUP},
+    "callbacks.StepDecay": {
+        "learning_rate": POSITIVE,
+        "factor": FRACTIONS,
+        "every": [*COUNTS, 0],
+        **UNIT_AND_WARMUP,
+    },
+    "callbacks.ExponentialDecay": {
+        "learning_rate": POSITIVE,
+        "rate": FRACTIONS,
+        **UNIT_AND_WARMUP,
+    },
+    "callbacks.TimeBasedDecay": {
+        "learning_rate": POSITIVE,
+        "decay": POSITIVE,
+        **UNIT_AND_WARMUP,
+    },
+    "callbacks.CosineDecay": {
+        "learning_rate": [*POSITIVE, 0.0],
+        "length": [*COUNTS, 0],
+        "minimum": [*POSITIVE, 0.6],
+        **UNIT_AND_WARMUP,
+    },
+    "callbacks.ReduceOnPlateau": {
+        "monitor": [None, 1],
+        "factor": FRACTIONS,
+        "patience": [*COUNTS, 0],
+        "mode": ["mean", None],
+        "min_delta": POSITIVE,
+        "cooldown": COUNTS,
+        "minimum": POSITIVE,
+        "backup_dir": [1, True],
+    },
+}
+
+# Arguments that no class checks itself.
+UNCHECKED = {
+    "name": "Keras checks it",
+    "kwargs": "Keras checks them",
+    "argument": "what a class calls its own argument",
+    "minimum of Hyperparameter": "what a class accepts itself",
+    "maximum of Hyperparameter": "what a class accepts itself",
+    "count_steps": "true or false to Python",
+}
+
+
+# What there is.
+
+
+def rooms():
+    return [name for name in kerasreg.__all__ if inspect.ismodule(getattr(kerasreg, name))]
+
+
+def exported(room):
+    module = importlib.import_module(f"kerasreg.{room}")
+    return {f"{room}.{name}": getattr(module, name) for name in module.__all__}
+
+
+PUBLIC = {name: value for room in rooms() for name, value in exported(room).items()}
+COMPONENTS = {
+    name: value
+    for name, value in PUBLIC.items()
+    if inspect.isclass(value) and name.split(".")[0] not in TOOLS and name not in ABSTRACT
+}
+# What a model holds, and is saved with it.
+IN_MODELS = [
+    name for name, cls in COMPONENTS.items() if not issubclass(cls, keras.callbacks.Callback)
+]
+
+WITH_VARIABLES = [name for name in IN_MODELS if issubclass(COMPONENTS[name], keras.layers.Layer)]
+
+every_component = pytest.mark.parametrize("name", COMPONENTS)
+every_component_in_models = pytest.mark.parametrize("name", IN_MODELS)
+
+
+def examples(name):
+    if name not in EXAMPLES:
+        pytest.fail(f"kerasreg.{name} is exported, but has no line in EXAMPLES.")
+    return EXAMPLES[name]
+
+
+def make(name, which=-1, folder=None):
+    """The last example of a class, or another; `folder` is for those that keep state there."""
+    cls, arguments = COMPONENTS[name], dict(examples(name)[which])
+    if folder is not None and "backup_dir" in inspect.signature(cls).parameters:
+        arguments["backup_dir"] = str(folder)
+    return cls(**arguments)
+
+
+def test_the_battery_finds_the_components():
+    assert {"regularizers.L2", "layers.ScheduledDropout", "schedules.Warmup"} <= set(COMPONENTS)
+
+
+def test_every_room_is_exported():
+    packages = {module.name for module in pkgutil.iter_modules(kerasreg.__path__) if module.ispkg}
+    assert packages - {"cli"} == set(rooms())  # The command is no library.
+
+
+def test_no_table_mentions_what_is_not_exported():
+    assert set(EXAMPLES) == set(COMPONENTS)
+    assert set(REFUSED) == set(COMPONENTS)
+    assert set(TOOLS) <= set(rooms())
+    assert set(ABSTRACT) <= set(PUBLIC)
+
+
+def test_every_class_that_is_registered_with_keras_is_exported():
+    registered = {
+        cls
+        for key, cls in keras.saving.get_custom_objects().items()
+        if key.startswith("kerasreg>") and inspect.isclass(cls)
+    }
+    assert registered == set(COMPONENTS.values())
+
+
+def test_the_abstract_base_of_penalties_cannot_be_used():
+    with pytest.raises(NotImplementedError):
+        kerasreg.regularizers.Penalty(0.1)(np.ones(3))
+
+
+# A small model that uses a component.
+
+
+@keras.saving.register_keras_serializable("kerasreg_tests")
+class TimesHyperparameter(keras.layers.Layer):
+    """Multiplies by a hyperparameter."""
+
+    def __init__(self, factor, **kwargs):
+        super().__init__(**kwargs)
+        if isinstance(factor, dict):
+            factor = keras.saving.deserialize_keras_object(factor)
+        self.factor = factor
+        self.built = True
+
+    def call(self, inputs):
+        return inputs * keras.ops.cast(self.factor.current()[0], inputs.dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "factor": keras.saving.serialize_keras_object(self.factor),
+        }
+
+
+RATE = 0.2  # The learning rate, where the component is none.
+
+
+def model_with(component, **compile_options):
+    """A compiled model that uses a component, or None, and the callbacks of its training."""
+    layers, penalty, rate, callbacks = [keras.Input((3,))], None, RATE, []
+    if isinstance(component, keras.optimizers.schedules.LearningRateSchedule):
+        rate = component
+    elif isinstance(component, keras.regularizers.Regularizer):
+        penalty = component
+    elif isinstance(component, keras.callbacks.Callback):
+        callbacks = [component]
+    elif isinstance(component, kerasreg.schedules.Hyperparameter):
+        layers.append(TimesHyperparameter(component, name="times"))
+    elif isinstance(component, keras.layers.Layer):
+        layers.append(component)
+    else:
+        assert component is None, f"How is a {type(component).__name__} used in a model?"
+    dense = keras.layers.Dense(
+        1, kernel_regularizer=penalty, kernel_initializer=keras.initializers.GlorotNormal(seed=3)
+    )
+    model = keras.Sequential([*layers, dense])
+    optimizer = keras.optimizers.SGD(rate, momentum=0.5)
+    if keras.config.dtype_policy().name == "mixed_float16":
+        # With a scale at which no step is skipped, so that all policies take as many.
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**6)
+    compile_options = {"jit_compile": False, **compile_options}
+    model.compile(optimizer, "mse", **compile_options)
+    return model, callbacks
+
+
+def data():
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(8, 3)).astype("float32")
+    return x, (x @ [[1.0], [-0.5], [0.25]] + 0.5).astype("float32")
+
+
+def fit(model, callbacks, epochs=3, **options):
+    x, y = data()
+    return model.fit(x, y, 4, epochs, verbose=0, shuffle=False, callbacks=callbacks, **options)
+
+
+def trained(name, policy, **compile_options):
+    """The weights after a training with a component, or with None, in a precision."""
+    keras.config.set_dtype_policy(policy)
+    model, callbacks = model_with(name and make(name), **compile_options)
+    fit(model, callbacks)
+    return np.concatenate([weight.ravel() for weight in model.get_weights()])
+
+
+def state(model):
+    """The value of each variable, also the optimizer's."""
+    return [np.array(variable) for variable in [*model.variables, *model.optimizer.variables]]
+
+
+def assert_same_state(one, other):
+    for mine, theirs in zip(state(one), state(other), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+# It serialises.
+
+
+def behaviour(component):
+    """What a component does, as numbers: two that are equal give equal ones."""
+    if isinstance(component, keras.optimizers.schedules.LearningRateSchedule):
+        return [float(component(step)) for step in range(12)]
+    if isinstance(component, keras.callbacks.Callback):
+        return component.get_config()
+    if isinstance(component, kerasreg.schedules.Hyperparameter):
+        component = TimesHyperparameter(component)
+    x = np.linspace(-1, 1, 60, dtype="float32").reshape(20, 3)
+    if isinstance(component, keras.regularizers.Regularizer):
+        return [float(component(x)), *(float(variable) for variable in component.variables)]
+    return [np.array(component(x, training=training)).tolist() for training in (True, True, False)]
+
+
+def all_examples():
+    return [
+        pytest.param(name, which, id=f"{name}-{which}")
+        for name in COMPONENTS
+        for which in range(len(EXAMPLES.get(name, [None])))
+    ]
+
+
+@pytest.mark.parametrize(("name", "which"), all_examples())
+def test_the_config_is_json_and_makes_an_equal_component(name, which):
+    component = make(name, which)
+    config = json.loads(json.dumps(component.get_config(), allow_nan=False))
+    again = type(component).from_config(config)
+    assert type(again) is type(component)
+    assert again.get_config() == component.get_config()
+    assert behaviour(again) == behaviour(component)
+
+
+@pytest.mark.parametrize(("name", "which"), all_examples())
+def test_keras_serialises_it_under_the_name_of_the_package(name, which):
+    component = make(name, which)
+    serialised = json.loads(json.dumps(keras.saving.serialize_keras_object(component)))
+    assert serialised["registered_name"] == f"kerasreg>{type(component).__name__}"
+    again = keras.saving.deserialize_keras_object(serialised)
+    assert type(again) is type(component)
+    assert behaviour(again) == behaviour(component)
+
+
+@every_component_in_models
+def test_a_saved_model_is_loaded_with_equal_outputs_losses_and_state(name, tmp_path):
+    model, _ = model_with(make(name), run_eagerly=True)
+    fit(model, [], epochs=1)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert_same_state(model, loaded)
+    x, y = data()
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert loaded.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)
+    # And they go on alike.
+    for one in (model, loaded):
+        fit(one, [], epochs=1)
+    assert_same_state(model, loaded)
+
+
+# It deep-copies.
+
+
+@every_component
+def test_a_deep_copy_is_equal_and_goes_its_own_way(name):
+    component = make(name)
+    copied = copy.deepcopy(component)
+    assert type(copied) is type(component)
+    assert copied is not component
+    assert copied.get_config() == component.get_config()
+    variables = getattr(component, "variables", [])
+    before = [np.array(variable) for variable in variables]
+    for mine, theirs in zip(getattr(copied, "variables", []), variables, strict=True):
+        assert mine is not theirs
+        np.testing.assert_array_equal(mine, theirs)
+        mine.assign(mine + 1)
+    for value, variable in zip(before, variables, strict=True):
+        np.testing.assert_array_equal(value, variable)
+    assert behaviour(component) == behaviour(make(name))
+
+
+@pytest.mark.parametrize("name", WITH_VARIABLES)
+def test_a_deep_copy_of_one_that_was_used_goes_on_from_there(name):
+    component = make(name)
+    model, _ = model_with(component, run_eagerly=True)
+    fit(model, [], epochs=1)
+    values = [np.array(variable) for variable in component.variables]
+    assert any(np.any(value != 0) for value in values)
+    for value, variable in zip(values, copy.deepcopy(component).variables, strict=True):
+        np.testing.assert_array_equal(value, variable)
+
+
+# It computes the same in every precision and mode of execution.
+
+MODES = {
+    "eager": {"run_eagerly": True},
+    "graph": {"jit_compile": False},
+    "XLA": {"jit_compile": True},
+}
+# For weights and inputs of about 1: the unit roundoffs of the types that compute
+# (2^-24, 2^-11, 2^-8), times ten for six steps.
+TOLERANCES = {"float32": 1e-6, "mixed_float16": 5e-3, "mixed_bfloat16": 4e-2}
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """The weights of an eager float32 training with a component, or with None."""
+    return functools.cache(lambda name: trained(name, "float32", run_eagerly=True))
+
+
+@every_component
+@pytest.mark.parametrize("policy", TOLERANCES)
+def test_eager_graph_and_xla_trainings_give_equal_weights(name, policy, reference):
+    expected = reference(name)
+    # The component matters: its absence would be seen in any precision.
+    assert np.max(np.abs(expected - reference(None))) > 2 * max(TOLERANCES.values())
+    for mode, options in MODES.items():
+        weights = trained(name, policy, **options)
+        np.testing.assert_allclose(
+            weights, expected, rtol=0, atol=TOLERANCES[policy], err_msg=f"{policy}, {mode}"
+        )
+
+
+# It works on one replica and on two.
+
+
+@pytest.fixture(scope="session")
+def replicas(tmp_path_factory):
+    """What `component_contract_two_replicas.py` found, in a process of its own."""
+    script = pathlib.Path(__file__).with_name("component_contract_two_replicas.py")
+    report = tmp_path_factory.mktemp("replicas") / "report.json"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, script, report],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(report.read_text())
+
+
+@every_component
+def test_two_replicas_train_as_one_device_does(name, replicas):
+    examples(name)
+    one, two = (np.array(replicas["weights"][name][count]) for count in ("1", "2"))
+    np.testing.assert_allclose(two, one, rtol=0, atol=1e-5)
+    without = np.array(replicas["weights"]["none"]["1"])
+    if name != "layers.ScheduledDropout":  # At rate 0 there, where masks are equal.
+        assert np.max(np.abs(one - without)) > 1e-2
+
+
+@every_component_in_models
+def test_a_step_of_two_replicas_is_one_step(name, replicas):
+    """The variables of the component itself: a strength, a rate, a count of steps."""
+    one, two = (replicas["state"][name][count] for count in ("1", "2"))
+    assert two == one
+
+
+def test_replicas_drop_different_elements(replicas):
+    first, second = (np.array(mask) for mask in replicas["masks"])
+    for mask in (first, second):
+        assert abs(mask.mean() - 0.5) < 4 * 0.5 / math.sqrt(mask.size)
+    assert abs(np.mean(first == second) - 0.5) < 4 * 0.5 / math.sqrt(first.size)
+
+
+# It resumes where it stopped.
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Interrupt(keras.callbacks.Callback):
+    """Stops in the middle of the third epoch."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch == 2:
+            raise Interrupted
+
+
+@every_component
+def test_backup_and_restore_continues_an_interrupted_training(name, tmp_path):
+    def model_and_callbacks(folder):
+        keras.utils.set_random_seed(1)
+        model, callbacks = model_with(make(name, folder=folder), run_eagerly=True)
+        return model, callbacks
+
+    whole, callbacks = model_and_callbacks(tmp_path / "whole")
+    fit(whole, callbacks, epochs=4)
+    backup = [keras.callbacks.BackupAndRestore(tmp_path / "backup")]
+    broken, callbacks = model_and_callbacks(tmp_path / "state")
+    with pytest.raises(Interrupted):
+        fit(broken, callbacks + backup + [Interrupt()], epochs=4)
+    resumed, callbacks = model_and_callbacks(tmp_path / "state")
+    history = fit(resumed, callbacks + backup, epochs=4)
+    assert history.epoch == [2, 3]
+    assert_same_state(whole, resumed)
+
+
+@every_component
+def test_initial_epoch_continues_a_training(name, tmp_path):
+    whole, callbacks = model_with(make(name, folder=tmp_path / "whole"), run_eagerly=True)
+    fit(whole, callbacks, epochs=4)
+    parts, callbacks = model_with(make(name, folder=tmp_path / "state"), run_eagerly=True)
+    with pytest.raises(Interrupted):
+        fit(parts, [*callbacks, StopAfterTwoEpochs()], epochs=4)
+    fit(parts, callbacks, epochs=4, initial_epoch=2)
+    assert_same_state(whole, parts)
+
+
+class StopAfterTwoEpochs(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            raise Interrupted
+
+
+# It refuses bad arguments.
+
+
+def refused_values():
+    for name in COMPONENTS:
+        for argument, values in REFUSED.get(name, {}).items():
+            for value in values:
+                yield pytest.param(name, argument, value, id=f"{name}-{argument}-{value!r:.30}")
+
+
+@pytest.mark.parametrize(("name", "argument", "value"), list(refused_values()))
+def test_a_bad_argument_is_refused_with_what_is_accepted_and_what_was_received(
+    name, argument, value
+):
+    arguments = {**EXAMPLES[name][0], argument: value}
+    if name == "schedules.Hyperparameter":
+        arguments["argument"] = "value"
+    with pytest.raises(ValueError, match=re.escape(f"`{argument}` must be ")) as error:
+        COMPONENTS[name](**arguments)
+    assert f"Received: {argument}=" in str(error.value)
+
+
+@every_component
+def test_every_argument_has_a_value_that_it_refuses(name):
+    cls = COMPONENTS[name]
+    checked = set(REFUSED.get(name, {}))
+    for argument in inspect.signature(cls).parameters:
+        unchecked = {argument, f"{argument} of {cls.__name__}"} & set(UNCHECKED)
+        assert argument in checked or unchecked, f"`{argument}` has no line in REFUSED"
+
+
+# It is documented.
+
+
+def is_result(public):
+    """Whether users meet it only as what a function returns or raises."""
+    return inspect.isclass(public) and (
+        issubclass(public, (tuple, Exception)) or dataclasses.is_dataclass(public)
+    )
+
+
+FOR_USERS = [name for name, public in PUBLIC.items() if not is_result(public)]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_docstring_has_a_summary(name):
+    summary, *rest = inspect.getdoc(PUBLIC[name]).splitlines()
+    assert summary.strip()
+    assert summary.rstrip().endswith("."), "The first line is no sentence."
+    assert not rest or not rest[0].strip(), "The summary is longer than one line."
+
+
+@pytest.mark.parametrize("name", FOR_USERS)
+def test_the_docstring_describes_every_argument(name):
+    text = inspect.getdoc(PUBLIC[name])
+    arguments = list(inspect.signature(PUBLIC[name]).parameters)
+    assert not arguments or re.search(r"^Args:$", text, re.MULTILINE)
+    for argument in arguments:
+        # An entry of the list: `name: ...`, with the stars of `*args` and `**kwargs`.
+        assert re.search(rf"^    \*{{0,2}}{argument}: ", text, re.MULTILINE), argument
+
+
+@pytest.mark.parametrize("name", [name for name in FOR_USERS if name not in ABSTRACT])
+def test_the_docstring_has_an_example_that_runs(name):
+    text = inspect.getdoc(PUBLIC[name])
+    assert re.search(r"^Example:$", text, re.MULTILINE)
+    assert doctest.DocTestParser().get_examples(text)

@@ -1,0 +1,221 @@
+"""What `test_tuners_resume.py` runs: searches that are killed and resumed.
+
+Usage: python kills_program.py writes KIND FOLDER
+       python kills_program.py moments KIND SEED KILLS FOLDER
+
+`writes` kills a search at each of its writes, one after the other, and resumes
+it; `moments` kills one search several times at random moments. Each search runs
+in a forked process, killed by SIGKILL. TensorFlow is imported before, and used
+only in the forked processes. The last line that is printed is a JSON object.
+"""
+
+import contextlib
+import glob
+import io
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+
+
+def black_box(kind, folder):
+    """A tuner that trains nothing: its score is a function of its two hyperparameters."""
+    import keras_tuner
+
+    cls, arguments = {
+        "random": (keras_tuner.RandomSearch, {"max_trials": 4}),
+        # The space is not given, but found in the first trial.
+        "discovered": (keras_tuner.RandomSearch, {"max_trials": 3}),
+        "failing": (keras_tuner.RandomSearch, {"max_trials": 3, "max_retries_per_trial": 1}),
+        "bayesian": (keras_tuner.BayesianOptimization, {"max_trials": 4, "num_initial_points": 3}),
+        "grid": (keras_tuner.GridSearch, {"max_trials": 3}),
+        "hyperband": (keras_tuner.Hyperband, {"max_epochs": 2, "factor": 2}),
+    }[kind]
+    if kind != "discovered":
+        arguments["hyperparameters"] = keras_tuner.HyperParameters()
+        declare(arguments["hyperparameters"])
+
+    class BlackBox(cls):
+        def run_trial(self, trial, *args, **kwargs):
+            with open(os.path.join(folder, "runs"), "a") as file:
+                file.write(f"{trial.trial_id}\n")
+            x, n = declare(trial.hyperparameters)
+            time.sleep(0.01)  # Some of the random kills are to come in the middle of a trial.
+            if kind == "failing" and n % 2:
+                raise ValueError("odd")
+            return (x - 0.3) ** 2 + n
+
+    tuner = BlackBox(
+        objective=keras_tuner.Objective("score", "min"),
+        directory=folder,
+        project_name="project",
+        seed=7,
+        max_consecutive_failed_trials=100,
+        **arguments,
+    )
+    tuner.oracle.verbose = 0
+    return tuner
+
+
+def declare(hp):
+    return hp.Float("x", -1.0, 1.0), hp.Int("n", 1, 4)
+
+
+def network(folder):
+    """A tuner that trains Keras models; equal seeds give equal results."""
+    import keras_tuner
+
+    from kerasreg import hypermodels
+
+    hypermodel = hypermodels.DenseHyperModel(
+        features=2, classes=2, epochs=1, samples=32, widths=(2, 4), depths=(1, 1), seed=1
+    )
+    return keras_tuner.RandomSearch(
+        hypermodel,
+        keras_tuner.Objective("val_accuracy", "max"),
+        max_trials=3,
+        seed=7,
+        directory=folder,
+        project_name="project",
+    )
+
+
+def search(kind, folder):
+    """Begins or resumes a search and runs it to its end."""
+    import numpy as np
+
+    from kerasreg import tuners
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        if kind == "network":
+            x = np.random.default_rng(0).normal(size=(48, 2)).astype("float32")
+            y = (x[:, 0] > 0).astype("int32")
+            tuner = tuners.keep_whole(network(folder))
+            tuners.search(tuner, x[:32], y[:32], validation_data=(x[32:], y[32:]), verbose=0)
+        else:
+            tuners.search(tuners.keep_whole(black_box(kind, folder)))
+
+
+def forked(run):
+    """Starts a function in a process of its own; returns the process id."""
+    process = os.fork()
+    if process:
+        return process
+    code = 1
+    try:
+        run()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def exit_code(process):
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def search_killed_at_write(number, kind, folder):
+    """The search, which dies when a write that would be the `number`-th becomes visible."""
+    writes = 0
+    replace = os.replace
+
+    def counted(*args):
+        nonlocal writes
+        if writes == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        writes += 1
+        replace(*args)
+
+    os.replace = counted
+    search(kind, folder)
+
+
+def state(folder):
+    """What is on disk: the trials, and the files that cannot be read."""
+    trials, broken = {}, []
+    for path in sorted(glob.glob(os.path.join(folder, "project", "**", "*.json"), recursive=True)):
+        try:
+            with open(path) as file:
+                content = json.load(file)
+        except ValueError:
+            broken.append(os.path.relpath(path, folder))
+            continue
+        if os.path.basename(path) == "trial.json":
+            score = content["score"]
+            values = content["hyperparameters"]["values"]
+            trials[content["trial_id"]] = [content["status"], values, score]
+    return {"trials": trials, "broken": broken}
+
+
+def runs(folder):
+    """The trials that were run, in order; those that were cut off too."""
+    path = os.path.join(folder, "runs")
+    if not os.path.exists(path):
+        return []
+    with open(path) as file:
+        return file.read().split()
+
+
+def writes(kind, folder):
+    whole = os.path.join(folder, "whole")
+    assert exit_code(forked(lambda: search(kind, whole))) == 0
+    killed = []
+    while True:
+        one = os.path.join(folder, f"killed-{len(killed)}")
+        number = len(killed)
+        code = exit_code(forked(lambda n=number, f=one: search_killed_at_write(n, kind, f)))
+        if code == 0:  # There is no such write any more.
+            break
+        assert code == -signal.SIGKILL, code
+        left, before = state(one), len(runs(one))
+        code = exit_code(forked(lambda f=one: search(kind, f)))
+        killed.append(
+            {
+                "left": left,
+                "resumed": state(one),
+                "run_again": runs(one)[before:],
+                "exit_code": code,
+            }
+        )
+    return {"whole": state(whole), "killed": killed}
+
+
+def moments(kind, seed, kills, folder):
+    whole = os.path.join(folder, "whole")
+    begun = time.monotonic()
+    assert exit_code(forked(lambda: search(kind, whole))) == 0
+    length = time.monotonic() - begun
+    draw = random.Random(int(seed))
+    one = os.path.join(folder, "killed")
+    killed = []
+    for _ in range(int(kills)):
+        process = forked(lambda: search(kind, one))
+        time.sleep(draw.uniform(0.1, 0.9) * length)
+        os.kill(process, signal.SIGKILL)
+        code = exit_code(process)
+        killed.append({"left": state(one), "exit_code": code})
+    code = exit_code(forked(lambda: search(kind, one)))
+    return {
+        "whole": state(whole),
+        "killed": killed,
+        "resumed": state(one),
+        "exit_code": code,
+    }
+
+
+def main(what, *arguments):
+    import keras_tuner  # noqa: F401
+
+    import kerasreg.hypermodels
+    import kerasreg.tuners  # noqa: F401
+
+    print(json.dumps({"writes": writes, "moments": moments}[what](*arguments)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

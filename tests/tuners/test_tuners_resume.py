@@ -1,0 +1,303 @@
+"""`keep_whole`: a search that is killed at any instant can be read and resumed."""
+
+import contextlib
+import errno
+import glob
+import io
+import json
+import os
+import subprocess
+import sys
+
+import keras_tuner
+import pytest
+
+from kerasreg import tuners
+
+PROGRAM = os.path.join(os.path.dirname(__file__), "kills_program.py")
+
+ENDED = ("COMPLETED", "FAILED")
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the program forks")
+
+
+def run_program(*arguments):
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
+    process = subprocess.run(
+        [sys.executable, PROGRAM, *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert process.returncode == 0, process.stderr[-4000:]
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def statuses(state):
+    return {name: status for name, (status, _, _) in state["trials"].items()}
+
+
+# Kills.
+
+
+@needs_fork
+@pytest.mark.parametrize("kind", ["discovered", "failing", "hyperband", "grid"])
+def test_a_search_killed_at_any_write_is_whole_and_resumes_to_the_same_results(kind, tmp_path):
+    found = run_program("writes", kind, tmp_path)
+    whole = found["whole"]
+    assert len(whole["trials"]) >= 3
+    # Two writes at the start, and each trial has several.
+    assert len(found["killed"]) > 2 + 3 * len(whole["trials"])
+    wrong = []
+    for number, killed in enumerate(found["killed"]):
+        assert killed["left"]["broken"] == killed["resumed"]["broken"] == []
+        if killed["exit_code"] != 0 or killed["resumed"]["trials"] != whole["trials"]:
+            wrong.append((number, killed["exit_code"], statuses(killed["resumed"])))
+        # What had ended is not run again.
+        left = statuses(killed["left"])
+        assert not [name for name in killed["run_again"] if left.get(name) in ENDED]
+    assert wrong == []
+
+
+@needs_fork
+def test_a_killed_bayesian_search_resumes_to_as_many_trials(tmp_path):
+    # Not to the same ones: KerasTuner does not save the random state of its optimizer.
+    found = run_program("moments", "bayesian", 3, 3, tmp_path)
+    assert found["exit_code"] == 0
+    assert statuses(found["resumed"]) == dict.fromkeys("0123", "COMPLETED")
+    # The points before the first fit do not depend on that state.
+    for name in "012":
+        assert found["resumed"]["trials"][name] == found["whole"]["trials"][name]
+
+
+@needs_fork
+@pytest.mark.parametrize(("kind", "kills"), [("random", 12), ("network", 4)])
+def test_a_search_killed_many_times_at_random_moments_ends_as_if_it_never_was(
+    kind, kills, tmp_path
+):
+    found = run_program("moments", kind, 11, kills, tmp_path)
+    assert len(found["killed"]) == kills
+    assert any(killed["exit_code"] != 0 for killed in found["killed"])
+    before = {}
+    for killed in found["killed"]:
+        assert killed["left"]["broken"] == []
+        # No trial is lost, and none that has ended is run or written again.
+        assert before.keys() <= killed["left"]["trials"].keys()
+        for name, trial in before.items():
+            if trial[0] == "COMPLETED":
+                assert killed["left"]["trials"][name] == trial
+        before = killed["left"]["trials"]
+    assert found["exit_code"] == 0
+    assert found["resumed"] == found["whole"]
+    trials = "0123" if kind == "random" else "012"
+    assert statuses(found["resumed"]) == dict.fromkeys(trials, "COMPLETED")
+
+
+# Writes that fail, and readers.
+
+
+class BlackBox(keras_tuner.RandomSearch):
+    before_trial = staticmethod(lambda: None)
+
+    def run_trial(self, trial):
+        self.before_trial()
+        return trial.hyperparameters.get("x") ** 2
+
+
+def begin(folder, seed=5):
+    """Begins, or resumes, a search that is kept whole."""
+    hp = keras_tuner.HyperParameters()
+    hp.Float("x", -1.0, 1.0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        tuner = BlackBox(
+            objective=keras_tuner.Objective("score", "min"),
+            hyperparameters=hp,
+            max_trials=3,
+            seed=seed,
+            directory=folder,
+            project_name="project",
+        )
+    tuner.oracle.verbose = 0
+    return tuners.keep_whole(tuner)
+
+
+def files(folder):
+    """Every file below a folder with its content."""
+    found = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(parent, name)
+            with open(path) as file:
+                found[os.path.relpath(path, folder)] = file.read()
+    return found
+
+
+def results(tuner):
+    return {
+        name: (trial.status, trial.hyperparameters.values, trial.score)
+        for name, trial in tuner.oracle.trials.items()
+    }
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_state_whole(function, tmp_path):
+    whole = begin(tmp_path / "whole")
+    tuners.search(whole)
+    real = getattr(os, function)
+    failed = 0
+    while True:
+        folder = tmp_path / str(failed)
+        folder.mkdir()
+        calls, old = 0, None
+
+        def full(*args, folder=folder, allowed=failed):
+            nonlocal calls, old
+            calls += 1
+            if calls <= allowed:
+                return real(*args)
+            if old is None:  # The state on disk without the file that is being written.
+                old = {path: text for path, text in files(folder).items() if ".json." not in path}
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, function, full)
+            error = None
+            try:
+                tuners.search(begin(folder))
+            except OSError as raised:
+                error = raised.errno
+        if error is None:  # All writes were allowed.
+            break
+        assert error == errno.ENOSPC
+        # Exactly the old files: none changed, none in part, none left beside.
+        assert files(folder) == old
+        resumed = begin(folder)
+        tuners.search(resumed)
+        assert results(resumed) == results(whole)
+        failed += 1
+    assert failed > 10
+
+
+def test_a_state_file_that_is_open_never_changes_under_its_reader(tmp_path):
+    tuner = begin(tmp_path)
+    opened = []
+
+    def open_all():
+        for path in glob.glob(str(tmp_path / "project" / "**" / "*.json"), recursive=True):
+            file = open(path)  # noqa: SIM115
+            opened.append((file, file.read()))
+
+    tuner.before_trial = open_all
+    tuners.search(tuner)
+    names = {os.path.basename(file.name) for file, _ in opened}
+    assert names == {"oracle.json", "tuner0.json", "trial.json"}
+    for file, text in opened:
+        json.loads(text)
+        file.seek(0)
+        assert file.read() == text
+        file.close()
+    # They were replaced since, all but those of trials that had ended.
+    assert files(tmp_path)["project/oracle.json"] not in [text for _, text in opened]
+
+
+def test_no_file_is_left_beside_the_state(tmp_path):
+    tuners.search(begin(tmp_path))
+    assert set(files(tmp_path)) == {
+        "project/oracle.json",
+        "project/tuner0.json",
+        *(f"project/trial_{number}/trial.json" for number in range(3)),
+    }
+
+
+# What `keep_whole` gives.
+
+
+def test_the_same_tuner_is_returned(tmp_path):
+    tuner = BlackBox(max_trials=1, directory=tmp_path)
+    assert tuners.keep_whole(tuner) is tuner
+
+
+def test_a_search_that_has_ended_is_not_run_again(tmp_path):
+    first = begin(tmp_path)
+    tuners.search(first)
+    second = begin(tmp_path)
+
+    def never():
+        raise AssertionError("a trial was run again")
+
+    second.before_trial = never
+    assert [trial.score for trial in tuners.search(second)] == sorted(
+        score for _, _, score in results(first).values()
+    )
+
+
+def test_an_interrupted_trial_runs_again_and_the_others_do_not(tmp_path):
+    tuner = begin(tmp_path)
+    run = []
+
+    def interrupted():
+        run.append(None)
+        if len(run) == 2:
+            raise KeyboardInterrupt
+
+    tuner.before_trial = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        tuners.search(tuner)
+    resumed = begin(tmp_path)
+    again = []
+    resumed.before_trial = lambda: again.append(None)
+    tuners.search(resumed)
+    assert len(again) == 2
+    assert {status for status, _, _ in results(resumed).values()} == {"COMPLETED"}
+    assert len(results(resumed)) == 3
+
+
+def test_a_first_trial_that_is_interrupted_keeps_its_setting(tmp_path):
+    # Without a seed: a search that began anew would draw another setting.
+    tuner = begin(tmp_path, seed=None)
+    settings = []
+
+    def interrupted():
+        settings.append(tuner.oracle.get_trial("0").hyperparameters.values)
+        raise KeyboardInterrupt
+
+    tuner.before_trial = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        tuners.search(tuner)
+    resumed = begin(tmp_path, seed=None)
+    tuners.search(resumed)
+    assert resumed.oracle.get_trial("0").hyperparameters.values == settings[0]
+
+
+def test_a_trial_is_scored_by_the_run_that_ended_not_by_one_that_was_cut_off(tmp_path):
+    tuner = begin(tmp_path)
+
+    def interrupted(trial):  # After its score was reported.
+        assert tuner.oracle.get_trial("0").metrics.exists("score")
+        raise KeyboardInterrupt
+
+    tuner.run_trial, tuner.on_trial_end = (lambda trial: 1.0), interrupted
+    with pytest.raises(KeyboardInterrupt):
+        tuners.search(tuner)
+    resumed = begin(tmp_path)
+    resumed.run_trial = lambda trial: 2.0
+    tuners.search(resumed)
+    assert [trial.score for trial in resumed.oracle.trials.values()] == [2.0, 2.0, 2.0]
+
+
+def test_a_plain_kerastuner_reads_the_state(tmp_path):
+    tuner = begin(tmp_path)
+    tuners.search(tuner)
+    plain = BlackBox(
+        objective=keras_tuner.Objective("score", "min"),
+        max_trials=3,
+        directory=tmp_path,
+        project_name="project",
+    )
+    assert results(plain) == results(tuner)
