@@ -28,7 +28,7 @@ lint: $(INSTALLED)-test
 
 # BUILD against a real Bazel, where there is one or one can be installed.
 check-bazel: $(INSTALLED)-test
-	PYTHON=$(abspath $(BIN)/python) tools/check_bazel.sh
+	PYTHON=$(abspath $(BIN)/python) tools/check_bazel.sh $(BAZEL_ARGS)
 
 bench: $(INSTALLED)-test
 	$(BIN)/python benchmarks/components.py

@@ -8,9 +8,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-filter=(--test_tag_filters=-heavy)
+tags=-requires-network,-heavy
 if [[ ${1:-} == --all ]]; then
-    filter=()
+    tags=-requires-network
     shift
 fi
 
@@ -54,6 +54,7 @@ finish() {
     chmod -R u+w "$work" && rm -rf "$work"
 }
 trap finish EXIT
+trap "exit 1" HUP INT TERM
 
 # A copy, so that Bazel leaves nothing in the work tree and sees what a fresh
 # checkout has.
@@ -93,6 +94,10 @@ toolchain(
 )
 EOF
 # Only what is pinned, so that a dependency without a pin fails here too.
+if grep -n '^-' requirements-test.txt; then
+    echo "bazel check: rules_python reads pins only, no '-r' and no other option"
+    exit 1
+fi
 sed -nE 's/^([A-Za-z0-9._-]+).*==.*/\1/p' requirements-test.txt | tr 'A-Z.-' 'a-z__' |
     while read -r package; do
         stub pypi "$package/BUILD" <<EOF
@@ -119,5 +124,5 @@ done
 
 cd "$tree"
 bazel "${flags[@]}" build "${options[@]}" //...
-bazel "${flags[@]}" test "${options[@]}" "${filter[@]}" "${@:-//...}"
+bazel "${flags[@]}" test "${options[@]}" --test_tag_filters="$tags" "${@:-//...}"
 echo "bazel check: ok"

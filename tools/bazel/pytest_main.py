@@ -1,4 +1,4 @@
-"""Run pytest on the one file that a test of //:BUILD names."""
+"""Run pytest on what a test of //:BUILD names."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 
 def main(arguments: list[str]) -> int:
+    """Runs pytest as Bazel wants it; returns the exit code."""
     scratch = os.environ["TEST_TMPDIR"]
     # Bazel gives tests no home; what they cache there must not outlive them.
     for name in ("HOME", "KERAS_HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME"):
