@@ -1,14 +1,14 @@
 """Callbacks: learning-rate policies that resume exactly."""
 
-from kerasreg.callbacks._learning_rate import (
+from kerasreg.callbacks._learning_rate import LearningRateScheduler
+from kerasreg.callbacks._plateau import ReduceOnPlateau
+from kerasreg.callbacks._policies import (
     CosineDecay,
     ExponentialDecay,
     FixedLearningRate,
-    LearningRateScheduler,
     StepDecay,
     TimeBasedDecay,
 )
-from kerasreg.callbacks._plateau import ReduceOnPlateau
 
 __all__ = [
     "CosineDecay",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import signal
 import sys
@@ -14,84 +13,11 @@ from typing import Any
 from absl import app, flags, logging
 
 from kerasreg._version import __version__
+from kerasreg.cli._flags import SEARCH
 
 # Nothing that imports Keras or TensorFlow at module level: `--help` and a mistyped
 # flag are answered at once, and TensorFlow's log level is set before it is loaded.
 
-
-class _Choice(flags.EnumParser):
-    """One of some names; suggests the nearest."""
-
-    def parse(self, argument: str) -> str:
-        try:
-            return super().parse(argument)
-        except ValueError as error:
-            near = difflib.get_close_matches(argument, self.enum_values, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{error}{hint}") from error
-
-
-def _define_choice(name: str, default: str, choices: list[str], text: str) -> None:
-    flags.DEFINE(
-        _Choice(choices),
-        name,
-        default,
-        f"<{'|'.join(choices)}>: {text}",
-        flag_values=_SEARCH,
-        serializer=flags.ArgumentSerializer(),
-    )
-
-
-_SEARCH = flags.FlagValues()
-flags.DEFINE_string(
-    "data",
-    "digits",
-    "Bundled data set (digits, breast_cancer, wine, diabetes) or a .csv or .parquet file.",
-    flag_values=_SEARCH,
-)
-flags.DEFINE_string("target", None, "Column to predict; for files.", flag_values=_SEARCH)
-_define_choice(
-    "task",
-    "auto",
-    ["auto", "classification", "regression"],
-    "auto: classification where the target is text, boolean or has at most 20 whole numbers.",
-)
-flags.DEFINE_list("drop", [], "Columns to leave out, separated by commas.", flag_values=_SEARCH)
-_define_choice(
-    "tuner",
-    "random",
-    ["random", "bayesian", "hyperband", "grid"],
-    "Search algorithm of KerasTuner.",
-)
-flags.DEFINE_integer(
-    "trials",
-    10,
-    "Number of settings to try; hyperband decides by itself.",
-    lower_bound=1,
-    flag_values=_SEARCH,
-)
-flags.DEFINE_integer(
-    "epochs", 20, "Epochs of a whole training.", lower_bound=1, flag_values=_SEARCH
-)
-flags.DEFINE_integer(
-    "seed",
-    0,
-    "Seed of the split, the search and the trainings.",
-    lower_bound=0,
-    upper_bound=2**32 - 1,
-    flag_values=_SEARCH,
-)
-flags.DEFINE_integer(
-    "replicas",
-    1,
-    "Train each trial on this many GPUs, or logical CPU devices where there are none.",
-    lower_bound=1,
-    flag_values=_SEARCH,
-)
-flags.DEFINE_string(
-    "output_dir", "kerasreg_search", "Folder for all that is written.", flag_values=_SEARCH
-)
-flags.DEFINE_boolean("resume", False, "Continue the search in --output_dir.", flag_values=_SEARCH)
 
 # What a resumed search may change: everything else decides what it found so far.
 _CHANGEABLE = ("trials",)
@@ -124,7 +50,7 @@ def _run(argv: Sequence[str]) -> int:
         print(f"kerasreg: {_one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("kerasreg: interrupted; continue with --resume", file=sys.stderr)
+        print("kerasreg: interrupted before the search began", file=sys.stderr)
         return 130
 
 
@@ -141,7 +67,7 @@ def _dispatch(arguments: list[str]) -> int:
         print(_search_help())
         return 0
     try:
-        rest = _SEARCH(["kerasreg search", *arguments[1:]])[1:]
+        rest = SEARCH(["kerasreg search", *arguments[1:]])[1:]
     except flags.Error as error:
         raise UsageError(str(error)) from error
     if rest:
@@ -150,7 +76,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _search() -> int:
-    folder = _SEARCH.output_dir
+    folder = SEARCH.output_dir
     if not folder:
         raise UsageError("--output_dir must name a folder; it is empty")
     existing = os.path.abspath(folder)
@@ -164,13 +90,13 @@ def _search() -> int:
         from kerasreg.cli import _data
         from kerasreg.cli._record import check_record
 
-        values = {name: _SEARCH[name].value for name in _SEARCH if name in _SETTINGS}
+        values = {name: SEARCH[name].value for name in SEARCH if name in _SETTINGS}
         values["drop"] = tuple(values["drop"])
         if values["data"] not in _data.BUNDLED and os.path.exists(values["data"]):
             # So that a search may be resumed from another folder.
             values["data"] = os.path.abspath(values["data"])
-        given = {name for name in values if _SEARCH[name].present}
-        record = check_record(folder, values, given - set(_CHANGEABLE), _SEARCH.resume)
+        given = {name for name in values if SEARCH[name].present}
+        record = check_record(folder, values, given - set(_CHANGEABLE), SEARCH.resume)
         values.update({name: record[name] for name in values if record and name not in given})
         table = _data.load_table(values["data"], values["target"], values["task"], values["drop"])
         if record is not None and record["fingerprint"] != table.fingerprint():
@@ -283,7 +209,7 @@ def _search_help() -> str:
         "Flags:",
     ]
     for name in [*_SETTINGS, "output_dir", "resume"]:
-        flag = _SEARCH[name]
+        flag = SEARCH[name]
         default = flag.default_as_str.strip("'") if flag.default not in (None, []) else "none"
         lines.append(f"  --{name} (default: {default})")
         lines.extend(
