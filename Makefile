@@ -8,7 +8,7 @@ DEMO_OUTPUT ?= build/demo
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-lowest lint check-bazel bench requirements clean
+.PHONY: demo test test-slow test-lowest lint check-bazel bench requirements clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO_OUTPUT)
@@ -16,6 +16,10 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)-test
 	$(BIN)/python -m pytest -n $(PROCESSES) $(PYTEST_ARGS)
+
+# What `make test` leaves out: statistics over very many draws.
+test-slow: $(INSTALLED)-test
+	$(BIN)/python -m pytest -n $(PROCESSES) -m slow tests $(PYTEST_ARGS)
 
 # The contract and the rooms with the oldest versions that pyproject.toml admits. Left
 # out are tests of layers and regularizers that expect of Keras itself what 3.10 does
@@ -37,6 +41,7 @@ check-bazel: $(INSTALLED)-test
 
 bench: $(INSTALLED)-test
 	$(BIN)/python benchmarks/components.py
+	$(BIN)/python benchmarks/dropout.py
 
 $(INSTALLED): requirements.txt pyproject.toml
 	$(PYTHON) tools/make_venv.py $(VENV)

@@ -1,5 +1,35 @@
-"""Layers: dropout whose rate is scheduled."""
+"""Layers: dropout and its relatives, with rates that are scheduled."""
 
+from kerasreg.layers._alpha_dropout import ScheduledAlphaDropout, alpha_dropout
+from kerasreg.layers._concrete_dropout import ConcreteDropout, concrete_dropout
+from kerasreg.layers._drop_block import ScheduledDropBlock2D, drop_block
+from kerasreg.layers._drop_connect import DropConnect
 from kerasreg.layers._dropout import ScheduledDropout, dropout
+from kerasreg.layers._gaussian_dropout import ScheduledGaussianDropout, gaussian_dropout
+from kerasreg.layers._mc_predict import MonteCarloPrediction, mc_predict
+from kerasreg.layers._spatial_dropout import (
+    ScheduledSpatialDropout1D,
+    ScheduledSpatialDropout2D,
+    ScheduledSpatialDropout3D,
+)
+from kerasreg.layers._stochastic_depth import ScheduledStochasticDepth
 
-__all__ = ["ScheduledDropout", "dropout"]
+__all__ = [
+    "ConcreteDropout",
+    "DropConnect",
+    "MonteCarloPrediction",
+    "ScheduledAlphaDropout",
+    "ScheduledDropBlock2D",
+    "ScheduledDropout",
+    "ScheduledGaussianDropout",
+    "ScheduledSpatialDropout1D",
+    "ScheduledSpatialDropout2D",
+    "ScheduledSpatialDropout3D",
+    "ScheduledStochasticDepth",
+    "alpha_dropout",
+    "concrete_dropout",
+    "drop_block",
+    "dropout",
+    "gaussian_dropout",
+    "mc_predict",
+]

@@ -7,20 +7,19 @@ overfitting"; scheduled rates after Morerio et al. 2017, "Curriculum Dropout"
 
 from __future__ import annotations
 
-import random as python_random
 from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
-from kerasreg._validation import check_count
-from kerasreg.random import keep_mask, key, replica_id
-from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
+from kerasreg.layers._base import BaseScheduledDropout, check_noise_shape
+from kerasreg.random import Key, keep_mask
+from kerasreg.random._fused import fused, fuses_here
+from kerasreg.schedules._hyperparameter import NumberOrSchedule
 
 
-def dropout(x: Any, rate: Any, key: tuple[Any, Any], noise_shape: Any = None) -> Any:
+def dropout(x: Any, rate: Any, key: Key, noise_shape: Any = None) -> Any:
     """Inverted dropout: `x * mask / (1 - rate)`, with `mask ~ Bernoulli(1 - rate)`.
 
     Args:
@@ -45,24 +44,57 @@ def dropout(x: Any, rate: Any, key: tuple[Any, Any], noise_shape: Any = None) ->
     True
     """
     x = ops.convert_to_tensor(x)
-    shape = ops.shape(x)
+    rate = ops.cast(rate, "float32")
     if noise_shape is not None:
-        if len(noise_shape) != len(shape):
-            raise ValueError(
-                f"`noise_shape` must have {len(shape)} entries, one for each axis of the input. "
-                f"Received: noise_shape={tuple(noise_shape)}"
-            )
-        shape = tuple(
-            size if wanted is None else wanted
-            for size, wanted in zip(shape, noise_shape, strict=True)
+        noise_shape = tuple(noise_shape)
+    if fuses_here(x):
+        # The backward pass draws the mask anew, which is cheaper than to keep it.
+        def masked(values: Any) -> Any:
+            return _draw_and_mask(values, rate, key, noise_shape=noise_shape)
+    else:
+        keep = keep_mask(mask_shape(noise_shape, x), rate, key)
+
+        def masked(values: Any) -> Any:
+            return _mask(values, *keep)
+
+    @ops.custom_gradient
+    def forward(x: Any) -> tuple[Any, Any]:
+        # The gradient is the same function; derived by the backend it would be
+        # more passes over memory.
+        return masked(x), lambda *args, upstream=None: masked(
+            args[0] if upstream is None else upstream
         )
-    mask, scale = keep_mask(shape, rate, key)
+
+    return forward(x)
+
+
+def mask_shape(noise_shape: Any, x: Any) -> tuple[Any, ...]:
+    """The noise shape, with the sizes of `x` where it has None or is None."""
+    sizes = tuple(ops.shape(x))
+    if noise_shape is None:
+        return sizes
+    if len(noise_shape) != len(sizes):
+        raise ValueError(
+            f"`noise_shape` must have {len(sizes)} entries, one for each axis of the input. "
+            f"Received: noise_shape={tuple(noise_shape)}"
+        )
+    return tuple(
+        size if wanted is None else wanted for size, wanted in zip(sizes, noise_shape, strict=True)
+    )
+
+
+def _mask(x: Any, mask: Any, scale: Any) -> Any:
     # `where`, not a product with 0: an infinity that is dropped must not give NaN.
     return ops.where(mask, x * ops.cast(scale, x.dtype), ops.zeros((), dtype=x.dtype))
 
 
+@fused
+def _draw_and_mask(x: Any, rate: Any, key: Key, noise_shape: Any) -> Any:
+    return _mask(x, *keep_mask(mask_shape(noise_shape, x), rate, key))
+
+
 @keras.saving.register_keras_serializable(package="kerasreg")
-class ScheduledDropout(keras.layers.Layer):
+class ScheduledDropout(BaseScheduledDropout):
     """Dropout with a rate that may be scheduled, moved and searched.
 
     In training, an element is kept with probability `1 - p(t)` and divided by
@@ -113,74 +145,11 @@ class ScheduledDropout(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if seed is None:
-            seed = python_random.randint(0, 2**31 - 1)
-        self.seed = check_count("seed", seed, minimum=0)
-        self.noise_shape = _check_noise_shape(noise_shape)
-        self._rate = Hyperparameter(rate, "rate", maximum=1.0, count_steps=True)
-        self.supports_masking = True
-        self.built = True
+        super().__init__(rate, seed, **kwargs)
+        self.noise_shape = check_noise_shape(noise_shape)
 
-    @property
-    def rate(self) -> keras.Variable:
-        """The rate of the last training step: a scalar variable, which may be assigned."""
-        return self._rate.variable
-
-    @property
-    def step(self) -> keras.Variable:
-        """How many training steps the layer has seen: a scalar int32 variable."""
-        return self._rate.step
-
-    @property
-    def schedule(self) -> Any:
-        """The schedule of the rate, or None."""
-        return self._rate.schedule
-
-    def call(self, inputs: Any, training: bool | None = False) -> Any:
-        if not training:
-            return inputs
-        rate, step = self._rate.current(training=True)
-        # A layer that is shared in one pass draws another mask for each use.
-        use = self._rate.uses_in_pass()
-        return dropout(inputs, rate, key(self.seed, step, use, replica_id()), self.noise_shape)
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
+    def drop(self, inputs: Any, rate: Any, key: Key) -> Any:
+        return dropout(inputs, rate, key, self.noise_shape)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "rate": self._rate.get_value(),
-            "noise_shape": self.noise_shape,
-            "seed": self.seed,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> ScheduledDropout:
-        return cls(**config)
-
-    # A weights file has no config: with a seed that was drawn at random, a new
-    # process could not go on with the same masks. Static: the seed is part of the
-    # trace, and is loaded before there is one.
-    def save_own_variables(self, store: Any) -> None:
-        store["seed"] = np.array(self.seed, dtype="int64")
-
-    def load_own_variables(self, store: Any) -> None:
-        if "seed" in store.keys():  # noqa: SIM118 - not a dict
-            self.seed = int(np.array(store["seed"]))
-
-
-def _check_noise_shape(noise_shape: Any) -> tuple[int | None, ...] | None:
-    if noise_shape is None:
-        return None
-    expected = "None, or a sequence whose entries are None or whole numbers >= 1"
-    if isinstance(noise_shape, (str, bytes)) or not hasattr(noise_shape, "__iter__"):
-        raise ValueError(f"`noise_shape` must be {expected}. Received: noise_shape={noise_shape!r}")
-    entries = tuple(noise_shape)
-    for entry in entries:
-        if entry is not None and (not isinstance(entry, int) or entry < 1):
-            raise ValueError(
-                f"`noise_shape` must be {expected}. Received: noise_shape={noise_shape!r}"
-            )
-    return entries
+        return {**super().get_config(), "noise_shape": self.noise_shape}

@@ -1,61 +1,25 @@
-"""Counter-based random bits: a hash of (key, element index), no state.
+"""Counter-based random bits: a hash of a key and an element's index, no state.
 
-The same integers give the same bits in eager, graph and XLA execution and on
-every backend, because nothing but 32-bit integer arithmetic is involved. The
-mixing function is the bias-optimised `lowbias32` family of integer hashes (C.
-Wellons, "Prospecting for Hash Functions", 2018), keyed twice. It is made for
-masks, not for cryptography.
+The same integers give the same bits in eager, graph and XLA execution, inside
+`tf.vectorized_map`, and on every backend, because nothing but 32-bit integer
+arithmetic is involved.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import keras
 from keras import ops
+
+from kerasreg.random._fused import fused
+from kerasreg.random._key import Key, absorb, word
 
 # How finely a rate is resolved: masks compare this many random bits.
 RATE_BITS = 24
 
 
-def _word(value: Any) -> Any:
-    """An integer scalar as uint32, modulo 2³²."""
-    if isinstance(value, int):
-        return ops.cast(ops.convert_to_tensor(value % 2**32, dtype="uint32"), "uint32")
-    return ops.cast(value, "uint32")
-
-
-def _mix(x: Any) -> Any:
-    """A bijection of uint32 in which every input bit reaches every output bit."""
-    x = ops.bitwise_xor(x, ops.right_shift(x, _word(16)))
-    x = x * _word(0x21F0AAAD)
-    x = ops.bitwise_xor(x, ops.right_shift(x, _word(15)))
-    x = x * _word(0xD35A2D97)
-    return ops.bitwise_xor(x, ops.right_shift(x, _word(15)))
-
-
-def key(*words: Any) -> tuple[Any, Any]:
-    """Hashes integers (seed, step, layer, replica, ...) into a key.
-
-    Args:
-        *words: Python integers or scalar integer tensors; order matters.
-
-    Returns:
-        Two uint32 scalars, to be given to `bits`.
-
-    Example:
-
-    >>> import kerasreg
-    >>> first, second = kerasreg.random.key(seed := 7, step := 0)
-    """
-    first, second = _word(0x9E3779B9), _word(0x7F4A7C15)
-    for word in words:
-        first = _mix(ops.bitwise_xor(first, _word(word)) + _word(0x9E3779B9))
-        second = _mix(second + first)
-    return first, second
-
-
-def bits(shape: Any, key: tuple[Any, Any]) -> Any:
+def bits(shape: Any, key: Key) -> Any:
     """32 random bits for each element.
 
     Args:
@@ -72,17 +36,36 @@ def bits(shape: Any, key: tuple[Any, Any]) -> Any:
     >>> kerasreg.random.bits((2, 3), kerasreg.random.key(7)).shape
     TensorShape([2, 3])
     """
-    first, second = key
-    size = 1
-    for length in shape:
-        size = size * length
-    index = ops.cast(ops.arange(size, dtype="int32"), "uint32")
-    # Two rounds with a key word before each: index and key are both mixed fully.
-    hashed = _mix(_mix(index * _word(0x9E3779B1) + first) + second)
-    return ops.reshape(hashed, shape)
+    words = hashed_words(shape, key)
+    # The last product of the hash mixes the low bits least.
+    return ops.bitwise_xor(words, ops.right_shift(words, word(14)))
 
 
-def keep_mask(shape: Any, rate: Any, key: tuple[Any, Any]) -> tuple[Any, Any]:
+def hashed_words(shape: Any, key: Key) -> Any:
+    """Words of 32 bits, of which the high ones are the best.
+
+    The constants and shifts are those of `triple32` (C. Wellons, "Prospecting
+    for Hash Functions", 2018), whose bias is near the least that a hash can
+    have. The second word of the key enters after the first product, so that no
+    two keys draw shifted copies of each other.
+    """
+    first, second = absorb(absorb((key.first, key.second), key.before_last), key.last)
+    x = ops.cast(ops.arange(_product(shape), dtype="int32"), "uint32") + word(first)
+    x = ops.bitwise_xor(x, ops.right_shift(x, word(17))) * word(0xED5AD4BB)
+    x = ops.bitwise_xor(x, ops.right_shift(x, word(11))) + word(second)
+    x = x * word(0xAC4C1B51)
+    x = ops.bitwise_xor(x, ops.right_shift(x, word(15))) * word(0x31848BAB)
+    return ops.reshape(x, shape)
+
+
+def _product(shape: Any) -> Any:
+    """How many elements: a Python integer where all entries are, else a tensor."""
+    if all(isinstance(length, int) for length in shape):
+        return math.prod(shape)
+    return ops.prod(ops.stack([ops.cast(length, "int32") for length in shape]))
+
+
+def keep_mask(shape: Any, rate: Any, key: Key) -> tuple[Any, Any]:
     """Which elements a dropout of this rate keeps, and what scales them.
 
     An element is dropped when its 24 random bits are below `round(rate·2²⁴)`:
@@ -105,32 +88,21 @@ def keep_mask(shape: Any, rate: Any, key: tuple[Any, Any]) -> tuple[Any, Any]:
     >>> float(scale)
     2.0
     """
+    rate = ops.cast(rate, "float32")
+    if all(isinstance(length, int) for length in shape):
+        return _fused_keep_mask(rate, key, shape=tuple(shape))
+    return _keep_mask(rate, key, shape)
+
+
+def _keep_mask(rate: Any, key: Key, shape: Any) -> tuple[Any, Any]:
     levels = 2**RATE_BITS
     # Multiplying a float32 by a power of two is exact; only `round` rounds.
-    dropped = ops.cast(ops.round(ops.cast(rate, "float32") * float(levels)), "int32")
-    drawn = ops.cast(ops.right_shift(bits(shape, key), _word(32 - RATE_BITS)), "int32")
-    kept = levels - dropped
-    scale = ops.where(kept > 0, float(levels) / ops.cast(ops.maximum(kept, 1), "float32"), 0.0)
-    return ops.greater_equal(drawn, dropped), ops.cast(scale, "float32")
+    dropped = ops.cast(ops.round(rate * float(levels)), "int32")
+    drawn = ops.cast(ops.right_shift(hashed_words(shape, key), word(32 - RATE_BITS)), "int32")
+    kept = ops.cast(levels - dropped, "float32")
+    # No division by 0 at rate 1, where the numerator is 0 too.
+    scale = ops.minimum(kept, 1.0) * float(levels) / ops.maximum(kept, 1.0)
+    return ops.greater_equal(drawn, dropped), scale
 
 
-def replica_id() -> Any:
-    """The number of this replica under `tf.distribute`, else 0.
-
-    Returns:
-        A scalar integer tensor inside a replica, the Python integer 0 elsewhere.
-
-    Example:
-
-    >>> import kerasreg
-    >>> kerasreg.random.replica_id()
-    0
-    """
-    if keras.backend.backend() != "tensorflow":
-        return 0
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return 0
-    return context.replica_id_in_sync_group
+_fused_keep_mask = fused(_keep_mask)

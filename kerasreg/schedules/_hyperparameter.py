@@ -25,6 +25,7 @@ from keras.src.backend import get_stateless_scope, in_stateless_scope
 from keras.src.backend.common import global_state
 
 from kerasreg._validation import check_number, check_schedule
+from kerasreg.schedules._recompute import Recomputations
 
 Schedule: TypeAlias = keras.optimizers.schedules.LearningRateSchedule
 NumberOrSchedule: TypeAlias = float | int | Schedule
@@ -128,15 +129,20 @@ class Hyperparameter(keras.layers.Layer):
             return ops.convert_to_tensor(self.variable), None
         if not training:
             return ops.convert_to_tensor(self.variable), ops.convert_to_tensor(self.step)
+        # Gradient checkpointing calls again what was counted before.
+        if (given := last.recomputations.first()) is not None:
+            value, step, last.use = given
+            return value, step
         # Python-side, hence static in a trace: each trace sees a new pass. In a
         # stateless scope Keras may enter layer by layer: the scope is the pass.
         this_pass = get_stateless_scope() if in_stateless_scope() else last.call
         if this_pass is not None and this_pass is last.counted():
             last.uses += 1
-            return ops.convert_to_tensor(self.variable), self.step - 1
+            return self._given(ops.convert_to_tensor(self.variable), self.step - 1)
         # Weak: a scope holds the tensors of its trace.
         last.counted = _no_pass if this_pass is None else weakref.ref(this_pass)
         last.uses = 1
+        last.recomputations = Recomputations()
         # `* 1` copies: the assignment below must not change what is returned.
         step = ops.convert_to_tensor(self.step) * 1
         if self.schedule is not None:
@@ -145,11 +151,17 @@ class Hyperparameter(keras.layers.Layer):
             # steps that were not probed, where raising in a graph is not possible.
             self.variable.assign(ops.clip(value, self.minimum, self.maximum))
         self.step.assign(step + 1)
-        return ops.convert_to_tensor(self.variable), step
+        return self._given(ops.convert_to_tensor(self.variable), step)
 
-    def uses_in_pass(self) -> int:
-        """How often `current` was asked in this pass, a Python integer >= 1."""
-        return self._last_pass.uses
+    def _given(self, value: Any, step: Any) -> tuple[Any, Any]:
+        last = self._last_pass
+        last.use = last.uses
+        last.recomputations.record((value, step, last.use))
+        return value, step
+
+    def use_in_pass(self) -> int:
+        """Which use in its pass the last `current` was, a Python integer >= 1."""
+        return self._last_pass.use
 
     def get_value(self) -> Any:
         """The live number, or the serialised schedule: what a config carries."""
@@ -220,7 +232,11 @@ class _LastPass(threading.local):
 
     call: Any = None  # Keras' call context: its `training` outlives the call.
     counted: Callable[[], Any] = staticmethod(_no_pass)
-    uses: int = 0
+    uses: int = 0  # In the pass that was counted last,
+    use: int = 0  # and which of them was asked for last.
+
+    def __init__(self) -> None:
+        self.recomputations = Recomputations()
 
     def __reduce__(self) -> Any:
         return _LastPass, ()

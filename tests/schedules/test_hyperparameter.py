@@ -119,7 +119,7 @@ def test_every_use_in_a_pass_is_given_the_number_of_the_step(value):
 
         def call(self, inputs):
             uses = [self.rate.current() for _ in range(3)]
-            return [step for _, step in uses], self.rate.uses_in_pass()
+            return [step for _, step in uses], self.rate.use_in_pass()
 
     owner = Owner()
     for step in range(3):

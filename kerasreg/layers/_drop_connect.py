@@ -1,0 +1,173 @@
+"""Dropout of weights (Wan et al. 2013, "Regularization of neural networks using DropConnect")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasreg.layers._base import NoiseStream
+from kerasreg.layers._dropout import dropout
+from kerasreg.random import fold_in
+from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
+
+
+class NoisyWrapper(keras.layers.Wrapper):
+    """What wrappers have in common that give a layer something else in training."""
+
+    def __init__(self, layer: keras.layers.Layer, **kwargs: Any) -> None:
+        check_layer(layer)
+        super().__init__(layer, **kwargs)
+        self.supports_masking = layer.supports_masking
+
+    def call_layer(self, inputs: Any, training: bool | None, mask: Any, **kwargs: Any) -> Any:
+        """Calls the layer, with those arguments of Keras that it takes."""
+        if self.layer._call_has_training_arg:
+            kwargs["training"] = training
+        if self.layer._call_has_mask_arg:
+            kwargs["mask"] = mask
+        return self.layer(inputs, **kwargs)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        return self.layer.compute_mask(inputs, previous_mask)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return self.layer.compute_output_shape(input_shape)
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        # By tracing the call: a layer of one's own may have no `compute_output_shape`.
+        return keras.Operation.compute_output_spec(self, *args, **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class DropConnect(NoisyWrapper):
+    """Drops weights of a layer in training, at a rate that may be scheduled.
+
+    `layer(x; W · M / (1 - p(t)))`, with a mask `M` of the shape of each kernel `W`
+    whose entries are 1 with probability `1 - p(t)`, else 0; biases are kept. At
+    inference it is the layer itself. What `ScheduledDropout` says of schedules,
+    seeds, replicas and resuming holds here.
+
+    One mask serves the batch of a replica, as most implementations do; the paper
+    draws one for each example, and approximates inference by a Gaussian instead
+    of the mean weights.
+
+    Args:
+        layer: any Keras layer with weights whose names end in `kernel`: `Dense`,
+            `EinsumDense`, `Conv1D` to `Conv3D`, depthwise, separable and
+            transposed convolutions, and recurrent layers, whose masks are the
+            same at every time step.
+        rate: probability `p` that a weight is dropped, a number from 0 to 1 or a
+            schedule of such numbers over training steps.
+        seed: an integer; equal seeds give equal masks.
+        **kwargs: `name`, `dtype`, `trainable` of a Keras layer.
+
+    Call arguments:
+        inputs: what the layer takes.
+        training: True drops, False does not.
+
+    Returns:
+        What the layer returns.
+
+    Raises:
+        ValueError: if the rate is outside [0, 1], or `layer` is no Keras layer or
+            has no floating-point kernel.
+
+    Example:
+
+    >>> import keras, kerasreg
+    >>> layer = kerasreg.layers.DropConnect(keras.layers.Dense(3), rate=0.5, seed=1)
+    >>> layer(keras.ops.ones((2, 4)), training=True).shape
+    TensorShape([2, 3])
+    """
+
+    def __init__(
+        self,
+        layer: keras.layers.Layer,
+        rate: NumberOrSchedule,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(layer, **kwargs)
+        self._rate = Hyperparameter(rate, "rate", maximum=1.0, count_steps=True)
+        self._stream = NoiseStream(seed, self._rate)
+
+    @property
+    def rate(self) -> keras.Variable:
+        """The rate of the last training step: a scalar variable, which may be assigned."""
+        return self._rate.variable
+
+    @property
+    def step(self) -> keras.Variable:
+        """How many training steps the layer has seen: a scalar int32 variable."""
+        return self._rate.step
+
+    @property
+    def seed(self) -> int:
+        """The seed of the masks."""
+        return self._stream.seed
+
+    def build(self, input_shape: Any = None) -> None:
+        super().build(input_shape)
+        kernels(self.layer)
+
+    def call(
+        self, inputs: Any, training: bool | None = False, mask: Any = None, **kwargs: Any
+    ) -> Any:
+        drawn = self._stream.draw(training)
+        if drawn is None:
+            return self.call_layer(inputs, training, mask, **kwargs)
+        rate, key = drawn
+        # Every variable is given to the scope: within it, one that surrounds it is
+        # not seen.
+        values = {id(variable): variable.value for variable in self.layer.variables}
+        for index, kernel in enumerate(kernels(self.layer)):
+            values[id(kernel)] = dropout(kernel.value, rate, fold_in(key, index))
+        pairs = [(variable, values[id(variable)]) for variable in self.layer.variables]
+        with keras.StatelessScope(state_mapping=pairs, collect_losses=True) as scope:
+            given = [scope.get_current_value(variable) for variable, _ in pairs]
+            outputs = self.call_layer(inputs, training, mask, **kwargs)
+        # What the layer assigned in the scope, such as a seed or a step, is kept.
+        for (variable, _), before in zip(pairs, given, strict=True):
+            after = scope.get_current_value(variable)
+            if after is not before:
+                variable.assign(after)
+        # And so are the losses that it added, such as an activity regularizer's.
+        for loss in scope.losses:
+            self.add_loss(loss)
+            # Where a scope surrounds this one, the layer that added it counts it.
+            self._loss_ids.discard(id(loss))
+        return outputs
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "rate": self._rate.get_value(), "seed": self.seed}
+
+    def save_own_variables(self, store: Any) -> None:
+        self._stream.save(store)
+
+    def load_own_variables(self, store: Any) -> None:
+        self._stream.load(store)
+
+
+def check_layer(layer: Any) -> None:
+    """Raises a `ValueError` if `layer` is no Keras layer."""
+    if not isinstance(layer, keras.layers.Layer):
+        raise ValueError(f"`layer` must be a Keras layer. Received: layer={layer!r}")
+
+
+def kernels(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """The kernels of a layer that is built, or a `ValueError` if there are none."""
+    found = [
+        variable
+        for variable in layer.variables
+        if variable.name.endswith("kernel") and ops.is_tensor(variable.value)
+    ]
+    floating = [kernel for kernel in found if keras.backend.is_float_dtype(kernel.dtype)]
+    if not floating or len(floating) < len(found):
+        raise ValueError(
+            "`layer` must have floating-point weights whose names end in 'kernel'. "
+            f"Received: layer={layer.name!r} of type {type(layer).__name__}, with the weights "
+            f"{[f'{variable.name} ({variable.dtype})' for variable in layer.variables]}"
+        )
+    return floating

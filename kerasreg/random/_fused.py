@@ -1,0 +1,112 @@
+"""One kernel where TensorFlow would run a random function operation by operation.
+
+A hash is a dozen integer operations. XLA fuses them with what uses the bits;
+a graph without XLA, or eager execution, makes a pass over memory of each. So in
+a graph that is not compiled as a whole, the function alone is: the bits are the
+same, and dropout then costs a quarter of what Keras' own does.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a pure function of tensors where that is of use, else leaves it.
+
+    Args:
+        function: takes tensors, and structures of tensors and Python numbers,
+            by position, and hashable static values by name. Static: the names'
+            values, and the shapes and dtypes of the tensors, one kernel for each.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **static: Any) -> Any:
+        if not fuses_here(*arguments):
+            return function(*arguments, **static)
+        import tensorflow as tf
+
+        # Python numbers become arguments of the kernel: layers that differ in
+        # their seed share it.
+        arguments = tf.nest.map_structure(_as_tensor, arguments)
+        flat = tf.nest.flatten(arguments)
+        specs = [tf.TensorSpec(part.shape, part.dtype) for part in flat]
+        structure = tf.nest.pack_sequence_as(arguments, specs)
+        return _kernel(function, structure, tuple(sorted(static.items())))(*flat)
+
+    return call
+
+
+def fuses_here(*arguments: Any) -> bool:
+    """Whether a function of these arguments becomes a kernel of its own here.
+
+    It does in a TensorFlow graph that XLA does not compile as a whole.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    if tf.executing_eagerly() or not _xla_works():
+        return False
+    # What changes from batch to batch may be the number of examples; a length that
+    # changes would compile a kernel for each.
+    shapes = [part.shape for part in tf.nest.flatten(arguments) if hasattr(part, "shape")]
+    if any(shape.rank is None or None in shape[1:] for shape in map(tf.TensorShape, shapes)):
+        return False
+    graph = tf.compat.v1.get_default_graph()
+    return not _compiled_by_xla(graph) and not _vectorised(graph)
+
+
+def _as_tensor(value: Any) -> Any:
+    if isinstance(value, int):
+        return ops.convert_to_tensor(value, dtype="uint32")
+    return ops.convert_to_tensor(value)
+
+
+# Bounded: a program has few shapes, and each kernel holds compiled code.
+@functools.lru_cache(maxsize=256)
+def _kernel(function: Any, structure: Any, static: tuple[tuple[str, Any], ...]) -> Any:
+    import tensorflow as tf
+
+    def flat_function(*flat: Any) -> Any:
+        return function(*tf.nest.pack_sequence_as(structure, flat), **dict(static))
+
+    # Outside of the graph that is being traced: other graphs use the kernel too.
+    with tf.init_scope():
+        compiled = tf.function(flat_function, jit_compile=True, autograph=False)
+        return compiled.get_concrete_function(*tf.nest.flatten(structure))
+
+
+@functools.cache
+def _xla_works() -> bool:
+    """Whether this TensorFlow can compile: not every platform's can."""
+    import tensorflow as tf
+
+    with tf.init_scope():
+        try:
+            return bool(tf.function(lambda x: x > 0.0, jit_compile=True)(tf.constant(1.0)))
+        except (tf.errors.OpError, ValueError, NotImplementedError):
+            return False
+
+
+def _compiled_by_xla(graph: Any) -> bool:
+    # TensorFlow has no public question for this; the private one is as old as
+    # `jit_compile`. A wrong answer would cost speed and no more.
+    from tensorflow.python.ops import control_flow_util
+
+    return bool(control_flow_util.GraphOrParentsInXlaContext(graph))
+
+
+def _vectorised(graph: Any) -> bool:
+    """Whether a `tf.vectorized_map` traces its body, in this graph or around it."""
+    while graph is not None:
+        # The name scope that TensorFlow opens around the body.
+        if "loop_body" in graph.get_name_scope():
+            return True
+        graph = getattr(graph, "outer_graph", None)
+    return False

@@ -1,0 +1,78 @@
+"""Random real numbers from random bits."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from keras import ops
+
+from kerasreg.random._bits import bits
+from kerasreg.random._fused import fused
+from kerasreg.random._key import Key, fold_in, word
+
+
+def uniform(shape: Any, key: Key) -> Any:
+    """Numbers from the open interval (0, 1): `(b + ½) / 2²³` with 23 random bits `b`.
+
+    Neither 0 nor 1 is drawn, so that the logarithms of `u` and of `1 - u` are
+    finite.
+
+    Args:
+        shape: shape of the result; entries may be scalar tensors.
+        key: what `key()` returned.
+
+    Returns:
+        A float32 tensor.
+
+    Example:
+
+    >>> import kerasreg
+    >>> bool(0 < kerasreg.random.uniform((), kerasreg.random.key(7)) < 1)
+    True
+    """
+    return _draw(shape, key, _fused_uniform, _uniform)
+
+
+def normal(shape: Any, key: Key) -> Any:
+    """Independent numbers from the normal distribution of mean 0 and variance 1.
+
+    `√(-2 ln u) · cos(2πv)` (Box and Muller 1958), with `u` the `uniform` of the key
+    and `v` of another: no number is beyond ±5.8.
+
+    Args:
+        shape: shape of the result; entries may be scalar tensors.
+        key: what `key()` returned.
+
+    Returns:
+        A float32 tensor.
+
+    Example:
+
+    >>> import kerasreg
+    >>> kerasreg.random.normal((2, 3), kerasreg.random.key(7)).shape
+    TensorShape([2, 3])
+    """
+    return _draw(shape, key, _fused_normal, _normal)
+
+
+def _draw(shape: Any, key: Key, compiled: Any, plain: Any) -> Any:
+    if all(isinstance(length, int) for length in shape):
+        return compiled(key, shape=tuple(shape))
+    return plain(key, shape)
+
+
+def _uniform(key: Key, shape: Any) -> Any:
+    # With 24 bits the half would be rounded, and 1 drawn.
+    whole = ops.cast(ops.right_shift(bits(shape, key), word(9)), "int32")
+    return (ops.cast(whole, "float32") + 0.5) * 2.0**-23
+
+
+def _normal(key: Key, shape: Any) -> Any:
+    # Not by erf⁻¹, of which XLA and TensorFlow have approximations that differ.
+    radius = ops.sqrt(-2.0 * ops.log(_uniform(key, shape)))
+    return radius * ops.cos(2.0 * math.pi * _uniform(fold_in(key, 1), shape))
+
+
+_fused_uniform = fused(_uniform)
+_fused_normal = fused(_normal)

@@ -1,0 +1,209 @@
+"""Schedules of dropout rates that were published, and rates that grow with depth."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasreg._validation import check_choice, check_count, check_number, check_positive
+from kerasreg.schedules._constant import Constant
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class CurriculumDropout(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises from 0: `value(t) = rate · (1 - exp(-gamma · t))`.
+
+    As in Morerio et al. 2017, "Curriculum Dropout" (arXiv:1703.06229), which
+    writes it for the keep probability.
+
+    Args:
+        rate: the rate that is approached, a number from 0 to 1.
+        steps: length of the training in steps, a whole number >= 1.
+        gamma: speed of the rise per step, > 0. By default `10 / steps`, the
+            paper's: the rate is half-way after 7 % of the training.
+
+    Returns:
+        A schedule: `schedule(step)` is a float32 scalar.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+
+    Example:
+
+    >>> import kerasreg
+    >>> schedule = kerasreg.schedules.CurriculumDropout(0.5, steps=1000)
+    >>> [round(float(schedule(step)), 3) for step in (0, 100, 1000)]
+    [0.0, 0.316, 0.5]
+    """
+
+    def __init__(self, rate: float, steps: int, gamma: float | None = None) -> None:
+        self.rate = check_number("rate", rate, 0.0, 1.0)
+        self.steps = check_count("steps", steps)
+        self.gamma = gamma if gamma is None else check_positive("gamma", gamma)
+
+    def __call__(self, step: Any) -> Any:
+        gamma = 10.0 / self.steps if self.gamma is None else self.gamma
+        return self.rate * -ops.expm1(-gamma * ops.cast(step, "float32"))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"rate": self.rate, "steps": self.steps, "gamma": self.gamma}
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class EarlyDropout(keras.optimizers.schedules.LearningRateSchedule):
+    """Dropout in the first steps only, against *under*fitting.
+
+    `value(t) = rate` for `t < steps`, or `rate · (1 - t / steps)` with
+    `shape="linear"`; 0 from there on. As in Liu et al. 2023, "Dropout Reduces
+    Underfitting" (arXiv:2303.01500).
+
+    Args:
+        rate: the first rate, a number from 0 to 1.
+        steps: how many steps have dropout, a whole number >= 1. The paper takes
+            the first 50 of 300 epochs.
+        shape: `"constant"` or `"linear"`.
+
+    Returns:
+        A schedule: `schedule(step)` is a float32 scalar.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+
+    Example:
+
+    >>> import kerasreg
+    >>> schedule = kerasreg.schedules.EarlyDropout(0.1, steps=4, shape="linear")
+    >>> [round(float(schedule(step)), 3) for step in (0, 2, 4, 100)]
+    [0.1, 0.05, 0.0, 0.0]
+    """
+
+    def __init__(self, rate: float, steps: int, shape: str = "constant") -> None:
+        self.rate = check_number("rate", rate, 0.0, 1.0)
+        self.steps = check_count("steps", steps)
+        self.shape = check_choice("shape", shape, ("constant", "linear"))
+
+    def __call__(self, step: Any) -> Any:
+        step = ops.cast(step, "float32")
+        early = self.rate * (1.0 - step / self.steps if self.shape == "linear" else 1.0)
+        return ops.where(step < self.steps, early, 0.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"rate": self.rate, "steps": self.steps, "shape": self.shape}
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class LateDropout(keras.optimizers.schedules.LearningRateSchedule):
+    """Dropout after the first steps only, against overfitting.
+
+    `value(t) = 0` for `t < start`, `rate(t - start)` from there on. As in Liu et
+    al. 2023, "Dropout Reduces Underfitting" (arXiv:2303.01500).
+
+    Args:
+        rate: the rate after `start`: a number, or a schedule, which is shifted to
+            begin there.
+        start: the first step with dropout, a whole number >= 0.
+
+    Returns:
+        A schedule: `schedule(step)` is a float32 scalar.
+
+    Raises:
+        ValueError: if `start` is negative or no whole number.
+
+    Example:
+
+    >>> import kerasreg
+    >>> schedule = kerasreg.schedules.LateDropout(0.5, start=100)
+    >>> [float(schedule(step)) for step in (0, 99, 100)]
+    [0.0, 0.0, 0.5]
+    """
+
+    def __init__(self, rate: Any, start: int) -> None:
+        self.rate = _schedule("rate", rate)
+        self.start = check_count("start", start, minimum=0)
+
+    def __call__(self, step: Any) -> Any:
+        step = ops.cast(step, "float32")
+        late = ops.cast(self.rate(ops.maximum(step - self.start, 0.0)), "float32")
+        return ops.where(step < self.start, 0.0, late)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"rate": keras.saving.serialize_keras_object(self.rate), "start": self.start}
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class Scaled(keras.optimizers.schedules.LearningRateSchedule):
+    """A multiple of a schedule: `value(t) = factor · schedule(t)`.
+
+    Args:
+        schedule: a number or a schedule.
+        factor: any finite number.
+
+    Returns:
+        A schedule: `schedule(step)` is a float32 scalar.
+
+    Raises:
+        ValueError: if `factor` is no finite number.
+
+    Example:
+
+    >>> import keras, kerasreg
+    >>> ramp = keras.optimizers.schedules.PolynomialDecay(0.0, 10, 0.5)
+    >>> float(kerasreg.schedules.Scaled(ramp, 0.5)(10))
+    0.25
+    """
+
+    def __init__(self, schedule: Any, factor: float) -> None:
+        self.schedule = _schedule("schedule", schedule)
+        self.factor = check_number("factor", factor, -math.inf, math.inf)
+
+    def __call__(self, step: Any) -> Any:
+        return self.factor * ops.cast(self.schedule(step), "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "schedule": keras.saving.serialize_keras_object(self.schedule),
+            "factor": self.factor,
+        }
+
+
+def linear_depth(rate: Any, depth: int) -> list[Any]:
+    """Rates that grow linearly over residual blocks: `rate · l / depth`, `l = 1, ..., depth`.
+
+    The rule of stochastic depth (Huang et al. 2016, arXiv:1603.09382): the last
+    block is left out most often. timm's begins at 0 in the first block, instead
+    of `rate / depth`.
+
+    Args:
+        rate: the rate of the last block: a number from 0 to 1, or a schedule.
+        depth: number of blocks, a whole number >= 1.
+
+    Returns:
+        A list of `depth` numbers, or of schedules where `rate` is one.
+
+    Raises:
+        ValueError: if `depth` is no whole number >= 1, or the rate is outside [0, 1].
+
+    Example:
+
+    >>> import kerasreg
+    >>> kerasreg.schedules.linear_depth(0.2, depth=4)
+    [0.05, 0.1, 0.15, 0.2]
+    """
+    check_count("depth", depth)
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        return [Scaled(rate, block / depth) for block in range(1, depth + 1)]
+    rate = check_number("rate", rate, 0.0, 1.0)
+    # In this order, rounding keeps the last one what was asked for.
+    return [round(rate * block / depth, 15) for block in range(1, depth + 1)]
+
+
+def _schedule(argument: str, value: Any) -> Any:
+    """A schedule as it is or from its config; a number as a constant one."""
+    if isinstance(value, dict):
+        value = keras.saving.deserialize_keras_object(value)
+    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+        return value
+    return Constant(check_number(argument, value, -math.inf, math.inf, or_schedule=True))
