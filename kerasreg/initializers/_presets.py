@@ -1,7 +1,8 @@
-"""Initial weights by name and by activation.
+"""Initial weights by the name of their rule.
 
-The presets are Keras' own initializers, found under the names that the papers
-and other libraries use, with the seed and the options passed on.
+The presets are Keras' own initializers and those of this package, found under the
+names that the papers and other libraries use, with the seed and the options
+passed on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from typing import Any
 import keras
 
 from kerasreg._validation import check_choice
+from kerasreg.initializers._delta_orthogonal import DeltaOrthogonal
+from kerasreg.initializers._depth import DepthScaled, Fixup
+from kerasreg.initializers._siren import Siren
 
 _keras = keras.initializers
 
@@ -29,26 +33,13 @@ _PRESETS: dict[str, tuple[Callable[..., keras.initializers.Initializer], str]] =
     "lecun_normal": (_keras.LecunNormal, "variance 1/fan_in (LeCun 1998, Klambauer 2017)"),
     "lecun_uniform": (_keras.LecunUniform, "variance 1/fan_in (LeCun 1998)"),
     "orthogonal": (_keras.Orthogonal, "gain times an orthogonal matrix (Saxe 2014)"),
+    "delta_orthogonal": (DeltaOrthogonal, "convolutions that keep norms (Xiao 2018)"),
+    "depth_scaled": (DepthScaled, "N(0, 0.02²/(2·depth)); needs depth (Radford 2019)"),
+    "fixup": (Fixup, "He times depth^(-1/(2m-2)); needs depth (Zhang 2019)"),
+    "siren": (Siren, "U(±√(6/fan_in)/30), for sine activations (Sitzmann 2020)"),
     "zeros": (_keras.Zeros, "0"),
     "ones": (_keras.Ones, "1"),
 }
-
-# The rule whose variance keeps the signal, for each activation of Keras that has
-# a published one; those like ReLU lose half of the second moment, tanh-like ones
-# are near the identity around 0.
-_BY_ACTIVATION = {
-    **dict.fromkeys(
-        ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "swish", "mish",
-         "softplus", "hard_swish", "hard_silu"),
-        "he",
-    ),
-    **dict.fromkeys(
-        ("tanh", "sigmoid", "hard_tanh", "hard_sigmoid", "softsign", "softmax",
-         "log_softmax", "linear"),
-        "glorot",
-    ),
-    "selu": "lecun",
-}  # fmt: skip
 
 
 def presets() -> dict[str, str]:
@@ -64,21 +55,21 @@ def presets() -> dict[str, str]:
 
 
 def preset(name: str, seed: int | None = None, **options: Any) -> keras.initializers.Initializer:
-    """A Keras initializer by the name of its rule.
+    """An initializer by the name of its rule.
 
     Args:
         name: one of `presets()`; upper case, blanks and hyphens do not matter
             (`"Xavier normal"`).
         seed: an integer, or None for another draw each time.
-        **options: passed on to the Keras class: `stddev` of `random_normal`,
-            `gain` of `orthogonal`, ...
+        **options: passed on to the class: `stddev` of `random_normal`, `gain` of
+            `orthogonal`, `depth` of `fixup`, ...
 
     Returns:
         A new `keras.initializers.Initializer`.
 
     Raises:
         ValueError: if there is no such preset (the nearest name is suggested) or
-            it does not take one of the options.
+            it does not take one of the options, or needs one that is missing.
 
     Example:
 
@@ -94,45 +85,12 @@ def preset(name: str, seed: int | None = None, **options: Any) -> keras.initiali
         return maker(**options)
     except TypeError as error:
         raise ValueError(
-            f"`options` must be arguments of keras.initializers.{maker.__name__}: {error}. "
+            f"`options` must be arguments of {_where(maker)}.{maker.__name__}: {error}. "
             f"Received: options={options!r}"
         ) from error
 
 
-def for_activation(
-    activation: str | Callable[..., Any], distribution: str = "normal", seed: int | None = None
-) -> keras.initializers.Initializer:
-    """The initializer that suits the activation behind the weights.
-
-    He for ReLU and its relatives, LeCun for SELU (as self-normalisation
-    requires), Glorot for tanh, sigmoid and linear outputs.
-
-    Args:
-        activation: name of a Keras activation, or one of `keras.activations`;
-            None is `"linear"`.
-        distribution: `"normal"` (truncated, as Keras does) or `"uniform"`.
-        seed: an integer, or None for another draw each time.
-
-    Returns:
-        A new `keras.initializers.Initializer`.
-
-    Raises:
-        ValueError: if no rule is known for the activation.
-
-    PyTorch's `calculate_gain` scales tanh by 5/3 in addition; Keras' rules do
-    not, and neither does this.
-
-    Example:
-
-    >>> import kerasreg
-    >>> type(kerasreg.initializers.for_activation("relu")).__name__
-    'HeNormal'
-    """
-    name = activation
-    if name is None:
-        name = "linear"
-    elif callable(name):
-        name = getattr(name, "__name__", type(name).__name__)
-    rule = _BY_ACTIVATION[check_choice("activation", name, _BY_ACTIVATION)]
-    check_choice("distribution", distribution, ("normal", "uniform"))
-    return preset(f"{rule}_{distribution}", seed=seed)
+def _where(maker: Any) -> str:
+    return (
+        "kerasreg.initializers" if maker.__module__.startswith("kerasreg") else "keras.initializers"
+    )

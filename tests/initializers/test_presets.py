@@ -1,13 +1,13 @@
 """The presets are the rules of the papers under all of their names."""
 
-import inspect
 import math
 
 import keras
 import numpy as np
 import pytest
 
-from kerasreg.initializers import for_activation, preset, presets
+import kerasreg
+from kerasreg.initializers import preset, presets
 
 FAN_IN, FAN_OUT = 500, 1500
 SHAPE = (FAN_IN, FAN_OUT)
@@ -35,12 +35,28 @@ RULES = {
     "lecun_uniform": ("LecunUniform", LECUN, UNIFORM),
     # Orthonormal rows of length 1, spread over FAN_OUT entries.
     "orthogonal": ("Orthogonal", 1 / FAN_OUT, NORMAL),
+    "depth_scaled": ("DepthScaled", 0.02**2 / (2 * 12), NORMAL),
+    # Two layers in a branch: a standard deviation of He's by the root of 12.
+    "fixup": ("Fixup", HE / 12, TRUNCATED),
+    "siren": ("Siren", 2 / FAN_IN / 30**2, UNIFORM),
+    # Of a window of 1 it is `orthogonal`.
+    "delta_orthogonal": ("DeltaOrthogonal", 1 / FAN_OUT, NORMAL),
     "zeros": ("Zeros", 0.0, NORMAL),
     "ones": ("Ones", 0.0, NORMAL),
 }
 
 
+# What a preset cannot be made without.
+NEEDED = {"depth_scaled": {"depth": 12}, "fixup": {"depth": 12}}
+
+
+def made(name, seed=None):
+    return preset(name, seed=seed, **NEEDED.get(name, {}))
+
+
 def draw(initializer, shape=SHAPE):
+    if isinstance(initializer, kerasreg.initializers.DeltaOrthogonal):
+        shape = (1, *shape)
     return np.array(initializer(shape, dtype="float32"), "float64")
 
 
@@ -57,10 +73,11 @@ def test_every_preset_is_tested_and_described():
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_a_preset_is_the_class_of_keras_with_the_variance_of_its_rule(name):
+def test_a_preset_is_the_named_class_with_the_variance_of_its_rule(name):
     class_name, variance, kurtosis = RULES[name]
-    initializer = preset(name, seed=1)
-    assert type(initializer) is getattr(keras.initializers, class_name)
+    initializer = made(name, seed=1)
+    where = kerasreg if hasattr(kerasreg.initializers, class_name) else keras
+    assert type(initializer) is getattr(where.initializers, class_name)
     values = draw(initializer)
     if name == "ones":
         values = values - 1
@@ -88,7 +105,7 @@ def test_case_blanks_and_hyphens_do_not_matter(name):
 
 @pytest.mark.parametrize("name", [name for name in RULES if name not in ("zeros", "ones")])
 def test_the_seed_is_passed_on(name):
-    one, same, other = (draw(preset(name, seed=seed), (20, 20)) for seed in (1, 1, 2))
+    one, same, other = (draw(made(name, seed=seed), (20, 20)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert np.any(one != other)
 
@@ -127,84 +144,15 @@ def test_a_name_that_is_near_nothing_is_refused_with_all_names(wrong):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("he_normal", {"stddev": 0.1}), ("zeros", {"gain": 1.0}), ("orthogonal", {"scale": 2.0})],
+    [
+        ("he_normal", {"stddev": 0.1}),
+        ("zeros", {"gain": 1.0}),
+        ("orthogonal", {"scale": 2.0}),
+        ("siren", {"gain": 1.0}),
+        ("fixup", {}),  # Which needs a depth.
+    ],
 )
 def test_an_option_that_the_class_does_not_have_is_refused_by_name(name, options):
     with pytest.raises(ValueError, match="`options` must be arguments of") as error:
         preset(name, **options)
-    assert next(iter(options)) in str(error.value)
-
-
-# The rule that keeps the signal behind each activation.
-
-ACTIVATIONS = {
-    "relu": "He",
-    "leaky_relu": "He",
-    "elu": "He",
-    "gelu": "He",
-    "silu": "He",
-    "swish": "He",
-    "mish": "He",
-    "selu": "Lecun",
-    "tanh": "Glorot",
-    "sigmoid": "Glorot",
-    "softmax": "Glorot",
-    "linear": "Glorot",
-}
-
-
-@pytest.mark.parametrize("distribution", ["normal", "uniform"])
-@pytest.mark.parametrize(("activation", "rule"), ACTIVATIONS.items())
-def test_the_rule_of_an_activation_by_name(activation, rule, distribution):
-    initializer = for_activation(activation, distribution, seed=1)
-    assert type(initializer).__name__ == f"{rule}{distribution.title()}"
-
-
-@pytest.mark.parametrize(("activation", "rule"), ACTIVATIONS.items())
-def test_the_rule_of_an_activation_of_keras(activation, rule):
-    function = keras.activations.get(activation)
-    assert type(for_activation(function)).__name__ == f"{rule}Normal"
-
-
-def test_no_activation_is_linear():
-    assert type(for_activation(None)) is type(for_activation("linear"))
-
-
-def test_every_name_of_an_activation_in_keras_is_known_or_refused_with_the_known_ones():
-    for name, function in inspect.getmembers(keras.activations, inspect.isfunction):
-        if name in ("get", "serialize", "deserialize"):
-            continue
-        for activation in (name, function):
-            try:
-                initializer = for_activation(activation)
-            except ValueError as error:
-                assert "`activation` must be one of" in str(error)  # noqa: PT017
-            else:
-                assert isinstance(initializer, keras.initializers.Initializer)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"activation": "rellu"}, "`activation` must be one of .*did you mean 'relu'"),
-        ({"activation": math.cos}, "`activation` must be one of .*activation='cos'"),
-        ({"activation": "relu", "distribution": "unifrom"}, "`distribution` .*mean 'uniform'"),
-    ],
-)
-def test_what_has_no_rule_is_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        for_activation(**arguments)
-
-
-def test_the_seed_of_for_activation_is_passed_on():
-    one, same = (draw(for_activation("relu", seed=5), (9, 9)) for _ in range(2))
-    np.testing.assert_array_equal(one, same)
-
-
-def test_the_rule_for_relu_keeps_the_second_moment_through_relu_layers():
-    x = np.random.default_rng(0).normal(size=(256, FAN_IN))
-    for layer in range(5):
-        weights = draw(for_activation("relu", seed=layer), (FAN_IN, FAN_IN))
-        x = np.maximum(x @ weights, 0)
-    # Without the 2 of He it would be 1/32 by now.
-    assert 0.5 < (x**2).mean() < 2
+    assert next(iter(options), "depth") in str(error.value)

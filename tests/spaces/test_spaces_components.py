@@ -364,7 +364,7 @@ def test_an_activation_is_a_name_that_keras_takes():
     [
         ("relu", keras.initializers.HeNormal),
         ("selu", keras.initializers.LecunNormal),
-        ("tanh", keras.initializers.GlorotNormal),
+        ("tanh", keras.initializers.VarianceScaling),
     ],
 )
 def test_the_initializer_for_an_activation_suits_it(activation, cls):
