@@ -29,6 +29,23 @@ policy = kerasreg.callbacks.StepDecay(0.01, 0.5, every=2)
 history = model.fit(x, x[:, :4], batch_size=16, epochs=4, shuffle=False, verbose=0,
                     callbacks=[policy])
 model.evaluate(x, x[:, :4], verbose=0)
+layers = kerasreg.layers
+image = hidden = keras.Input((8, 8, 4))
+hidden = layers.ScheduledSpatialDropout2D(ramp(0.1, 10, 0.5), seed=1)(hidden)
+convolution = keras.layers.Conv2D(4, 3, padding="same", kernel_initializer=constant(0.05))
+hidden = layers.DropConnect(convolution, 0.2, seed=3)(hidden)
+hidden = layers.ScheduledDropBlock2D(ramp(0.1, 10, 0.5), 3, seed=2)(hidden)
+hidden = layers.ScheduledStochasticDepth(0.3, seed=4)([image, hidden])
+hidden = keras.layers.Flatten()(hidden)
+hidden = layers.ScheduledGaussianDropout(0.1, seed=5)(hidden)
+hidden = layers.ScheduledAlphaDropout(0.1, seed=6)(hidden)
+dense = keras.layers.Dense(1, kernel_initializer=constant(0.05))
+family = keras.Model(image, layers.ConcreteDropout(dense, seed=7)(hidden))
+family.compile(keras.optimizers.SGD(0.01), "mse")
+images = np.random.default_rng(1).normal(size=(32, 8, 8, 4)).astype("float32")
+targets = images.mean(axis=(1, 2))[:, :1]
+family_history = family.fit(images, targets, epochs=3, shuffle=False, verbose=0)
+samples = layers.mc_predict(family, images, samples=8)
 mask, scale = kerasreg.random.keep_mask((64,), 0.3, kerasreg.random.key(7, 11))
 print(json.dumps({
     "backend": keras.backend.backend(),
@@ -38,6 +55,8 @@ print(json.dumps({
     "mask": ops.convert_to_numpy(mask).astype(int).tolist(),
     "scale": float(ops.convert_to_numpy(scale)),
     "losses": history.history["loss"],
+    "family": family_history.history["loss"],
+    "samples": [samples.mean.ravel().tolist(), samples.variance.ravel().tolist()],
     "learning_rates": history.history["learning_rate"],
 }))
 """
@@ -79,3 +98,10 @@ def test_trainings_agree(results):
     assert tensorflow["losses"] == pytest.approx(jax["losses"], rel=1e-5)
     assert tensorflow["learning_rates"] == pytest.approx([0.01, 0.01, 0.005, 0.005])
     assert jax["learning_rates"] == tensorflow["learning_rates"]
+
+
+def test_all_kinds_of_dropout_agree(results):
+    tensorflow, jax = results
+    assert tensorflow["family"] == pytest.approx(jax["family"], rel=1e-5)
+    for theirs, ours in zip(tensorflow["samples"], jax["samples"], strict=True):
+        assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-5)

@@ -37,26 +37,112 @@ TOOLS = {
 
 # Exported classes that cannot be made, and why.
 ABSTRACT = {
+    "initializers.Record": "what `initialize` and `lsuv` return",
+    "initializers.SignalReport": "what `signal_report` returns",
+    "layers.MonteCarloPrediction": "what `mc_predict` returns",
+    "random.Key": "what `key` returns",
     "regularizers.Penalty": "the base class: `unit_penalty` is for subclasses to define",
 }
 
 RAMP = PolynomialDecay(0.8, 6, end_learning_rate=0.2)
 
+
+def wrapped():
+    """What is wrapped: a function, so that each component has one of its own."""
+    initializer = keras.initializers.GlorotNormal(seed=7)
+    return keras.layers.Dense(3, "tanh", kernel_initializer=initializer, name="inner")
+
+
+# The shape in which a layer of another rank is given the three features.
+SHAPES = {
+    "ScheduledSpatialDropout1D": (1, 3),
+    "ScheduledSpatialDropout2D": (1, 1, 3),
+    "ScheduledSpatialDropout3D": (1, 1, 1, 3),
+    "ScheduledDropBlock2D": (3, 1, 1),
+}
+
 # Arguments of each class. The first ones are plain; the last ones, used in
 # trainings, have whatever moves, and are strong enough to be seen in them.
 EXAMPLES = {
+    "initializers.DeltaOrthogonal": [{"seed": 3}, {"gain": 2.0, "seed": 1}],
+    "initializers.DepthScaled": [
+        {"depth": 12, "seed": 3},
+        {"depth": 1, "initializer": keras.initializers.HeNormal(seed=5)},
+    ],
+    "initializers.Fixup": [
+        {"depth": 4, "seed": 1},
+        {"depth": 4, "last": True},
+        {"depth": 2, "layers_in_branch": 3, "seed": 2},
+    ],
+    "initializers.Siren": [{"first": True, "seed": 1}, {"frequency": 2.0, "seed": 2}],
     "schedules.Constant": [{"value": 0.3}],
     "schedules.Warmup": [
         {"schedule": 0.3, "steps": 3, "start": 0.0},
         {"schedule": CosineDecay(0.5, 6), "steps": 2},
     ],
     "schedules.Hyperparameter": [{"value": 0.5}, {"value": RAMP, "argument": "factor"}],
+    "schedules.CurriculumDropout": [
+        {"rate": 0.5, "steps": 9},
+        {"rate": 0.5, "steps": 9, "gamma": 0.5},
+    ],
+    "schedules.EarlyDropout": [
+        {"rate": 0.5, "steps": 3},
+        {"rate": 0.5, "steps": 5, "shape": "linear"},
+    ],
+    "schedules.LateDropout": [
+        {"rate": 0.5, "start": 3},
+        {"rate": PolynomialDecay(0.3, 6, 0.1), "start": 2},
+    ],
+    "schedules.Scaled": [{"schedule": 0.5, "factor": 2.0}, {"schedule": RAMP, "factor": 0.5}],
     "regularizers.L1": [{"strength": 0.5}, {"strength": RAMP}],
     "regularizers.L2": [{"strength": 0.5, "name": "decay"}, {"strength": RAMP}],
     "regularizers.ElasticNet": [{"strength": 0.5}, {"strength": RAMP, "alpha": 0.25}],
     "layers.ScheduledDropout": [
         {"rate": 0.5, "noise_shape": [None, 1], "seed": 1},
         {"rate": PolynomialDecay(0.5, 6, 0.1), "seed": 2, "name": "drop"},
+    ],
+    "layers.ScheduledSpatialDropout1D": [
+        {"rate": 0.5, "seed": 1},
+        {"rate": PolynomialDecay(0.5, 6, 0.1), "seed": 2},
+    ],
+    "layers.ScheduledSpatialDropout2D": [
+        {"rate": 0.5, "data_format": "channels_first", "seed": 1},
+        {"rate": PolynomialDecay(0.5, 6, 0.1), "seed": 2},
+    ],
+    "layers.ScheduledSpatialDropout3D": [
+        {"rate": 0.5, "data_format": "channels_first", "seed": 1},
+        {"rate": PolynomialDecay(0.5, 6, 0.1), "seed": 2},
+    ],
+    "layers.ScheduledGaussianDropout": [
+        {"rate": 0.5, "seed": 1},
+        {"rate": PolynomialDecay(0.5, 6, 0.1), "seed": 2},
+    ],
+    "layers.ScheduledAlphaDropout": [
+        {"rate": 0.5, "noise_shape": [None, 1], "seed": 1},
+        {"rate": PolynomialDecay(0.5, 6, 0.1), "seed": 2},
+    ],
+    "layers.ScheduledDropBlock2D": [
+        {"rate": 0.5, "block_size": 1, "data_format": "channels_first", "seed": 1},
+        {"rate": PolynomialDecay(0.5, 6, 0.1), "block_size": 2, "seed": 2},
+    ],
+    "layers.ScheduledStochasticDepth": [
+        {"rate": 0.5, "seed": 1},
+        {"rate": PolynomialDecay(0.5, 6, 0.1), "seed": 2},
+    ],
+    "layers.DropConnect": [
+        {"layer": wrapped, "rate": 0.5, "seed": 1},
+        {"layer": wrapped, "rate": PolynomialDecay(0.5, 6, 0.1), "seed": 2},
+    ],
+    "layers.ConcreteDropout": [
+        {"layer": wrapped, "noise_shape": [None, 1], "seed": 1},
+        {
+            "layer": wrapped,
+            "weight_regularizer": PolynomialDecay(0.1, 6, 0.01),
+            "dropout_regularizer": PolynomialDecay(0.1, 6, 0.01),
+            "initial_rate": 0.3,
+            "temperature": PolynomialDecay(1.0, 6, 0.1),
+            "seed": 2,
+        },
     ],
     "callbacks.LearningRateScheduler": [
         {"schedule": 0.3},
@@ -80,8 +166,26 @@ FRACTIONS = [*NUMBERS, -0.1, 1.1]
 POSITIVE = [*NUMBERS, -0.1]
 COUNTS = [-1, 0.5, "1", None, True]
 TURNS_NEGATIVE = PolynomialDecay(0.1, 5, end_learning_rate=-0.1)
+SEEDS = [-1, 0.5, "1", True]
+RATES = [*FRACTIONS, TURNS_NEGATIVE]
+NOISE_SHAPES = ["11", 1, (0, None), (-1,), (0.5,)]
+FORMATS = ["NHWC", 1]
+LAYERS = [None, 1, "Dense"]
 UNIT_AND_WARMUP = {"unit": ["day", None, 1], "warmup": COUNTS}
 REFUSED = {
+    "initializers.DeltaOrthogonal": {"gain": [*POSITIVE, 0.0], "seed": SEEDS},
+    "initializers.DepthScaled": {
+        "depth": [*COUNTS, 0],
+        "branches": [*COUNTS, 0],
+        "initializer": [3, "he_norml", np.sign],
+        "seed": SEEDS,
+    },
+    "initializers.Fixup": {
+        "depth": [*COUNTS, 0],
+        "layers_in_branch": [*COUNTS, 0, 1],
+        "seed": SEEDS,
+    },
+    "initializers.Siren": {"frequency": [*POSITIVE, 0.0], "seed": SEEDS},
     "schedules.Constant": {"value": NUMBERS},
     "schedules.Warmup": {
         "schedule": NUMBERS,
@@ -89,13 +193,51 @@ REFUSED = {
         "start": [number for number in NUMBERS if number is not None],
     },
     "schedules.Hyperparameter": {"value": [*POSITIVE, TURNS_NEGATIVE]},
+    "schedules.CurriculumDropout": {
+        "rate": FRACTIONS,
+        "steps": [*COUNTS, 0],
+        "gamma": [number for number in [*POSITIVE, 0.0] if number is not None],
+    },
+    "schedules.EarlyDropout": {
+        "rate": FRACTIONS,
+        "steps": [*COUNTS, 0],
+        "shape": ["cosine", None],
+    },
+    "schedules.LateDropout": {"rate": NUMBERS, "start": COUNTS},
+    "schedules.Scaled": {"schedule": NUMBERS, "factor": NUMBERS},
     "regularizers.L1": {"strength": [*POSITIVE, TURNS_NEGATIVE]},
     "regularizers.L2": {"strength": [*POSITIVE, TURNS_NEGATIVE]},
     "regularizers.ElasticNet": {"strength": [*POSITIVE, TURNS_NEGATIVE], "alpha": FRACTIONS},
     "layers.ScheduledDropout": {
-        "rate": [*FRACTIONS, TURNS_NEGATIVE],
-        "noise_shape": ["11", 1, (0, None), (-1,), (0.5,)],
-        "seed": [-1, 0.5, "1", True],
+        "rate": RATES,
+        "noise_shape": NOISE_SHAPES,
+        "seed": SEEDS,
+    },
+    "layers.ScheduledStochasticDepth": {"rate": RATES, "seed": SEEDS},
+    "layers.ScheduledSpatialDropout1D": {"rate": RATES, "seed": SEEDS},
+    "layers.ScheduledSpatialDropout2D": {"rate": RATES, "data_format": FORMATS, "seed": SEEDS},
+    "layers.ScheduledSpatialDropout3D": {"rate": RATES, "data_format": FORMATS, "seed": SEEDS},
+    "layers.ScheduledGaussianDropout": {"rate": [*RATES, 1.0], "seed": SEEDS},
+    "layers.ScheduledAlphaDropout": {
+        "rate": [*RATES, 1.0],
+        "noise_shape": NOISE_SHAPES,
+        "seed": SEEDS,
+    },
+    "layers.ScheduledDropBlock2D": {
+        "rate": RATES,
+        "block_size": [*COUNTS, 0],
+        "data_format": FORMATS,
+        "seed": SEEDS,
+    },
+    "layers.DropConnect": {"layer": LAYERS, "rate": RATES, "seed": SEEDS},
+    "layers.ConcreteDropout": {
+        "layer": LAYERS,
+        "weight_regularizer": [*POSITIVE, TURNS_NEGATIVE],
+        "dropout_regularizer": [*POSITIVE, TURNS_NEGATIVE],
+        "initial_rate": [*FRACTIONS, 0.0, 1.0],
+        "temperature": [*POSITIVE, 0.0, TURNS_NEGATIVE],
+        "noise_shape": NOISE_SHAPES,
+        "seed": SEEDS,
     },
     "callbacks.LearningRateScheduler": {
         "schedule": [*POSITIVE, TURNS_NEGATIVE],
@@ -144,6 +286,8 @@ UNCHECKED = {
     "minimum of Hyperparameter": "what a class accepts itself",
     "maximum of Hyperparameter": "what a class accepts itself",
     "count_steps": "true or false to Python",
+    "first": "true or false to Python",
+    "last": "true or false to Python",
 }
 
 
@@ -170,6 +314,16 @@ IN_MODELS = [
     name for name, cls in COMPONENTS.items() if not issubclass(cls, keras.callbacks.Callback)
 ]
 
+# What draws something else on each replica.
+NOISY = [
+    name
+    for name, cls in COMPONENTS.items()
+    if issubclass(cls, keras.layers.Layer)
+    and {"rate", "initial_rate"} & set(inspect.signature(cls).parameters)
+]
+
+WRAPPERS = [name for name, cls in COMPONENTS.items() if issubclass(cls, keras.layers.Wrapper)]
+
 WITH_VARIABLES = [name for name in IN_MODELS if issubclass(COMPONENTS[name], keras.layers.Layer)]
 
 every_component = pytest.mark.parametrize("name", COMPONENTS)
@@ -182,9 +336,17 @@ def examples(name):
     return EXAMPLES[name]
 
 
+def arguments_of(name, which):
+    """The arguments of an example of a class."""
+    return {
+        argument: value() if value is wrapped else value
+        for argument, value in examples(name)[which].items()
+    }
+
+
 def make(name, which=-1, folder=None):
     """The last example of a class, or another; `folder` is for those that keep state there."""
-    cls, arguments = COMPONENTS[name], dict(examples(name)[which])
+    cls, arguments = COMPONENTS[name], arguments_of(name, which)
     if folder is not None and "backup_dir" in inspect.signature(cls).parameters:
         arguments["backup_dir"] = str(folder)
     return cls(**arguments)
@@ -244,27 +406,46 @@ class TimesHyperparameter(keras.layers.Layer):
         }
 
 
+@keras.saving.register_keras_serializable("kerasreg_tests")
+class OfWindow(keras.initializers.Initializer):
+    """A dense kernel by an initializer of convolutions, of which some take no other."""
+
+    def __init__(self, initializer):
+        if isinstance(initializer, dict):
+            initializer = keras.saving.deserialize_keras_object(initializer)
+        self.initializer = initializer
+
+    def __call__(self, shape, dtype=None):
+        return keras.ops.reshape(self.initializer((1, 1, math.prod(shape)), dtype=dtype), shape)
+
+    def get_config(self):
+        return {"initializer": keras.saving.serialize_keras_object(self.initializer)}
+
+
 RATE = 0.2  # The learning rate, where the component is none.
 
 
 def model_with(component, **compile_options):
     """A compiled model that uses a component, or None, and the callbacks of its training."""
     layers, penalty, rate, callbacks = [keras.Input((3,))], None, RATE, []
+    initializer = keras.initializers.GlorotNormal(seed=3)
     if isinstance(component, keras.optimizers.schedules.LearningRateSchedule):
         rate = component
     elif isinstance(component, keras.regularizers.Regularizer):
         penalty = component
+    elif isinstance(component, keras.initializers.Initializer):
+        initializer = OfWindow(component)
     elif isinstance(component, keras.callbacks.Callback):
         callbacks = [component]
     elif isinstance(component, kerasreg.schedules.Hyperparameter):
         layers.append(TimesHyperparameter(component, name="times"))
     elif isinstance(component, keras.layers.Layer):
-        layers.append(component)
+        shape = SHAPES.get(type(component).__name__)
+        around = [keras.layers.Reshape(shape), keras.layers.Flatten()] if shape else []
+        layers += [*around[:1], component, *around[1:]]
     else:
         assert component is None, f"How is a {type(component).__name__} used in a model?"
-    dense = keras.layers.Dense(
-        1, kernel_regularizer=penalty, kernel_initializer=keras.initializers.GlorotNormal(seed=3)
-    )
+    dense = keras.layers.Dense(1, kernel_regularizer=penalty, kernel_initializer=initializer)
     model = keras.Sequential([*layers, dense])
     optimizer = keras.optimizers.SGD(rate, momentum=0.5)
     if keras.config.dtype_policy().name == "mixed_float16":
@@ -286,12 +467,15 @@ def fit(model, callbacks, epochs=3, **options):
     return model.fit(x, y, 4, epochs, verbose=0, shuffle=False, callbacks=callbacks, **options)
 
 
-def trained(name, policy, **compile_options):
-    """The weights after a training with a component, or with None, in a precision."""
+def trained(name, policy, absent=False, **compile_options):
+    """The weights after a training with a component in a precision, or without it."""
     keras.config.set_dtype_policy(policy)
-    model, callbacks = model_with(name and make(name), **compile_options)
+    component = make(name) if not absent else wrapped() if name in WRAPPERS else None
+    model, callbacks = model_with(component, **compile_options)
     fit(model, callbacks)
-    return np.concatenate([weight.ravel() for weight in model.get_weights()])
+    # Those that a model without the component has too: a rate may be learned.
+    weights = [np.array(weight) for weight in model.weights if weight.name != "logit"]
+    return np.concatenate([weight.ravel() for weight in weights])
 
 
 def state(model):
@@ -313,9 +497,12 @@ def behaviour(component):
         return [float(component(step)) for step in range(12)]
     if isinstance(component, keras.callbacks.Callback):
         return component.get_config()
+    if isinstance(component, keras.initializers.Initializer):
+        return np.array(component((2, 2, 3, 4))).tolist()
     if isinstance(component, kerasreg.schedules.Hyperparameter):
         component = TimesHyperparameter(component)
-    x = np.linspace(-1, 1, 60, dtype="float32").reshape(20, 3)
+    x = np.linspace(-1, 1, 60, dtype="float32")
+    x = x.reshape(20, *SHAPES.get(type(component).__name__, (3,)))
     if isinstance(component, keras.regularizers.Regularizer):
         return [float(component(x)), *(float(variable) for variable in component.variables)]
     return [np.array(component(x, training=training)).tolist() for training in (True, True, False)]
@@ -411,8 +598,10 @@ TOLERANCES = {"float32": 1e-6, "mixed_float16": 5e-3, "mixed_bfloat16": 4e-2}
 
 @pytest.fixture(scope="module")
 def reference():
-    """The weights of an eager float32 training with a component, or with None."""
-    return functools.cache(lambda name: trained(name, "float32", run_eagerly=True))
+    """The weights of an eager float32 training with a component, or without it."""
+    return functools.cache(
+        lambda name, absent=False: trained(name, "float32", absent, run_eagerly=True)
+    )
 
 
 @every_component
@@ -420,7 +609,7 @@ def reference():
 def test_eager_graph_and_xla_trainings_give_equal_weights(name, policy, reference):
     expected = reference(name)
     # The component matters: its absence would be seen in any precision.
-    assert np.max(np.abs(expected - reference(None))) > 2 * max(TOLERANCES.values())
+    assert np.max(np.abs(expected - reference(name, absent=True))) > 2 * max(TOLERANCES.values())
     for mode, options in MODES.items():
         weights = trained(name, policy, **options)
         np.testing.assert_allclose(
@@ -454,7 +643,7 @@ def test_two_replicas_train_as_one_device_does(name, replicas):
     one, two = (np.array(replicas["weights"][name][count]) for count in ("1", "2"))
     np.testing.assert_allclose(two, one, rtol=0, atol=1e-5)
     without = np.array(replicas["weights"]["none"]["1"])
-    if name != "layers.ScheduledDropout":  # At rate 0 there, where masks are equal.
+    if name not in NOISY:  # Without noise there, as each replica has its own.
         assert np.max(np.abs(one - without)) > 1e-2
 
 
@@ -540,7 +729,7 @@ def refused_values():
 def test_a_bad_argument_is_refused_with_what_is_accepted_and_what_was_received(
     name, argument, value
 ):
-    arguments = {**EXAMPLES[name][0], argument: value}
+    arguments = {**arguments_of(name, 0), argument: value}
     if name == "schedules.Hyperparameter":
         arguments["argument"] = "value"
     with pytest.raises(ValueError, match=re.escape(f"`{argument}` must be ")) as error:
