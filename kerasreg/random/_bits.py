@@ -68,9 +68,10 @@ def _product(shape: Any) -> Any:
 def keep_mask(shape: Any, rate: Any, key: Key) -> tuple[Any, Any]:
     """Which elements a dropout of this rate keeps, and what scales them.
 
-    An element is dropped when its 24 random bits are below `round(rate·2²⁴)`:
-    the rate is resolved to 2⁻²⁴ (6e-8), and the scale is the inverse of the
-    keep probability *after* that rounding, so that expectations are exact.
+    An element is dropped when its 24 random bits (the high bits of the hash
+    before its last step, not those of `bits`) are below `round(rate·2²⁴)`: the
+    rate is resolved to 2⁻²⁴ (6e-8), and the scale is the inverse of the keep
+    probability *after* that rounding, so that expectations are exact.
 
     Args:
         shape: shape of the mask; entries may be scalar tensors.

@@ -11,6 +11,10 @@ from kerasreg.random._bits import bits
 from kerasreg.random._fused import fused
 from kerasreg.random._key import Key, fold_in, word
 
+# What is folded into a key for a normal number's second draw: none that anyone
+# would choose for a part of their own.
+_ANGLE = 0x6E6F726D
+
 
 def uniform(shape: Any, key: Key) -> Any:
     """Numbers from the open interval (0, 1): `(b + ½) / 2²³` with 23 random bits `b`.
@@ -69,9 +73,10 @@ def _uniform(key: Key, shape: Any) -> Any:
 
 
 def _normal(key: Key, shape: Any) -> Any:
-    # Not by erf⁻¹, of which XLA and TensorFlow have approximations that differ.
+    # Not by erf⁻¹, of which XLA and TensorFlow have approximations that differ by
+    # more than the rounding of a logarithm and a cosine.
     radius = ops.sqrt(-2.0 * ops.log(_uniform(key, shape)))
-    return radius * ops.cos(2.0 * math.pi * _uniform(fold_in(key, 1), shape))
+    return radius * ops.cos(2.0 * math.pi * _uniform(fold_in(key, _ANGLE), shape))
 
 
 _fused_uniform = fused(_uniform)

@@ -184,10 +184,9 @@ def test_seeds_and_steps_that_are_swapped_or_shifted_do_not_meet():
     # Were a key the sum of its words, (seed, step + 1) would draw as (seed + 1, step).
     seeds, steps = (grid.ravel() for grid in np.meshgrid(np.arange(256), np.arange(256)))
     pairs = tf.constant(np.stack([seeds, steps], axis=1), "int32")
-    first, second = tf.vectorized_map(lambda pair: key(pair[0], pair[1]), pairs)
-    words = np.stack([first, second], axis=1)
-    # 2^16 random 64-bit keys have a pair in common once in 10^10 trials.
-    assert len(np.unique(words, axis=0)) == len(words)
+    drawn = tf.vectorized_map(lambda pair: bits((2,), key(pair[0], pair[1])), pairs)
+    # 2^16 random draws of 64 bits have a pair in common once in 10^10 trials.
+    assert len(np.unique(drawn, axis=0)) == len(pairs)
 
 
 # Masks.
