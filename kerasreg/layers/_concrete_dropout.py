@@ -11,8 +11,8 @@ from keras import ops
 
 from kerasreg._validation import check_number
 from kerasreg.layers._base import NoiseStream, check_noise_shape
-from kerasreg.layers._drop_connect import NoisyWrapper, kernels
 from kerasreg.layers._dropout import mask_shape
+from kerasreg.layers._wrapper import NoisyWrapper, kernels
 from kerasreg.random import Key, uniform
 from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
 

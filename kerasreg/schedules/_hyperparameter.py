@@ -135,7 +135,7 @@ class Hyperparameter(keras.layers.Layer):
             return value, step
         # Python-side, hence static in a trace: each trace sees a new pass. In a
         # stateless scope Keras may enter layer by layer: the scope is the pass.
-        this_pass = get_stateless_scope() if in_stateless_scope() else last.call
+        this_pass = _surrounding_scope() or last.call
         if this_pass is not None and this_pass is last.counted():
             last.uses += 1
             return self._given(ops.convert_to_tensor(self.variable), self.step - 1)
@@ -211,6 +211,18 @@ class Hyperparameter(keras.layers.Layer):
         # Keras calls this on every tracked layer when an outermost call begins.
         super()._clear_losses()
         self._last_pass.call = global_state.get_global_attribute("current_call_ctx")
+
+
+class PartOfPass(keras.StatelessScope):
+    """A stateless scope within a forward pass, which is no pass of its own."""
+
+
+def _surrounding_scope() -> Any:
+    """The stateless scope that a whole pass runs in, or None."""
+    scope = get_stateless_scope() if in_stateless_scope() else None
+    while isinstance(scope, PartOfPass):
+        scope = scope.original_scope
+    return scope
 
 
 def copy_state(source: keras.layers.Layer, target: keras.layers.Layer) -> None:

@@ -313,6 +313,7 @@ def test_an_assigned_rate_acts_on_a_compiled_model():
     model.compile(keras.optimizers.SGD(0.0), "mse")
     assert model.train_on_batch(ONES, np.ones(64)) == 0.0
     layer.rate.assign(1.0)
+    model.reset_metrics()  # Older versions of Keras give the mean over steps.
     assert model.train_on_batch(ONES, np.ones(64)) == 1.0
 
 
@@ -331,7 +332,7 @@ def test_a_scheduled_rate_equals_the_schedule_at_each_step(mode):
         assert int(layer.step) == step
         y = np.array(call(ONES))
         assert float(layer.rate) == rate
-        assert np.max(y) == 1 / (1 - rate)
+        assert np.max(y) == np.float32(1 / (1 - rate))
 
 
 def test_a_scheduled_rate_follows_its_schedule_in_fit():
