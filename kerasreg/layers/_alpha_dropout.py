@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from kerasreg.layers._base import BELOW_ONE, BaseScheduledDropout, check_noise_shape
+from kerasreg.layers._base import BELOW_ONE, BaseMaskedDropout
 from kerasreg.layers._dropout import mask_shape
 from kerasreg.random import Key, keep_mask
-from kerasreg.schedules._hyperparameter import NumberOrSchedule
 
 # What SELU tends to for large negative inputs: -λα of self-normalising networks.
 _SATURATED = -1.0507009873554805 * 1.6732632423543772
@@ -55,7 +53,7 @@ def alpha_dropout(x: Any, rate: Any, key: Key, noise_shape: Any = None) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
-class ScheduledAlphaDropout(BaseScheduledDropout):
+class ScheduledAlphaDropout(BaseMaskedDropout):
     """Dropout for self-normalising networks, with a rate that may be scheduled.
 
     `y = a · (x · m + α' · (1 - m)) + b`, with `m ~ Bernoulli(1 - p(t))`, `α' =
@@ -92,18 +90,5 @@ class ScheduledAlphaDropout(BaseScheduledDropout):
 
     maximum_rate = BELOW_ONE
 
-    def __init__(
-        self,
-        rate: NumberOrSchedule,
-        noise_shape: Sequence[int | None] | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(rate, seed, **kwargs)
-        self.noise_shape = check_noise_shape(noise_shape)
-
     def drop(self, inputs: Any, rate: Any, key: Key) -> Any:
         return alpha_dropout(inputs, rate, key, self.noise_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "noise_shape": self.noise_shape}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random as python_random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -135,6 +135,23 @@ class BaseScheduledDropout(keras.layers.Layer):
 
     def load_own_variables(self, store: Any) -> None:
         self._stream.load(store)
+
+
+class BaseMaskedDropout(BaseScheduledDropout):
+    """One whose mask may have another shape than its inputs."""
+
+    def __init__(
+        self,
+        rate: NumberOrSchedule,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(rate, seed, **kwargs)
+        self.noise_shape = check_noise_shape(noise_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "noise_shape": self.noise_shape}
 
 
 def check_noise_shape(noise_shape: Any) -> tuple[int | None, ...] | None:
