@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -48,6 +48,16 @@ def concrete_dropout(
     logit = ops.cast(logit, "float32")
     kept = ops.sigmoid(-(logit + ops.log(u) - ops.log(1.0 - u)) / temperature)
     return x * ops.cast(kept / ops.sigmoid(-logit), x.dtype)
+
+
+class _Regularization(keras.regularizers.Regularizer):
+    """A method of a layer as what older versions of Keras take for a regularizer."""
+
+    def __init__(self, penalty: Callable[[Any], Any]) -> None:
+        self.penalty = penalty
+
+    def __call__(self, logit: Any) -> Any:
+        return self.penalty(logit)
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -136,7 +146,7 @@ class ConcreteDropout(NoisyWrapper):
             autocast=False,
             # Keras evaluates it outside of the call: in full precision, once a
             # step, and scaled rightly over replicas.
-            regularizer=self._penalty,
+            regularizer=_Regularization(self._penalty),
         )
 
     @property
