@@ -1,6 +1,8 @@
 """What all tests share: quiet TensorFlow, two threads, a clean Keras before each test."""
 
 import os
+import subprocess
+import sys
 
 # Before TensorFlow is loaded, also in the processes that tests start.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -20,3 +22,26 @@ def clean_keras():
     yield
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="session")
+def run_python():
+    """Runs Python with arguments in a process of its own, and returns what it printed.
+
+    The process imports what this one can; keyword arguments are environment variables.
+    """
+
+    def run(*arguments, **environment):
+        paths = os.pathsep.join(filter(None, sys.path))
+        process = subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": paths, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert process.returncode == 0, process.stderr[-4000:]
+        return process.stdout
+
+    return run

@@ -1,14 +1,8 @@
 """Components compute the same on Keras' JAX backend as on TensorFlow."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
-
-ROOT = pathlib.Path(__file__).parent.parent
 
 PROGRAM = """
 import json, keras, numpy as np, kerasreg
@@ -62,18 +56,10 @@ print(json.dumps({
 """
 
 
-def run_on(backend):
-    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
-    process = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
-    )
-    assert process.returncode == 0, process.stderr
-    return json.loads(process.stdout.splitlines()[-1])
-
-
 @pytest.fixture(scope="module")
-def results():
-    return run_on("tensorflow"), run_on("jax")
+def results(run_python):
+    printed = (run_python("-c", PROGRAM, KERAS_BACKEND=name) for name in ("tensorflow", "jax"))
+    return tuple(json.loads(lines.splitlines()[-1]) for lines in printed)
 
 
 def test_each_ran_on_its_backend(results):

@@ -12,12 +12,9 @@ import importlib
 import inspect
 import json
 import math
-import os
 import pathlib
 import pkgutil
 import re
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -621,19 +618,11 @@ def test_eager_graph_and_xla_trainings_give_equal_weights(name, policy, referenc
 
 
 @pytest.fixture(scope="session")
-def replicas(tmp_path_factory):
+def replicas(run_python, tmp_path_factory):
     """What `component_contract_two_replicas.py` found, in a process of its own."""
     script = pathlib.Path(__file__).with_name("component_contract_two_replicas.py")
     report = tmp_path_factory.mktemp("replicas") / "report.json"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(
-        [sys.executable, script, report],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_python(script, report)
     return json.loads(report.read_text())
 
 

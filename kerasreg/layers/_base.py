@@ -76,7 +76,32 @@ class NoiseStream:
             self.seed = int(np.array(store["seed"]))
 
 
-class BaseScheduledDropout(keras.layers.Layer):
+class Noisy:
+    """What a layer with a stream of keys has, whatever it does with them."""
+
+    _stream: NoiseStream
+
+    @property
+    def step(self) -> keras.Variable:
+        """How many training steps the layer has seen: a scalar int32 variable."""
+        return self._stream.hyperparameter.step
+
+    @property
+    def seed(self) -> int:
+        """The seed of the masks."""
+        return self._stream.seed
+
+    def save_own_variables(self, store: Any) -> None:
+        """Keras' own, and the seed."""
+        super().save_own_variables(store)  # type: ignore[misc]
+        self._stream.save(store)
+
+    def load_own_variables(self, store: Any) -> None:
+        """The seed: variables are those of the layers inside."""
+        self._stream.load(store)
+
+
+class BaseScheduledDropout(Noisy, keras.layers.Layer):
     """A layer that is the identity at inference, and noise of a scheduled rate in training.
 
     Subclasses define `drop(inputs, rate, key)`, and their own arguments in
@@ -98,19 +123,9 @@ class BaseScheduledDropout(keras.layers.Layer):
         return self._rate.variable
 
     @property
-    def step(self) -> keras.Variable:
-        """How many training steps the layer has seen: a scalar int32 variable."""
-        return self._rate.step
-
-    @property
     def schedule(self) -> Any:
         """The schedule of the rate, or None."""
         return self._rate.schedule
-
-    @property
-    def seed(self) -> int:
-        """The seed of the masks."""
-        return self._stream.seed
 
     def drop(self, inputs: Any, rate: Any, key: Key) -> Any:
         """The inputs with noise, for a rate and a key: a pure function."""
@@ -129,12 +144,6 @@ class BaseScheduledDropout(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**config)
-
-    def save_own_variables(self, store: Any) -> None:
-        self._stream.save(store)
-
-    def load_own_variables(self, store: Any) -> None:
-        self._stream.load(store)
 
 
 class BaseMaskedDropout(BaseScheduledDropout):

@@ -154,16 +154,6 @@ class ConcreteDropout(NoisyWrapper):
         """The rate `p` as it is now: a scalar tensor."""
         return ops.sigmoid(self.logit)
 
-    @property
-    def step(self) -> keras.Variable:
-        """How many training steps the layer has seen: a scalar int32 variable."""
-        return self._temperature.step
-
-    @property
-    def seed(self) -> int:
-        """The seed of the masks."""
-        return self._stream.seed
-
     def _penalty(self, logit: Any) -> Any:
         weight_strength, _ = self._weight_regularizer.current()
         entropy_strength, _ = self._dropout_regularizer.current()
@@ -197,11 +187,7 @@ class ConcreteDropout(NoisyWrapper):
             "seed": self.seed,
         }
 
-    def save_own_variables(self, store: Any) -> None:
-        super().save_own_variables(store)
-        self._stream.save(store)
-
     def load_own_variables(self, store: Any) -> None:
-        self._stream.load(store)
+        super().load_own_variables(store)
         if "0" in store.keys():  # noqa: SIM118 - not a dict; and a copy may not be built yet
             self.logit.assign(store["0"])

@@ -71,16 +71,6 @@ class DropConnect(NoisyWrapper):
         """The rate of the last training step: a scalar variable, which may be assigned."""
         return self._rate.variable
 
-    @property
-    def step(self) -> keras.Variable:
-        """How many training steps the layer has seen: a scalar int32 variable."""
-        return self._rate.step
-
-    @property
-    def seed(self) -> int:
-        """The seed of the masks."""
-        return self._stream.seed
-
     def build(self, input_shape: Any = None) -> None:
         super().build(input_shape)
         kernels(self.layer)
@@ -115,9 +105,3 @@ class DropConnect(NoisyWrapper):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rate": self._rate.get_value(), "seed": self.seed}
-
-    def save_own_variables(self, store: Any) -> None:
-        self._stream.save(store)
-
-    def load_own_variables(self, store: Any) -> None:
-        self._stream.load(store)

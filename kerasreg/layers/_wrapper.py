@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import ops
+
+from kerasreg.layers._base import Noisy
 
 
-class NoisyWrapper(keras.layers.Wrapper):
+class NoisyWrapper(Noisy, keras.layers.Wrapper):
     """What wrappers have in common that give a layer something else in training."""
 
     def __init__(self, layer: keras.layers.Layer, **kwargs: Any) -> None:
@@ -43,11 +44,7 @@ def check_layer(layer: Any) -> None:
 
 def kernels(layer: keras.layers.Layer) -> list[keras.Variable]:
     """The kernels of a layer that is built, or a `ValueError` if there are none."""
-    found = [
-        variable
-        for variable in layer.variables
-        if variable.name.endswith("kernel") and ops.is_tensor(variable.value)
-    ]
+    found = [variable for variable in layer.variables if variable.name.endswith("kernel")]
     floating = [kernel for kernel in found if keras.backend.is_float_dtype(kernel.dtype)]
     if not floating or len(floating) < len(found):
         raise ValueError(

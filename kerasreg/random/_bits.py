@@ -12,7 +12,7 @@ from typing import Any
 
 from keras import ops
 
-from kerasreg.random._fused import fused
+from kerasreg.random._fused import fused_draw, is_static
 from kerasreg.random._key import Key, absorb, word
 
 # How finely a rate is resolved: masks compare this many random bits.
@@ -60,7 +60,7 @@ def hashed_words(shape: Any, key: Key) -> Any:
 
 def _product(shape: Any) -> Any:
     """How many elements: a Python integer where all entries are, else a tensor."""
-    if all(isinstance(length, int) for length in shape):
+    if is_static(shape):
         return math.prod(shape)
     return ops.prod(ops.stack([ops.cast(length, "int32") for length in shape]))
 
@@ -89,12 +89,10 @@ def keep_mask(shape: Any, rate: Any, key: Key) -> tuple[Any, Any]:
     >>> float(scale)
     2.0
     """
-    rate = ops.cast(rate, "float32")
-    if all(isinstance(length, int) for length in shape):
-        return _fused_keep_mask(rate, key, shape=tuple(shape))
-    return _keep_mask(rate, key, shape)
+    return _keep_mask(ops.cast(rate, "float32"), key, shape=shape)
 
 
+@fused_draw
 def _keep_mask(rate: Any, key: Key, shape: Any) -> tuple[Any, Any]:
     levels = 2**RATE_BITS
     # Multiplying a float32 by a power of two is exact; only `round` rounds.
@@ -104,6 +102,3 @@ def _keep_mask(rate: Any, key: Key, shape: Any) -> tuple[Any, Any]:
     # No division by 0 at rate 1, where the numerator is 0 too.
     scale = ops.minimum(kept, 1.0) * float(levels) / ops.maximum(kept, 1.0)
     return ops.greater_equal(drawn, dropped), scale
-
-
-_fused_keep_mask = fused(_keep_mask)

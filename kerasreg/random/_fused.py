@@ -42,6 +42,27 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def fused_draw(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`fused` for a function whose argument `shape` may have tensors in it.
+
+    A kernel has a static shape; others are drawn operation by operation.
+    """
+    compiled = fused(function)
+
+    @functools.wraps(function)
+    def draw(*arguments: Any, shape: Any) -> Any:
+        if is_static(shape):
+            return compiled(*arguments, shape=tuple(shape))
+        return function(*arguments, shape=shape)
+
+    return draw
+
+
+def is_static(shape: Any) -> bool:
+    """Whether all lengths are known while tracing."""
+    return all(isinstance(length, int) for length in shape)
+
+
 def fuses_here(*arguments: Any) -> bool:
     """Whether a function of these arguments becomes a kernel of its own here.
 

@@ -18,8 +18,8 @@ class Key(NamedTuple):
     """Four words of 32 bits, each a Python integer or a scalar uint32 tensor.
 
     The first two hash all words of `key()` but its last two, which follow as
-    they are: a step that is only known when the program runs costs nothing to
-    hash in a source that takes counters.
+    they are and are hashed where the bits are drawn: within the kernel, where a
+    step that is only known when the program runs costs next to nothing.
     """
 
     first: Any

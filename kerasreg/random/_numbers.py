@@ -8,7 +8,7 @@ from typing import Any
 from keras import ops
 
 from kerasreg.random._bits import bits
-from kerasreg.random._fused import fused
+from kerasreg.random._fused import fused_draw
 from kerasreg.random._key import Key, fold_in, word
 
 # What is folded into a key for a normal number's second draw: none that anyone
@@ -35,7 +35,7 @@ def uniform(shape: Any, key: Key) -> Any:
     >>> bool(0 < kerasreg.random.uniform((), kerasreg.random.key(7)) < 1)
     True
     """
-    return _draw(shape, key, _fused_uniform, _uniform)
+    return _uniform(key, shape=shape)
 
 
 def normal(shape: Any, key: Key) -> Any:
@@ -57,27 +57,19 @@ def normal(shape: Any, key: Key) -> Any:
     >>> kerasreg.random.normal((2, 3), kerasreg.random.key(7)).shape
     TensorShape([2, 3])
     """
-    return _draw(shape, key, _fused_normal, _normal)
+    return _normal(key, shape=shape)
 
 
-def _draw(shape: Any, key: Key, compiled: Any, plain: Any) -> Any:
-    if all(isinstance(length, int) for length in shape):
-        return compiled(key, shape=tuple(shape))
-    return plain(key, shape)
-
-
+@fused_draw
 def _uniform(key: Key, shape: Any) -> Any:
     # With 24 bits the half would be rounded, and 1 drawn.
     whole = ops.cast(ops.right_shift(bits(shape, key), word(9)), "int32")
     return (ops.cast(whole, "float32") + 0.5) * 2.0**-23
 
 
+@fused_draw
 def _normal(key: Key, shape: Any) -> Any:
     # Not by erf⁻¹, of which XLA and TensorFlow have approximations that differ by
     # more than the rounding of a logarithm and a cosine.
-    radius = ops.sqrt(-2.0 * ops.log(_uniform(key, shape)))
-    return radius * ops.cos(2.0 * math.pi * _uniform(fold_in(key, _ANGLE), shape))
-
-
-_fused_uniform = fused(_uniform)
-_fused_normal = fused(_normal)
+    radius = ops.sqrt(-2.0 * ops.log(_uniform(key, shape=shape)))
+    return radius * ops.cos(2.0 * math.pi * _uniform(fold_in(key, _ANGLE), shape=shape))

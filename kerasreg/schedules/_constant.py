@@ -43,3 +43,12 @@ class Constant(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         return {"value": self.value}
+
+
+def as_schedule(argument: str, value: Any) -> Any:
+    """A schedule as it is or from its config; a number as a constant one."""
+    if isinstance(value, dict):
+        value = keras.saving.deserialize_keras_object(value)
+    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+        return value
+    return Constant(check_number(argument, value, -math.inf, math.inf, or_schedule=True))

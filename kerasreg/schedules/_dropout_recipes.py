@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from kerasreg._validation import check_choice, check_count, check_number, check_positive
-from kerasreg.schedules._constant import Constant
+from kerasreg.schedules._constant import as_schedule
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -121,7 +121,7 @@ class LateDropout(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, rate: Any, start: int) -> None:
-        self.rate = _schedule("rate", rate)
+        self.rate = as_schedule("rate", rate)
         self.start = check_count("start", start, minimum=0)
 
     def __call__(self, step: Any) -> Any:
@@ -156,7 +156,7 @@ class Scaled(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, schedule: Any, factor: float) -> None:
-        self.schedule = _schedule("schedule", schedule)
+        self.schedule = as_schedule("schedule", schedule)
         self.factor = check_number("factor", factor, -math.inf, math.inf)
 
     def __call__(self, step: Any) -> Any:
@@ -198,12 +198,3 @@ def linear_depth(rate: Any, depth: int) -> list[Any]:
     rate = check_number("rate", rate, 0.0, 1.0)
     # In this order, rounding keeps the last one what was asked for.
     return [round(rate * block / depth, 15) for block in range(1, depth + 1)]
-
-
-def _schedule(argument: str, value: Any) -> Any:
-    """A schedule as it is or from its config; a number as a constant one."""
-    if isinstance(value, dict):
-        value = keras.saving.deserialize_keras_object(value)
-    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
-        return value
-    return Constant(check_number(argument, value, -math.inf, math.inf, or_schedule=True))

@@ -32,6 +32,8 @@ class Recomputations:
 
     def first(self) -> Any:
         """What this use was given in the first evaluation, or None."""
+        if not self._given:
+            return None
         for name, call in _enclosing_calls():
             if name == _AGAIN and self._given.get(call):
                 index = self._next.get(call, 0)

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from kerasreg._validation import check_count, check_number
-from kerasreg.schedules._constant import Constant
+from kerasreg.schedules._constant import as_schedule
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -42,11 +42,7 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, schedule: Any, steps: int, start: float | None = None) -> None:
-        if isinstance(schedule, dict):
-            schedule = keras.saving.deserialize_keras_object(schedule)
-        if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-            schedule = Constant(check_number("schedule", schedule, -math.inf, math.inf))
-        self.schedule = schedule
+        self.schedule = as_schedule("schedule", schedule)
         self.steps = check_count("steps", steps, minimum=0)
         self.start = start
         if start is not None:

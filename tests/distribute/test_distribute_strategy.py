@@ -3,10 +3,6 @@
 Devices can be made once in a process, so most of this runs in one of its own.
 """
 
-import os
-import subprocess
-import sys
-
 import pytest
 import tensorflow as tf
 
@@ -27,19 +23,6 @@ def refused(replicas):
 """
 
 
-def run(code):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    process = subprocess.run(
-        [sys.executable, "-c", HEADER + code],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert process.returncode == 0, process.stderr[-4000:]
-
-
 @pytest.mark.parametrize("replicas", [0, -1, 1.5, "2", None, True])
 def test_a_number_of_replicas_that_is_no_count_is_refused(replicas):
     with pytest.raises(ValueError, match="`replicas`"):
@@ -50,8 +33,11 @@ def test_one_replica_needs_no_strategy():
     assert distribute.mirrored_strategy(1) is None
 
 
-def test_three_replicas_on_the_cpu_add_up_and_may_be_asked_for_again():
-    run("""
+def test_three_replicas_on_the_cpu_add_up_and_may_be_asked_for_again(run_python):
+    run_python(
+        "-c",
+        HEADER
+        + """
 strategy = mirrored_strategy(3)
 assert strategy.num_replicas_in_sync == 3
 
@@ -64,15 +50,20 @@ assert int(total()) == 1 + 2 + 3
 assert mirrored_strategy(1) is None
 assert mirrored_strategy(2).num_replicas_in_sync == 2
 assert "replicas=4" in refused(4)
-""")
+""",
+    )
 
 
-def test_devices_that_tensorflow_has_fixed_already_are_refused():
-    run("""
+def test_devices_that_tensorflow_has_fixed_already_are_refused(run_python):
+    run_python(
+        "-c",
+        HEADER
+        + """
 tf.constant(1.0) + 1.0
 message = refused(2)
 assert "`replicas`" in message and "replicas=2" in message, message
-""")
+""",
+    )
 
 
 def test_more_replicas_than_gpus_are_refused(monkeypatch):

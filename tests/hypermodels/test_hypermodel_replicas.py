@@ -7,30 +7,14 @@ TensorFlow computes anything, and two strategies in one process can crash.
 import json
 import math
 import os
-import subprocess
-import sys
 
 import pytest
 
 PROGRAM = os.path.join(os.path.dirname(__file__), "replicas_program.py")
 
 
-def run_program(what, folder):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    process = subprocess.run(
-        [sys.executable, PROGRAM, what, str(folder)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert process.returncode == 0, process.stderr[-4000:]
-    return json.loads(process.stdout.splitlines()[-1])
-
-
-def test_every_tuner_of_kerastuner_searches_on_two_replicas(tmp_path):
-    found = run_program("searches", tmp_path)
+def test_every_tuner_of_kerastuner_searches_on_two_replicas(run_python, tmp_path):
+    found = json.loads(run_python(PROGRAM, "searches", tmp_path).splitlines()[-1])
     counts = {"random": 2, "bayesian": 2, "grid": 2, "hyperband": 5, "regression": 1}
     assert found.keys() == counts.keys()
     for name, count in counts.items():
@@ -40,8 +24,8 @@ def test_every_tuner_of_kerastuner_searches_on_two_replicas(tmp_path):
         assert found[name]["learning_rate"] == [True] * count
 
 
-def test_an_evaluation_on_two_replicas_is_exact_for_any_number_of_samples(tmp_path):
-    found = run_program("evaluation", tmp_path)
+def test_an_evaluation_on_two_replicas_is_exact_for_any_number_of_samples(run_python, tmp_path):
+    found = json.loads(run_python(PROGRAM, "evaluation", tmp_path).splitlines()[-1])
     assert [(one["task"], one["samples"]) for one in found] == [
         (task, samples) for task in ("classification", "regression") for samples in (2, 3, 7, 8, 17)
     ]

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import pathlib
-import subprocess
 import sys
 
 import keras
@@ -500,19 +499,11 @@ def test_in_the_cell_of_a_recurrent_layer_a_pass_over_all_times_is_one_step(mode
 
 
 @pytest.fixture(scope="module")
-def replicas(tmp_path_factory):
+def replicas(run_python, tmp_path_factory):
     """What `noise_of_two_replicas.py` found, in a process of its own."""
     script = pathlib.Path(__file__).with_name("noise_of_two_replicas.py")
     report = tmp_path_factory.mktemp("replicas") / "report.json"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(
-        [sys.executable, script, report],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_python(script, report)
     return json.loads(report.read_text())
 
 
@@ -583,15 +574,11 @@ json.dump({
 
 
 @pytest.fixture(scope="module")
-def on_jax(tmp_path_factory):
+def on_jax(run_python, tmp_path_factory):
     report = tmp_path_factory.mktemp("jax") / "report.json"
     here = str(pathlib.Path(__file__).parent)
     path = os.pathsep.join([here, *filter(None, sys.path)])
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": path}
-    done = subprocess.run(
-        [sys.executable, "-c", JAX, report], capture_output=True, text=True, env=environment
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    run_python("-c", JAX, report, KERAS_BACKEND="jax", PYTHONPATH=path)
     return json.loads(report.read_text())
 
 

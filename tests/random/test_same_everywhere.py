@@ -6,10 +6,7 @@ list that follows it), and the constant that is added is that of the golden rati
 """
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -27,7 +24,6 @@ words = st.integers(-(2**31), 2**32 - 1)
 rates = st.floats(0, 1, width=32, allow_subnormal=False)
 
 HERE = pathlib.Path(__file__).parent
-ROOT = HERE.parent.parent
 
 SEED, REPLICA, RATE, SHAPE = 7, 1, 0.3, (5, 3)
 # Of normal numbers: a few units in the last place of an angle, times a radius up to 5.8.
@@ -332,10 +328,10 @@ def test_the_bits_do_not_depend_on_the_execution(draw):
     assert_as_expected(draw(tf.constant(STEPS)))
 
 
-def test_each_replica_draws_the_bits_of_its_number(tmp_path):
+def test_each_replica_draws_the_bits_of_its_number(run_python, tmp_path):
     report = tmp_path / "report.npz"
     # A process of its own: logical devices are made before TensorFlow begins.
-    run([HERE / "same_everywhere_two_replicas.py", report])
+    run_python(HERE / "same_everywhere_two_replicas.py", report)
     found = np.load(report)
     for mode in ("graph", "XLA"):
         for replica in (0, 1):
@@ -365,21 +361,9 @@ print(json.dumps({
 """
 
 
-def run(arguments, **environment):
-    paths = os.pathsep.join([str(ROOT), *sys.path])
-    process = subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": paths, **environment},
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stderr
-    return process.stdout
-
-
-def test_jax_draws_the_same():
+def test_jax_draws_the_same(run_python):
     case = json.dumps([SEED, REPLICA, RATE, SHAPE, STEPS])
-    modes = json.loads(run(["-c", ON_JAX, case], KERAS_BACKEND="jax").splitlines()[-1])
+    modes = json.loads(run_python("-c", ON_JAX, case, KERAS_BACKEND="jax").splitlines()[-1])
     for drawn in modes.values():
         assert_as_expected(drawn)
 
