@@ -14,7 +14,7 @@ _COMPONENTS = ("callbacks", "initializers", "layers", "random", "regularizers", 
 
 # Imported when first used: they need keras-tuner or TensorFlow, which take long
 # to import and which the components do not need.
-_ON_USE = ("cli", "distribute", "hypermodels", "serving", "spaces", "tuners")
+_ON_USE = ("cli", "distribute", "hypermodels", "lanes", "serving", "spaces", "tuners")
 
 __all__ = [
     "__version__",
@@ -22,6 +22,7 @@ __all__ = [
     "distribute",
     "hypermodels",
     "initializers",
+    "lanes",
     "layers",
     "random",
     "regularizers",

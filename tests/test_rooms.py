@@ -16,13 +16,14 @@ MAY_IMPORT = {
     "callbacks": {"schedules", "random", "regularizers", "layers", "initializers"},
     "distribute": set(),
     "spaces": COMPONENTS,
+    "lanes": {"random"},
     "hypermodels": COMPONENTS | {"spaces", "distribute"},
-    "tuners": COMPONENTS | {"spaces", "hypermodels", "distribute"},
+    "tuners": COMPONENTS | {"spaces", "hypermodels", "distribute", "lanes"},
     "serving": set(),
-    "cli": COMPONENTS | {"distribute", "spaces", "hypermodels", "tuners", "serving"},
+    "cli": COMPONENTS | {"distribute", "spaces", "hypermodels", "lanes", "tuners", "serving"},
 }
 # Where TensorFlow may be imported at module level; elsewhere inside a function.
-TENSORFLOW_ROOMS = {"distribute", "serving"}
+TENSORFLOW_ROOMS = {"distribute", "lanes", "serving"}
 
 
 def imports(path: pathlib.Path) -> set[str]:

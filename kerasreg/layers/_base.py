@@ -43,6 +43,9 @@ def monte_carlo(*words: Any) -> Iterator[None]:
 class NoiseStream:
     """The keys of a layer's masks: of its seed, the step, the use in a pass and the replica."""
 
+    # May be a tensor where a program of many lanes is traced.
+    lane_numbers = ("seed",)
+
     def __init__(self, seed: int | None, hyperparameter: Hyperparameter) -> None:
         if seed is None:
             seed = python_random.randint(0, 2**31 - 1)

@@ -35,6 +35,8 @@ class Constant(keras.optimizers.schedules.LearningRateSchedule):
     0.5
     """
 
+    lane_numbers = ("value",)
+
     def __init__(self, value: float) -> None:
         self.value = check_number("value", value, -math.inf, math.inf)
 

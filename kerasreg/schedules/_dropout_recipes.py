@@ -39,6 +39,8 @@ class CurriculumDropout(keras.optimizers.schedules.LearningRateSchedule):
     [0.0, 0.316, 0.5]
     """
 
+    lane_numbers = ("rate", "steps", "gamma")
+
     def __init__(self, rate: float, steps: int, gamma: float | None = None) -> None:
         self.rate = check_number("rate", rate, 0.0, 1.0)
         self.steps = check_count("steps", steps)
@@ -80,6 +82,8 @@ class EarlyDropout(keras.optimizers.schedules.LearningRateSchedule):
     [0.1, 0.05, 0.0, 0.0]
     """
 
+    lane_numbers = ("rate", "steps")
+
     def __init__(self, rate: float, steps: int, shape: str = "constant") -> None:
         self.rate = check_number("rate", rate, 0.0, 1.0)
         self.steps = check_count("steps", steps)
@@ -120,6 +124,8 @@ class LateDropout(keras.optimizers.schedules.LearningRateSchedule):
     [0.0, 0.0, 0.5]
     """
 
+    lane_numbers = ("start",)
+
     def __init__(self, rate: Any, start: int) -> None:
         self.rate = as_schedule("rate", rate)
         self.start = check_count("start", start, minimum=0)
@@ -154,6 +160,8 @@ class Scaled(keras.optimizers.schedules.LearningRateSchedule):
     >>> float(kerasreg.schedules.Scaled(ramp, 0.5)(10))
     0.25
     """
+
+    lane_numbers = ("factor",)
 
     def __init__(self, schedule: Any, factor: float) -> None:
         self.schedule = as_schedule("schedule", schedule)

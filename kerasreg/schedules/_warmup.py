@@ -41,6 +41,8 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
     [0.0, 0.025, 0.05, 0.075, 0.1, 0.1]
     """
 
+    lane_numbers = ("start",)
+
     def __init__(self, schedule: Any, steps: int, start: float | None = None) -> None:
         self.schedule = as_schedule("schedule", schedule)
         self.steps = check_count("steps", steps, minimum=0)

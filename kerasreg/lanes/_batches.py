@@ -1,0 +1,192 @@
+"""Which examples make which batch, and the arrays that they come from."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import tree
+
+# Private: how Keras turns the weights of classes into weights of examples.
+from keras.src.trainers.data_adapters import data_adapter_utils
+
+# Above this many bytes, data is given to the program in parts.
+RESIDENT_BYTES = 2**28
+
+
+def batch_order(examples: int, epoch: int, seed: int) -> np.ndarray:
+    """The order in which lanes see the examples in an epoch.
+
+    Args:
+        examples: how many there are.
+        epoch: the epoch, from 0.
+        seed: the seed of `Lanes.fit`.
+
+    Returns:
+        A permutation of `range(examples)`: batch `i` of size `b` is its entries
+        from `i * b` to `(i + 1) * b`.
+
+    Example:
+
+    >>> import kerasreg
+    >>> sorted(kerasreg.lanes.batch_order(4, epoch=0, seed=7).tolist())
+    [0, 1, 2, 3]
+    """
+    return np.random.default_rng([seed, epoch]).permutation(examples)
+
+
+class Examples:
+    """Arrays of examples, and how a batch of them is packed for Keras.
+
+    Args:
+        x: inputs: an array, or a list, tuple or dictionary of arrays.
+        y: targets, likewise, or None.
+        sample_weight: weights of examples, or None.
+        class_weight: a dictionary of weights by class number, or None.
+
+    Raises:
+        ValueError: if there are no examples, or arrays of different lengths.
+    """
+
+    def __init__(
+        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None
+    ) -> None:
+        if class_weight is not None:
+            if sample_weight is not None:
+                raise ValueError("`class_weight` and `sample_weight` cannot be given together.")
+            sample_weight = data_adapter_utils.class_weight_to_sample_weights(
+                np.asarray(y), class_weight
+            )
+        parts = tree.map_structure(_array, (x, y, sample_weight))
+        flat = tree.flatten(parts)
+        self.arrays = [part for part in flat if part is not None]
+        lengths = sorted({len(part) for part in self.arrays})
+        if len(lengths) != 1 or lengths[0] == 0:
+            raise ValueError(
+                "`x`, `y` and `sample_weight` must be arrays of the same length, at least 1. "
+                f"Received arrays of lengths {lengths}"
+            )
+        self.count = lengths[0]
+        self.pack = Packing(parts)
+
+    def batches(
+        self,
+        order: np.ndarray | Sequence[np.ndarray],
+        batch_size: int,
+        steps: int | None = None,
+    ) -> Iterator[tuple[Sequence[Any], np.ndarray, np.ndarray | None]]:
+        """The runs of equal batches that make an epoch.
+
+        Args:
+            order: rows in the order of their use: an array for all lanes, or a
+                list with one for each.
+            batch_size: size of a batch; the last one may be smaller.
+            steps: at most so many batches in a run.
+
+        Yields:
+            The arrays; which of their rows make each batch, shape (steps, batch)
+            or (steps, lanes, batch); and which lanes have these batches, None
+            for all of them.
+        """
+        size = sum(array.nbytes for array in self.arrays)
+        for rows, having in _runs(order, batch_size):
+            limit = len(rows) if steps is None else steps
+            if size > RESIDENT_BYTES:
+                of_batch = size * rows[0].size // self.count
+                limit = min(limit, max(1, RESIDENT_BYTES // (2 * max(1, of_batch))))
+            for begin in range(0, len(rows), limit):
+                part = rows[begin : begin + limit]
+                if size <= RESIDENT_BYTES:
+                    yield self.arrays, part.astype("int32"), having
+                else:
+                    # Only what these batches need goes to the program.
+                    needed, where = np.unique(part, return_inverse=True)
+                    given = [array[needed] for array in self.arrays]
+                    yield given, where.reshape(part.shape).astype("int32"), having
+
+
+def _runs(
+    order: np.ndarray | Sequence[np.ndarray], batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """The full batches, then the ragged one; lanes that have fewer sit out the rest."""
+    if isinstance(order, np.ndarray):
+        full = len(order) // batch_size * batch_size
+        if full:
+            yield order[:full].reshape(-1, batch_size), None
+        if len(order) > full:
+            yield order[None, full:], None
+        return
+    counts = np.array([len(rows) for rows in order])
+    fulls = counts // batch_size
+    cuts = [0, *sorted(set(fulls.tolist()))]
+    # Which lanes, from where to where (or the last ones), and the size of a batch.
+    parts: list[tuple[np.ndarray, int | None, int | None, int]] = [
+        (fulls >= end, begin * batch_size, end * batch_size, batch_size)
+        for begin, end in itertools.pairwise(cuts)
+        if end > begin
+    ]
+    for tail in sorted(set((counts % batch_size).tolist()) - {0}):
+        parts.append((counts % batch_size == tail, None, None, tail))
+    for having, begin, end, each in parts:
+        # A lane that sits out is given rows too, and what they do is not kept.
+        length = each if begin is None or end is None else end - begin
+        rows = [
+            (mine[-each:] if end is None else mine[begin:end]) if has else np.zeros(length, "int64")
+            for mine, has in zip(order, having, strict=True)
+        ]
+        stacked = np.stack(rows).reshape(len(rows), -1, each)
+        yield np.moveaxis(stacked, 0, 1), None if having.all() else having
+
+
+class Packing:
+    """Makes `(x, y, sample_weight)` of a flat list of those arrays that there are."""
+
+    def __init__(self, parts: Any) -> None:
+        flat = tree.flatten(parts)
+        present = iter(range(len(flat)))
+        self._structure = tree.pack_sequence_as(
+            parts, [-1 if part is None else next(present) for part in flat]
+        )
+        self._key = repr(self._structure)
+
+    def __call__(self, arrays: Sequence[Any]) -> Any:
+        return tree.map_structure(
+            lambda index: None if index < 0 else arrays[index], self._structure
+        )
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, Packing) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+def split(arrays: Any, fraction: float) -> tuple[Any, Any]:
+    """The first part of each array and, as Keras does it, the last `fraction`."""
+    lengths = [len(part) for part in tree.flatten(arrays) if part is not None]
+    at = math.floor(lengths[0] * (1.0 - fraction))
+    if not 0 < at < lengths[0]:
+        raise ValueError(
+            "`validation_split` must leave examples on both sides. "
+            f"Received: validation_split={fraction} for {lengths[0]} examples"
+        )
+
+    def part(which: slice) -> Callable[[Any], Any]:
+        return lambda array: None if array is None else np.asarray(array)[which]
+
+    before = tree.map_structure(part(slice(None, at)), arrays)
+    return before, tree.map_structure(part(slice(at, None)), arrays)
+
+
+def _array(part: Any) -> np.ndarray | None:
+    if part is None:
+        return None
+    array = np.asarray(part)
+    # Keras' rule: floating point in the precision of `floatx`, the rest as it is.
+    if np.issubdtype(array.dtype, np.floating):
+        return array.astype(keras.config.floatx())
+    return array

@@ -1,0 +1,184 @@
+"""The values of the variables of many models, stacked along an axis of lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasreg.lanes._numbers import Values, values_of
+from kerasreg.lanes._scope import Scope
+from kerasreg.lanes._stateless import optimizer_variables
+from kerasreg.lanes._structure import Structure
+
+
+def backend_module() -> Any:
+    """The module that makes programs on Keras' backend."""
+    name = keras.backend.backend()
+    if name == "tensorflow":
+        from kerasreg.lanes import _tensorflow as module
+    elif name == "jax":
+        from kerasreg.lanes import _jax as module  # type: ignore[no-redef]
+    else:
+        raise NotImplementedError(
+            f"Lanes need Keras' TensorFlow or JAX backend. Received: backend={name!r}"
+        )
+    return module
+
+
+class State:
+    """The variables of the first of some models, with a value for each lane.
+
+    Args:
+        model: the model whose objects the program is traced from.
+        structure: its structure.
+        lanes: how many lanes.
+
+    Attributes:
+        variables: of `model`: all that a program of it reads or writes.
+        values: their values, each with a first axis of lanes.
+        lifted: which of the model's numbers differ between lanes.
+        numbers: those numbers of the lanes.
+    """
+
+    def __init__(self, model: keras.Model, structure: Structure, lanes: int) -> None:
+        self.model = model
+        self.structure = structure
+        self.lanes = lanes
+        optimizer = model.optimizer
+        self._built_here = not optimizer.built
+        # Of a model that was trained before, slots are no initial values.
+        if self._built_here:
+            optimizer.build(model.trainable_variables)
+        self.variables: list[keras.Variable] = []
+        known: set[int] = set()
+        for variable in [
+            *model.trainable_variables,
+            *model.non_trainable_variables,
+            *optimizer_variables(optimizer).values(),
+            *model.metrics_variables,
+            *structure.variables,
+        ]:
+            if id(variable) not in known:
+                known.add(id(variable))
+                self.variables.append(variable)
+        self._lane_numbers = [list(structure.numbers) for _ in range(lanes)]
+        self._initial = [_array(variable) for variable in self.variables]
+        self.values: list[Any] = []
+        self._metrics: dict[int, Any] | None = None
+        self.lifted: list[int] = []
+        self.numbers: Values = _tensors(values_of([[]] * lanes))
+
+    def load(self, models: Sequence[tuple[int, keras.Model, Structure]]) -> None:
+        """Takes the values of models, each for a lane; other lanes keep theirs."""
+        fresh = not self.values
+        columns = [
+            [initial] * self.lanes if fresh else list(keras.ops.convert_to_numpy(value))
+            for initial, value in zip(self._initial, self.values or self._initial, strict=True)
+        ]
+        for lane, model, structure in models:
+            theirs = corresponding(self.model, self.structure, model, structure)
+            for index, variable in enumerate(self.variables):
+                source = theirs.get(id(variable))
+                columns[index][lane] = self._initial[index] if source is None else _array(source)
+            self._lane_numbers[lane] = structure.numbers
+        stack = keras.ops.convert_to_tensor
+        self.values = [
+            stack(np.stack(column), dtype=variable._dtype)
+            for column, variable in zip(columns, self.variables, strict=True)
+        ]
+        # A number that is the same for all lanes stays a constant of the program.
+        of_model = self.structure.numbers
+        self._lift(
+            index
+            for index, number in enumerate(of_model)
+            if index in self.lifted
+            or any(lane[index].value != number.value for lane in self._lane_numbers)
+        )
+
+    def lift_all(self) -> None:
+        """Makes no number a constant of the program, so that lanes loaded later may differ."""
+        self._lift(range(len(self.structure.numbers)))
+
+    def copy(self, source: int, target: int) -> None:
+        """Gives a lane the values of all variables of another."""
+        lanes = list(range(self.lanes))
+        lanes[target] = source
+        self.values = [keras.ops.take(value, lanes, axis=0) for value in self.values]
+        self._lane_numbers[target] = self._lane_numbers[source]
+        self._lift(self.lifted)
+
+    def _lift(self, indices: Iterable[int]) -> None:
+        self.lifted = list(indices)
+        self.numbers = _tensors(
+            values_of([[lane[index] for index in self.lifted] for lane in self._lane_numbers])
+        )
+
+    def add(self, variables: Sequence[keras.Variable]) -> None:
+        """Takes more variables of the model (of metrics that were built since)."""
+        known = {id(variable) for variable in self.variables}
+        for variable in variables:
+            if id(variable) not in known:
+                initial = _array(variable)
+                self.variables.append(variable)
+                self._initial.append(initial)
+                self._metrics = None
+                stacked = np.stack([initial] * self.lanes)
+                self.values.append(keras.ops.convert_to_tensor(stacked, dtype=variable._dtype))
+
+    def reset_metrics(self) -> None:
+        """Puts the metrics of all lanes where an epoch begins."""
+        # What a metric begins with depends on nothing: it is found once.
+        if self._metrics is None:
+            with Scope() as scope:
+                self.model.reset_metrics()
+            found = {index: scope.get_current_value(v) for index, v in enumerate(self.variables)}
+            self._metrics = {
+                index: keras.ops.broadcast_to(value, (self.lanes, *value.shape))
+                for index, value in found.items()
+                if value is not None
+            }
+        for index, value in self._metrics.items():
+            self.values[index] = value
+
+    def store(self, lane: int, model: keras.Model, structure: Structure, slots: bool) -> None:
+        """Assigns the values of a lane to the variables of a model, with or without slots."""
+        if slots and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        theirs = corresponding(self.model, self.structure, model, structure)
+        left = optimizer_variables(model.optimizer).values() if not slots else ()
+        skipped = {id(variable) for variable in left}
+        for variable, value in zip(self.variables, self.values, strict=True):
+            target = theirs.get(id(variable))
+            if target is not None and id(target) not in skipped:
+                target.assign(value[lane])
+
+
+def _array(variable: keras.Variable) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)))
+
+
+def _tensors(numbers: Values) -> Values:
+    as_they_are = [keras.ops.convert_to_tensor(part, dtype=str(part.dtype)) for part in numbers]
+    return Values(*as_they_are)
+
+
+def corresponding(
+    model: keras.Model, structure: Structure, other: keras.Model, theirs: Structure
+) -> dict[int, keras.Variable]:
+    """The variables of another model, by the ids of those of the first.
+
+    Slots of an optimizer that is not built yet, and metrics, have none.
+    """
+    pairs = [
+        *zip(model.trainable_variables, other.trainable_variables, strict=True),
+        *zip(model.non_trainable_variables, other.non_trainable_variables, strict=True),
+        *zip(structure.variables, theirs.variables, strict=True),
+    ]
+    slots = optimizer_variables(other.optimizer)
+    for place, mine in optimizer_variables(model.optimizer).items():
+        if place in slots:
+            pairs.append((mine, slots[place]))
+    return {id(mine): its for mine, its in pairs}

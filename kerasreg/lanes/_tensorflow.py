@@ -1,0 +1,192 @@
+"""K lanes as one TensorFlow program: `tf.vectorized_map` within a loop over steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from kerasreg.lanes._converters import calls_of_python, fallbacks, register_converters
+from kerasreg.lanes._convolution import lane_convolutions
+from kerasreg.lanes._numbers import Values
+from kerasreg.lanes._step import Step
+
+
+def differentiate(function: Callable[[Any], tuple[Any, Any]]) -> Callable[[Any], tuple[Any, Any]]:
+    """A function that gives the gradients of the first thing that another one gives."""
+
+    def gradients(values: Sequence[Any]) -> tuple[Any, Any]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            loss, besides = function(values)
+        # Those of an embedding stay slices: Keras squares each of them on its own.
+        return tape.gradient(loss, values), besides
+
+    return gradients
+
+
+class Program:
+    """The functions of K lanes of a step.
+
+    Each is traced once, for any batch size; a run of many steps is compiled by
+    XLA if it is asked for, once for each number of rows in the data and in a batch.
+
+    Args:
+        step: the pure functions of one lane.
+        lanes: how many.
+
+    Attributes:
+        loops: `(layer, operation)` of what runs for one lane after the other.
+        python: the layers that call back into Python.
+    """
+
+    def __init__(self, step: Step, lanes: int) -> None:
+        register_converters()
+        self.step = step
+        self.lanes = lanes
+        self.loops: list[tuple[str, str]] = []
+        self.python: list[str] = []
+        self._traces: dict[Any, Any] = {}
+        self._runs: dict[Any, Any] = {}
+        self._not_compiled: set[int] = set()
+
+    @property
+    def traces(self) -> int:
+        """How many functions were traced so far."""
+        return len(self._traces)
+
+    def _trace(self, kind: str, pack: Callable[[Any], Any], arguments: Any, stacked: bool) -> Any:
+        """One step of all lanes, as a function of any batch size."""
+        values, numbers, batch = arguments
+        specs = _specs((values, numbers)), _specs(batch, free=(1,) if stacked else (0,))
+        key = (kind, stacked, str(specs))
+        if key in self._traces:
+            return self._traces[key]
+        step = self.step
+
+        def one(lane: Any) -> Any:
+            values, numbers, batch = lane
+            with lane_convolutions():
+                if kind == "train":
+                    return step.train(values, numbers, pack(batch), differentiate)
+                if kind == "test":
+                    return step.test(values, numbers, pack(batch))
+                return step.predict(values, numbers, pack(batch)[0])
+
+        def all_lanes(values: Any, numbers: Values, batch: Any) -> Any:
+            if stacked:
+                return tf.vectorized_map(one, (values, numbers, batch))
+            return tf.vectorized_map(lambda lane: one((*lane, batch)), (values, numbers))
+
+        function = tf.function(all_lanes, autograph=False)
+        trace = function.get_concrete_function(*specs[0], specs[1])
+        self.loops += [loop for loop in fallbacks(trace) if loop not in self.loops]
+        self.python += calls_of_python(trace)
+        self._traces[key] = trace
+        return trace
+
+    def run(
+        self,
+        kind: str,
+        pack: Callable[[Any], Any],
+        values: Sequence[Any],
+        numbers: Values,
+        data: Sequence[Any],
+        order: Any,
+        active: Any,
+        compiled: bool | str,
+    ) -> list[Any]:
+        """Runs training or test steps and gives the values after them.
+
+        Args:
+            kind: `"train"` or `"test"`.
+            pack: makes `(x, y, sample_weight)` of a list of arrays.
+            values: of each variable, for all lanes.
+            numbers: of all lanes.
+            data: arrays whose first axis is the examples.
+            order: which rows make each batch, shape (steps, batch), or (steps,
+                lanes, batch) where each lane has its own.
+            active: which lanes to move, shape (lanes,), Boolean.
+            compiled: by XLA: True, False, or `"auto"`, which is True where XLA
+                can compile the model and gives the same random numbers.
+        """
+        order, active = tf.convert_to_tensor(order), tf.convert_to_tensor(active)
+        data = [tf.convert_to_tensor(part) for part in data]
+        stacked = order.shape.rank == 3
+        # Of the shape of a batch, but for its length, which stays free.
+        batch = [tf.stack([part[:1]] * self.lanes) if stacked else part[:1] for part in data]
+        trace = self._trace(kind, pack, (list(values), numbers, batch), stacked)
+        arguments = (list(values), numbers, list(data), order, active)
+        flat = tf.nest.flatten(arguments)
+        if compiled == "auto" and not self.loops and id(trace) not in self._not_compiled:
+            try:
+                return list(self._run(trace, arguments, True)(*flat))
+            except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+                # An operation that XLA does not have, such as a list of unknown length.
+                self._not_compiled.add(id(trace))
+        return list(self._run(trace, arguments, compiled is True)(*flat))
+
+    def _run(self, trace: Any, arguments: Any, compiled: bool) -> Any:
+        """Many steps as one function of flat tensors."""
+        data, order = arguments[2:4]
+        # XLA compiles for known shapes; without it one graph does for all of them.
+        shapes = tuple(part.shape for part in data), tuple(order.shape)
+        key = (id(trace), compiled, shapes if compiled else order.shape.rank)
+        if key in self._runs:
+            return self._runs[key]
+
+        def steps(values: Any, numbers: Any, data: Any, order: Any, active: Any) -> Any:
+            def body(index: Any, values: Any) -> Any:
+                batch = [tf.gather(part, order[index]) for part in data]
+                return index + 1, trace(*tf.nest.flatten((values, numbers, batch)))
+
+            _, after = tf.while_loop(
+                lambda index, _: index < tf.shape(order)[0],
+                body,
+                (0, list(values)),
+                parallel_iterations=1,
+            )
+            return [
+                tf.where(tf.reshape(active, [-1] + [1] * (new.shape.rank - 1)), new, old)
+                for new, old in zip(after, values, strict=True)
+            ]
+
+        specs = [_specs(part) for part in arguments]
+        if not compiled:
+            specs[2] = _specs(list(data), free=(0,))
+            specs[3] = _specs(order, free=(0, order.shape.rank - 1))
+        function = tf.function(steps, jit_compile=compiled or None, autograph=False)
+        self._runs[key] = function.get_concrete_function(*specs)
+        return self._runs[key]
+
+    def predict(
+        self, pack: Callable[[Any], Any], values: Sequence[Any], numbers: Values, batch: Any
+    ) -> Any:
+        """The outputs of all lanes for a batch, with a leading axis of lanes."""
+        batch = [tf.convert_to_tensor(part) for part in batch]
+        trace = self._trace("predict", pack, (list(values), numbers, batch), stacked=False)
+        return trace(*tf.nest.flatten((list(values), numbers, batch)))
+
+    def results(self, values: Sequence[Any], numbers: Values) -> dict[str, Any]:
+        """The metrics so far, a list of one number per lane for each."""
+        if "results" not in self._traces:
+
+            def results(values: Any, numbers: Any) -> Any:
+                return tf.vectorized_map(lambda lane: self.step.results(*lane), (values, numbers))
+
+            self._traces["results"] = tf.function(results, autograph=False)
+        return dict(self._traces["results"](list(values), numbers))
+
+
+def _specs(structure: Any, free: Sequence[int] = ()) -> Any:
+    """Specifications of tensors, with any length on some axes."""
+
+    def spec(tensor: Any) -> tf.TensorSpec:
+        tensor = tf.convert_to_tensor(tensor)
+        shape = tensor.shape.as_list()
+        for axis in free:
+            shape[axis] = None
+        return tf.TensorSpec(shape, tensor.dtype)
+
+    return tf.nest.map_structure(spec, structure)

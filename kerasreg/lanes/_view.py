@@ -1,0 +1,96 @@
+"""A Keras model that shows one lane: what callbacks read, and what they assign.
+
+A callback is written for a model: it reads weights, assigns the learning rate,
+puts back the best weights, sets `stop_training`. Within a `LaneScope` the one
+model that the lanes share is the model of a lane: its variables have the values
+of the lane, and what is assigned goes to the lane alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasreg.lanes._scope import Scope
+
+
+class LaneScope(Scope):
+    """The variables of a model with the values of one lane.
+
+    Args:
+        variables: of the model.
+        stacked: their values for all lanes, with the lanes as the first axis.
+        lane: which lane.
+    """
+
+    def __init__(
+        self, variables: Sequence[keras.Variable], stacked: Sequence[Any], lane: int
+    ) -> None:
+        super().__init__(initialize_variables=False)
+        self.lane = lane
+        self._index = {id(variable): index for index, variable in enumerate(variables)}
+        self._stacked = stacked
+        self._assigned: set[int] = set()
+
+    def get_current_value(self, variable: keras.Variable) -> Any:
+        key = id(variable)
+        if key not in self.state_mapping and key in self._index:
+            # Fetched when asked for: most callbacks read few variables, or none.
+            self.state_mapping[key] = self._stacked[self._index[key]][self.lane]
+        return self.state_mapping.get(key)
+
+    def add_update(self, update: tuple[keras.Variable, Any]) -> None:
+        super().add_update(update)
+        self._assigned.add(id(update[0]))
+
+    def assigned(self) -> dict[int, Any]:
+        """What was assigned: the index of the variable, and its value."""
+        return {
+            self._index[key]: self.state_mapping[key]
+            for key in self._assigned
+            if key in self._index
+        }
+
+
+def merge(stacked: Sequence[Any], scopes: Sequence[LaneScope]) -> Sequence[Any]:
+    """The values of all lanes with what was assigned in the scopes of some."""
+    changes: dict[int, dict[int, Any]] = {}
+    for scope in scopes:
+        for index, value in scope.assigned().items():
+            changes.setdefault(index, {})[scope.lane] = value
+    if not changes:
+        return stacked
+    merged = list(stacked)
+    for index, of_lanes in changes.items():
+        values = np.array(keras.ops.convert_to_numpy(merged[index]))
+        for lane, value in of_lanes.items():
+            values[lane] = keras.ops.convert_to_numpy(value)
+        merged[index] = keras.ops.convert_to_tensor(values, dtype=values.dtype)
+    return merged
+
+
+def has_batch_hooks(callback: keras.callbacks.Callback) -> bool:
+    """Whether a callback does something before or after single training batches.
+
+    A callback that has such hooks, but not always acts in them, says so by an
+    attribute `batch_hooks`.
+    """
+    declared = getattr(callback, "batch_hooks", None)
+    if declared is not None:
+        return bool(declared)
+    # Stops at the epoch's end here; a lane that diverged harms no other.
+    if isinstance(callback, keras.callbacks.TerminateOnNaN):
+        return False
+    base = keras.callbacks.Callback
+    return any(
+        getattr(type(callback), name) is not getattr(base, name)
+        for name in (
+            "on_train_batch_begin",
+            "on_train_batch_end",
+            "on_batch_begin",
+            "on_batch_end",
+        )
+    )

@@ -1,0 +1,116 @@
+"""What the tests of lanes share: the same trials, trained together and each alone."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from kerasreg import lanes
+
+
+def _close(found, expected, tolerance, what):
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.shape == expected.shape, what
+    if not np.issubdtype(expected.dtype, np.floating):
+        np.testing.assert_array_equal(found, expected, err_msg=what)
+        return
+    # Of the array's scale: single entries may be next to zero by cancellation.
+    scale = max(np.nanmax(np.abs(expected), initial=0.0), 1e-3)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale, err_msg=what)
+
+
+def _by_plain_name(logs):
+    # Keras counts the names of metrics up from model to model.
+    plain = {re.sub(r"_\d+$", "", name): values for name, values in logs.items()}
+    assert len(plain) == len(logs)
+    return plain
+
+
+def _equal_logs(found, expected, tolerance=1e-4):
+    found, expected = _by_plain_name(found), _by_plain_name(expected)
+    assert set(found) == set(expected)
+    for name, values in expected.items():
+        _close(found[name], values, tolerance, name)
+
+
+def _equal_models(found, expected, tolerance=1e-4):
+    _equal = [(f"weight {v.path}", v) for v in expected.variables]
+    _equal += [(f"slot {v.path}", v) for v in expected.optimizer.variables]
+    mine = [*found.variables, *found.optimizer.variables]
+    assert len(mine) == len(_equal)
+    for variable, (what, other) in zip(mine, _equal, strict=True):
+        _close(variable.numpy(), other.numpy(), tolerance, what)
+
+
+def _trials(build, count):
+    """Models whose initial weights, and all else drawn at random, depend on their number."""
+    models = []
+    for number in range(count):
+        keras.utils.set_random_seed(number)
+        models.append(build(number))
+    return models
+
+
+def _same_as_alone(
+    build,
+    x,
+    y,
+    count=2,
+    tolerance=1e-4,
+    jit_compile=False,
+    callbacks=None,
+    epochs=3,
+    **arguments,
+):
+    """Trains trials as lanes and, again, each alone by Keras: all that is left is the same.
+
+    Args:
+        build: the compiled model of a number.
+        callbacks: the callbacks of a number.
+        arguments: of `fit`, both of Keras and of lanes.
+
+    Returns:
+        The lanes, their histories, and the models that were trained alone.
+    """
+    together = lanes.Lanes(_trials(build, count), jit_compile)
+    alone = _trials(build, count)
+    arguments = {"batch_size": 16, "epochs": epochs, "shuffle": False, **arguments}
+    own = None if callbacks is None else [callbacks(number) for number in range(count)]
+    histories = together.fit(x, y, callbacks=own, **arguments)
+    for number, model in enumerate(alone):
+        assert histories[number].error is None
+        own = None if callbacks is None else callbacks(number)
+        expected = model.fit(x, y, callbacks=own, verbose=0, **arguments).history
+        _equal_logs(histories[number].history, expected, tolerance)
+        _equal_models(together.unstack(number), model, tolerance)
+    return together, histories, alone
+
+
+@pytest.fixture(scope="session")
+def same_as_alone():
+    return _same_as_alone
+
+
+@pytest.fixture(scope="session")
+def trials():
+    return _trials
+
+
+@pytest.fixture(scope="session")
+def equal_logs():
+    return _equal_logs
+
+
+@pytest.fixture(scope="session")
+def equal_models():
+    return _equal_models
+
+
+@pytest.fixture(scope="session")
+def blobs():
+    """Examples and the classes of them, with a last batch of 8 of 40; and 20 to validate."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 6)).astype("float32")
+    y = (x[:, :3] + 0.3 * rng.normal(size=(60, 3))).argmax(axis=1)
+    return x[:40], y[:40], (x[40:], y[40:])
