@@ -1,6 +1,23 @@
-"""Running KerasTuner searches: failures are seen, and state survives a kill."""
+"""KerasTuner searches: many trials at a time; failures are seen; state survives a kill."""
 
+from kerasreg.tuners._ready import (
+    VectorizedBayesianOptimization,
+    VectorizedGridSearch,
+    VectorizedHyperband,
+    VectorizedRandomSearch,
+)
 from kerasreg.tuners._resume import keep_whole
 from kerasreg.tuners._search import SearchFailedError, completed_trials, search
+from kerasreg.tuners._vectorized import VectorizedTuner
 
-__all__ = ["SearchFailedError", "completed_trials", "keep_whole", "search"]
+__all__ = [
+    "SearchFailedError",
+    "VectorizedBayesianOptimization",
+    "VectorizedGridSearch",
+    "VectorizedHyperband",
+    "VectorizedRandomSearch",
+    "VectorizedTuner",
+    "completed_trials",
+    "keep_whole",
+    "search",
+]

@@ -1,0 +1,145 @@
+"""KerasTuner's searches on lanes: its oracles, with a tuner that trains many trials at once."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import keras
+import keras_tuner
+
+from kerasreg.tuners import _best_epochs
+from kerasreg.tuners._vectorized import VectorizedTuner
+
+_OF_TUNER = [
+    "max_lanes",
+    "jit_compile",
+    "max_model_size",
+    "optimizer",
+    "loss",
+    "metrics",
+    "distribution_strategy",
+    "directory",
+    "project_name",
+    "tuner_id",
+    "overwrite",
+    "executions_per_trial",
+]
+
+
+def _parted(arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arguments of an oracle, and those of a tuner."""
+    of_tuner = {name: value for name, value in arguments.items() if name in _OF_TUNER}
+    return {k: v for k, v in arguments.items() if k not in of_tuner}, of_tuner
+
+
+class VectorizedRandomSearch(VectorizedTuner):
+    """`keras_tuner.RandomSearch` with many trials as one program.
+
+    Args:
+        hypermodel: a hypermodel, or a function that builds a model.
+        objective: as for KerasTuner, such as `"val_loss"`.
+        max_trials: number of trials.
+        **kwargs: others of `keras_tuner.RandomSearch` and of `VectorizedTuner`.
+
+    Example: see `VectorizedTuner`.
+    """
+
+    def __init__(
+        self, hypermodel: Any = None, objective: Any = None, max_trials: int = 10, **kwargs: Any
+    ) -> None:
+        of_oracle, of_tuner = _parted(kwargs)
+        oracle = keras_tuner.oracles.RandomSearchOracle(objective, max_trials, **of_oracle)
+        super().__init__(oracle, hypermodel, **of_tuner)
+
+
+class VectorizedGridSearch(VectorizedTuner):
+    """`keras_tuner.GridSearch` with many trials as one program.
+
+    Args:
+        hypermodel: a hypermodel, or a function that builds a model.
+        objective: as for KerasTuner, such as `"val_loss"`.
+        max_trials: at most so many trials; None for the whole grid.
+        **kwargs: others of `keras_tuner.GridSearch` and of `VectorizedTuner`.
+
+    Example: see `VectorizedTuner`.
+    """
+
+    def __init__(
+        self,
+        hypermodel: Any = None,
+        objective: Any = None,
+        max_trials: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        of_oracle, of_tuner = _parted(kwargs)
+        oracle = keras_tuner.oracles.GridSearchOracle(objective, max_trials, **of_oracle)
+        super().__init__(oracle, hypermodel, **of_tuner)
+
+
+class VectorizedBayesianOptimization(VectorizedTuner):
+    """`keras_tuner.BayesianOptimization` with several trials as one program.
+
+    Trials that run together are proposed together: the oracle takes each that
+    has no result yet for what it expects of it. So `max_lanes` is 8 by default.
+
+    Args:
+        hypermodel: a hypermodel, or a function that builds a model.
+        objective: as for KerasTuner, such as `"val_loss"`.
+        max_trials: number of trials.
+        max_lanes: at most so many trials at a time.
+        **kwargs: others of `keras_tuner.BayesianOptimization` and of
+            `VectorizedTuner`.
+
+    Example: see `VectorizedTuner`.
+    """
+
+    def __init__(
+        self,
+        hypermodel: Any = None,
+        objective: Any = None,
+        max_trials: int = 10,
+        max_lanes: int = 8,
+        **kwargs: Any,
+    ) -> None:
+        of_oracle, of_tuner = _parted(kwargs)
+        oracle = keras_tuner.oracles.BayesianOptimizationOracle(objective, max_trials, **of_oracle)
+        super().__init__(oracle, hypermodel, max_lanes, **of_tuner)
+
+
+class VectorizedHyperband(VectorizedTuner):
+    """`keras_tuner.Hyperband` with the trials of a round as one program.
+
+    Args:
+        hypermodel: a hypermodel, or a function that builds a model.
+        objective: as for KerasTuner, such as `"val_loss"`.
+        max_epochs: epochs of the trials that go furthest.
+        **kwargs: others of `keras_tuner.Hyperband` and of `VectorizedTuner`.
+
+    Example: see `VectorizedTuner`.
+    """
+
+    def __init__(
+        self, hypermodel: Any = None, objective: Any = None, max_epochs: int = 100, **kwargs: Any
+    ) -> None:
+        of_oracle, of_tuner = _parted(kwargs)
+        oracle = keras_tuner.oracles.HyperbandOracle(objective, max_epochs, **of_oracle)
+        super().__init__(oracle, hypermodel, **of_tuner)
+
+    def _fit_kwargs(self, trial: Any, execution: int, kwargs: dict[str, Any]) -> dict[str, Any]:
+        given = super()._fit_kwargs(trial, execution, kwargs)
+        values = trial.hyperparameters.values
+        if "tuner/epochs" in values:
+            given["epochs"] = values["tuner/epochs"]
+            given["initial_epoch"] = values["tuner/initial_epoch"]
+        return given
+
+    def _build_hypermodel(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        model = super()._build_hypermodel(hp)
+        # A trial of a later round goes on with the weights of an earlier one.
+        earlier = hp.values.get("tuner/trial_id")
+        if earlier is not None and not _best_epochs.read(self.project_dir, earlier, model):
+            path = self._get_checkpoint_fname(earlier)
+            if os.path.exists(path):
+                model.load_weights(path)
+        return model
