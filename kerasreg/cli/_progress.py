@@ -9,20 +9,7 @@ from typing import Any
 import keras_tuner
 
 from kerasreg.tuners import completed_trials
-
-
-def expected_trials(tuner: keras_tuner.Tuner) -> int | None:
-    """How many trials a search will run at most; None where nobody can say."""
-    oracle = tuner.oracle
-    if isinstance(tuner, keras_tuner.Hyperband):
-        brackets = range(oracle._get_num_brackets())
-        sizes = (
-            oracle._get_size(bracket, number)
-            for bracket in brackets
-            for number in range(oracle._get_num_rounds(bracket))
-        )
-        return oracle.hyperband_iterations * sum(sizes)
-    return oracle.max_trials
+from kerasreg.tuners._progress import duration, expected_trials
 
 
 def report_progress(
@@ -67,11 +54,5 @@ def progress_line(
     count = f"{done}" if total is None else f"{done}/{total}"
     left = ""
     if total is not None and done_now > 0:
-        left = f", about {_duration(elapsed / done_now * max(total - done, 0))} left"
-    return f"trial {count}: {result}, {so_far}, {_duration(elapsed)} elapsed{left}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+        left = f", about {duration(elapsed / done_now * max(total - done, 0))} left"
+    return f"trial {count}: {result}, {so_far}, {duration(elapsed)} elapsed{left}"

@@ -35,7 +35,7 @@ class Callbacks:
         self._lists: list[Any] = [None] * len(lanes)
         self._known: list[Any] = []
 
-    def begin(self, lane: int, callbacks: Sequence[Any]) -> None:
+    def begin(self, lane: int, callbacks: Sequence[Any], epochs: int) -> None:
         """Gives a lane a history, and callbacks of its own."""
         for callback in callbacks:
             if any(callback is known for known in self._known):
@@ -51,12 +51,13 @@ class Callbacks:
             self._known.append(callback)
         history = keras.callbacks.History()
         history.error, history.epoch, history.lane = None, [], lane
-        history.set_params(self.params)
+        params = {**self.params, "epochs": epochs}
+        history.set_params(params)
         self.histories[lane] = history
         self.all_histories.append(history)
         # A lane without callbacks needs no view of it.
         self._lists[lane] = (
-            keras.callbacks.CallbackList([*callbacks], add_history=False, **self.params)
+            keras.callbacks.CallbackList([*callbacks], add_history=False, **params)
             if callbacks
             else None
         )

@@ -35,6 +35,7 @@ class Epochs:
         self._program: Any = None
         self._lifted: list[int] = []
         self._warned: set[tuple[str, str]] = set()
+        self._steps = 0
 
     def program(self, examples: Examples) -> Any:
         """The program, made when the first data is seen: metrics are built by it."""
@@ -93,6 +94,7 @@ class Epochs:
                 kind, examples.pack, state.values, state.numbers, data, rows, moved, xla
             )
             done += len(rows)
+            self._steps += len(rows) * (kind == "train")
             if between is not None:
                 between(done)
         found = self.metrics()
@@ -122,8 +124,11 @@ class Epochs:
         self.program(examples).step.finalize()
 
     def worth_compiling(self, steps: int) -> bool:
-        """Whether a training of so many steps pays for a compilation."""
-        return steps * self.state.lanes >= _STEPS_WORTH_COMPILING
+        """Whether a training of so many steps pays for a compilation.
+
+        One whose length nobody knew does when it has cost as much without.
+        """
+        return max(steps, self._steps) * self.state.lanes >= _STEPS_WORTH_COMPILING
 
     def _compiles(self, worth: bool, steps: int) -> bool | str:
         if self.jit_compile == "auto":

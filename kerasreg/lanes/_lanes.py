@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -117,23 +117,24 @@ class Lanes:
                     assign(shown, lane)
         return lanes
 
-    def load(self, lane: int, model: keras.Model) -> None:
-        """Puts another model of the same structure in the place of a lane.
+    def load(self, models: Mapping[int, keras.Model]) -> None:
+        """Puts other models of the same structure in the place of some lanes.
 
         Nothing is compiled anew, but for a number in no variable that was the
         same for all lanes until now.
 
         Args:
-            lane: the number of the lane.
-            model: a built and compiled model.
+            models: a built and compiled model for each of these lanes.
 
         Raises:
-            ValueError: if the model does not share the program.
+            ValueError: if a model does not share the program.
         """
-        structure = self._structure_of(model)
-        self._state.load([(lane, model, structure)])
-        self.models[lane], self._structures[lane] = model, structure
-        self.stopped[lane] = False
+        loaded = [(lane, model, self._structure_of(model)) for lane, model in models.items()]
+        if loaded:
+            self._state.load(loaded)
+        for lane, model, structure in loaded:
+            self.models[lane], self._structures[lane] = model, structure
+            self.stopped[lane] = False
 
     def copy(self, source: int, target: int) -> None:
         """Gives a lane all values of another, of its variables and its optimizer.
@@ -143,6 +144,22 @@ class Lanes:
             target: the number of the lane that becomes a copy.
         """
         self._state.copy(source, target)
+
+    def assign_hyperparameters(self, lane: int, model: keras.Model) -> None:
+        """Gives a lane the hyperparameters of another model.
+
+        These are the learning rate, the numbers of optimizers, regularizers and
+        schedules, and the rates and strengths of kerasreg. Weights, slots of the
+        optimizer, seeds and counts of steps stay those of the lane.
+
+        Args:
+            lane: the number of the lane.
+            model: a built and compiled model of the same structure.
+
+        Raises:
+            ValueError: if the model does not share the program.
+        """
+        self._state.assign_hyperparameters(lane, model, self._structure_of(model))
 
     def unstack(
         self, lane: int, model: keras.Model | None = None, slots: bool = True
@@ -199,8 +216,8 @@ class Lanes:
                 same examples for all lanes.
             y: targets, likewise.
             batch_size: examples in a batch, 32 by default.
-            epochs: number of the last epoch.
-            initial_epoch: number of the first epoch, from 0.
+            epochs: number of the last epoch, or one for each lane.
+            initial_epoch: number of the first epoch, from 0, or one for each lane.
             validation_data: `(x, y)` or `(x, y, sample_weight)`.
             validation_split: fraction of the examples, the last ones, that
                 validate instead.
@@ -223,10 +240,11 @@ class Lanes:
                 list of its logs, called when the callbacks were. The logs of a
                 lane that had stopped before are empty. It may set
                 `lanes.stopped[lane]` to end a lane.
-            refill: a function of a lane that has ended and its history, which
-                gives None, or `(model, callbacks)`: a model of the same
-                structure that takes the lane over, from its own first epoch.
-                Nothing is compiled for it.
+            refill: a function of the lanes that have just ended, a dictionary of
+                their histories, which gives a dictionary of a
+                `kerasreg.lanes.Successor` for each lane that is taken over by
+                another model: any that does not train. It begins with its own
+                first epoch, and nothing is compiled for it.
 
         Returns:
             A `keras.callbacks.History` for each lane, and then for each model

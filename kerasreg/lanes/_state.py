@@ -110,6 +110,30 @@ class State:
         self._lane_numbers[target] = self._lane_numbers[source]
         self._lift(self.lifted)
 
+    def assign_hyperparameters(self, lane: int, model: keras.Model, structure: Structure) -> None:
+        """Gives a lane the hyperparameters of another model, and leaves it all else."""
+        theirs = corresponding(self.model, self.structure, model, structure)
+        optimizer = optimizer_variables(self.model.optimizer).items()
+        of_model = [
+            *self.structure.hyperparameters,
+            *(variable for (_, name, _), variable in optimizer if name == "_learning_rate"),
+        ]
+        chosen = {id(variable) for variable in of_model}
+        for index, variable in enumerate(self.variables):
+            if id(variable) in chosen:
+                stacked = np.array(keras.ops.convert_to_numpy(self.values[index]))
+                stacked[lane] = _array(theirs[id(variable)])
+                self.values[index] = keras.ops.convert_to_tensor(stacked, dtype=variable._dtype)
+        self._lane_numbers[lane] = [
+            old if old.name == "seed" else new
+            for old, new in zip(self._lane_numbers[lane], structure.numbers, strict=True)
+        ]
+        self._lift(
+            index
+            for index, number in enumerate(self.structure.numbers)
+            if index in self.lifted or self._lane_numbers[lane][index].value != number.value
+        )
+
     def _lift(self, indices: Iterable[int]) -> None:
         self.lifted = list(indices)
         self.numbers = _tensors(

@@ -49,6 +49,8 @@ class Structure:
         variables: every `keras.Variable` that was met, once, in order.
         numbers: every number that may differ between lanes though it is in no
             variable, in order.
+        hyperparameters: the variables that hold hyperparameters of layers and
+            penalties: those that a class names in `lane_hyperparameters`.
     """
 
     def __init__(self, model: keras.Model, places: bool = False) -> None:
@@ -59,6 +61,7 @@ class Structure:
         self._alive: list[Any] = []  # The id of what is gone could be given again.
         self.variables: list[keras.Variable] = []
         self.numbers: list[Number] = []
+        self.hyperparameters: list[keras.Variable] = []
         self._visit(model, "model")
         self._visit(getattr(model, "optimizer", None), "optimizer")
         for name, argument in _compile_arguments(model):
@@ -206,6 +209,8 @@ class Structure:
                 return
             attributes = {name: getattr(value, name, None) for name in slots}
         names = liftable(value)
+        for name in getattr(kind, "lane_hyperparameters", ()):
+            self.hyperparameters.append(getattr(value, name))
         for name, item in attributes.items():
             if name in names and (number := plain_number(item)) is not None:
                 self.numbers.append(Number(value, name, number, item))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -18,8 +18,25 @@ from kerasreg.lanes._view import has_batch_hooks
 if TYPE_CHECKING:
     from kerasreg.lanes._lanes import Lanes
 
-# The model that takes a lane over, and its callbacks.
-Refill = Callable[[int, Any], "tuple[keras.Model, Sequence[Any]] | None"]
+
+class Successor(NamedTuple):
+    """A model that takes over a lane that has ended: see `refill` of `Lanes.fit`.
+
+    Args:
+        model: of the structure of the lanes.
+        callbacks: of its own.
+        rows: its examples, where lanes have rows of their own.
+        validation_rows: likewise.
+        epochs: number of its last epoch; by default that of the lane before.
+        initial_epoch: likewise of its first one.
+    """
+
+    model: keras.Model
+    callbacks: Sequence[Any] = ()
+    rows: Any = None
+    validation_rows: Any = None
+    epochs: int | None = None
+    initial_epoch: int | None = None
 
 
 def train(
@@ -27,8 +44,8 @@ def train(
     x: Any,
     y: Any,
     batch_size: int = 32,
-    epochs: int = 1,
-    initial_epoch: int = 0,
+    epochs: int | Sequence[int] = 1,
+    initial_epoch: int | Sequence[int] = 0,
     validation_data: Any = None,
     validation_split: float = 0.0,
     validation_batch_size: int | None = None,
@@ -41,12 +58,12 @@ def train(
     validation_rows: Sequence[Any] | None = None,
     stop_on_nan: bool = True,
     on_epoch_end: Callable[[list[int], list[dict[str, Any]]], Any] | None = None,
-    refill: Refill | None = None,
+    refill: Callable[[dict[int, Any]], dict[int, Successor]] | None = None,
 ) -> list[Any]:
     """See `Lanes.fit`."""
     check_count("batch_size", batch_size)
-    check_count("epochs", epochs)
-    check_count("initial_epoch", initial_epoch, minimum=0)
+    last = _of_lanes("epochs", epochs, lanes, 1)
+    first = _of_lanes("initial_epoch", initial_epoch, lanes, 0)
     seed = secrets.randbits(31) if seed is None else check_count("seed", seed, minimum=0)
     if validation_split and validation_data is None:
         (x, y, sample_weight), validation_data = split((x, y, sample_weight), validation_split)
@@ -71,22 +88,23 @@ def train(
     count = examples.count if rows is None else max(map(len, rows))
     steps = -(-count // batch_size)
     per_batch = any(has_batch_hooks(callback) for of_lane in given for callback in of_lane)
-    worth = lanes._epochs.worth_compiling(steps * (epochs - initial_epoch)) and not per_batch
-    params = {"epochs": epochs, "steps": steps, "verbose": 0, "seed": seed}
+    planned = steps * max(end - begin for begin, end in zip(first, last, strict=True))
+    params = {"steps": steps, "verbose": 0, "seed": seed}
     called = Callbacks(lanes, params, per_batch)
     lanes.stopped[:] = False
-    training = np.full(len(lanes), initial_epoch < epochs)  # Until the lane has ended.
-    own_epochs = [initial_epoch] * len(lanes)
+    training = np.array(first) < last  # Until the lane has ended.
+    own_epochs = list(first)
     for lane, of_lane in enumerate(given):
-        called.begin(lane, of_lane)
+        called.begin(lane, of_lane, last[lane])
     called.call("on_train_begin", range(len(lanes)))
 
     def order() -> Any:
         if rows is None and not shuffle:
             return np.arange(examples.count)
-        if rows is None and refill is None:
-            # All lanes that train are in the same epoch.
-            return batch_order(examples.count, max(own_epochs), seed)
+        epochs_now = {own_epochs[lane] for lane in now}
+        if rows is None and len(epochs_now) == 1:
+            # The same batches for all, which costs less.
+            return batch_order(examples.count, epochs_now.pop(), seed)
         own = [np.arange(examples.count)] * len(lanes) if rows is None else rows
         if not shuffle:
             return own
@@ -109,7 +127,14 @@ def train(
                     called.call("on_train_batch_begin", now, [done] * len(lanes))
 
         found = lanes._epochs.run(
-            "train", examples, order(), batch_size, active, worth, 1 if per_batch else None, between
+            "train",
+            examples,
+            order(),
+            batch_size,
+            active,
+            not per_batch and lanes._epochs.worth_compiling(planned),
+            1 if per_batch else None,
+            between,
         )
         logs = _logs(found)
         if validation is not None:
@@ -131,18 +156,27 @@ def train(
                 lanes.stopped[lane] = True
         if on_epoch_end is not None:
             on_epoch_end(own_epochs, [of if active[i] else {} for i, of in enumerate(logs)])
+        ended = {}
         for lane in now:
             own_epochs[lane] += 1
-            if not lanes.stopped[lane] and own_epochs[lane] < epochs:
-                continue
-            _end(lanes, called, lane, examples)
-            following = None if refill is None else refill(lane, called.histories[lane])
-            training[lane] = following is not None
-            if following is not None:
-                lanes.load(lane, following[0])
-                own_epochs[lane] = initial_epoch
-                called.begin(lane, following[1])
-                called.call("on_train_begin", [lane])
+            if lanes.stopped[lane] or own_epochs[lane] >= last[lane]:
+                _end(lanes, called, lane, examples)
+                ended[lane] = called.histories[lane]
+                training[lane] = False
+        if refill is None or not ended:
+            continue
+        successors = refill(ended)
+        lanes.load({lane: successor.model for lane, successor in successors.items()})
+        for lane, successor in successors.items():
+            first[lane] = _either(successor.initial_epoch, first[lane])
+            last[lane] = _either(successor.epochs, last[lane])
+            own_epochs[lane], training[lane] = first[lane], first[lane] < last[lane]
+            if rows is not None:
+                rows[lane] = np.asarray(successor.rows)
+            if validation_rows is not None:
+                validation_rows[lane] = np.asarray(successor.validation_rows)
+            called.begin(lane, successor.callbacks, last[lane])
+        called.call("on_train_begin", successors)
     return called.all_histories
 
 
@@ -156,6 +190,21 @@ def _end(lanes: Lanes, called: Callbacks, lane: int, examples: Examples) -> None
     lanes.stopped[lane] = stopped or called.histories[lane].error is not None
     if (error := called.histories[lane].error) is not None:
         warnings.warn(f"Lane {lane} stopped: {error!r}", stacklevel=4)
+
+
+def _of_lanes(argument: str, value: Any, lanes: Lanes, minimum: int) -> list[int]:
+    if isinstance(value, (list, tuple, np.ndarray)):
+        if len(value) != len(lanes):
+            raise ValueError(
+                f"`{argument}` must be a number, or one for each of {len(lanes)} lanes. "
+                f"Received: {argument}={value!r}"
+            )
+        return [check_count(argument, of_lane, minimum=minimum) for of_lane in value]
+    return [check_count(argument, value, minimum=minimum)] * len(lanes)
+
+
+def _either(given: int | None, otherwise: int) -> int:
+    return otherwise if given is None else given
 
 
 def _logs(found: dict[str, np.ndarray]) -> list[dict[str, Any]]:

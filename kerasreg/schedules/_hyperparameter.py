@@ -62,6 +62,9 @@ class Hyperparameter(keras.layers.Layer):
     0.25
     """
 
+    # What a program of many lanes may change while it trains.
+    lane_hyperparameters = ("variable",)
+
     def __init__(
         self,
         value: NumberOrSchedule | dict[str, Any],

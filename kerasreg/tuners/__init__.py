@@ -1,5 +1,6 @@
 """KerasTuner searches: many trials at a time; failures are seen; state survives a kill."""
 
+from kerasreg.tuners._population import PopulationBasedTraining
 from kerasreg.tuners._ready import (
     VectorizedBayesianOptimization,
     VectorizedGridSearch,
@@ -8,9 +9,11 @@ from kerasreg.tuners._ready import (
 )
 from kerasreg.tuners._resume import keep_whole
 from kerasreg.tuners._search import SearchFailedError, completed_trials, search
+from kerasreg.tuners._standard_error import standard_error
 from kerasreg.tuners._vectorized import VectorizedTuner
 
 __all__ = [
+    "PopulationBasedTraining",
     "SearchFailedError",
     "VectorizedBayesianOptimization",
     "VectorizedGridSearch",
@@ -20,4 +23,5 @@ __all__ = [
     "completed_trials",
     "keep_whole",
     "search",
+    "standard_error",
 ]

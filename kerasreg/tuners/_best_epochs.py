@@ -21,18 +21,17 @@ class BestEpochs:
 
     Args:
         objective: a KerasTuner objective.
-        trial_ids: the trial of each lane.
+        lanes: how many lanes.
     """
 
-    def __init__(self, objective: Any, trial_ids: Sequence[str]) -> None:
+    def __init__(self, objective: Any, lanes: int) -> None:
         self.objective = objective
-        self.trial_ids = list(trial_ids)
-        self.scores: list[float | None] = [None] * len(self.trial_ids)
+        self.scores: list[float | None] = [None] * lanes
         self.values: list[np.ndarray] = []
 
     def update(self, lanes: Any, logs: Sequence[dict[str, Any]]) -> None:
         """Takes the epoch that has ended, for the lanes whose best it is."""
-        better = np.zeros(len(self.trial_ids), dtype=bool)
+        better = np.zeros(len(self.scores), dtype=bool)
         for lane, of_lane in enumerate(logs):
             if not of_lane:  # It had stopped before.
                 continue
@@ -52,29 +51,24 @@ class BestEpochs:
         for kept, value in zip(self.values, now, strict=True):
             kept[better] = value[better]
 
-    def of_trials(self) -> dict[str, list[np.ndarray]]:
-        """The values of each trial: of the best of its executions."""
-        best: dict[str, int] = {}
-        for lane, trial_id in enumerate(self.trial_ids):
-            known = best.get(trial_id)
-            score, other = self.scores[lane], None if known is None else self.scores[known]
-            worse = score is None or (
-                other is not None and not self.objective.better_than(score, other)
-            )
-            if known is None or not worse:
-                best[trial_id] = lane
-        return {t: [value[lane] for value in self.values] for t, lane in best.items()}
+    def take(self, lane: int) -> tuple[float | None, list[np.ndarray]]:
+        """The best score of a lane and the values then; the lane begins anew."""
+        score, self.scores[lane] = self.scores[lane], None
+        return score, [np.array(value[lane]) for value in self.values]
 
 
 def write(folder: str, values: dict[str, list[np.ndarray]]) -> None:
-    """Writes the values of trials that have variables of the same shapes, in one file."""
-    if not values:
-        return
-    names = sorted(values)
-    columns = [np.stack(column) for column in zip(*(values[name] for name in names), strict=True)]
-    content = io.BytesIO()
-    np.savez(content, *columns, trials=np.array(names))
-    write_bytes(os.path.join(folder, f"lanes-{names[0]}-{len(names)}.npz"), content.getvalue())
+    """Writes the values of trials; those of equal shapes in one file."""
+    groups: dict[Any, list[str]] = {}
+    for name, of_trial in sorted(values.items()):
+        groups.setdefault(str([value.shape for value in of_trial]), []).append(name)
+    for names in groups.values():
+        every = (values[name] for name in names)
+        columns = [np.stack(column) for column in zip(*every, strict=True)]
+        content = io.BytesIO()
+        np.savez(content, *columns, trials=np.array(names))
+        path = os.path.join(folder, f"lanes-{names[0]}-{len(names)}.npz")
+        write_bytes(path, content.getvalue())
 
 
 def read(folder: str, trial_id: str, model: keras.Model) -> bool:

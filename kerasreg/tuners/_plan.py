@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from kerasreg.lanes import Lanes
 from kerasreg.lanes._refusal import refusal
 from kerasreg.lanes._structure import Structure
 
@@ -46,32 +46,40 @@ class _Reached(BaseException):
 
 
 class Plan:
-    """One execution of a trial: its model, and the training that it asks for.
+    """One training of a trial: an execution of it, or a fold of one.
 
     Args:
         trial: a KerasTuner trial.
         execution: the number of the execution of the trial.
         model: what the hypermodel built.
+        fold: the number of the fold, or None.
 
     Attributes:
         arguments: those of the call of `model.fit`; None if there was none.
+        rows: those of the fold: for training and for validation.
         result: what the hypermodel's `fit` gave.
         history: of the training.
         error: what was raised while training.
     """
 
-    def __init__(self, trial: Any, execution: int, model: keras.Model) -> None:
+    def __init__(
+        self, trial: Any, execution: int, model: keras.Model, fold: int | None = None
+    ) -> None:
         self.trial = trial
         self.execution = execution
         self.model = model
+        self.fold = fold
         self.structure = Structure(model) if refusal(model) is None else None
         self.arguments: dict[str, Any] | None = None
+        self.rows: tuple[np.ndarray, np.ndarray] | None = None
         self.history: Any = None
         self.result: Any = None
         self.error: Exception | None = None
+        self._call: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
 
     def reach(self, hypermodel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Runs the hypermodel's `fit` up to its call of `model.fit`."""
+        self.arguments, self._call = None, (args, kwargs)
 
         def fit(*of_fit: Any, **named: Any) -> Any:
             bound = inspect.signature(type(self.model).fit).bind(self.model, *of_fit, **named)
@@ -79,9 +87,9 @@ class Plan:
             raise _Reached
 
         with contextlib.suppress(_Reached):
-            self.result = self._run(hypermodel, fit, args, kwargs)
+            self.result = self._run(hypermodel, fit)
 
-    def finish(self, hypermodel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def finish(self, hypermodel: Any) -> Any:
         """Runs the hypermodel's `fit` with the training done; what it gives."""
         if self.error is not None:
             raise self.error
@@ -94,9 +102,10 @@ class Plan:
             # A second training of a trial is its own, and is not shared.
             return pending.pop() if pending else real_fit(*of_fit, **named)
 
-        return self._run(hypermodel, fit, args, kwargs)
+        return self._run(hypermodel, fit)
 
-    def _run(self, hypermodel: Any, fit: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _run(self, hypermodel: Any, fit: Any) -> Any:
+        args, kwargs = self._call
         # On the object, past Keras' tracking of attributes.
         object.__setattr__(self.model, "fit", fit)
         try:
@@ -112,34 +121,57 @@ class Plan:
         for name, default in _DEFAULTS.items():
             if given.pop(name, default) != default:
                 return None
-        given.pop("verbose", None)
-        given.pop("callbacks", None)
+        # Those that lanes of one program may have of their own.
+        for name in ("verbose", "callbacks", "epochs", "initial_epoch"):
+            given.pop(name, None)
         if not set(given) <= _COMMON:
             return None
         data = [given.pop(name, None) for name in ("x", "y", "sample_weight", "validation_data")]
         if not all(is_arrays(part) for part in data):
             return None
-        return self.structure.tokens, digests.of(data), repr(sorted(given.items()))
+        folded = self.rows is not None
+        return self.structure.tokens, folded, digests.of(data), repr(sorted(given.items()))
 
-    def train_alone(self) -> None:
+    def common_arguments(self) -> dict[str, Any]:
+        """What `Lanes.fit` is given for plans of equal keys, but callbacks and rows."""
+        given = {k: v for k, v in (self.arguments or {}).items() if k in _COMMON}
+        for name in ("callbacks", "epochs", "initial_epoch"):
+            given.pop(name, None)
+        if self.rows is not None:
+            data = [given.get(name) for name in ("x", "y", "sample_weight")]
+            given["validation_data"] = tuple(part for part in data if part is not None)
+        # None is Keras' word for its default.
+        return {name: value for name, value in given.items() if value is not None}
+
+    def callbacks(self) -> list[Any]:
+        """Those of the call."""
+        return list((self.arguments or {}).get("callbacks") or ())
+
+    def epochs(self) -> tuple[int, int]:
+        """The first epoch and the last of the call."""
+        given = self.arguments or {}
+        return given.get("initial_epoch") or 0, given.get("epochs") or 1
+
+    def train_alone(self, callbacks: Sequence[Any]) -> None:
         """Trains the model by Keras."""
-        assert self.arguments is not None
-        self.history = type(self.model).fit(self.model, **{**self.arguments, "verbose": 0})
+        given = {**(self.arguments or {}), "verbose": 0}
+        given["callbacks"] = [*(given.get("callbacks") or ()), *callbacks]
+        if self.rows is not None:
+            data = [given.get(name) for name in ("x", "y", "sample_weight")]
+            for name, part in zip(
+                ("x", "y", "sample_weight"), _rows_of(data, self.rows[0]), strict=True
+            ):
+                given[name] = part
+            given["validation_data"] = tuple(
+                part for part in _rows_of(data, self.rows[1]) if part is not None
+            )
+        self.history = type(self.model).fit(self.model, **given)
 
 
-def train_together(plans: list[Plan], seed: int, jit_compile: bool | str, **more: Any) -> Lanes:
-    """Trains plans of equal keys as lanes; each gets its history."""
-    lanes = Lanes([plan.model for plan in plans], jit_compile)
-    given = {k: v for k, v in (plans[0].arguments or {}).items() if k in _COMMON}
-    given["callbacks"] = [list((plan.arguments or {}).get("callbacks") or ()) for plan in plans]
-    # None is Keras' word for its default.
-    given = {k: v for k, v in given.items() if v is not None}
-    watch = more.pop("watch")
-    histories = lanes.fit(**given, seed=seed, on_epoch_end=lambda *now: watch(lanes, *now))
-    for lane, (plan, history) in enumerate(zip(plans, histories, strict=True)):
-        plan.history, plan.error = history, history.error
-        lanes.unstack(lane, slots=False)
-    return lanes
+def _rows_of(data: Any, rows: np.ndarray) -> Any:
+    return keras.tree.map_structure(
+        lambda part: None if part is None else np.asarray(part)[rows], data
+    )
 
 
 class Digests:

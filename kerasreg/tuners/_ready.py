@@ -24,6 +24,8 @@ _OF_TUNER = [
     "tuner_id",
     "overwrite",
     "executions_per_trial",
+    "folds",
+    "pruner",
 ]
 
 
@@ -53,6 +55,20 @@ class VectorizedRandomSearch(VectorizedTuner):
         super().__init__(oracle, hypermodel, **of_tuner)
 
 
+class _Grid(keras_tuner.oracles.GridSearchOracle):
+    """Gives the next point of the grid before the last one has ended.
+
+    KerasTuner waits, for a trial may bring hyperparameters that were not known;
+    points that such ones add are visited when the trial has ended.
+    """
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        found = super().populate_space(trial_id)
+        if found["status"] == "RUNNING":
+            self._populate_next.append(trial_id)
+        return dict(found)
+
+
 class VectorizedGridSearch(VectorizedTuner):
     """`keras_tuner.GridSearch` with many trials as one program.
 
@@ -73,7 +89,7 @@ class VectorizedGridSearch(VectorizedTuner):
         **kwargs: Any,
     ) -> None:
         of_oracle, of_tuner = _parted(kwargs)
-        oracle = keras_tuner.oracles.GridSearchOracle(objective, max_trials, **of_oracle)
+        oracle = _Grid(objective, max_trials, **of_oracle)
         super().__init__(oracle, hypermodel, **of_tuner)
 
 
@@ -99,7 +115,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         hypermodel: Any = None,
         objective: Any = None,
         max_trials: int = 10,
-        max_lanes: int = 8,
+        max_lanes: int | None = 8,
         **kwargs: Any,
     ) -> None:
         of_oracle, of_tuner = _parted(kwargs)

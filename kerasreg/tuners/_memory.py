@@ -1,0 +1,61 @@
+"""How many lanes fit into memory."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasreg.tuners._plan import Plan
+
+# As many as are worth it: more do not lower the cost of each on a small machine.
+_MOST = 128
+# Of what is free, the rest is for the data, the program and everything else.
+_SHARE = 0.5
+
+
+def lanes_that_fit(plan: Plan) -> int:
+    """The largest power of two of lanes whose state and activations fit, at most 128.
+
+    An estimate: what it gets wrong is put right by fewer lanes after an error.
+
+    Args:
+        plan: the first training.
+    """
+    free = free_bytes()
+    if free is None:
+        return _MOST
+    batch = (plan.arguments or {}).get("batch_size") or 32
+    fits = _SHARE * free / max(1, lane_bytes(plan.model, batch))
+    return max(1, min(_MOST, 2 ** int(math.log2(max(1.0, fits)))))
+
+
+def lane_bytes(model: keras.Model, batch_size: int) -> int:
+    """What a lane needs: weights, gradients and slots, each twice, and activations."""
+    size = (keras.config.floatx() == "float64" and 8) or 4
+    weights = sum(math.prod(variable.shape) for variable in model.variables)
+    activations = sum(_elements(layer) for layer in model._flatten_layers(include_self=False))
+    # Slots: two for most optimizers. A layer's output, its gradient, and what is between.
+    return size * (8 * weights + 4 * batch_size * activations)
+
+
+def _elements(layer: Any) -> int:
+    try:
+        shapes = [tensor.shape for tensor in keras.tree.flatten(layer.output)]
+    except (AttributeError, ValueError):  # Not of a functional model.
+        return 0
+    return int(sum(np.prod([length or 1 for length in shape[1:]]) for shape in shapes))
+
+
+def free_bytes() -> int | None:
+    """Memory that the system can give, in bytes, if it says so."""
+    try:
+        with open("/proc/meminfo") as lines:
+            found = dict(line.split(":") for line in lines)
+        return int(found["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        pages = getattr(os, "sysconf_names", {}).get("SC_AVPHYS_PAGES")
+        return None if pages is None else os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")

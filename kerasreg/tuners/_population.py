@@ -1,0 +1,212 @@
+"""Population-based training: trials that copy each other and change while they train."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import keras_tuner
+
+from kerasreg._files import write_json
+from kerasreg._validation import check_count, check_number
+from kerasreg.lanes import Lanes
+from kerasreg.tuners._plan import Plan
+from kerasreg.tuners._vectorized import VectorizedTuner
+
+
+class PopulationBasedTraining(VectorizedTuner):
+    """Trains a population of trials side by side; the worst become changed copies of the best.
+
+    Every `interval` epochs the worst `quantile` of the population each take the
+    weights, the optimizer's slots and the hyperparameters of one of the best
+    `quantile` (exploit), and then each hyperparameter is drawn anew, with
+    probability `resample`, or moved: a number is multiplied by 0.8 or 1.2 within
+    its bounds, a choice goes to a neighbour (explore). As in Jaderberg et al.
+    2017, "Population Based Training of Neural Networks" (arXiv:1711.09846), with
+    truncation selection.
+
+    The population is one program: a copy is one of a lane to a lane, and new
+    hyperparameters are values of its variables. A hyperparameter that changes the
+    structure of the model (a width, an activation) stays as it is in a trial, and
+    trials of different structure are different populations.
+
+    What comes out is a schedule of hyperparameters, `schedule(trial)`. The
+    hyperparameters of a trial are those of its end.
+
+    Args:
+        hypermodel: a hypermodel, or a function that builds a model.
+        objective: as for KerasTuner, such as `"val_loss"`.
+        population: number of trials, >= 2.
+        interval: epochs from exploit to exploit, >= 1.
+        quantile: share of the population that is replaced, in (0, 0.5].
+        resample: probability that a hyperparameter is drawn anew, in [0, 1].
+        **kwargs: others of `keras_tuner.RandomSearch` and of `VectorizedTuner`,
+            but `folds`, `executions_per_trial` and `pruner`.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+
+    Example:
+
+    >>> import tempfile, keras, numpy as np, kerasreg
+    >>> def build(hp):
+    ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    ...     rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+    ...     model.compile(keras.optimizers.SGD(rate), "mse")
+    ...     return model
+    >>> tuner = kerasreg.tuners.PopulationBasedTraining(
+    ...     build, "val_loss", population=4, directory=tempfile.mkdtemp(), seed=1)
+    >>> x, y = np.ones((8, 3)), np.ones((8, 1))
+    >>> tuner.search(x, y, epochs=3, validation_data=(x, y), verbose=0)
+    >>> best = tuner.oracle.get_best_trials()[0]
+    >>> tuner.schedule(best)[0]["epoch"]
+    0
+    """
+
+    def __init__(
+        self,
+        hypermodel: Any = None,
+        objective: Any = None,
+        population: int = 16,
+        interval: int = 1,
+        quantile: float = 0.25,
+        resample: float = 0.25,
+        max_lanes: int | None = None,
+        jit_compile: bool | str = "auto",
+        seed: int | None = None,
+        hyperparameters: keras_tuner.HyperParameters | None = None,
+        **kwargs: Any,
+    ) -> None:
+        check_count("population", population, minimum=2)
+        self.interval = check_count("interval", interval)
+        self.quantile = check_number("quantile", quantile, 0.0, 0.5)
+        if self.quantile == 0:
+            raise ValueError("`quantile` must be in (0, 0.5]. Received: quantile=0")
+        self.resample = check_number("resample", resample, 0.0, 1.0)
+        for name in ("folds", "executions_per_trial", "pruner"):
+            if name in kwargs:
+                raise ValueError(f"`{name}` has no meaning for a population that exchanges.")
+        oracle = keras_tuner.oracles.RandomSearchOracle(
+            objective, population, seed=seed, hyperparameters=hyperparameters
+        )
+        self._schedules: dict[str, list[dict[str, Any]]] = {}
+        self._movable: dict[str, bool] = {}
+        super().__init__(
+            oracle,
+            hypermodel,
+            max_lanes=population if max_lanes is None else max_lanes,
+            jit_compile=jit_compile,
+            **kwargs,
+        )
+        self._random = random.Random(self.oracle.seed)
+
+    def schedule(self, trial: Any) -> list[dict[str, Any]]:
+        """What the hyperparameters of a trial were, and from which epoch on.
+
+        Args:
+            trial: a trial that was trained.
+
+        Returns:
+            For each change `{"epoch": first epoch, "values": hyperparameters}`,
+            also of the trials that it was copied from.
+        """
+        if trial.trial_id not in self._schedules and os.path.exists(self._path):
+            with open(self._path) as stored:
+                self._schedules = {**json.load(stored), **self._schedules}
+        values = trial.hyperparameters.values
+        return self._schedules.get(trial.trial_id, [{"epoch": 0, "values": values}])
+
+    @property
+    def _path(self) -> str:
+        return os.path.join(self.project_dir, "population.json")
+
+    def _between_epochs(
+        self, lanes: Lanes, seen: Mapping[int, tuple[Plan, int, dict[str, Any]]]
+    ) -> None:
+        objective = self.oracle.objective
+        ranked = [
+            lane
+            for lane, (plan, epoch, logs) in seen.items()
+            # After the last epoch nothing would be trained with what is new.
+            if (epoch + 1) % self.interval == 0
+            and epoch + 1 < plan.epochs()[1]
+            and objective.has_value(logs)
+        ]
+        sign = 1.0 if objective.direction == "max" else -1.0
+        # One that diverged is the worst of all, and may be saved by a copy.
+        score = {lane: sign * objective.get_value(seen[lane][2]) for lane in ranked}
+        ranked.sort(key=lambda lane: score[lane] if score[lane] == score[lane] else float("-inf"))
+        count = min(len(ranked) // 2, max(1, round(self.quantile * len(ranked))))
+        best = [lane for lane in ranked[len(ranked) - count :] if not lanes.stopped[lane]]
+        for target in ranked[:count]:
+            if best:
+                source = self._random.choice(best)
+                self._exploit(lanes, seen[source], seen[target], source, target)
+        if count:
+            write_json(self._path, self._schedules)
+
+    def _exploit(self, lanes: Lanes, giver: Any, taker: Any, source: int, target: int) -> None:
+        (from_plan, epoch, _), plan = giver, taker[0]
+        lanes.copy(source, target)
+        lanes.stopped[target] = False
+        hp = plan.trial.hyperparameters
+        values = copy.deepcopy(from_plan.trial.hyperparameters.values)
+        begun = self._schedules.get(
+            from_plan.trial.trial_id, [{"epoch": 0, "values": copy.deepcopy(values)}]
+        )
+        for one in hp.space:
+            if one.name in values and self._can_move(one, from_plan.trial.hyperparameters, lanes):
+                values[one.name] = self._moved(one, values[one.name])
+        hp.values = values
+        try:
+            lanes.assign_hyperparameters(target, self._try_build(hp))
+        except ValueError:
+            # Two that each change only values may change more together.
+            values = copy.deepcopy(from_plan.trial.hyperparameters.values)
+            hp.values = values
+            lanes.assign_hyperparameters(target, self._try_build(hp))
+        self._schedules[plan.trial.trial_id] = [
+            *begun,
+            {"epoch": epoch + 1, "values": copy.deepcopy(values)},
+        ]
+
+    def _can_move(self, one: Any, hp: keras_tuner.HyperParameters, lanes: Lanes) -> bool:
+        """Whether a hyperparameter is only a value of the program."""
+        if one.name not in self._movable:
+            tried = hp.copy()
+            other = next(
+                (v for v in map(self._drawn, [one] * 20) if v != hp.values[one.name]), None
+            )
+            if other is None:
+                return False
+            tried.values = {**hp.values, one.name: other}
+            try:
+                lanes._structure_of(self._try_build(tried))
+                self._movable[one.name] = True
+            except ValueError:
+                self._movable[one.name] = False
+        return self._movable[one.name]
+
+    def _drawn(self, one: Any) -> Any:
+        return one.random_sample(self._random.randrange(2**31))
+
+    def _moved(self, one: Any, value: Any) -> Any:
+        if self._random.random() < self.resample:
+            return self._drawn(one)
+        if isinstance(value, bool):
+            return not value
+        low, high = getattr(one, "min_value", None), getattr(one, "max_value", None)
+        if isinstance(value, (int, float)) and low is not None and high is not None:
+            moved = min(max(value * self._random.choice((0.8, 1.2)), low), high)
+            if one.step and one.sampling == "linear":
+                moved = low + round((moved - low) / one.step) * one.step
+            return round(moved) if isinstance(value, int) else float(moved)
+        choices = list(getattr(one, "values", ()))
+        if value in choices:
+            place = choices.index(value) + self._random.choice((-1, 1))
+            return choices[min(max(place, 0), len(choices) - 1)]
+        return value

@@ -1,0 +1,61 @@
+"""Ends trials that promise little, by the pruners of Optuna."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+class Pruning:
+    """Tells an Optuna pruner of intermediate results, and asks it which trials to end.
+
+    Args:
+        pruner: an Optuna pruner, such as `optuna.pruners.MedianPruner()` or
+            `optuna.pruners.SuccessiveHalvingPruner()`, which is ASHA.
+        objective: a KerasTuner objective.
+    """
+
+    def __init__(self, pruner: Any, objective: Any) -> None:
+        try:
+            import optuna
+        except ImportError as error:
+            raise ImportError("Pruners need Optuna: pip install kerasreg[pruning]") from error
+        if not isinstance(pruner, optuna.pruners.BasePruner):
+            raise ValueError(f"`pruner` must be an Optuna pruner. Received: pruner={pruner!r}")
+        self._optuna = optuna
+        self._trials: dict[str, Any] = {}
+        verbosity = optuna.logging.get_verbosity()
+        # It announces each study, which nobody asked for here.
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        direction = "maximize" if objective.direction == "max" else "minimize"
+        self._study = optuna.create_study(direction=direction, pruner=pruner)
+        optuna.logging.set_verbosity(verbosity)
+
+    def report(self, results: Mapping[str, tuple[int, float]]) -> list[str]:
+        """Reports an epoch of some trials; gives those that should end.
+
+        Args:
+            results: for each trial its epoch, from 0, and its value.
+        """
+        # All report before any is judged: they ran side by side.
+        for trial_id, (epoch, value) in results.items():
+            if trial_id not in self._trials:
+                self._trials[trial_id] = self._study.ask()
+            if np.isfinite(value):
+                self._trials[trial_id].report(float(value), epoch)
+        return [trial_id for trial_id in results if self._trials[trial_id].should_prune()]
+
+    def end(self, trial_id: str, value: float | None, pruned: bool) -> None:
+        """Tells the result of a trial, which later ones are compared with."""
+        states = self._optuna.trial.TrialState
+        trial = self._trials.pop(trial_id, None)
+        if trial is None:
+            return
+        if pruned:
+            self._study.tell(trial, state=states.PRUNED)
+        elif value is None or not np.isfinite(value):
+            self._study.tell(trial, state=states.FAIL)
+        else:
+            self._study.tell(trial, value)
