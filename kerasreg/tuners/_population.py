@@ -178,12 +178,10 @@ class PopulationBasedTraining(VectorizedTuner):
         """Whether a hyperparameter is only a value of the program."""
         if one.name not in self._movable:
             tried = hp.copy()
-            other = next(
-                (v for v in map(self._drawn, [one] * 20) if v != hp.values[one.name]), None
-            )
-            if other is None:
+            others = [v for v in map(self._drawn, [one] * 20) if v != hp.values[one.name]]
+            if not others:
                 return False
-            tried.values = {**hp.values, one.name: other}
+            tried.values = {**hp.values, one.name: others[0]}
             try:
                 lanes._structure_of(self._try_build(tried))
                 self._movable[one.name] = True

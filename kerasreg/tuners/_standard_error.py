@@ -31,7 +31,7 @@ def standard_error(trial: Any, metric: str) -> float | None:
     >>> trial = keras_tuner.engine.trial.Trial(keras_tuner.HyperParameters())
     >>> trial.metrics.register("val_loss", "min")
     >>> for value in (1.0, 2.0, 3.0):
-    ...     trial.metrics.update("val_loss", value)
+    ...     _ = trial.metrics.update("val_loss", value)
     >>> round(kerasreg.tuners.standard_error(trial, "val_loss"), 3)
     0.577
     """

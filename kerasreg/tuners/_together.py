@@ -75,8 +75,11 @@ def train_together(tuner: VectorizedTuner, plans: list[Plan]) -> None:
             plans.extend(found)
             successors = {}
             for lane, plan in zip(free, found, strict=False):
-                rows, (first, last) = plan.rows or (None, None), plan.epochs()
-                successors[lane] = Successor(plan.model, plan.callbacks(), *rows, last, first)
+                rows, validation_rows = plan.rows or (None, None)
+                first, last = plan.epochs()
+                successors[lane] = Successor(
+                    plan.model, plan.callbacks(), rows, validation_rows, last, first
+                )
             return successors
         except Exception as error:
             own.append(error)
