@@ -11,7 +11,7 @@ import numpy as np
 def check_folds(folds: Any) -> Any:
     """A number of folds >= 2, or a splitter of scikit-learn's kind."""
     number = isinstance(folds, (int, np.integer)) and not isinstance(folds, bool) and folds >= 2
-    if not number and not hasattr(folds, "split"):
+    if not number and not hasattr(folds, "get_n_splits"):
         raise ValueError(
             "`folds` must be a whole number >= 2, or an object with scikit-learn's "
             f"`split(x, y, groups)`. Received: folds={folds!r}"
@@ -49,7 +49,7 @@ def folds_of(
         # One-hot classes, or a column.
         labels = labels.argmax(axis=1) if labels.shape[1] > 1 and _one_hot(labels) else labels[:, 0]
     splitter = folds
-    if not hasattr(folds, "split"):
+    if not hasattr(folds, "get_n_splits"):
         # Of floating point only where it is whole: scikit-learn's rule.
         classes = labels is not None and type_of_target(labels) in ("binary", "multiclass")
         kind = ("Stratified" if classes else "") + ("Group" if groups is not None else "") + "KFold"

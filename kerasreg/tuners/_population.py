@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras_tuner
+import numpy as np
 
 from kerasreg._files import write_json
 from kerasreg._validation import check_count, check_number
@@ -148,6 +149,16 @@ class PopulationBasedTraining(VectorizedTuner):
                 self._exploit(lanes, seen[source], seen[target], source, target)
         if count:
             write_json(self._path, self._schedules)
+
+    def _done(self, plans: list[Plan]) -> None:
+        for plan in plans:
+            # Of one that diverged and became a copy, what comes after it counts.
+            history = getattr(plan.history, "history", {})
+            if (values := history.get(self.oracle.objective.name)) and np.isfinite(values).any():
+                kept = np.flatnonzero(np.isfinite(values))
+                for name, column in history.items():
+                    history[name] = [column[index] for index in kept]
+        super()._done(plans)
 
     def _exploit(self, lanes: Lanes, giver: Any, taker: Any, source: int, target: int) -> None:
         (from_plan, epoch, _), plan = giver, taker[0]

@@ -83,6 +83,29 @@ def network(folder):
     )
 
 
+def lanes(folder):
+    """A tuner that trains several Keras models as one program, three at a time."""
+    import keras
+
+    from kerasreg import tuners
+
+    def build(hp):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "softmax")])
+        optimizer = keras.optimizers.SGD(hp.Float("rate", 0.01, 1.0, sampling="log"))
+        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    return tuners.VectorizedRandomSearch(
+        build,
+        "val_accuracy",
+        max_trials=5,
+        max_lanes=3,
+        seed=7,
+        directory=folder,
+        project_name="project",
+    )
+
+
 def search(kind, folder):
     """Begins or resumes a search and runs it to its end."""
     import numpy as np
@@ -90,10 +113,10 @@ def search(kind, folder):
     from kerasreg import tuners
 
     with contextlib.redirect_stdout(io.StringIO()):
-        if kind == "network":
+        if kind in ("network", "lanes"):
             x = np.random.default_rng(0).normal(size=(48, 2)).astype("float32")
             y = (x[:, 0] > 0).astype("int32")
-            tuner = tuners.keep_whole(network(folder))
+            tuner = lanes(folder) if kind == "lanes" else tuners.keep_whole(network(folder))
             tuners.search(tuner, x[:32], y[:32], validation_data=(x[32:], y[32:]), verbose=0)
         else:
             tuners.search(tuners.keep_whole(black_box(kind, folder)))

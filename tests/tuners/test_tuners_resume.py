@@ -66,6 +66,18 @@ def test_a_search_killed_at_any_write_is_whole_and_resumes_to_the_same_results(k
 
 
 @needs_fork
+def test_a_search_with_lanes_killed_at_any_time_resumes(tmp_path):
+    found = run_program("moments", "lanes", 5, 5, tmp_path)
+    assert found["exit_code"] == 0
+    assert found["resumed"]["broken"] == []
+    assert [killed["left"]["broken"] for killed in found["killed"]] == [[]] * 5
+    assert statuses(found["resumed"]) == dict.fromkeys("01234", "COMPLETED")
+    # The same settings were tried.
+    for name, (_, values, _) in found["resumed"]["trials"].items():
+        assert values == found["whole"]["trials"][name][1]
+
+
+@needs_fork
 def test_a_killed_bayesian_search_resumes_to_as_many_trials(tmp_path):
     # Not to the same ones: KerasTuner does not save the random state of its optimizer.
     found = run_program("moments", "bayesian", 3, 3, tmp_path)

@@ -1,0 +1,121 @@
+"""What a search shows: one line on a terminal, few lines elsewhere, none when asked."""
+
+import io
+import re
+
+import keras_tuner
+import pytest
+
+from kerasreg import tuners
+from kerasreg.tuners._progress import Progress, duration, expected_trials
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def tuner(build, tmp_path):
+    found = tuners.VectorizedRandomSearch(build, "val_loss", max_trials=8, directory=tmp_path)
+    for number, score in enumerate([0.5, 0.25]):
+        trial = found.oracle.create_trial(f"t{number}")
+        found.oracle.update_trial(trial.trial_id, {"val_loss": score})
+    return found
+
+
+def end(tuner):
+    for trial in list(tuner.oracle.ongoing_trials.values()):
+        trial.status = "COMPLETED"
+        tuner.oracle.end_trial(trial)
+
+
+def test_the_line_has_everything(tuner):
+    clock = Clock()
+    progress = Progress(tuner, stream=io.StringIO(), clock=clock)
+    clock.now = 4.0
+    end(tuner)
+    progress.running, progress.stopped = 6, 1
+    assert progress.line() == (
+        "trials 2/8, 6 running, 1 stopped early, best val_loss 0.25, 0.5/s, 0:04 elapsed, "
+        "about 0:12 left"
+    )
+
+
+def test_a_line_is_written_over_on_a_terminal(tuner):
+    stream = Terminal()
+    progress = Progress(tuner, stream=stream, clock=Clock())
+    progress.update(8)
+    progress.update(7)
+    progress.update(0, last=True)
+    text = stream.getvalue()
+    assert text.count("\r") == 3
+    assert text.count("\n") == 1
+    assert text.endswith("\n")
+    # What a longer line has left is covered.
+    lengths = [len(line.rstrip("\n")) for line in text.split("\r")[1:]]
+    assert lengths == sorted(lengths, reverse=True) or len(set(lengths)) == 1
+
+
+def test_elsewhere_there_is_a_line_each_ten_seconds(tuner):
+    stream, clock = io.StringIO(), Clock()
+    progress = Progress(tuner, stream=stream, clock=clock)
+    for second in range(25):
+        clock.now = float(second)
+        progress.update(8)
+    progress.update(0, last=True)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 3
+    assert "\r" not in stream.getvalue()
+
+
+def test_quiet_is_quiet(tuner):
+    stream = Terminal()
+    Progress(tuner, quiet=True, stream=stream).update(0, last=True)
+    assert stream.getvalue() == ""
+
+
+def test_a_search_shows_it_and_nothing_else(build, blobs, tmp_path, capsys):
+    x, y, validation_data = blobs
+    for verbose, expected in (("auto", 1), (0, 0)):
+        found = tuners.VectorizedRandomSearch(
+            build, "val_loss", max_trials=3, directory=tmp_path / str(verbose)
+        )
+        capsys.readouterr()
+        found.search(x, y, epochs=1, validation_data=validation_data, verbose=verbose)
+        shown = capsys.readouterr().out.splitlines()
+        assert len(shown) == expected
+        line = r"trials 3/3, best val_loss [\d.]+, [\d.]+/s, 0:\d\d elapsed"
+        assert all(re.fullmatch(line, of) for of in shown)
+
+
+def test_how_many_trials_there_will_be(build, tmp_path):
+    class Count(keras_tuner.Hyperband):
+        ran = 0
+
+        def run_trial(self, trial, *args, **kwargs):
+            self.ran += 1
+            return 1.0
+
+    found = Count(
+        build, keras_tuner.Objective("x", "min"), max_epochs=9, factor=3, directory=tmp_path
+    )
+    found.search(verbose=0)
+    assert expected_trials(found) == found.ran
+    random = tuners.VectorizedRandomSearch(
+        build, "val_loss", max_trials=7, directory=tmp_path / "r"
+    )
+    assert expected_trials(random) == 7
+    grid = tuners.VectorizedGridSearch(build, "val_loss", directory=tmp_path / "grid")
+    assert expected_trials(grid) is None
+
+
+def test_durations():
+    assert [duration(s) for s in (0.4, 61, 3723)] == ["0:00", "1:01", "1:02:03"]

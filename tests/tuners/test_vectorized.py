@@ -1,0 +1,376 @@
+"""Searches with lanes: KerasTuner's results, trained together."""
+
+import json
+import os
+import warnings
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+from kerasreg import tuners
+from kerasreg.lanes import batch_order
+from kerasreg.tuners import _together, _vectorized
+
+SEARCHES = {
+    "random": (tuners.VectorizedRandomSearch, {"max_trials": 6}),
+    "bayesian": (tuners.VectorizedBayesianOptimization, {"max_trials": 6, "max_lanes": 3}),
+    "grid": (tuners.VectorizedGridSearch, {"max_trials": 6}),
+    "hyperband": (tuners.VectorizedHyperband, {"max_epochs": 3, "factor": 3}),
+}
+
+
+def tuner(build, folder, kind="random", objective="val_loss", **arguments):
+    cls, more = SEARCHES[kind]
+    return cls(build, objective, directory=folder, seed=5, **{**more, **arguments})
+
+
+def search(tuner, blobs, **arguments):
+    x, y, validation_data = blobs
+    given = {"epochs": 3, "batch_size": 16, "validation_data": validation_data, "verbose": 0}
+    tuner.search(x, y, **{**given, **arguments})
+    return tuners.completed_trials(tuner)
+
+
+def alone(build, blobs, trial, seed, epochs=3, initial_epoch=0, model=None):
+    """The history of a trial trained by Keras, with the batches of the lanes."""
+    x, y, validation_data = blobs
+    model = build(trial.hyperparameters) if model is None else model
+    history = {}
+    for epoch in range(initial_epoch, epochs):
+        order = batch_order(len(x), epoch, seed)
+        found = model.fit(
+            x[order],
+            y[order],
+            batch_size=16,
+            shuffle=False,
+            validation_data=validation_data,
+            verbose=0,
+        )
+        for name, values in found.history.items():
+            history.setdefault(name, []).extend(values)
+    return history
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """How many lanes each program began with."""
+    counts = []
+
+    class Counted(_together.Lanes):
+        def fit(self, *args, **kwargs):
+            counts.append(len(self))
+            return super().fit(*args, **kwargs)
+
+    monkeypatch.setattr(_together, "Lanes", Counted)
+    return counts
+
+
+@pytest.mark.parametrize("kind", ["random", "bayesian", "grid"])
+def test_scores_are_those_of_the_same_trials_trained_alone(kind, build, blobs, tmp_path, trainings):
+    found = tuner(build, tmp_path, kind)
+    trials = search(found, blobs)
+    assert len(trials) == 6
+    # All of them in one program; new ones came in where lanes had ended.
+    assert len(trainings) == 1
+    for trial in trials[:2]:
+        history = alone(build, blobs, trial, found.oracle.seed)
+        assert trial.score == pytest.approx(min(history["val_loss"]), rel=1e-4)
+        assert trial.best_step == int(np.argmin(history["val_loss"]))
+
+
+def test_hyperband_goes_on_with_the_weights_of_the_round_before(build, blobs, tmp_path, trainings):
+    found = tuner(build, tmp_path, "hyperband")
+    trials = search(found, blobs)
+    assert len(trainings) == 1
+    later = [t for t in trials if t.hyperparameters.values.get("tuner/trial_id") is not None]
+    assert later
+    for trial in later:
+        values = trial.hyperparameters.values
+        begun = found.load_model(found.oracle.trials[values["tuner/trial_id"]])
+        begun.compile(
+            keras.optimizers.Adam(values["learning_rate"]), begun.loss, metrics=["accuracy"]
+        )
+        history = alone(
+            build,
+            blobs,
+            trial,
+            found.oracle.seed,
+            values["tuner/epochs"],
+            values["tuner/initial_epoch"],
+            model=begun,
+        )
+        # Dropout has counted the steps of a model that is not there any more.
+        if values["rate"] < 0.01:
+            assert trial.score == pytest.approx(min(history["val_loss"]), rel=1e-4)
+        assert len(history["val_loss"]) == values["tuner/epochs"] - values["tuner/initial_epoch"]
+
+
+def test_the_best_model_has_the_score_of_its_trial(build, blobs, tmp_path):
+    found = tuner(build, tmp_path)
+    best = search(found, blobs)[0]
+    model = found.get_best_models()[0]
+    loss, _ = model.evaluate(*blobs[2], verbose=0)
+    assert loss == pytest.approx(best.score, rel=1e-5)
+    # Also in a process, or a tuner, that did not search.
+    again = tuner(build, tmp_path)
+    assert again.oracle.get_best_trials()[0].trial_id == best.trial_id
+    kernel = again.get_best_models()[0].get_weights()[0]
+    np.testing.assert_array_equal(kernel, model.get_weights()[0])
+
+
+def test_executions_are_lanes_and_give_a_mean_and_its_error(blobs, tmp_path, build, trainings):
+    draws = iter(range(100))
+
+    def random_start(hp):
+        model = build(hp)
+        keras.utils.set_random_seed(next(draws))
+        model.layers[0].kernel.assign(keras.random.normal((6, 4)))
+        return model
+
+    found = tuner(random_start, tmp_path, max_trials=3, executions_per_trial=2)
+    trials = search(found, blobs)
+    assert trainings == [6]
+    for trial in trials:
+        values = trial.metrics.get_history("val_loss")[0].value
+        assert len(values) == 2
+        assert values[0] != values[1]
+        assert trial.score == pytest.approx(np.mean(values))
+        expected = np.std(values, ddof=1) / np.sqrt(2)
+        assert tuners.standard_error(trial, "val_loss") == pytest.approx(expected)
+
+
+def test_trials_of_other_structure_are_trained_in_other_programs(build, blobs, tmp_path, trainings):
+    def with_widths(hp):
+        hidden = keras.layers.Dense(hp.Choice("units", [2, 3]))
+        model = keras.Sequential([keras.Input((6,)), hidden, keras.layers.Dense(3, "softmax")])
+        rate = hp.Float("learning_rate", 0.01, 0.1)
+        model.compile(keras.optimizers.SGD(rate), "sparse_categorical_crossentropy")
+        return model
+
+    found = tuner(with_widths, tmp_path, max_trials=9)
+    assert len(search(found, blobs)) == 9
+    assert len(trainings) == 2
+    assert found.get_best_models()[0].layers[0].units in (2, 3)
+
+
+class OwnStep(keras.Model):
+    def __init__(self, rate):
+        super().__init__()
+        self.dense = keras.layers.Dense(3)
+
+    def call(self, x):
+        return self.dense(x)
+
+    def train_step(self, data):
+        return super().train_step(data)
+
+
+def test_what_cannot_be_a_lane_is_trained_one_by_one(blobs, tmp_path, trainings):
+    def build(hp):
+        model = OwnStep(hp.Float("rate", 0.0, 1.0))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(hp.Float("learning_rate", 0.01, 0.1)), loss)
+        return model
+
+    found = tuner(build, tmp_path, max_trials=2)
+    assert len(search(found, blobs)) == 2
+    assert trainings == []
+
+
+def test_one_lane_is_training_by_keras(build, blobs, tmp_path, trainings):
+    found = tuner(build, tmp_path, max_trials=2, max_lanes=1)
+    assert len(search(found, blobs)) == 2
+    assert trainings == []
+    assert found.get_best_models()[0].evaluate(*blobs[2], verbose=0)[0] == pytest.approx(
+        found.oracle.get_best_trials()[0].score, rel=1e-5
+    )
+
+
+def test_a_trial_that_fails_to_build_is_failed_alone(build, blobs, tmp_path):
+    def sometimes(hp):
+        if hp.Float("rate", 0.0, 0.5) > 0.25:
+            raise ValueError("too much")
+        return build(hp)
+
+    found = tuner(sometimes, tmp_path, max_trials=8, max_consecutive_failed_trials=9)
+    trials = search(found, blobs)
+    failed = [t for t in found.oracle.trials.values() if t.status == "FAILED"]
+    assert trials
+    assert failed
+    assert len(trials) + len(failed) == 8
+    assert all("too much" in trial.message for trial in failed)
+    assert all(trial.hyperparameters["rate"] <= 0.25 for trial in trials)
+
+
+def test_a_trial_that_diverges_stops_alone(build, blobs, tmp_path):
+    def sometimes(hp):
+        model = build(hp)
+        if hp["rate"] > 0.25:
+            model.layers[0].kernel.assign(np.full((6, 4), np.nan))
+        return model
+
+    found = tuner(sometimes, tmp_path, max_trials=8, max_consecutive_failed_trials=9)
+    trials = search(found, blobs)
+    assert all(trial.hyperparameters["rate"] <= 0.25 for trial in trials)
+    assert len(found.oracle.end_order) == 8
+    history = alone(build, blobs, trials[0], found.oracle.seed)
+    assert trials[0].score == pytest.approx(min(history["val_loss"]), rel=1e-4)
+
+
+def test_a_callback_that_raises_fails_its_trial_alone(build, blobs, tmp_path):
+    class Raises(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if float(self.model.optimizer.learning_rate) > 0.01:
+                raise RuntimeError("enough")
+
+    found = tuner(build, tmp_path, max_trials=8, max_consecutive_failed_trials=9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trials = search(found, blobs, callbacks=[Raises()])
+    failed = [t for t in found.oracle.trials.values() if t.status == "FAILED"]
+    assert 0 < len(failed) < 8
+    assert all("enough" in trial.message for trial in failed)
+    assert all(trial.hyperparameters["learning_rate"] <= 0.01 for trial in trials)
+
+
+class Own(keras_tuner.HyperModel):
+    """Its `fit` chooses the batch size, and makes a score of what it finds after it."""
+
+    def __init__(self, build):
+        super().__init__()
+        self._build = build
+
+    def build(self, hp):
+        return self._build(hp)
+
+    def fit(self, hp, model, x, y, validation_data, **kwargs):
+        history = model.fit(x, y, batch_size=16, validation_data=validation_data, **kwargs)
+        loss = model.evaluate(*validation_data, verbose=0)[0]
+        assert loss == pytest.approx(history.history["val_loss"][-1], rel=1e-4)
+        return {"val_loss": loss, "epochs": float(len(history.epoch))}
+
+
+def test_the_fit_of_a_hypermodel_is_its_own(build, blobs, tmp_path, trainings):
+    found = tuner(Own(build), tmp_path)
+    x, y, validation_data = blobs
+    found.search(x, y, validation_data=validation_data, epochs=3, verbose=0)
+    assert trainings == [6]
+    best = found.oracle.get_best_trials()[0]
+    assert best.metrics.get_best_value("epochs") == 3.0
+    history = alone(build, blobs, best, found.oracle.seed)
+    assert best.score == pytest.approx(history["val_loss"][-1], rel=1e-4)
+
+
+def test_early_stopping_stops_each_trial_alone(build, blobs, tmp_path):
+    lengths = []
+
+    class Length(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            lengths.append(self.params["epochs"])
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.last = epoch
+
+        def __deepcopy__(self, memo):
+            return Length()
+
+    stop = keras.callbacks.EarlyStopping("val_loss", patience=0)
+    found = tuner(build, tmp_path, max_trials=8, max_lanes=4)
+    trials = search(found, blobs, epochs=8, callbacks=[stop, Length()])
+    assert len(lengths) == 8
+    for trial in trials[:2]:
+        losses = alone(build, blobs, trial, found.oracle.seed, epochs=8)["val_loss"]
+        worse = np.flatnonzero(np.diff(losses) >= 0)
+        kept = losses if len(worse) == 0 else losses[: worse[0] + 2]
+        assert trial.score == pytest.approx(min(kept), rel=1e-4)
+
+
+def test_less_memory_means_fewer_lanes(build, blobs, tmp_path, monkeypatch):
+    counts = []
+
+    class Greedy(_together.Lanes):
+        def fit(self, *args, **kwargs):
+            counts.append(len(self))
+            if len(self) > 2:
+                raise MemoryError("a fake: more than two lanes")
+            return super().fit(*args, **kwargs)
+
+    monkeypatch.setattr(_together, "Lanes", Greedy)
+    found = tuner(build, tmp_path)
+    with pytest.warns(UserWarning, match="6 lanes need more memory than there is; going on with 3"):
+        trials = search(found, blobs)
+    # Then one at a time, which Keras trains.
+    assert counts == [6, 3]
+    assert len(trials) == 6
+
+
+def test_an_error_of_the_program_is_no_error_of_its_trials(build, blobs, tmp_path, monkeypatch):
+    class Broken(_together.Lanes):
+        def fit(self, *args, **kwargs):
+            raise RuntimeError("a fake")
+
+    monkeypatch.setattr(_together, "Lanes", Broken)
+    found = tuner(build, tmp_path, max_trials=2)
+    with pytest.warns(UserWarning, match="2 trials could not be trained together"):
+        assert len(search(found, blobs)) == 2
+
+
+def test_intermediate_results_reach_the_oracle_which_may_stop_a_trial(build, blobs, tmp_path):
+    class Strict(keras_tuner.oracles.RandomSearchOracle):
+        seen = ()
+
+        def update_trial(self, trial_id, metrics, step=0):
+            self.seen += ((trial_id, step),)
+            trial = super().update_trial(trial_id, metrics, step)
+            if trial_id == "1":
+                trial.status = "STOPPED"
+            return trial
+
+    oracle = Strict("val_loss", max_trials=4, seed=5)
+    found = tuners.VectorizedTuner(oracle, build, directory=tmp_path)
+    search(found, blobs)
+    assert [step for name, step in oracle.seen if name == "0"][:3] == [0, 1, 2]
+    assert [step for name, step in oracle.seen if name == "1"] == [0, 0]
+    assert len(tuners.completed_trials(found)) == 4
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "8"])
+def test_max_lanes_is_a_count(value, build, tmp_path):
+    with pytest.raises(ValueError, match="`max_lanes`"):
+        tuner(build, tmp_path, max_lanes=value)
+
+
+def test_a_build_that_gives_no_model_is_the_users_error(blobs, tmp_path):
+    with pytest.raises(keras_tuner.errors.FatalTypeError, match="must return a Keras model"):
+        search(tuner(lambda hp: None, tmp_path), blobs)
+
+
+def test_the_state_on_disk_is_keras_tuners(build, blobs, tmp_path):
+    found = tuner(build, tmp_path, max_trials=2, project_name="project")
+    search(found, blobs)
+    with open(tmp_path / "project" / "trial_0" / "trial.json") as stored:
+        trial = json.load(stored)
+    assert trial["status"] == "COMPLETED"
+    assert [name for name in os.listdir(tmp_path / "project") if name.startswith("lanes-")]
+    plain = keras_tuner.RandomSearch(
+        build, "val_loss", max_trials=2, directory=tmp_path, project_name="project"
+    )
+    assert plain.oracle.get_best_trials()[0].score == pytest.approx(
+        found.oracle.get_best_trials()[0].score
+    )
+
+
+def test_the_number_of_lanes_follows_memory(build, monkeypatch):
+    from kerasreg.tuners import _memory
+
+    plan = _vectorized.Plan(None, 0, build(keras_tuner.HyperParameters()))
+    assert _memory.lanes_that_fit(plan) == 128
+    each = _memory.lane_bytes(plan.model, 32)
+    monkeypatch.setattr(_memory, "free_bytes", lambda: 2 * 24 * each)
+    assert _memory.lanes_that_fit(plan) == 16
+    monkeypatch.setattr(_memory, "free_bytes", lambda: 1)
+    assert _memory.lanes_that_fit(plan) == 1
+    # The estimate is of the size of what there is: 8 of each weight, at 4 bytes.
+    assert each > 8 * 4 * plan.model.count_params()
