@@ -103,6 +103,8 @@ class LearningRateScheduler(keras.callbacks.Callback):
         check_schedule("schedule", schedule, 0.0, float("inf"))
         self.schedule = schedule
         self.unit = check_choice("unit", unit, ("epoch", "step"))
+        # Lanes make each step a run of its own for a callback that acts in steps.
+        self.batch_hooks = self.unit == "step"
         self.warmup = check_count("warmup", warmup, minimum=0)
         self._schedule = Warmup(schedule, self.warmup) if self.warmup else schedule
 

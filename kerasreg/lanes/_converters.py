@@ -73,6 +73,11 @@ def calls_of_python(function: Any) -> list[str]:
     return sorted({name.split("loop_body/")[-1].split("/pfor/")[0] for name in names})
 
 
+def draws_random_numbers(function: Any) -> bool:
+    """Whether a traced function has TensorFlow's own random operations."""
+    return any("Random" in operation.type for operation in _operations(function.graph))
+
+
 def _operations(graph: Any) -> Iterator[Any]:
     yield from graph.get_operations()
     for name in graph._functions if hasattr(graph, "_functions") else ():

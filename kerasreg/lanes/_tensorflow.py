@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from kerasreg.lanes._converters import calls_of_python, fallbacks, register_converters
+from kerasreg.lanes._converters import (
+    calls_of_python,
+    draws_random_numbers,
+    fallbacks,
+    register_converters,
+)
 from kerasreg.lanes._convolution import lane_convolutions
 from kerasreg.lanes._numbers import Values
 from kerasreg.lanes._step import Step
@@ -67,7 +73,7 @@ class Program:
 
         def one(lane: Any) -> Any:
             values, numbers, batch = lane
-            with lane_convolutions():
+            with lane_convolutions() if self.lanes > 1 else contextlib.nullcontext():
                 if kind == "train":
                     return step.train(values, numbers, pack(batch), differentiate)
                 if kind == "test":
@@ -76,15 +82,25 @@ class Program:
 
         def all_lanes(values: Any, numbers: Values, batch: Any) -> Any:
             if stacked:
-                return tf.vectorized_map(one, (values, numbers, batch))
-            return tf.vectorized_map(lambda lane: one((*lane, batch)), (values, numbers))
+                return self._map(one, (values, numbers, batch))
+            return self._map(lambda lane: one((*lane, batch)), (values, numbers))
 
         function = tf.function(all_lanes, autograph=False)
         trace = function.get_concrete_function(*specs[0], specs[1])
         self.loops += [loop for loop in fallbacks(trace) if loop not in self.loops]
         self.python += calls_of_python(trace)
+        if draws_random_numbers(trace):
+            # XLA draws others than TensorFlow does, of the same seed.
+            self._not_compiled.add(id(trace))
         self._traces[key] = trace
         return trace
+
+    def _map(self, function: Callable[[Any], Any], lanes: Any) -> Any:
+        """Maps over lanes as one; a single lane needs no vectorised form."""
+        if self.lanes > 1:
+            return tf.vectorized_map(function, lanes)
+        found = function(tf.nest.map_structure(lambda part: part[0], lanes))
+        return tf.nest.map_structure(lambda part: part[None], found)
 
     def run(
         self,
@@ -173,7 +189,7 @@ class Program:
         if "results" not in self._traces:
 
             def results(values: Any, numbers: Any) -> Any:
-                return tf.vectorized_map(lambda lane: self.step.results(*lane), (values, numbers))
+                return self._map(lambda lane: self.step.results(*lane), (values, numbers))
 
             self._traces["results"] = tf.function(results, autograph=False)
         return dict(self._traces["results"](list(values), numbers))

@@ -89,6 +89,10 @@ class Plan:
         with contextlib.suppress(_Reached):
             self.result = self._run(hypermodel, fit)
 
+    def run_whole(self, hypermodel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Runs the hypermodel's `fit` once, which trains."""
+        self.result = hypermodel.fit(self.trial.hyperparameters, self.model, *args, **kwargs)
+
     def finish(self, hypermodel: Any) -> Any:
         """Runs the hypermodel's `fit` with the training done; what it gives."""
         if self.error is not None:

@@ -16,6 +16,7 @@ from kerasreg._files import write_json
 from kerasreg._validation import check_count, check_number
 from kerasreg.lanes import Lanes
 from kerasreg.tuners._plan import Plan
+from kerasreg.tuners._structure_first import ValueNames
 from kerasreg.tuners._vectorized import VectorizedTuner
 
 
@@ -95,7 +96,7 @@ class PopulationBasedTraining(VectorizedTuner):
             objective, population, seed=seed, hyperparameters=hyperparameters
         )
         self._schedules: dict[str, list[dict[str, Any]]] = {}
-        self._movable: dict[str, bool] = {}
+        self._values_only = ValueNames(self)
         super().__init__(
             oracle,
             hypermodel,
@@ -169,8 +170,9 @@ class PopulationBasedTraining(VectorizedTuner):
         begun = self._schedules.get(
             from_plan.trial.trial_id, [{"epoch": 0, "values": copy.deepcopy(values)}]
         )
+        self._values_only.learn(values, self._drawn)
         for one in hp.space:
-            if one.name in values and self._can_move(one, from_plan.trial.hyperparameters, lanes):
+            if one.name in values and one.name in self._values_only:
                 values[one.name] = self._moved(one, values[one.name])
         hp.values = values
         try:
@@ -184,21 +186,6 @@ class PopulationBasedTraining(VectorizedTuner):
             *begun,
             {"epoch": epoch + 1, "values": copy.deepcopy(values)},
         ]
-
-    def _can_move(self, one: Any, hp: keras_tuner.HyperParameters, lanes: Lanes) -> bool:
-        """Whether a hyperparameter is only a value of the program."""
-        if one.name not in self._movable:
-            tried = hp.copy()
-            others = [v for v in map(self._drawn, [one] * 20) if v != hp.values[one.name]]
-            if not others:
-                return False
-            tried.values = {**hp.values, one.name: others[0]}
-            try:
-                lanes._structure_of(self._try_build(tried))
-                self._movable[one.name] = True
-            except ValueError:
-                self._movable[one.name] = False
-        return self._movable[one.name]
 
     def _drawn(self, one: Any) -> Any:
         return one.random_sample(self._random.randrange(2**31))

@@ -8,7 +8,9 @@ from typing import Any
 import keras
 import keras_tuner
 
+from kerasreg._validation import check_count
 from kerasreg.tuners import _best_epochs
+from kerasreg.tuners._structure_first import StructureFirstOracle, ValueNames
 from kerasreg.tuners._vectorized import VectorizedTuner
 
 _OF_TUNER = [
@@ -42,17 +44,38 @@ class VectorizedRandomSearch(VectorizedTuner):
         hypermodel: a hypermodel, or a function that builds a model.
         objective: as for KerasTuner, such as `"val_loss"`.
         max_trials: number of trials.
+        trials_per_structure: how many trials in a row share those hyperparameters
+            that decide on the program, such as widths and activations, and draw
+            the others anew. With 1, the default, each trial draws all of them, as
+            KerasTuner does, and trials of a large space seldom share a program.
         **kwargs: others of `keras_tuner.RandomSearch` and of `VectorizedTuner`.
+
+    Raises:
+        ValueError: if `trials_per_structure` is no whole number >= 1.
 
     Example: see `VectorizedTuner`.
     """
 
     def __init__(
-        self, hypermodel: Any = None, objective: Any = None, max_trials: int = 10, **kwargs: Any
+        self,
+        hypermodel: Any = None,
+        objective: Any = None,
+        max_trials: int = 10,
+        trials_per_structure: int = 1,
+        **kwargs: Any,
     ) -> None:
         of_oracle, of_tuner = _parted(kwargs)
-        oracle = keras_tuner.oracles.RandomSearchOracle(objective, max_trials, **of_oracle)
+        check_count("trials_per_structure", trials_per_structure)
+        oracle = StructureFirstOracle(
+            objective, max_trials, trials_per_structure=trials_per_structure, **of_oracle
+        )
         super().__init__(oracle, hypermodel, **of_tuner)
+
+    def search(self, *fit_args: Any, groups: Any = None, **fit_kwargs: Any) -> None:
+        """Searches: see `VectorizedTuner.search`."""
+        if self.oracle.trials_per_structure > 1:
+            self.oracle.value_names = ValueNames(self)
+        super().search(*fit_args, groups=groups, **fit_kwargs)
 
 
 class _Grid(keras_tuner.oracles.GridSearchOracle):

@@ -179,7 +179,12 @@ class VectorizedTuner(keras_tuner.Tuner):
     def _prepare(self, plan: Plan) -> None:
         """Finds what a training is to be: its data, its arguments, callbacks of its own."""
         args, kwargs = self._call
-        plan.reach(self.hypermodel, args, self._fit_kwargs(plan.trial, plan.execution, kwargs))
+        kwargs = self._fit_kwargs(plan.trial, plan.execution, kwargs)
+        if self.distribution_strategy is not None:
+            if plan.fold is not None:
+                raise errors.FatalValueError("With a `distribution_strategy` there are no folds.")
+            return
+        plan.reach(self.hypermodel, args, kwargs)
         if plan.fold is None or plan.arguments is None:
             return
         given = plan.arguments
@@ -200,7 +205,7 @@ class VectorizedTuner(keras_tuner.Tuner):
 
     def _take(self, key: Any, count: int | None = None) -> list[Plan]:
         """Takes trainings of one program from those that wait."""
-        if key is None:
+        if key is None or self.distribution_strategy is not None:
             return [self._waiting.pop(0)]
         same = [plan for plan in self._waiting if plan.key(self._digests) == key]
         same = same[: self._lanes_now if count is None else count]
@@ -209,8 +214,8 @@ class VectorizedTuner(keras_tuner.Tuner):
         return same
 
     def _train(self, group: list[Plan]) -> None:
-        alone = [plan for plan in group if plan.arguments is None or len(group) == 1]
-        together = [plan for plan in group if plan.arguments is not None and len(group) > 1]
+        together = [plan for plan in group if plan.key(self._digests) is not None]
+        alone = [plan for plan in group if plan not in together]
         if together:
             unfinished: list[Plan] = list(together)
             try:
@@ -241,7 +246,8 @@ class VectorizedTuner(keras_tuner.Tuner):
                 self._prepare(plan)
 
     def _train_alone(self, plan: Plan) -> None:
-        if plan.arguments is None:  # The hypermodel's `fit` did it.
+        distributed = self.distribution_strategy is not None
+        if plan.arguments is None and not distributed:  # The hypermodel's `fit` did it.
             return
 
         def watch(epoch: int, logs: dict[str, Any]) -> None:
@@ -254,7 +260,13 @@ class VectorizedTuner(keras_tuner.Tuner):
             keras.callbacks.LambdaCallback(on_epoch_end=watch),
         ]
         try:
-            with maybe_distribute(self.distribution_strategy):
+            if distributed:
+                args, kwargs = self._call
+                kwargs = self._fit_kwargs(plan.trial, plan.execution, kwargs)
+                kwargs["callbacks"] = [*kwargs["callbacks"], *callbacks]
+                with maybe_distribute(self.distribution_strategy):
+                    plan.run_whole(self.hypermodel, args, kwargs)
+            else:
                 plan.train_alone(callbacks)
         except Exception as error:  # the trial's, and raised when it is finished
             plan.error = error

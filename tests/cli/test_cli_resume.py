@@ -179,7 +179,11 @@ def test_a_killed_search_is_whole_and_goes_on(killed, uninterrupted, folder):
     assert stopped.code == -signal.SIGKILL
     state = folder(killed["states"][0])
     _check_whole(state)
-    assert [trial["status"] for trial in state.trials] == ["COMPLETED", "RUNNING"]
+    # Those of one structure with the next one run beside it.
+    statuses = [trial["status"] for trial in state.trials]
+    assert statuses[0] == "COMPLETED"
+    assert len(statuses) > 1
+    assert set(statuses[1:]) == {"RUNNING"}
 
     assert resumed.code == 0, resumed.err
     assert _trial_lines(resumed) == ["2/3", "3/3"]

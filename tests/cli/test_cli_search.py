@@ -274,7 +274,7 @@ def test_a_classification_is_whole_on_disk_and_in_print(kinds, folder):
     report = _check_whole(where, done, rows=30, trials=2)
     _check_rates(report)
     # Mistakes are made: scores of other rows or of another model would be others.
-    assert 0.6 < report["test"]["winner"]["accuracy"] < 1.0
+    assert 0.5 < report["test"]["winner"]["accuracy"] < 1.0
     _check_progress(done.out, 2, "val_accuracy")
     assert done.out.startswith(
         "fruit.csv: 150 rows, 3 features, 3 classes; train 90, validation 30, test 30\n"

@@ -179,10 +179,10 @@ def test_what_cannot_be_a_lane_is_trained_one_by_one(blobs, tmp_path, trainings)
     assert trainings == []
 
 
-def test_one_lane_is_training_by_keras(build, blobs, tmp_path, trainings):
+def test_one_lane_is_a_program_for_all_trials_too(build, blobs, tmp_path, trainings):
     found = tuner(build, tmp_path, max_trials=2, max_lanes=1)
     assert len(search(found, blobs)) == 2
-    assert trainings == []
+    assert trainings == [1]
     assert found.get_best_models()[0].evaluate(*blobs[2], verbose=0)[0] == pytest.approx(
         found.oracle.get_best_trials()[0].score, rel=1e-5
     )
@@ -301,8 +301,7 @@ def test_less_memory_means_fewer_lanes(build, blobs, tmp_path, monkeypatch):
     found = tuner(build, tmp_path)
     with pytest.warns(UserWarning, match="6 lanes need more memory than there is; going on with 3"):
         trials = search(found, blobs)
-    # Then one at a time, which Keras trains.
-    assert counts == [6, 3]
+    assert counts == [6, 3, 1]
     assert len(trials) == 6
 
 
