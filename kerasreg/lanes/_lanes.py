@@ -39,6 +39,7 @@ class Lanes:
         jit_compile: True, False, or `"auto"`: whether XLA compiles the program
             on the TensorFlow backend. `"auto"` does it where a training is long
             enough to pay for that.
+        structures: of the models, where they are known to be equal.
 
     Raises:
         ValueError: if a model is not compiled or not built, if it cannot be a
@@ -60,7 +61,12 @@ class Lanes:
     (8, 1)
     """
 
-    def __init__(self, models: Sequence[keras.Model], jit_compile: bool | str = "auto") -> None:
+    def __init__(
+        self,
+        models: Sequence[keras.Model],
+        jit_compile: bool | str = "auto",
+        structures: Sequence[Structure] | None = None,
+    ) -> None:
         self.models = list(models)
         if not self.models:
             raise ValueError("`models` must be at least one model. Received: models=[]")
@@ -69,12 +75,13 @@ class Lanes:
                 f'`jit_compile` must be True, False or "auto". Received: {jit_compile!r}'
             )
         self.model = self.models[0]
-        structure = self._structure_of(self.model)
+        known = [None] * len(self.models) if structures is None else structures
+        structure = known[0] or self._structure_of(self.model)
         self._state = State(self.model, structure, len(self.models))
         self._structures = [structure]
-        for model in self.models[1:]:
+        for model, found in zip(self.models[1:], known[1:], strict=True):
             same = model is self.model
-            self._structures.append(structure if same else self._structure_of(model))
+            self._structures.append(structure if same else found or self._structure_of(model))
         lanes = range(len(self.models))
         self._state.load(list(zip(lanes, self.models, self._structures, strict=True)))
         self._epochs = Epochs(self._state, jit_compile)
@@ -117,7 +124,11 @@ class Lanes:
                     assign(shown, lane)
         return lanes
 
-    def load(self, models: Mapping[int, keras.Model]) -> None:
+    def load(
+        self,
+        models: Mapping[int, keras.Model],
+        structures: Mapping[int, Structure] | None = None,
+    ) -> None:
         """Puts other models of the same structure in the place of some lanes.
 
         Nothing is compiled anew, but for a number in no variable that was the
@@ -125,11 +136,16 @@ class Lanes:
 
         Args:
             models: a built and compiled model for each of these lanes.
+            structures: theirs, where they are known to be equal.
 
         Raises:
             ValueError: if a model does not share the program.
         """
-        loaded = [(lane, model, self._structure_of(model)) for lane, model in models.items()]
+        known = structures or {}
+        loaded = [
+            (lane, model, known.get(lane) or self._structure_of(model))
+            for lane, model in models.items()
+        ]
         if loaded:
             self._state.load(loaded)
         for lane, model, structure in loaded:

@@ -13,6 +13,7 @@ import numpy as np
 from kerasreg._validation import check_count
 from kerasreg.lanes._batches import Examples, batch_order, split
 from kerasreg.lanes._callbacks import Callbacks
+from kerasreg.lanes._structure import Structure
 from kerasreg.lanes._view import has_batch_hooks
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Successor(NamedTuple):
         validation_rows: likewise.
         epochs: number of its last epoch; by default that of the lane before.
         initial_epoch: likewise of its first one.
+        structure: of the model, where it is known to be that of the lanes.
     """
 
     model: keras.Model
@@ -37,6 +39,7 @@ class Successor(NamedTuple):
     validation_rows: Any = None
     epochs: int | None = None
     initial_epoch: int | None = None
+    structure: Structure | None = None
 
 
 def train(
@@ -166,7 +169,10 @@ def train(
         if refill is None or not ended:
             continue
         successors = refill(ended)
-        lanes.load({lane: successor.model for lane, successor in successors.items()})
+        lanes.load(
+            {lane: successor.model for lane, successor in successors.items()},
+            {lane: s.structure for lane, s in successors.items() if s.structure is not None},
+        )
         for lane, successor in successors.items():
             first[lane] = _either(successor.initial_epoch, first[lane])
             last[lane] = _either(successor.epochs, last[lane])

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import keras_tuner
 import numpy as np
 
 from kerasreg.lanes._refusal import refusal
@@ -88,6 +89,10 @@ class Plan:
 
         with contextlib.suppress(_Reached):
             self.result = self._run(hypermodel, fit)
+
+    def uses_model_after_fit(self, hypermodel: Any) -> bool:
+        """Whether somebody may ask the model for what it has learned."""
+        return type(hypermodel).fit is not keras_tuner.HyperModel.fit
 
     def run_whole(self, hypermodel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Runs the hypermodel's `fit` once, which trains."""

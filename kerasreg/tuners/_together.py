@@ -61,7 +61,8 @@ def train_together(tuner: VectorizedTuner, plans: list[Plan]) -> None:
                 running = tuner._running.get(plan.trial.trial_id)
                 if running is not None:
                     running.keep(*best.take(lane))
-                lanes.unstack(lane, slots=False)
+                if plan.uses_model_after_fit(tuner.hypermodel):
+                    lanes.unstack(lane, slots=False)
                 done.append(plan)
                 plans.remove(plan)
             tuner._done(done)
@@ -78,7 +79,13 @@ def train_together(tuner: VectorizedTuner, plans: list[Plan]) -> None:
                 rows, validation_rows = plan.rows or (None, None)
                 first, last = plan.epochs()
                 successors[lane] = Successor(
-                    plan.model, plan.callbacks(), rows, validation_rows, last, first
+                    plan.model,
+                    plan.callbacks(),
+                    rows,
+                    validation_rows,
+                    last,
+                    first,
+                    plan.structure,
                 )
             return successors
         except Exception as error:
@@ -90,7 +97,8 @@ def train_together(tuner: VectorizedTuner, plans: list[Plan]) -> None:
         every = [plan.rows for plan in plans if plan.rows is not None]
         more = {"rows": [r[0] for r in every], "validation_rows": [r[1] for r in every]}
     try:
-        lanes = Lanes([plan.model for plan in plans], tuner.jit_compile)
+        structures = [plan.structure for plan in plans if plan.structure is not None]
+        lanes = Lanes([plan.model for plan in plans], tuner.jit_compile, structures)
         lanes.fit(
             **plans[0].common_arguments(),
             **more,

@@ -284,9 +284,12 @@ class VectorizedTuner(keras_tuner.Tuner):
             if means is None or not objective.has_value(means):
                 continue
             complete[trial_id] = epoch, objective.get_value(means)
-            # Written when the trial ends.
+            # Written when the trial ends. KerasTuner's own oracles do nothing with it:
+            # for those who look, the objective is enough.
+            own = type(self.oracle).update_trial is not keras_tuner.Oracle.update_trial
+            told = means if own else {k: v for k, v in means.items() if k in self._objectives}
             with self._state_written_once(at_end=False):
-                if self.oracle.update_trial(trial_id, means, step=epoch).status == "STOPPED":
+                if self.oracle.update_trial(trial_id, told, step=epoch).status == "STOPPED":
                     stopped.add(trial_id)
         if self._pruning is not None:
             stopped |= set(self._pruning.report(complete))
@@ -304,6 +307,11 @@ class VectorizedTuner(keras_tuner.Tuner):
             lanes: the lanes.
             seen: of each that trained: its training, the epoch that ended, the logs.
         """
+
+    @property
+    def _objectives(self) -> set[str]:
+        objective = self.oracle.objective
+        return {one.name for one in getattr(objective, "objectives", [objective])}
 
     def _done(self, plans: list[Plan]) -> None:
         """Takes the results of trainings, and ends the trials that have all of theirs."""
