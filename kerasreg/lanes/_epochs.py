@@ -34,18 +34,27 @@ class Epochs:
         self.jit_compile = jit_compile
         self._program: Any = None
         self._lifted: list[int] = []
+        self._measures = False
         self._warned: set[tuple[str, str]] = set()
         self._steps = 0
 
-    def program(self, examples: Examples) -> Any:
-        """The program, made when the first data is seen: metrics are built by it."""
+    def program(self, examples: Examples, measures: bool = True) -> Any:
+        """The program, made when the first data is seen: metrics are built by it.
+
+        Args:
+            examples: the data.
+            measures: whether it is to have losses and metrics, for which
+                predictions have no targets.
+        """
         state = self.state
-        if self._program is None or self._lifted != state.lifted:
-            # Without the first examples, metrics that depend on their shape are not known.
-            x, y, weights = examples.pack([array[:1] for array in examples.arrays])
-            if y is not None or self.model._compile_metrics is None:
+        complete = self._measures or not measures
+        if self._program is None or self._lifted != state.lifted or not complete:
+            if measures and not self._measures:
+                # Metrics may depend on the shapes of the first examples.
+                x, y, weights = examples.pack([array[:1] for array in examples.arrays])
                 self.model._symbolic_build(data_batch=(x, y, weights))
                 state.add(self.model.metrics_variables)
+                self._measures = True
             self._lifted = list(state.lifted)
             numbers = [state.structure.numbers[index] for index in self._lifted]
             step = Step(self.model, state.variables, numbers)
@@ -111,7 +120,7 @@ class Epochs:
 
     def predict(self, examples: Examples, batch_size: int) -> Any:
         """The outputs of all lanes, with a first axis of lanes."""
-        program, state = self.program(examples), self.state
+        program, state = self.program(examples, measures=False), self.state
         outputs = []
         for begin in range(0, examples.count, batch_size):
             part = [array[begin : begin + batch_size] for array in examples.arrays]

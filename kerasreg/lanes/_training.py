@@ -46,22 +46,22 @@ def train(
     lanes: Lanes,
     x: Any,
     y: Any,
-    batch_size: int = 32,
-    epochs: int | Sequence[int] = 1,
-    initial_epoch: int | Sequence[int] = 0,
-    validation_data: Any = None,
-    validation_split: float = 0.0,
-    validation_batch_size: int | None = None,
-    sample_weight: Any = None,
-    class_weight: dict[int, float] | None = None,
-    shuffle: bool = True,
-    seed: int | None = None,
-    callbacks: Sequence[Sequence[Any]] | None = None,
-    rows: Sequence[Any] | None = None,
-    validation_rows: Sequence[Any] | None = None,
-    stop_on_nan: bool = True,
-    on_epoch_end: Callable[[list[int], list[dict[str, Any]]], Any] | None = None,
-    refill: Callable[[dict[int, Any]], dict[int, Successor]] | None = None,
+    batch_size: int,
+    epochs: int | Sequence[int],
+    initial_epoch: int | Sequence[int],
+    validation_data: Any,
+    validation_split: float,
+    validation_batch_size: int | None,
+    sample_weight: Any,
+    class_weight: dict[int, float] | None,
+    shuffle: bool,
+    seed: int | None,
+    callbacks: Sequence[Sequence[Any]] | None,
+    rows: Sequence[Any] | None,
+    validation_rows: Sequence[Any] | None,
+    stop_on_nan: bool,
+    on_epoch_end: Callable[[list[int], list[dict[str, Any]]], Any] | None,
+    refill: Callable[[dict[int, Any]], dict[int, Successor]] | None,
 ) -> list[Any]:
     """See `Lanes.fit`."""
     check_count("batch_size", batch_size)
@@ -150,10 +150,7 @@ def train(
             called.call("on_test_end", now, logs=tested)
         called.call("on_epoch_end", now, own_epochs, logs)
         for lane in now:
-            history = called.histories[lane]
-            history.epoch.append(own_epochs[lane])
-            for name, value in logs[lane].items():
-                history.history.setdefault(name, []).append(value)
+            called.record(lane, own_epochs[lane], logs[lane])
             losses = [logs[lane].get(name, 0.0) for name in ("loss", "val_loss")]
             if stop_on_nan and not np.isfinite(losses).all():
                 lanes.stopped[lane] = True

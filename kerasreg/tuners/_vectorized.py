@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
-import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import keras_tuner
-from keras.src.utils.naming import reset_uids
 from keras_tuner.src import errors
 
 # Private: how KerasTuner turns results into scores, and its own callbacks.
@@ -23,6 +19,7 @@ from kerasreg._validation import check_count
 from kerasreg.lanes import Lanes
 from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._folds import check_folds, folds_of
+from kerasreg.tuners._many_trials import ManyTrialsTuner
 from kerasreg.tuners._memory import lanes_that_fit
 from kerasreg.tuners._plan import Digests, Plan, is_arrays
 from kerasreg.tuners._progress import Progress
@@ -32,7 +29,7 @@ from kerasreg.tuners._running import Running
 from kerasreg.tuners._together import OutOfMemory, train_together
 
 
-class VectorizedTuner(keras_tuner.Tuner):
+class VectorizedTuner(ManyTrialsTuner):
     """A KerasTuner tuner that trains the trials that share a program together.
 
     It asks the oracle for many trials at a time, builds their models, finds
@@ -108,7 +105,6 @@ class VectorizedTuner(keras_tuner.Tuner):
         self._waiting: list[Plan] = []
         self._ended: dict[str, list[Any]] = {}
         self._lanes_now = self.max_lanes
-        self._written_later = False
         keep_whole(self)
 
     def search(self, *fit_args: Any, groups: Any = None, **fit_kwargs: Any) -> None:
@@ -354,79 +350,3 @@ class VectorizedTuner(keras_tuner.Tuner):
             self._pruning.end(
                 trial.trial_id, self.oracle.get_trial(trial.trial_id).score, running.pruned
             )
-
-    def _fit_kwargs(self, trial: Any, execution: int, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The arguments of one execution, with callbacks of its own."""
-        callbacks = self._deepcopy_callbacks(kwargs.get("callbacks", []))
-        self._configure_tensorboard_dir(callbacks, trial, execution)
-        if self._has_hooks():
-            callbacks.append(tuner_utils.TunerCallback(self, trial))
-        return {**kwargs, "callbacks": callbacks}
-
-    def _has_hooks(self) -> bool:
-        names = ("on_batch_begin", "on_batch_end", "on_epoch_begin", "on_epoch_end")
-        base = keras_tuner.Tuner
-        return any(getattr(type(self), name) is not getattr(base, name) for name in names)
-
-    def _try_build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        # KerasTuner clears the session and collects garbage before each model, which
-        # takes longer than to build it; names are what has to begin anew.
-        reset_uids()
-        with maybe_distribute(self.distribution_strategy):
-            model = self._build_hypermodel(hp)
-        if not isinstance(model, keras.Model):
-            raise errors.FatalTypeError(
-                "The hypermodel's `build` must return a Keras model. "
-                f"Received: {model!r} of type {type(model).__name__}"
-            )
-        if self.max_model_size and model.count_params() > self.max_model_size:
-            raise errors.FailedTrialError(f"Oversized model: {model.count_params()} parameters.")
-        return model
-
-    def load_model(self, trial: Any) -> keras.Model:
-        """The model of a trial with the weights of its best epoch.
-
-        Args:
-            trial: a trial that was trained.
-        """
-        if os.path.exists(self._get_checkpoint_fname(trial.trial_id)):
-            return super().load_model(trial)
-        model = self._try_build(trial.hyperparameters)
-        if not _best_epochs.read(self.project_dir, trial.trial_id, model):
-            raise FileNotFoundError(
-                f"No weights of trial {trial.trial_id} in {self.project_dir!r}."
-            )
-        return model
-
-    @contextlib.contextmanager
-    def _failing(self, trial: Any) -> Iterator[None]:
-        """Marks a trial as failed where KerasTuner would."""
-        try:
-            yield
-        except Exception as error:
-            if isinstance(error, errors.FatalError):
-                raise
-            failed = isinstance(error, errors.FailedTrialError)
-            trial.status = "FAILED" if failed else "INVALID"
-            trial.message = traceback.format_exc()
-
-    @contextlib.contextmanager
-    def _state_written_once(self, at_end: bool = True) -> Iterator[None]:
-        """Writes the oracle's state, which grows with the trials, when all are dealt with."""
-        if self._written_later:
-            yield
-            return
-        kept = [(self, "save", self.save), (self.oracle, "save", self.oracle.save)]
-        if not at_end:
-            kept.append((self.oracle, "_save_trial", self.oracle._save_trial))
-        for owner, name, _ in kept:
-            setattr(owner, name, lambda *_: None)
-        self._written_later = True
-        try:
-            yield
-        finally:
-            self._written_later = False
-            for owner, name, method in kept:
-                setattr(owner, name, method)
-            if at_end:
-                self.save()

@@ -1,0 +1,23 @@
+"""The same engine on Keras' JAX backend, in a process of its own."""
+
+import json
+import os
+
+import pytest
+
+PROGRAM = os.path.join(os.path.dirname(__file__), "jax_program.py")
+
+
+@pytest.fixture(scope="module")
+def found(run_python):
+    return json.loads(run_python(PROGRAM, KERAS_BACKEND="jax").splitlines()[-1])
+
+
+@pytest.mark.parametrize("kind", ["dense", "convolution", "embedding"])
+def test_lanes_equal_training_alone(kind, found):
+    assert found[kind] < 1e-4
+
+
+def test_a_search_with_lanes(found):
+    score, of_best_model = found["search"]
+    assert of_best_model == pytest.approx(score, rel=1e-5)
