@@ -1,14 +1,18 @@
-"""Convolutions that `tf.vectorized_map` vectorises when each lane has its own filters.
+"""Convolutions and max-pooling in forms that are fast for many lanes.
 
 TensorFlow's convolution takes one filter for a whole batch; with one for each
 lane it runs lane by lane. As a matrix product of patches with filters it is one
-batched product. Measured against that loop in `benchmarks/lane_convolutions.py`.
+batched product. XLA on a CPU scatters the gradient of max-pooling one by one; as
+choices between the positions of the window it is 15 times as fast there, and
+without XLA 9 times as slow. Both are measured in `benchmarks/lane_layers.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,14 +21,18 @@ from keras import ops
 
 
 @contextlib.contextmanager
-def lane_convolutions() -> Iterator[None]:
+def lane_convolutions(xla: bool) -> Iterator[None]:
     """Gives `keras.ops.conv` and its relatives their vectorised form while it is entered.
 
     For the trace of one lane, on the TensorFlow backend.
+
+    Args:
+        xla: whether the trace is for XLA, which then has its form of max-pooling.
     """
     from keras.src.backend import nn
 
-    kept = {name: getattr(nn, name) for name in ("conv", "depthwise_conv", "separable_conv")}
+    names = ("conv", "depthwise_conv", "separable_conv", "max_pool")
+    kept = {name: getattr(nn, name) for name in names}
 
     def conv(
         inputs: Any,
@@ -34,10 +42,12 @@ def lane_convolutions() -> Iterator[None]:
         data_format: str | None = None,
         dilation_rate: Any = 1,
     ) -> Any:
-        if not _has_patches(inputs, kernel, data_format):
+        if not _has_patches(inputs, len(kernel.shape) - 2, data_format):
             return kept["conv"](inputs, kernel, strides, padding, data_format, dilation_rate)
         return _channels_last(
-            lambda x: _product(_patches(x, kernel, strides, padding, dilation_rate), kernel),
+            lambda x: _product(
+                _patches(x, kernel.shape[:-2], strides, padding, dilation_rate), kernel
+            ),
             inputs,
             data_format,
         )
@@ -50,12 +60,14 @@ def lane_convolutions() -> Iterator[None]:
         data_format: str | None = None,
         dilation_rate: Any = 1,
     ) -> Any:
-        if not _has_patches(inputs, kernel, data_format):
+        if not _has_patches(inputs, len(kernel.shape) - 2, data_format):
             return kept["depthwise_conv"](
                 inputs, kernel, strides, padding, data_format, dilation_rate
             )
         return _channels_last(
-            lambda x: _depthwise(_patches(x, kernel, strides, padding, dilation_rate), kernel),
+            lambda x: _depthwise(
+                _patches(x, kernel.shape[:-2], strides, padding, dilation_rate), kernel
+            ),
             inputs,
             data_format,
         )
@@ -74,7 +86,28 @@ def lane_convolutions() -> Iterator[None]:
         )
         return conv(between, pointwise_kernel, 1, "valid", data_format, 1)
 
-    replacements = (conv, depthwise_conv, separable_conv)
+    def max_pool(
+        inputs: Any,
+        pool_size: Any,
+        strides: Any = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+    ) -> Any:
+        rank = len(inputs.shape) - 2
+        if not xla or not _has_patches(inputs, rank, data_format):
+            return kept["max_pool"](inputs, pool_size, strides, padding, data_format)
+        window = _each(pool_size, rank)
+        return _channels_last(
+            lambda x: functools.reduce(
+                # Of equal ones the first, as TensorFlow's gradient has it.
+                lambda most, other: ops.where(other > most, other, most),
+                _patches(x, window, window if strides is None else strides, padding, 1, -math.inf),
+            ),
+            inputs,
+            data_format,
+        )
+
+    replacements = (conv, depthwise_conv, separable_conv, max_pool)
     for name, replacement in zip(kept, replacements, strict=True):
         setattr(nn, name, replacement)
     try:
@@ -84,12 +117,12 @@ def lane_convolutions() -> Iterator[None]:
             setattr(nn, name, original)
 
 
-def _has_patches(inputs: Any, kernel: Any, data_format: str | None) -> bool:
+def _has_patches(inputs: Any, rank: int, data_format: str | None) -> bool:
     """Whether the sizes are known that patches are cut by."""
     shape = list(inputs.shape)
     channels_last = (data_format or keras.config.image_data_format()) == "channels_last"
     inner = shape[1:] if channels_last else [*shape[2:], shape[1]]
-    return len(shape) == len(kernel.shape) and None not in inner
+    return len(shape) == rank + 2 and None not in inner
 
 
 def _channels_last(function: Any, inputs: Any, data_format: str | None) -> Any:
@@ -100,9 +133,11 @@ def _channels_last(function: Any, inputs: Any, data_format: str | None) -> Any:
     return ops.transpose(function(last), (0, rank - 1, *range(1, rank - 1)))
 
 
-def _patches(x: Any, kernel: Any, strides: Any, padding: str, dilation: Any) -> list[Any]:
-    """What each position of the kernel sees: a list of (batch, *out, channels)."""
-    sizes, window = list(x.shape[1:-1]), list(kernel.shape[:-2])
+def _patches(
+    x: Any, window: Sequence[int], strides: Any, padding: str, dilation: Any, fill: float = 0.0
+) -> list[Any]:
+    """What each position of the window sees: a list of (batch, *out, channels)."""
+    sizes = list(x.shape[1:-1])
     strides, dilation = _each(strides, len(sizes)), _each(dilation, len(sizes))
     pads, outs = [], []
     for size, width, stride, step in zip(sizes, window, strides, dilation, strict=True):
@@ -117,7 +152,7 @@ def _patches(x: Any, kernel: Any, strides: Any, padding: str, dilation: Any) -> 
             pads.append((0, 0))
         outs.append(out)
     if any(map(any, pads)):
-        x = ops.pad(x, [(0, 0), *pads, (0, 0)])
+        x = ops.pad(x, [(0, 0), *pads, (0, 0)], constant_values=fill)
     found = []
     for position in itertools.product(*(range(width) for width in window)):
         cut = [slice(None)]

@@ -99,8 +99,9 @@ class Epochs:
             # A single batch, the ragged one, is not worth a compilation.
             xla = self._compiles(compiled, len(rows))
             moved = active if having is None else active & having
+            form = bool(self._compiles(compiled, 2))
             state.values = program.run(
-                kind, examples.pack, state.values, state.numbers, data, rows, moved, xla
+                kind, examples.pack, state.values, state.numbers, data, rows, moved, xla, form
             )
             done += len(rows)
             self._steps += len(rows) * (kind == "train")

@@ -47,10 +47,11 @@ class Program:
         order: Any,
         active: Any,
         compiled: bool | str,
+        form: bool | None = None,
     ) -> list[Any]:
         """Runs training or test steps and gives the values after them.
 
-        `compiled` changes nothing: JAX compiles always.
+        `compiled` and `form` change nothing: JAX compiles always.
         """
         order = jnp.asarray(order)
         stacked = order.ndim == 3

@@ -62,18 +62,20 @@ class Program:
         """How many functions were traced so far."""
         return len(self._traces)
 
-    def _trace(self, kind: str, pack: Callable[[Any], Any], arguments: Any, stacked: bool) -> Any:
-        """One step of all lanes, as a function of any batch size."""
+    def _trace(
+        self, kind: str, pack: Callable[[Any], Any], arguments: Any, stacked: bool, xla: bool
+    ) -> Any:
+        """One step of all lanes, as a function of any batch size, in a form for XLA or without."""
         values, numbers, batch = arguments
         specs = _specs((values, numbers)), _specs(batch, free=(1,) if stacked else (0,))
-        key = (kind, stacked, str(specs))
+        key = (kind, stacked, xla, str(specs))
         if key in self._traces:
             return self._traces[key]
         step = self.step
 
         def one(lane: Any) -> Any:
             values, numbers, batch = lane
-            with lane_convolutions() if self.lanes > 1 else contextlib.nullcontext():
+            with lane_convolutions(xla) if self.lanes > 1 else contextlib.nullcontext():
                 if kind == "train":
                     return step.train(values, numbers, pack(batch), differentiate)
                 if kind == "test":
@@ -112,6 +114,7 @@ class Program:
         order: Any,
         active: Any,
         compiled: bool | str,
+        form: bool | None = None,
     ) -> list[Any]:
         """Runs training or test steps and gives the values after them.
 
@@ -126,13 +129,16 @@ class Program:
             active: which lanes to move, shape (lanes,), Boolean.
             compiled: by XLA: True, False, or `"auto"`, which is True where XLA
                 can compile the model and gives the same random numbers.
+            form: whether to trace what is fast with XLA; by default where it is
+                compiled. A single batch of a compiled training needs no other trace.
         """
+        form = bool(compiled) if form is None else form
         order, active = tf.convert_to_tensor(order), tf.convert_to_tensor(active)
         data = [tf.convert_to_tensor(part) for part in data]
         stacked = order.shape.rank == 3
         # Of the shape of a batch, but for its length, which stays free.
         batch = [tf.stack([part[:1]] * self.lanes) if stacked else part[:1] for part in data]
-        trace = self._trace(kind, pack, (list(values), numbers, batch), stacked)
+        trace = self._trace(kind, pack, (list(values), numbers, batch), stacked, form)
         arguments = (list(values), numbers, list(data), order, active)
         flat = tf.nest.flatten(arguments)
         if compiled == "auto" and not self.loops and id(trace) not in self._not_compiled:
@@ -181,7 +187,7 @@ class Program:
     ) -> Any:
         """The outputs of all lanes for a batch, with a leading axis of lanes."""
         batch = [tf.convert_to_tensor(part) for part in batch]
-        trace = self._trace("predict", pack, (list(values), numbers, batch), stacked=False)
+        trace = self._trace("predict", pack, (list(values), numbers, batch), False, False)
         return trace(*tf.nest.flatten((list(values), numbers, batch)))
 
     def results(self, values: Sequence[Any], numbers: Values) -> dict[str, Any]:
