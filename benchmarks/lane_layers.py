@@ -9,6 +9,7 @@ TensorFlow's convolution, for which `tf.vectorized_map` goes through the lanes o
 largest, and the ratio of medians to TensorFlow's form. One process, forms in turn.
 """
 
+import contextlib
 import os
 import statistics
 import sys
@@ -30,7 +31,7 @@ def convolution(own):
         with tf.GradientTape() as tape:
             tape.watch((x, kernel))
             if own:
-                with lane_convolutions(xla=False):
+                with lane_convolutions():
                     loss = tf.reduce_sum(ops.conv(x, kernel, padding="same") ** 2)
             else:
                 loss = tf.reduce_sum(ops.conv(x, kernel, padding="same") ** 2)
@@ -43,7 +44,7 @@ def pooling(own):
     def one(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            with lane_convolutions(xla=own):
+            with lane_convolutions() if own else contextlib.nullcontext():
                 loss = tf.reduce_sum(ops.max_pool(x, 2) ** 2)
         return tape.gradient(loss, x)
 

@@ -61,6 +61,9 @@ def fallbacks(function: Any) -> list[tuple[str, str]]:
         # A recurrent layer's own loop, which all lanes take together.
         if re.fullmatch(r"while(_\d+)?", name):
             continue
+        # Chosen so: see `_convolution`.
+        if re.search(r"conv|Conv", name):
+            continue
         if (layer, name) not in found:
             found.append((layer, name))
     return found

@@ -2,9 +2,10 @@
 
 TensorFlow's convolution takes one filter for a whole batch; with one for each
 lane it runs lane by lane. As a matrix product of patches with filters it is one
-batched product. XLA on a CPU scatters the gradient of max-pooling one by one; as
-choices between the positions of the window it is 15 times as fast there, and
-without XLA 9 times as slow. Both are measured in `benchmarks/lane_layers.py`.
+batched product, 7 to 11 times as fast under XLA, and slower without it, where
+lane by lane stays. XLA on a CPU scatters the gradient of max-pooling one by one;
+as choices between the positions of the window it is 7 times as fast there, and 4
+times as slow without. `benchmarks/lane_layers.py` measures both.
 """
 
 from __future__ import annotations
@@ -21,16 +22,18 @@ from keras import ops
 
 
 @contextlib.contextmanager
-def lane_convolutions(xla: bool) -> Iterator[None]:
-    """Gives `keras.ops.conv` and its relatives their vectorised form while it is entered.
+def lane_convolutions() -> Iterator[list[int]]:
+    """Gives `keras.ops.conv` and its relatives their forms for XLA while it is entered.
 
     For the trace of one lane, on the TensorFlow backend.
 
-    Args:
-        xla: whether the trace is for XLA, which then has its form of max-pooling.
+    Yields:
+        A list to which each convolution adds the elements of its patches, for
+        one example.
     """
     from keras.src.backend import nn
 
+    sizes: list[int] = []
     names = ("conv", "depthwise_conv", "separable_conv", "max_pool")
     kept = {name: getattr(nn, name) for name in names}
 
@@ -44,13 +47,13 @@ def lane_convolutions(xla: bool) -> Iterator[None]:
     ) -> Any:
         if not _has_patches(inputs, len(kernel.shape) - 2, data_format):
             return kept["conv"](inputs, kernel, strides, padding, data_format, dilation_rate)
-        return _channels_last(
-            lambda x: _product(
-                _patches(x, kernel.shape[:-2], strides, padding, dilation_rate), kernel
-            ),
-            inputs,
-            data_format,
-        )
+
+        def product(x: Any) -> Any:
+            patches = _patches(x, kernel.shape[:-2], strides, padding, dilation_rate)
+            sizes.append(len(patches) * math.prod(patches[0].shape[1:]))
+            return _product(patches, kernel)
+
+        return _channels_last(product, inputs, data_format)
 
     def depthwise_conv(
         inputs: Any,
@@ -94,7 +97,8 @@ def lane_convolutions(xla: bool) -> Iterator[None]:
         data_format: str | None = None,
     ) -> Any:
         rank = len(inputs.shape) - 2
-        if not xla or not _has_patches(inputs, rank, data_format):
+        # In three dimensions TensorFlow's gradient treats equal ones in another way.
+        if rank > 2 or not _has_patches(inputs, rank, data_format):
             return kept["max_pool"](inputs, pool_size, strides, padding, data_format)
         window = _each(pool_size, rank)
         return _channels_last(
@@ -111,7 +115,7 @@ def lane_convolutions(xla: bool) -> Iterator[None]:
     for name, replacement in zip(kept, replacements, strict=True):
         setattr(nn, name, replacement)
     try:
-        yield
+        yield sizes
     finally:
         for name, original in kept.items():
             setattr(nn, name, original)

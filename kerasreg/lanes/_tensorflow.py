@@ -32,6 +32,10 @@ def differentiate(function: Callable[[Any], tuple[Any, Any]]) -> Callable[[Any],
     return gradients
 
 
+# Elements of the patches of all convolutions for a batch of one lane.
+_MOST_PATCHES = 1_000_000
+
+
 class Program:
     """The functions of K lanes of a step.
 
@@ -56,6 +60,7 @@ class Program:
         self._traces: dict[Any, Any] = {}
         self._runs: dict[Any, Any] = {}
         self._not_compiled: set[int] = set()
+        self._patches: dict[int, int] = {}
 
     @property
     def traces(self) -> int:
@@ -71,11 +76,14 @@ class Program:
         key = (kind, stacked, xla, str(specs))
         if key in self._traces:
             return self._traces[key]
-        step = self.step
+        step, sizes = self.step, list[list[int]]()
 
         def one(lane: Any) -> Any:
             values, numbers, batch = lane
-            with lane_convolutions(xla) if self.lanes > 1 else contextlib.nullcontext():
+            own = xla and self.lanes > 1
+            context: Any = lane_convolutions() if own else contextlib.nullcontext([])
+            with context as found:
+                sizes.append(found)
                 if kind == "train":
                     return step.train(values, numbers, pack(batch), differentiate)
                 if kind == "test":
@@ -89,9 +97,11 @@ class Program:
 
         function = tf.function(all_lanes, autograph=False)
         trace = function.get_concrete_function(*specs[0], specs[1])
-        self.loops += [loop for loop in fallbacks(trace) if loop not in self.loops]
+        loops = fallbacks(trace)
+        self.loops += [loop for loop in loops if loop not in self.loops]
+        self._patches[id(trace)] = max(map(sum, sizes), default=0)
         self.python += calls_of_python(trace)
-        if draws_random_numbers(trace):
+        if loops or draws_random_numbers(trace):
             # XLA draws others than TensorFlow does, of the same seed.
             self._not_compiled.add(id(trace))
         self._traces[key] = trace
@@ -135,18 +145,24 @@ class Program:
         form = bool(compiled) if form is None else form
         order, active = tf.convert_to_tensor(order), tf.convert_to_tensor(active)
         data = [tf.convert_to_tensor(part) for part in data]
-        stacked = order.shape.rank == 3
+        stacked, batch_size = order.shape.rank == 3, int(order.shape[-1])
         # Of the shape of a batch, but for its length, which stays free.
         batch = [tf.stack([part[:1]] * self.lanes) if stacked else part[:1] for part in data]
-        trace = self._trace(kind, pack, (list(values), numbers, batch), stacked, form)
+        example = list(values), numbers, batch
+        trace = self._trace(kind, pack, example, stacked, form)
         arguments = (list(values), numbers, list(data), order, active)
         flat = tf.nest.flatten(arguments)
-        if compiled == "auto" and not self.loops and id(trace) not in self._not_compiled:
+        if compiled == "auto" and self._patches[id(trace)] * batch_size > _MOST_PATCHES:
+            # Of large images, TensorFlow's own convolutions are faster than patches.
+            self._not_compiled.add(id(trace))
+        if compiled == "auto" and id(trace) not in self._not_compiled:
             try:
                 return list(self._run(trace, arguments, True)(*flat))
             except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
                 # An operation that XLA does not have, such as a list of unknown length.
                 self._not_compiled.add(id(trace))
+        if form and id(trace) in self._not_compiled and compiled is not True:
+            trace = self._trace(kind, pack, example, stacked, False)
         return list(self._run(trace, arguments, compiled is True)(*flat))
 
     def _run(self, trace: Any, arguments: Any, compiled: bool) -> Any:
