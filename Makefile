@@ -40,6 +40,8 @@ check-bazel: $(INSTALLED)-test
 bench: $(INSTALLED)-test
 	$(BIN)/python benchmarks/components.py
 	$(BIN)/python benchmarks/dropout.py
+	$(BIN)/python benchmarks/lane_layers.py
+	$(BIN)/python benchmarks/search.py
 
 $(INSTALLED): requirements.txt pyproject.toml
 	$(PYTHON) tools/make_venv.py $(VENV)

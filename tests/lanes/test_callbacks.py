@@ -79,7 +79,7 @@ def test_batches_of_lanes_with_fewer_rows(blobs, trials):
         equal_calls(own[number].seen, alone.seen)
 
 
-class Tests(callbacks.Callback):
+class Validations(callbacks.Callback):
     def __init__(self):
         super().__init__()
         self.seen = []
@@ -99,7 +99,7 @@ class Tests(callbacks.Callback):
 
 def test_batches_of_the_validation(blobs, trials):
     x, y, validation_data = blobs
-    own, alone = [Tests(), Tests()], Tests()
+    own, alone = [Validations(), Validations()], Validations()
     given = {"batch_size": 16, "shuffle": False, "validation_data": validation_data}
     lanes.Lanes(trials(classifier, 2)).fit(x, y, callbacks=[[one] for one in own], **given)
     classifier(0).fit(x, y, callbacks=[alone], verbose=0, **given)
@@ -197,7 +197,9 @@ def test_a_checkpoint_is_that_of_the_lane(only_weights, blobs, trials, tmp_path)
             saved.load_weights(name)
         else:
             saved = keras.models.load_model(name)
-        for found, expected in zip(saved.variables, together.unstack(number).variables, strict=True):
+        for found, expected in zip(
+            saved.variables, together.unstack(number).variables, strict=True
+        ):
             np.testing.assert_array_equal(found, expected)
 
 
