@@ -26,10 +26,11 @@ import kerasreg
 # Rooms that hold no components, for which only docstrings are tested here.
 TOOLS = {
     "distribute": "functions that choose a strategy and batches",
+    "lanes": "no components: what trains many models that have them",
     "hypermodels": "KerasTuner serialises its own hypermodels, and no model holds them",
     "serving": "functions, and a result that is no part of a model",
     "spaces": "functions from hyperparameters to components",
-    "tuners": "functions, and an exception",
+    "tuners": "KerasTuner's tuners, functions, and an exception",
 }
 
 # Exported classes that cannot be made, and why.

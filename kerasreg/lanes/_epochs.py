@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -14,10 +13,21 @@ from kerasreg.lanes._batches import Examples
 from kerasreg.lanes._state import State, backend_module
 from kerasreg.lanes._step import Step
 from kerasreg.lanes._structure import Structure
+from kerasreg.lanes._warning import warn
 
 # Compiling with XLA costs seconds, and then saves half of each step and more.
 # Measured: worth it from about this many steps, times lanes, of one shape.
 _STEPS_WORTH_COMPILING = 12_000
+
+
+class BatchHooks(Protocol):
+    """What is called before and after single batches: see `SingleBatches`."""
+
+    def begin(self, moved: np.ndarray) -> np.ndarray:
+        """Of the lanes that have a batch, those that are to see it."""
+
+    def end(self, moved: np.ndarray, metrics: dict[str, np.ndarray]) -> None:
+        """Is told of the metrics after it."""
 
 
 class Epochs:
@@ -37,6 +47,7 @@ class Epochs:
         self._measures = False
         self._warned: set[tuple[str, str]] = set()
         self._steps = 0
+        self._refused: str | None = None
 
     def program(self, examples: Examples, measures: bool = True) -> Any:
         """The program, made when the first data is seen: metrics are built by it.
@@ -46,6 +57,9 @@ class Epochs:
             measures: whether it is to have losses and metrics, for which
                 predictions have no targets.
         """
+        if self._refused is not None:
+            # Nothing is traced the next time, and it is no better.
+            raise ValueError(self._refused)
         state = self.state
         complete = self._measures or not measures
         if self._program is None or self._lifted != state.lifted or not complete:
@@ -69,8 +83,7 @@ class Epochs:
         batch_size: int,
         active: np.ndarray,
         compiled: bool = False,
-        steps: int | None = None,
-        between: Callable[[int], Any] | None = None,
+        hooks: BatchHooks | None = None,
     ) -> dict[str, np.ndarray]:
         """One epoch of training or of testing: the metrics of all lanes.
 
@@ -82,37 +95,33 @@ class Epochs:
             batch_size: of all batches but the last.
             active: which lanes to move, shape (lanes,), Boolean.
             compiled: whether XLA is worth its time.
-            steps: at most so many batches at a time.
-            between: called after each run of batches with the number of batches
-                so far.
+            hooks: what is called before and after each batch; it makes of each
+                one a run of its own.
 
         Returns:
             For each metric, an array with one value per lane.
         """
         program, state = self.program(examples), self.state
-        seen = program.traces
-        # Testing changes metrics and nothing else that is kept.
-        before = list(state.values)
         state.reset_metrics()
-        done = 0
-        for data, rows, having in examples.batches(order, batch_size, steps):
+        for data, rows, having in examples.batches(order, batch_size, 1 if hooks else None):
             # A single batch, the ragged one, is not worth a compilation.
             xla = self._compiles(compiled, len(rows))
-            moved = active if having is None else active & having
             form = bool(self._compiles(compiled, 2))
-            state.values = program.run(
+            moved = active if having is None else active & having
+            if hooks is not None:
+                moved = hooks.begin(moved)
+            if not moved.any():
+                continue
+            seen = program.traces
+            values = program.run(
                 kind, examples.pack, state.values, state.numbers, data, rows, moved, xla, form
             )
-            done += len(rows)
+            self._check_traced(program, seen)
+            state.values = values
             self._steps += len(rows) * (kind == "train")
-            if between is not None:
-                between(done)
-        found = self.metrics()
-        if kind == "test":
-            state.values = before
-        if program.traces != seen:
-            self._check_traced(program)
-        return found
+            if hooks is not None:
+                hooks.end(moved, self.metrics())
+        return self.metrics()
 
     def metrics(self) -> dict[str, np.ndarray]:
         """The metrics of the epoch so far."""
@@ -125,7 +134,9 @@ class Epochs:
         outputs = []
         for begin in range(0, examples.count, batch_size):
             part = [array[begin : begin + batch_size] for array in examples.arrays]
+            seen = program.traces
             found = program.predict(examples.pack, state.values, state.numbers, part)
+            self._check_traced(program, seen)
             outputs.append(tree.map_structure(ops.convert_to_numpy, found))
         return tree.map_structure(lambda *parts: np.concatenate(parts, axis=1), *outputs)
 
@@ -145,10 +156,24 @@ class Epochs:
             return "auto" if worth and steps > 1 else False
         return self.jit_compile
 
-    def _check_traced(self, program: Any) -> None:
+    def _check_traced(self, program: Any, seen: int) -> None:
         """Refuses what tracing showed to be no program, and names what is slow in it."""
+        if program.traces == seen:
+            return
+        self._refused = self._found_to_be_no_program(program)
+        if self._refused is not None:
+            raise ValueError(self._refused)
+        for layer, operation in program.loops:
+            if (layer, operation) not in self._warned:
+                self._warned.add((layer, operation))
+                warn(
+                    f"{layer or 'the model'}: {operation} has no vectorised form; it runs for one "
+                    "lane after the other. Results are right, and slower."
+                )
+
+    def _found_to_be_no_program(self, program: Any) -> str | None:
         if program.python:
-            raise ValueError(
+            return (
                 f"{self.model.name!r} cannot be a lane: it calls back into Python "
                 f"({', '.join(program.python)})."
             )
@@ -157,15 +182,8 @@ class Epochs:
             place = Structure(self.model, places=True).difference(
                 self.state.structure, contents=False
             )
-            raise ValueError(
+            return (
                 f"{self.model.name!r} cannot be a lane: its Python objects change when it is "
                 f"called, and lanes share them: at {place}."
             )
-        for layer, operation in program.loops:
-            if (layer, operation) not in self._warned:
-                self._warned.add((layer, operation))
-                warnings.warn(
-                    f"{layer or 'the model'}: {operation} has no vectorised form; it runs for one "
-                    "lane after the other. Results are right, and slower.",
-                    stacklevel=5,
-                )
+        return None

@@ -10,7 +10,7 @@ import numpy as np
 from kerasreg._validation import check_count
 from kerasreg.lanes._batches import Examples
 from kerasreg.lanes._models import StackedModels
-from kerasreg.lanes._training import Successor, train
+from kerasreg.lanes._training import Successor, Training
 
 
 class Lanes(StackedModels):
@@ -124,7 +124,7 @@ class Lanes(StackedModels):
         callback that raises, whose error is then the `error` of its history.
         """
         arguments = {name: value for name, value in locals().items() if name != "self"}
-        return train(self, **arguments)
+        return Training(self, **arguments).run()
 
     def evaluate(
         self, x: Any, y: Any = None, batch_size: int = 32, sample_weight: Any = None
@@ -143,7 +143,12 @@ class Lanes(StackedModels):
         examples = Examples(x, y, sample_weight)
         every = np.ones(len(self), dtype=bool)
         check_count("batch_size", batch_size)
-        found = self._epochs.run("test", examples, np.arange(examples.count), batch_size, every)
+        # What it moves, metrics and seeds of layers, is not kept.
+        before = list(self._state.values)
+        try:
+            found = self._epochs.run("test", examples, np.arange(examples.count), batch_size, every)
+        finally:
+            self._state.values[: len(before)] = before
         return [{name: float(of[lane]) for name, of in found.items()} for lane in range(len(self))]
 
     def predict(self, x: Any, batch_size: int = 32) -> Any:

@@ -13,6 +13,7 @@ from keras import ops
 from kerasreg._validation import check_count
 from kerasreg.lanes._epochs import Epochs
 from kerasreg.lanes._group import structure_of
+from kerasreg.lanes._own_model import OwnMethods
 from kerasreg.lanes._state import State
 from kerasreg.lanes._structure import Structure
 from kerasreg.lanes._view import LaneScope, merge
@@ -160,18 +161,25 @@ class StackedModels:
         return model
 
     @contextlib.contextmanager
+    def _scope(self, lane: int) -> Iterator[LaneScope]:
+        scope = LaneScope(self._state.variables, self._state.values, lane)
+        with scope, OwnMethods(self, scope):
+            yield scope
+
+    @contextlib.contextmanager
     def view(self, lane: int) -> Iterator[keras.Model]:
         """Shows one lane as a model: what is read, and assigned, is the lane's.
 
         The model is the one that all lanes share; its variables have the values
-        of the lane until the context is left. Its `fit`, `evaluate` and
-        `predict` are not for use within: see `unstack`.
+        of the lane until the context is left. Its `fit`, `evaluate`,
+        `predict`, `save` and the like, called within, are those of the model
+        that the lane was made of, with the values of the lane; each model
+        traces its own functions for them.
 
         Args:
             lane: the number of the lane.
         """
-        scope = LaneScope(self._state.variables, self._state.values, lane)
-        with scope:
+        with self._scope(lane) as scope:
             yield self.model
         self._state.values = list(merge(self._state.values, [scope]))
 

@@ -48,9 +48,9 @@ class State:
         self.structure = structure
         self.lanes = lanes
         optimizer = model.optimizer
-        self._built_here = not optimizer.built
         # Of a model that was trained before, slots are no initial values.
-        if self._built_here:
+        self._own_slots = bool(optimizer.built)
+        if not optimizer.built:
             optimizer.build(model.trainable_variables)
         self.variables: list[keras.Variable] = []
         known: set[int] = set()
@@ -66,6 +66,9 @@ class State:
                 self.variables.append(variable)
         self._lane_numbers = [list(structure.numbers) for _ in range(lanes)]
         self._initial = [_array(variable) for variable in self.variables]
+        # Nor are they where they begin with, for example, the weights.
+        slots = map(_array, optimizer_variables(optimizer).values())
+        self._own_slots |= any(slot.size > 1 and np.ptp(slot) != 0 for slot in slots)
         self.values: list[Any] = []
         self._metrics: dict[int, Any] | None = None
         self.lifted: list[int] = []
@@ -79,6 +82,8 @@ class State:
             for initial, value in zip(self._initial, self.values or self._initial, strict=True)
         ]
         for lane, model, structure in models:
+            if self._own_slots and not model.optimizer.built:
+                model.optimizer.build(model.trainable_variables)
             theirs = corresponding(self.model, self.structure, model, structure)
             for index, variable in enumerate(self.variables):
                 source = theirs.get(id(variable))
@@ -167,17 +172,26 @@ class State:
         for index, value in self._metrics.items():
             self.values[index] = value
 
-    def store(self, lane: int, model: keras.Model, structure: Structure, slots: bool) -> None:
-        """Assigns the values of a lane to the variables of a model, with or without slots."""
+    def targets(
+        self, model: keras.Model, structure: Structure, slots: bool = True
+    ) -> dict[int, keras.Variable]:
+        """The variables of a model, by their index here, with or without slots."""
         if slots and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         theirs = corresponding(self.model, self.structure, model, structure)
         left = optimizer_variables(model.optimizer).values() if not slots else ()
         skipped = {id(variable) for variable in left}
-        for variable, value in zip(self.variables, self.values, strict=True):
-            target = theirs.get(id(variable))
-            if target is not None and id(target) not in skipped:
-                target.assign(value[lane])
+        found = ((index, theirs.get(id(variable))) for index, variable in enumerate(self.variables))
+        return {
+            index: target
+            for index, target in found
+            if target is not None and id(target) not in skipped
+        }
+
+    def store(self, lane: int, model: keras.Model, structure: Structure, slots: bool) -> None:
+        """Assigns the values of a lane to the variables of a model, with or without slots."""
+        for index, target in self.targets(model, structure, slots).items():
+            target.assign(self.values[index][lane])
 
 
 def _array(variable: keras.Variable) -> np.ndarray:

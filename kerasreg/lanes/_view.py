@@ -37,6 +37,13 @@ class LaneScope(Scope):
 
     def get_current_value(self, variable: keras.Variable) -> Any:
         key = id(variable)
+        if key in self._index and _traces():
+            # The function would keep the value of this lane as a constant.
+            raise RuntimeError(
+                "A function is traced while the model is that of one lane. Of the methods of "
+                "models, those of the lanes' own model can be called, and of no other model that "
+                "has its layers."
+            )
         if key not in self.state_mapping and key in self._index:
             # Fetched when asked for: most callbacks read few variables, or none.
             self.state_mapping[key] = self._stacked[self._index[key]][self.lane]
@@ -55,6 +62,14 @@ class LaneScope(Scope):
         }
 
 
+def _traces() -> bool:
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.executing_eagerly()
+
+
 def merge(stacked: Sequence[Any], scopes: Sequence[LaneScope]) -> Sequence[Any]:
     """The values of all lanes with what was assigned in the scopes of some."""
     changes: dict[int, dict[int, Any]] = {}
@@ -70,27 +85,3 @@ def merge(stacked: Sequence[Any], scopes: Sequence[LaneScope]) -> Sequence[Any]:
             values[lane] = keras.ops.convert_to_numpy(value)
         merged[index] = keras.ops.convert_to_tensor(values, dtype=values.dtype)
     return merged
-
-
-def has_batch_hooks(callback: keras.callbacks.Callback) -> bool:
-    """Whether a callback does something before or after single training batches.
-
-    A callback that has such hooks, but not always acts in them, says so by an
-    attribute `batch_hooks`.
-    """
-    declared = getattr(callback, "batch_hooks", None)
-    if declared is not None:
-        return bool(declared)
-    # Stops at the epoch's end here; a lane that diverged harms no other.
-    if isinstance(callback, keras.callbacks.TerminateOnNaN):
-        return False
-    base = keras.callbacks.Callback
-    return any(
-        getattr(type(callback), name) is not getattr(base, name)
-        for name in (
-            "on_train_batch_begin",
-            "on_train_batch_end",
-            "on_batch_begin",
-            "on_batch_end",
-        )
-    )

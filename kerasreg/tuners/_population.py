@@ -46,6 +46,12 @@ class PopulationBasedTraining(VectorizedTuner):
         interval: epochs from exploit to exploit, >= 1.
         quantile: share of the population that is replaced, in (0, 0.5].
         resample: probability that a hyperparameter is drawn anew, in [0, 1].
+        max_lanes: at most so many trials at a time, >= 1. None for the whole
+            population: only those that train at a time can copy each other.
+        jit_compile: as for `kerasreg.lanes.Lanes`.
+        seed: a whole number, for the draws, the copies and the changes; None for
+            another one each time.
+        hyperparameters: as for `keras_tuner.RandomSearch`.
         **kwargs: others of `keras_tuner.RandomSearch` and of `VectorizedTuner`,
             but `folds`, `executions_per_trial` and `pruner`.
 

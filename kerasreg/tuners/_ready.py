@@ -53,7 +53,20 @@ class VectorizedRandomSearch(VectorizedTuner):
     Raises:
         ValueError: if `trials_per_structure` is no whole number >= 1.
 
-    Example: see `VectorizedTuner`.
+    Example:
+
+    >>> import tempfile, keras, numpy as np, kerasreg
+    >>> def build(hp):
+    ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    ...     rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+    ...     model.compile(keras.optimizers.SGD(rate), "mse")
+    ...     return model
+    >>> tuner = kerasreg.tuners.VectorizedRandomSearch(
+    ...     build, "val_loss", max_trials=4, directory=tempfile.mkdtemp())
+    >>> x, y = np.ones((8, 3)), np.ones((8, 1))
+    >>> tuner.search(x, y, epochs=2, validation_data=(x, y), verbose=0)
+    >>> len(tuner.oracle.end_order)
+    4
     """
 
     def __init__(
@@ -101,7 +114,20 @@ class VectorizedGridSearch(VectorizedTuner):
         max_trials: at most so many trials; None for the whole grid.
         **kwargs: others of `keras_tuner.GridSearch` and of `VectorizedTuner`.
 
-    Example: see `VectorizedTuner`.
+    Example:
+
+    >>> import tempfile, keras, numpy as np, kerasreg
+    >>> def build(hp):
+    ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    ...     rate = hp.Choice("learning_rate", [0.001, 0.01, 0.1])
+    ...     model.compile(keras.optimizers.SGD(rate), "mse")
+    ...     return model
+    >>> tuner = kerasreg.tuners.VectorizedGridSearch(
+    ...     build, "val_loss", directory=tempfile.mkdtemp())
+    >>> x, y = np.ones((8, 3)), np.ones((8, 1))
+    >>> tuner.search(x, y, epochs=2, validation_data=(x, y), verbose=0)
+    >>> sorted(t.hyperparameters["learning_rate"] for t in tuner.oracle.get_best_trials(3))
+    [0.001, 0.01, 0.1]
     """
 
     def __init__(
@@ -130,7 +156,20 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         **kwargs: others of `keras_tuner.BayesianOptimization` and of
             `VectorizedTuner`.
 
-    Example: see `VectorizedTuner`.
+    Example:
+
+    >>> import tempfile, keras, numpy as np, kerasreg
+    >>> def build(hp):
+    ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    ...     rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+    ...     model.compile(keras.optimizers.SGD(rate), "mse")
+    ...     return model
+    >>> tuner = kerasreg.tuners.VectorizedBayesianOptimization(
+    ...     build, "val_loss", max_trials=4, directory=tempfile.mkdtemp())
+    >>> x, y = np.ones((8, 3)), np.ones((8, 1))
+    >>> tuner.search(x, y, epochs=2, validation_data=(x, y), verbose=0)
+    >>> len(tuner.oracle.end_order)
+    4
     """
 
     def __init__(
@@ -155,7 +194,20 @@ class VectorizedHyperband(VectorizedTuner):
         max_epochs: epochs of the trials that go furthest.
         **kwargs: others of `keras_tuner.Hyperband` and of `VectorizedTuner`.
 
-    Example: see `VectorizedTuner`.
+    Example:
+
+    >>> import tempfile, keras, numpy as np, kerasreg
+    >>> def build(hp):
+    ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    ...     rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+    ...     model.compile(keras.optimizers.SGD(rate), "mse")
+    ...     return model
+    >>> tuner = kerasreg.tuners.VectorizedHyperband(
+    ...     build, "val_loss", max_epochs=3, directory=tempfile.mkdtemp())
+    >>> x, y = np.ones((8, 3)), np.ones((8, 1))
+    >>> tuner.search(x, y, validation_data=(x, y), verbose=0)
+    >>> tuner.oracle.get_best_trials()[0].hyperparameters["tuner/epochs"]
+    3
     """
 
     def __init__(

@@ -14,7 +14,6 @@ import numpy as np
 import kerasreg
 
 layers = keras.layers
-assert keras.backend.backend() == "jax"
 
 
 def dense(i):
@@ -106,5 +105,7 @@ def search():
         return [tuner.oracle.get_best_trials()[0].score, loss]
 
 
-found = {kind: difference(kind) for kind in OPTIMIZERS}
-print(json.dumps({**found, "search": search()}))
+if __name__ == "__main__":
+    assert keras.backend.backend() == "jax"
+    found = {kind: difference(kind) for kind in OPTIMIZERS}
+    print(json.dumps({**found, "search": search()}))

@@ -126,13 +126,21 @@ def test_a_lane_that_is_stopped_at_a_batch(blobs, same_as_alone):
 HOOKS = [
     "on_train_begin",
     "on_epoch_begin",
-    "on_train_batch_begin",
     "on_train_batch_end",
     "on_test_begin",
-    "on_test_end",
     "on_epoch_end",
     "on_train_end",
 ]
+
+
+@pytest.fixture(scope="module")
+def neighbour(blobs, trials):
+    """What the first of two lanes is to be, whatever the other does."""
+    x, y, validation_data = blobs
+    model = trials(classifier, 1)[0]
+    return model, model.fit(
+        x, y, 16, 2, shuffle=False, validation_data=validation_data, verbose=0
+    ).history
 
 
 def raises_in(hook):
@@ -143,7 +151,9 @@ def raises_in(hook):
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_any_hook_that_raises_stops_its_lane_alone(hook, blobs, trials, equal_logs, equal_models):
+def test_any_hook_that_raises_stops_its_lane_alone(
+    hook, blobs, trials, neighbour, equal_logs, equal_models
+):
     x, y, validation_data = blobs
     together, ended = lanes.Lanes(trials(classifier, 2)), []
 
@@ -151,18 +161,17 @@ def test_any_hook_that_raises_stops_its_lane_alone(hook, blobs, trials, equal_lo
         ended.extend(done)
         return {}
 
-    given = {"shuffle": False, "validation_data": validation_data}
+    given = {"shuffle": False, "validation_data": validation_data, "refill": refill}
     with pytest.warns(UserWarning, match=f"Lane 1 stopped: .*{hook}"):
-        own = [[], [raises_in(hook)]]
-        histories = together.fit(x, y, 16, 2, callbacks=own, refill=refill, **given)
+        histories = together.fit(x, y, 16, 2, callbacks=[[], [raises_in(hook)]], **given)
     assert histories[0].error is None
     assert isinstance(histories[1].error, KeyError)
     assert together.stopped.tolist() == [False, True]
     # A lane that ended in an error has ended too: another model may take it over.
     assert sorted(ended) == [0, 1]
-    other = trials(classifier, 1)[0]
-    equal_logs(histories[0].history, other.fit(x, y, 16, 2, verbose=0, **given).history)
-    equal_models(together.unstack(0), other)
+    model, history = neighbour
+    equal_logs(histories[0].history, history)
+    equal_models(together.unstack(0), model)
 
 
 def test_a_lane_whose_epoch_cannot_begin_stays_as_it_is(blobs, trials, equal_models):
@@ -182,7 +191,7 @@ def test_a_lane_whose_epoch_cannot_begin_stays_as_it_is(blobs, trials, equal_mod
 
 
 @pytest.mark.parametrize("only_weights", [True, False])
-def test_a_checkpoint_is_that_of_the_lane(only_weights, blobs, trials, tmp_path):
+def test_a_checkpoint_is_that_of_the_lane(only_weights, blobs, trials, tmp_path, equal_models):
     x, y, _ = blobs
     names = [str(tmp_path / f"{number}.weights.h5") for number in range(2)]
     if not only_weights:
@@ -192,15 +201,14 @@ def test_a_checkpoint_is_that_of_the_lane(only_weights, blobs, trials, tmp_path)
     histories = together.fit(x, y, 16, 2, callbacks=own)
     assert [history.error for history in histories] == [None, None]
     for number, name in enumerate(names):
-        saved = classifier(number)
         if only_weights:
+            saved = classifier(number)
+            saved.optimizer.build(saved.trainable_variables)
             saved.load_weights(name)
         else:
             saved = keras.models.load_model(name)
-        for found, expected in zip(
-            saved.variables, together.unstack(number).variables, strict=True
-        ):
-            np.testing.assert_array_equal(found, expected)
+        # With the optimizer's slots and rate.
+        equal_models(saved, together.unstack(number), 1e-7)
 
 
 def test_callbacks_are_told_of_the_training(blobs, trials):

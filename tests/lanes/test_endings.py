@@ -65,6 +65,35 @@ def test_each_lane_ends_with_its_average(kind, blobs, trials, equal_models):
         np.testing.assert_allclose(own[number].weights, model.layers[0].kernel, atol=1e-5)
 
 
+def test_a_lane_without_epochs_ends_too(blobs, trials):
+    x, y, _ = blobs
+
+    class Hooks(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.seen = []
+
+        def on_train_begin(self, logs=None):
+            self.seen.append("begin")
+
+        def on_train_end(self, logs=None):
+            self.seen.append("end")
+
+    own, alone = [Hooks(), Hooks()], Hooks()
+    together, ended = lanes.Lanes(trials(classifier, 2)), []
+
+    def refill(done):
+        ended.extend(done)
+        return {}
+
+    given = {"initial_epoch": [2, 0], "callbacks": [[one] for one in own], "refill": refill}
+    together.fit(x, y, 16, [2, 1], **given)
+    # It may have been continued from where its training was complete.
+    classifier(0).fit(x, y, 16, 2, initial_epoch=2, callbacks=[alone], verbose=0)
+    assert own[0].seen == own[1].seen == alone.seen
+    assert sorted(ended) == [0, 1]
+
+
 def test_a_rate_that_is_far_too_large_harms_no_other_lane(blobs, trials):
     x = blobs[0]
     y = x[:, :3]

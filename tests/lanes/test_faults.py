@@ -139,13 +139,26 @@ def test_one_callback_for_several_lanes_is_refused():
         lanes.Lanes([model(), model()]).fit(X, Y, callbacks=[[one], [one]])
 
 
-def test_a_late_callback_of_single_batches_is_refused():
+def test_a_late_callback_of_single_batches():
     class Batches(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.seen = []
+
         def on_train_batch_end(self, batch, logs=None):
-            pass
+            self.seen.append(batch)
 
+    late = Batches()
+    later = [lanes.Successor(model(), [late])]
+    lanes.Lanes([model()]).fit(
+        X, Y, -(-len(X) // 2), 2, refill=lambda ended: {0: later.pop()} if later else {}
+    )
+    assert late.seen == [0, 1, 0, 1]
+
+
+def test_a_lane_that_trains_is_not_taken_over():
     def refill(ended):
-        return {0: lanes.Successor(model(), [Batches()])}
+        return {1: lanes.Successor(model())}
 
-    with pytest.raises(ValueError, match=r"must be given from the start\. Received: Batches"):
-        lanes.Lanes([model()]).fit(X, Y, refill=refill)
+    with pytest.raises(ValueError, match=r"lanes that have ended\. Received: lane 1"):
+        lanes.Lanes([model(), model()]).fit(X, Y, epochs=[1, 2], refill=refill)

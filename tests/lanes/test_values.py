@@ -175,9 +175,7 @@ def test_evaluations_of_several_outputs(blobs, trials):
     outputs = together.predict(inputs, 12)
     assert set(outputs) == {"kind", "size"}
     for number, model in enumerate(trials(two_by_two, 2)):
-        expected = model.evaluate(
-            inputs, targets, 12, 0, sample_weight=weights, return_dict=True
-        )
+        expected = model.evaluate(inputs, targets, 12, 0, sample_weight=weights, return_dict=True)
         assert found[number] == pytest.approx(expected, rel=1e-5)
         for name, value in model.predict(inputs, 12, 0).items():
             np.testing.assert_allclose(outputs[name][number], value, atol=1e-5)
