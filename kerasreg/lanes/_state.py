@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasreg.lanes._deferred import initial_value
 from kerasreg.lanes._numbers import Values, values_of
 from kerasreg.lanes._scope import Scope
 from kerasreg.lanes._stateless import optimizer_variables
@@ -195,7 +196,7 @@ class State:
 
 
 def _array(variable: keras.Variable) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)))
+    return np.asarray(keras.ops.convert_to_numpy(initial_value(variable)))
 
 
 def _tensors(numbers: Values) -> Values:

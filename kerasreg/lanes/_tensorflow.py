@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -151,23 +152,24 @@ class Program:
         example = list(values), numbers, batch
         trace = self._trace(kind, pack, example, stacked, form)
         arguments = (list(values), numbers, list(data), order, active)
-        flat = tf.nest.flatten(arguments)
         if compiled == "auto" and self._patches[id(trace)] * batch_size > _MOST_PATCHES:
             # Of large images, TensorFlow's own convolutions are faster than patches.
             self._not_compiled.add(id(trace))
         if compiled == "auto" and id(trace) not in self._not_compiled:
             try:
-                return list(self._run(trace, arguments, True)(*flat))
+                return list(self._run(trace, arguments, True)(*arguments))
             except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
                 # An operation that XLA does not have, such as a list of unknown length.
                 self._not_compiled.add(id(trace))
         if form and id(trace) in self._not_compiled and compiled is not True:
             trace = self._trace(kind, pack, example, stacked, False)
-        return list(self._run(trace, arguments, compiled is True)(*flat))
+        return list(self._run(trace, arguments, compiled is True)(*arguments))
 
     def _run(self, trace: Any, arguments: Any, compiled: bool) -> Any:
-        """Many steps as one function of flat tensors."""
+        """Many steps as one function, or a single one as it is."""
         data, order = arguments[2:4]
+        if order.shape[0] == 1 and not compiled:
+            return functools.partial(_single, trace)
         # XLA compiles for known shapes; without it one graph does for all of them.
         shapes = tuple(part.shape for part in data), tuple(order.shape)
         key = (id(trace), compiled, shapes if compiled else order.shape.rank)
@@ -177,7 +179,7 @@ class Program:
         def steps(values: Any, numbers: Any, data: Any, order: Any, active: Any) -> Any:
             def body(index: Any, values: Any) -> Any:
                 batch = [tf.gather(part, order[index]) for part in data]
-                return index + 1, trace(*tf.nest.flatten((values, numbers, batch)))
+                return index + 1, trace(values, numbers, batch)
 
             _, after = tf.while_loop(
                 lambda index, _: index < tf.shape(order)[0],
@@ -185,10 +187,7 @@ class Program:
                 (0, list(values)),
                 parallel_iterations=1,
             )
-            return [
-                tf.where(tf.reshape(active, [-1] + [1] * (new.shape.rank - 1)), new, old)
-                for new, old in zip(after, values, strict=True)
-            ]
+            return _of_active(active, after, values)
 
         specs = [_specs(part) for part in arguments]
         if not compiled:
@@ -204,7 +203,7 @@ class Program:
         """The outputs of all lanes for a batch, with a leading axis of lanes."""
         batch = [tf.convert_to_tensor(part) for part in batch]
         trace = self._trace("predict", pack, (list(values), numbers, batch), False, False)
-        return trace(*tf.nest.flatten((list(values), numbers, batch)))
+        return trace(list(values), numbers, batch)
 
     def results(self, values: Sequence[Any], numbers: Values) -> dict[str, Any]:
         """The metrics so far, a list of one number per lane for each."""
@@ -215,6 +214,19 @@ class Program:
 
             self._traces["results"] = tf.function(results, autograph=False)
         return dict(self._traces["results"](list(values), numbers))
+
+
+def _single(trace: Any, values: Any, numbers: Any, data: Any, order: Any, active: Any) -> Any:
+    """One step, for which no loop is traced."""
+    batch = [tf.gather(part, order[0]) for part in data]
+    return _of_active(active, trace(values, numbers, batch), values)
+
+
+def _of_active(active: Any, after: Sequence[Any], before: Sequence[Any]) -> list[Any]:
+    return [
+        tf.where(tf.reshape(active, [-1] + [1] * (new.shape.rank - 1)), new, old)
+        for new, old in zip(after, before, strict=True)
+    ]
 
 
 def _specs(structure: Any, free: Sequence[int] = ()) -> Any:

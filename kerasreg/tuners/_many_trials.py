@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import traceback
 from collections.abc import Iterator
@@ -20,10 +21,29 @@ from keras_tuner.src.engine.tuner import maybe_distribute
 from kerasreg.tuners import _best_epochs
 
 
+@contextlib.contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Looks for no garbage while models are built: those that are kept are none.
+
+    To look at all of them again and again takes a third of the time of building.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
 class ManyTrialsTuner(keras_tuner.Tuner):
     """A KerasTuner tuner whose trials may be built, and fail, beside each other."""
 
     _written_later = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._directions: dict[str, str | None] = {}  # Of metrics: is more better?
+        super().__init__(*args, **kwargs)
 
     def _fit_kwargs(self, trial: Any, execution: int, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments of one execution, with callbacks of its own."""
@@ -80,23 +100,45 @@ class ManyTrialsTuner(keras_tuner.Tuner):
             trial.status = "FAILED" if failed else "INVALID"
             trial.message = traceback.format_exc()
 
+    def _report(self, trial_id: str, metrics: dict[str, Any], step: int) -> Any:
+        """Tells the oracle of results, which are written when the trial ends; the trial."""
+        # KerasTuner tries names of metrics for each trial anew.
+        tracked = self.oracle.trials[trial_id].metrics if self._own_oracle() else None
+        for name, direction in self._directions.items():
+            if tracked is not None and name in metrics and not tracked.exists(name):
+                tracked.register(name, direction=direction)
+        with _without(self.oracle, "_save_trial"):
+            trial = self.oracle.update_trial(trial_id, metrics, step=step)
+        if tracked is not None:
+            for name, of_name in tracked.metrics.items():
+                self._directions.setdefault(name, of_name.direction)
+        return trial
+
+    def _own_oracle(self) -> bool:
+        """Whether the oracle is in this process, and no client of one elsewhere."""
+        return isinstance(self.oracle, keras_tuner.Oracle)
+
     @contextlib.contextmanager
-    def _state_written_once(self, at_end: bool = True) -> Iterator[None]:
+    def _state_written_once(self) -> Iterator[None]:
         """Writes the oracle's state, which grows with the trials, when all are dealt with."""
         if self._written_later:
             yield
             return
-        kept = [(self, "save", self.save), (self.oracle, "save", self.oracle.save)]
-        if not at_end:
-            kept.append((self.oracle, "_save_trial", self.oracle._save_trial))
-        for owner, name, _ in kept:
-            setattr(owner, name, lambda *_: None)
         self._written_later = True
         try:
-            yield
+            with _without(self, "save"), _without(self.oracle, "save"):
+                yield
         finally:
             self._written_later = False
-            for owner, name, method in kept:
-                setattr(owner, name, method)
-            if at_end:
-                self.save()
+            self.save()
+
+
+@contextlib.contextmanager
+def _without(owner: Any, name: str) -> Iterator[None]:
+    """Lets a method do nothing for a while."""
+    method = getattr(owner, name)
+    setattr(owner, name, lambda *_: None)
+    try:
+        yield
+    finally:
+        setattr(owner, name, method)

@@ -17,9 +17,10 @@ from keras_tuner.src.engine.tuner import maybe_distribute
 
 from kerasreg._validation import check_count
 from kerasreg.lanes import Lanes
+from kerasreg.lanes._deferred import deferred_variables
 from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._folds import check_folds, folds_of
-from kerasreg.tuners._many_trials import ManyTrialsTuner
+from kerasreg.tuners._many_trials import ManyTrialsTuner, no_garbage_collection
 from kerasreg.tuners._memory import lanes_that_fit
 from kerasreg.tuners._plan import Digests, Plan, is_arrays
 from kerasreg.tuners._progress import Progress
@@ -141,7 +142,7 @@ class VectorizedTuner(ManyTrialsTuner):
 
     def _ask(self, count: int) -> str:
         """Asks the oracle for trials until so many trainings wait; its last word."""
-        with self._state_written_once():
+        with self._state_written_once(), no_garbage_collection():
             while len(self._waiting) < count:
                 self.pre_create_trial()
                 # An oracle gives a tuner one trial at a time: each place is one to it.
@@ -163,7 +164,9 @@ class VectorizedTuner(ManyTrialsTuner):
             plans = []
             for execution in range(self.executions_per_trial):
                 for fold in range(self._fold_count()) if self.folds is not None else [None]:
-                    plan = Plan(trial, execution, self._try_build(trial.hyperparameters), fold)
+                    with deferred_variables():
+                        model = self._try_build(trial.hyperparameters)
+                    plan = Plan(trial, execution, model, fold)
                     self._prepare(plan)
                     plans.append(plan)
             for plan in plans:
@@ -284,9 +287,8 @@ class VectorizedTuner(ManyTrialsTuner):
             # for those who look, the objective is enough.
             own = type(self.oracle).update_trial is not keras_tuner.Oracle.update_trial
             told = means if own else {k: v for k, v in means.items() if k in self._objectives}
-            with self._state_written_once(at_end=False):
-                if self.oracle.update_trial(trial_id, told, step=epoch).status == "STOPPED":
-                    stopped.add(trial_id)
+            if self._report(trial_id, told, epoch).status == "STOPPED":
+                stopped.add(trial_id)
         if self._pruning is not None:
             stopped |= set(self._pruning.report(complete))
         for trial_id in stopped:
@@ -341,7 +343,7 @@ class VectorizedTuner(ManyTrialsTuner):
                     found = tuner_utils.convert_to_metrics_dict(result, objective)
                     plain = {k: v for k, v in found.items() if getattr(v, "ndim", 0) == 0}
                     # Of each execution: the tracker takes the mean, and keeps them all.
-                    self.oracle.update_trial(trial.trial_id, plain, step=step)
+                    self._report(trial.trial_id, plain, step)
                 trial.status = "COMPLETED"
         if running.best:
             self._ended[trial.trial_id] = running.best

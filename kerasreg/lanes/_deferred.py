@@ -1,0 +1,110 @@
+"""Variables that get their values when somebody asks for them.
+
+The models of a group give their values to lanes, and most of them are never run.
+To make a `tf.Variable` for each of theirs takes half of the time that it takes to
+build them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+
+@contextlib.contextmanager
+def deferred_variables() -> Iterator[None]:
+    """Lets variables made within get their values when these are first asked for.
+
+    They are the same values as without: a variable is made at once where its value
+    depends on what was drawn before, or may do so (an initializer of the user's, or
+    one with a `keras.random.SeedGenerator`). On other backends than TensorFlow, and
+    in the scope of a strategy, nothing changes.
+    """
+    with _deferring() if _can_defer() else contextlib.nullcontext():
+        yield
+
+
+def initial_value(variable: keras.Variable) -> Any:
+    """The value of a variable, which is not made for it."""
+    pending = vars(variable).get(_PENDING)
+    if pending is None:
+        return keras.ops.convert_to_tensor(variable)
+    return keras.ops.convert_to_tensor(pending() if callable(pending) else pending, variable._dtype)
+
+
+_PENDING = "_kerasreg_pending_value"
+
+
+def _can_defer() -> bool:
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.distribute.has_strategy()
+
+
+@contextlib.contextmanager
+def _deferring() -> Iterator[None]:
+    import tensorflow as tf
+
+    Variable = keras.Variable
+    # Private: where Keras makes the `tf.Variable` of one of its own.
+    initialize = Variable._initialize
+
+    class DeferredVariable(keras.Variable):
+        """A variable until its value is asked for; then it is Keras' own."""
+
+        @property
+        def _value(self) -> Any:
+            pending = self.__dict__[_PENDING]
+            if self._shape is None:
+                return pending  # While it is made: Keras takes the shape of a tensor.
+            del self.__dict__[_PENDING]
+            self.__class__ = Variable
+            with tf.init_scope():
+                initialize(self, pending)
+            return self._value
+
+        @_value.setter
+        def _value(self, value: Any) -> None:
+            self.__dict__.pop(_PENDING, None)
+            self.__class__ = Variable
+            self._value = value
+
+    def defer(variable: Any, pending: Any) -> None:
+        vars(variable)[_PENDING] = pending
+        variable.__class__ = DeferredVariable
+
+    def of_value(self: Any, value: Any) -> None:
+        if type(self) is Variable and tf.is_tensor(value) and tf.executing_eagerly():
+            defer(self, value)
+        else:
+            initialize(self, value)
+
+    def of_initializer(self: Any, initializer: Any) -> None:
+        if type(self) is Variable and _is_pure(initializer) and tf.executing_eagerly():
+            defer(self, lambda: initializer(self._shape, dtype=self._dtype))
+        else:
+            # By the method of this name it would be deferred all the same.
+            initialize(self, lambda: initializer(self._shape, dtype=self._dtype))
+
+    # On the class itself: the methods are those of its base.
+    Variable._initialize, Variable._initialize_with_initializer = of_value, of_initializer
+    try:
+        yield
+    finally:
+        del Variable._initialize, Variable._initialize_with_initializer
+
+
+def _is_pure(initializer: Any) -> bool:
+    """Whether an initializer gives the same value at any time."""
+    seed = getattr(initializer, "seed", None)
+    of_keras = type(initializer).__module__.startswith("keras.")
+    return (
+        isinstance(initializer, keras.initializers.Initializer)
+        and of_keras
+        and (seed is None or isinstance(seed, int))
+    )
