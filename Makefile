@@ -8,7 +8,7 @@ DEMO_OUTPUT ?= build/demo
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-lowest lint check-bazel bench requirements clean
+.PHONY: demo test test-slow test-lowest lint check-bazel bench bench-equal-time requirements clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO_OUTPUT)
@@ -42,6 +42,10 @@ bench: $(INSTALLED)-test
 	$(BIN)/python benchmarks/dropout.py
 	$(BIN)/python benchmarks/lane_layers.py
 	$(BIN)/python benchmarks/search.py
+
+# 80 minutes: what searches find in the same time.
+bench-equal-time: $(INSTALLED)-test
+	$(BIN)/python benchmarks/equal_time.py
 
 $(INSTALLED): requirements.txt pyproject.toml
 	$(PYTHON) tools/make_venv.py $(VENV)
