@@ -35,10 +35,38 @@ def test_example_runs(name, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def readme_code():
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
 def test_readme_code_runs_and_has_fifteen_lines(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    code = readme_code()[0]
     assert len([line for line in code.splitlines() if line.strip()]) <= 15
     process = run_python(["-c", code], tmp_path)
     assert process.returncode == 0, process.stderr
     assert process.stdout.strip() == "test: build/readme/1"
     assert (tmp_path / "build/readme/1/saved_model.pb").is_file()
+
+
+# What the README's search is given by its reader.
+READER = """
+import keras, numpy as np, kerasreg
+
+def build(hp):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(rate), loss, metrics=["accuracy"])
+    return model
+
+x, y = np.random.default_rng(0).normal(size=(64, 3)), np.arange(64) % 2
+validation = (x, y)
+"""
+
+
+def test_readme_search_runs(tmp_path):
+    _, search = readme_code()
+    process = run_python(["-c", f"{READER}\n{search}\nprint(model.predict(x).shape)"], tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert "trials 128/128" in process.stdout
+    assert process.stdout.splitlines()[-1] == "(64, 2)"
