@@ -43,7 +43,7 @@ bench: $(INSTALLED)-test
 	$(BIN)/python benchmarks/lane_layers.py
 	$(BIN)/python benchmarks/search.py
 
-# 80 minutes: what searches find in the same time.
+# At least 80 minutes: what searches find in the same time.
 bench-equal-time: $(INSTALLED)-test
 	$(BIN)/python benchmarks/equal_time.py
 

@@ -1,8 +1,7 @@
 """Variables that get their values when somebody asks for them.
 
 The models of a group give their values to lanes, and most of them are never run.
-To make a `tf.Variable` for each of theirs takes half of the time that it takes to
-build them.
+To make a `tf.Variable` for each of theirs would be much of the work of building them.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ def _deferring() -> Iterator[None]:
         if type(self) is Variable and _is_pure(initializer) and tf.executing_eagerly():
             defer(self, lambda: initializer(self._shape, dtype=self._dtype))
         else:
-            # By the method of this name it would be deferred all the same.
+            # Not by the method that is replaced here: it would call `of_value`.
             initialize(self, lambda: initializer(self._shape, dtype=self._dtype))
 
     # On the class itself: the methods are those of its base.

@@ -25,7 +25,7 @@ from kerasreg.tuners import _best_epochs
 def no_garbage_collection() -> Iterator[None]:
     """Looks for no garbage while models are built: those that are kept are none.
 
-    To look at all of them again and again takes a third of the time of building.
+    To look at all of them again and again would be much of the work of building.
     """
     collects = gc.isenabled()
     gc.disable()

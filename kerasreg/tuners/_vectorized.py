@@ -333,7 +333,7 @@ class VectorizedTuner(ManyTrialsTuner):
         trial, objective = running.trial, self.oracle.objective
         del self._running[trial.trial_id]
         self._waiting = [plan for plan in self._waiting if plan.trial is not trial]
-        if isinstance(self.oracle, keras_tuner.Oracle):
+        if self._own_oracle():
             # What it reported on the way gives place to its result.
             self.oracle.trials[trial.trial_id].metrics = metrics_tracking.MetricsTracker()
         if trial.status not in ("FAILED", "INVALID"):
