@@ -51,7 +51,7 @@ def _deferring() -> Iterator[None]:
 
     Variable = keras.Variable
     # Private: where Keras makes the `tf.Variable` of one of its own.
-    initialize = Variable._initialize
+    initialize, by_initializer = Variable._initialize, Variable._initialize_with_initializer
 
     class DeferredVariable(keras.Variable):
         """A variable until its value is asked for; then it is Keras' own."""
@@ -87,8 +87,7 @@ def _deferring() -> Iterator[None]:
         if type(self) is Variable and _is_pure(initializer) and tf.executing_eagerly():
             defer(self, lambda: initializer(self._shape, dtype=self._dtype))
         else:
-            # Not by the method that is replaced here: it would call `of_value`.
-            initialize(self, lambda: initializer(self._shape, dtype=self._dtype))
+            by_initializer(self, initializer)
 
     # On the class itself: the methods are those of its base.
     Variable._initialize, Variable._initialize_with_initializer = of_value, of_initializer
