@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import functools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -48,6 +50,7 @@ class Epochs:
         self._warned: set[tuple[str, str]] = set()
         self._steps = 0
         self._refused: str | None = None
+        self._compiling: list[concurrent.futures.Future[Any]] = []
 
     def program(self, examples: Examples, measures: bool = True) -> Any:
         """The program, made when the first data is seen: metrics are built by it.
@@ -101,12 +104,11 @@ class Epochs:
         Returns:
             For each metric, an array with one value per lane.
         """
+        self._wait()
         program, state = self.program(examples), self.state
         state.reset_metrics()
-        for data, rows, having in examples.batches(order, batch_size, 1 if hooks else None):
-            # A single batch, the ragged one, is not worth a compilation.
-            xla = self._compiles(compiled, len(rows))
-            form = bool(self._compiles(compiled, 2))
+        limit = 1 if hooks else None
+        for data, rows, having in examples.batches(order, batch_size, limit):
             moved = active if having is None else active & having
             if hooks is not None:
                 moved = hooks.begin(moved)
@@ -114,7 +116,14 @@ class Epochs:
                 continue
             seen = program.traces
             values = program.run(
-                kind, examples.pack, state.values, state.numbers, data, rows, moved, xla, form
+                kind,
+                examples.pack,
+                state.values,
+                state.numbers,
+                data,
+                rows,
+                moved,
+                **self._forms(compiled, rows),
             )
             self._check_traced(program, seen)
             state.values = values
@@ -122,6 +131,57 @@ class Epochs:
             if hooks is not None:
                 hooks.end(moved, self.metrics())
         return self.metrics()
+
+    def prepare(
+        self,
+        kind: str,
+        examples: Examples,
+        order: np.ndarray | Sequence[np.ndarray],
+        batch_size: int,
+        active: np.ndarray,
+        compiled: bool = False,
+    ) -> None:
+        """Traces what `run` needs for these arguments, and compiles it in a thread."""
+        program, state = self.program(examples), self.state
+        state.reset_metrics()
+        known = set()
+        for data, rows, _ in examples.batches(order, batch_size):
+            shapes = rows.shape, *(part.shape for part in data)
+            if shapes in known:
+                continue
+            known.add(shapes)
+            seen = program.traces
+            compiles = program.prepare(
+                kind,
+                examples.pack,
+                state.values,
+                state.numbers,
+                data,
+                rows,
+                active,
+                **self._forms(compiled, rows),
+            )
+            self._check_traced(program, seen)
+            self._compiling.append(self._thread.submit(compiles))
+        program.results(state.values, state.numbers)
+
+    @functools.cached_property
+    def _thread(self) -> concurrent.futures.Executor:
+        return concurrent.futures.ThreadPoolExecutor(1, "kerasreg-compile")
+
+    def _wait(self) -> None:
+        """Waits for what compiles; an error comes again when it is run."""
+        concurrent.futures.wait(self._compiling)
+        if self._compiling:
+            self._compiling = []
+            self._thread.shutdown()
+            del self._thread
+
+    def _forms(self, compiled: bool, rows: np.ndarray) -> dict[str, Any]:
+        """How a run of batches is compiled and traced."""
+        # A single batch, the ragged one, is not worth a compilation.
+        xla = self._compiles(compiled, len(rows))
+        return {"compiled": xla, "form": bool(self._compiles(compiled, 2))}
 
     def metrics(self) -> dict[str, np.ndarray]:
         """The metrics of the epoch so far."""

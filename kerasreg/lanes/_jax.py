@@ -85,6 +85,10 @@ class Program:
         values = [jnp.asarray(value) for value in values]
         return list(self._functions[key](values, numbers, data, order, jnp.asarray(active)))
 
+    def prepare(self, *arguments: Any, **named: Any) -> Callable[[], Any]:
+        """Nothing: a compilation ahead of time is none of the function's own."""
+        return lambda: None
+
     def predict(
         self, pack: Callable[[Any], Any], values: Sequence[Any], numbers: Values, batch: Any
     ) -> Any:

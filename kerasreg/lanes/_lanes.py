@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -125,6 +126,33 @@ class Lanes(StackedModels):
         """
         arguments = {name: value for name, value in locals().items() if name != "self"}
         return Training(self, **arguments).run()
+
+    def prepare(self, x: Any = None, y: Any = None, **arguments: Any) -> None:
+        """Begins to compile what `fit` will run, in a thread beside what is done meanwhile.
+
+        Nothing but time changes: `fit` waits for it. Values may be assigned, and
+        other models loaded (`load`), before `fit`. On the JAX backend nothing
+        is done ahead.
+
+        Args:
+            x: as for `fit`.
+            y: as for `fit`.
+            **arguments: others of `fit`, which is to be called with the same.
+
+        Example:
+
+        >>> import keras, numpy as np, kerasreg
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> lanes = kerasreg.lanes.Lanes.copies(model, 8)
+        >>> data = {"x": np.ones((8, 3)), "y": np.ones((8, 1)), "epochs": 2}
+        >>> lanes.prepare(**data)
+        >>> len(lanes.fit(**data))
+        8
+        """
+        bound = inspect.signature(Lanes.fit).bind(self, x, y, **arguments)
+        bound.apply_defaults()
+        Training(*bound.arguments.values()).prepare()
 
     def evaluate(
         self, x: Any, y: Any = None, batch_size: int = 32, sample_weight: Any = None

@@ -82,13 +82,12 @@ class State:
             [initial] * self.lanes if fresh else list(keras.ops.convert_to_numpy(value))
             for initial, value in zip(self._initial, self.values or self._initial, strict=True)
         ]
+        known: dict[int, list[np.ndarray]] = {}  # Many lanes may be of one model.
         for lane, model, structure in models:
-            if self._own_slots and not model.optimizer.built:
-                model.optimizer.build(model.trainable_variables)
-            theirs = corresponding(self.model, self.structure, model, structure)
-            for index, variable in enumerate(self.variables):
-                source = theirs.get(id(variable))
-                columns[index][lane] = self._initial[index] if source is None else _array(source)
+            if id(model) not in known:
+                known[id(model)] = self._values_of(model, structure)
+            for column, value in zip(columns, known[id(model)], strict=True):
+                column[lane] = value
             self._lane_numbers[lane] = structure.numbers
         stack = keras.ops.convert_to_tensor
         self.values = [
@@ -103,6 +102,17 @@ class State:
             if index in self.lifted
             or any(lane[index].value != number.value for lane in self._lane_numbers)
         )
+
+    def _values_of(self, model: keras.Model, structure: Structure) -> list[np.ndarray]:
+        """The values of a model for all variables, initial ones where it has none."""
+        if self._own_slots and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        theirs = corresponding(self.model, self.structure, model, structure)
+        sources = [theirs.get(id(variable)) for variable in self.variables]
+        return [
+            initial if source is None else _array(source)
+            for initial, source in zip(self._initial, sources, strict=True)
+        ]
 
     def lift_all(self) -> None:
         """Makes no number a constant of the program, so that lanes loaded later may differ."""

@@ -143,6 +143,40 @@ class Program:
             form: whether to trace what is fast with XLA; by default where it is
                 compiled. A single batch of a compiled training needs no other trace.
         """
+        while True:
+            call, by_choice = self._call(
+                kind, pack, values, numbers, data, order, active, compiled, form
+            )
+            try:
+                return list(call(len(order)))
+            except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+                # An operation that XLA does not have, such as a list of unknown length.
+                if by_choice is None:
+                    raise
+                self._not_compiled.add(by_choice)
+
+    def prepare(self, *arguments: Any, **named: Any) -> Callable[[], Any]:
+        """Traces what `run` needs for these arguments.
+
+        Returns:
+            A function that compiles it, by moving no steps, in any thread.
+        """
+        call, _ = self._call(*arguments, **named)
+        return functools.partial(call, 0)
+
+    def _call(
+        self,
+        kind: str,
+        pack: Callable[[Any], Any],
+        values: Sequence[Any],
+        numbers: Values,
+        data: Sequence[Any],
+        order: Any,
+        active: Any,
+        compiled: bool | str,
+        form: bool | None = None,
+    ) -> tuple[Callable[[int], Any], int | None]:
+        """A function of how many steps to move, and what XLA was chosen for, if it was."""
         form = bool(compiled) if form is None else form
         order, active = tf.convert_to_tensor(order), tf.convert_to_tensor(active)
         data = [tf.convert_to_tensor(part) for part in data]
@@ -151,19 +185,16 @@ class Program:
         batch = [tf.stack([part[:1]] * self.lanes) if stacked else part[:1] for part in data]
         example = list(values), numbers, batch
         trace = self._trace(kind, pack, example, stacked, form)
-        arguments = (list(values), numbers, list(data), order, active)
+        arguments = (list(values), numbers, data, order, active)
         if compiled == "auto" and self._patches[id(trace)] * batch_size > _MOST_PATCHES:
             # Of large images, TensorFlow's own convolutions are faster than patches.
             self._not_compiled.add(id(trace))
-        if compiled == "auto" and id(trace) not in self._not_compiled:
-            try:
-                return list(self._run(trace, arguments, True)(*arguments))
-            except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
-                # An operation that XLA does not have, such as a list of unknown length.
-                self._not_compiled.add(id(trace))
+        chosen = id(trace) if compiled == "auto" and id(trace) not in self._not_compiled else None
         if form and id(trace) in self._not_compiled and compiled is not True:
             trace = self._trace(kind, pack, example, stacked, False)
-        return list(self._run(trace, arguments, compiled is True)(*arguments))
+        run = self._run(trace, arguments, compiled is True or chosen is not None)
+        # As a tensor of its own: a Python number would be another function.
+        return lambda steps: run(*arguments, tf.constant(steps)), chosen
 
     def _run(self, trace: Any, arguments: Any, compiled: bool) -> Any:
         """Many steps as one function, or a single one as it is."""
@@ -176,20 +207,20 @@ class Program:
         if key in self._runs:
             return self._runs[key]
 
-        def steps(values: Any, numbers: Any, data: Any, order: Any, active: Any) -> Any:
+        def steps(values: Any, numbers: Any, data: Any, order: Any, active: Any, count: Any) -> Any:
             def body(index: Any, values: Any) -> Any:
                 batch = [tf.gather(part, order[index]) for part in data]
                 return index + 1, trace(values, numbers, batch)
 
             _, after = tf.while_loop(
-                lambda index, _: index < tf.shape(order)[0],
+                lambda index, _: index < count,
                 body,
                 (0, list(values)),
                 parallel_iterations=1,
             )
             return _of_active(active, after, values)
 
-        specs = [_specs(part) for part in arguments]
+        specs = [*(_specs(part) for part in arguments), tf.TensorSpec([], tf.int32)]
         if not compiled:
             specs[2] = _specs(list(data), free=(0,))
             specs[3] = _specs(order, free=(0, order.shape.rank - 1))
@@ -216,8 +247,10 @@ class Program:
         return dict(self._traces["results"](list(values), numbers))
 
 
-def _single(trace: Any, values: Any, numbers: Any, data: Any, order: Any, active: Any) -> Any:
-    """One step, for which no loop is traced."""
+def _single(
+    trace: Any, values: Any, numbers: Any, data: Any, order: Any, active: Any, count: Any
+) -> Any:
+    """One step, for which no loop is traced, whatever the count."""
     batch = [tf.gather(part, order[0]) for part in data]
     return _of_active(active, trace(values, numbers, batch), values)
 

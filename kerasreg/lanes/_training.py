@@ -112,11 +112,25 @@ class Training:
             self.callbacks.begin(lane, of_lane, self.last[lane])
         lanes.stopped[:] = False
 
-    def run(self) -> list[Any]:
-        """Trains until all lanes have ended, and gives the histories."""
+    def prepare(self) -> None:
+        """Traces the program of whole epochs, and compiles it in a thread."""
+        self._lift()
+        epochs, every = self.lanes._epochs, list(range(len(self.lanes)))
+        compiled = epochs.worth_compiling(self.planned)
+        order = self._order(every)
+        epochs.prepare("train", self.examples, order, self.batch_size, self.running, compiled)
+        if self.validation is not None:
+            order, size = self._validation_order(), self.validation_batch_size
+            epochs.prepare("test", self.validation, order, size, self.running)
+
+    def _lift(self) -> None:
         if self.refill is not None:
             # Those that come later may differ in any of them.
             self.lanes._state.lift_all()
+
+    def run(self) -> list[Any]:
+        """Trains until all lanes have ended, and gives the histories."""
+        self._lift()
         self.callbacks.call("on_train_begin", range(len(self.lanes)))
         while True:
             ended = {lane: self._end(lane) for lane in self._which(self.running & self._done())}
@@ -178,12 +192,16 @@ class Training:
         assert validation is not None
         callbacks.call("on_test_begin", now)
         active = np.isin(np.arange(len(self.lanes)), now) & callbacks.sound
-        rows = self.validation_rows
-        order = np.arange(validation.count) if rows is None else rows
+        order = self._validation_order()
         single = callbacks.want_batches("test", now)
         logs = self._run("test", validation, order, self.validation_batch_size, active, single)
         callbacks.call("on_test_end", now, logs=logs)
         return logs
+
+    def _validation_order(self) -> Any:
+        assert self.validation is not None
+        rows = self.validation_rows
+        return np.arange(self.validation.count) if rows is None else rows
 
     def _order(self, now: list[int]) -> Any:
         count, rows = self.examples.count, self.rows

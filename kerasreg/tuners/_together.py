@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from kerasreg.lanes import Lanes, Successor
+from kerasreg.lanes import Successor
 from kerasreg.tuners._best_epochs import BestEpochs
 from kerasreg.tuners._plan import Plan
 
@@ -28,7 +28,7 @@ def train_together(tuner: VectorizedTuner, plans: list[Plan]) -> None:
     Raises:
         OutOfMemory: if memory was not enough.
     """
-    key = plans[0].key(tuner._digests)
+    tuner._key_now = key = plans[0].key(tuner._digests)
     of_lanes: dict[int, Plan] = dict(enumerate(plans))
     own: list[BaseException] = []  # What the tuner raises is not the lanes' fault.
     best = BestEpochs(tuner.oracle.objective, len(plans))
@@ -97,8 +97,7 @@ def train_together(tuner: VectorizedTuner, plans: list[Plan]) -> None:
         every = [plan.rows for plan in plans if plan.rows is not None]
         more = {"rows": [r[0] for r in every], "validation_rows": [r[1] for r in every]}
     try:
-        structures = [plan.structure for plan in plans if plan.structure is not None]
-        lanes = Lanes([plan.model for plan in plans], tuner.jit_compile, structures)
+        lanes = tuner._ahead.take(plans)
         lanes.fit(
             **plans[0].common_arguments(),
             **more,
@@ -119,6 +118,8 @@ def train_together(tuner: VectorizedTuner, plans: list[Plan]) -> None:
             f"one: {error!r}",
             stacklevel=5,
         )
+    finally:
+        tuner._key_now = None
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -19,6 +19,7 @@ from kerasreg._validation import check_count
 from kerasreg.lanes import Lanes
 from kerasreg.lanes._deferred import deferred_variables
 from kerasreg.tuners import _best_epochs
+from kerasreg.tuners._ahead import Ahead
 from kerasreg.tuners._folds import check_folds, folds_of
 from kerasreg.tuners._many_trials import ManyTrialsTuner, no_garbage_collection
 from kerasreg.tuners._memory import lanes_that_fit
@@ -124,6 +125,7 @@ class VectorizedTuner(ManyTrialsTuner):
         self._call, self._groups = (fit_args, fit_kwargs), groups
         self._digests = Digests()
         self._splits: dict[str, Any] = {}
+        self._ahead, self._key_now = Ahead(self), None
         self._running, self._waiting, self._ended = {}, [], {}
         self._progress = Progress(self, quiet=fit_kwargs.get("verbose", "auto") == 0)
         self.oracle.verbose = 0  # Its table for each trial is nothing for many at once.
@@ -155,6 +157,7 @@ class VectorizedTuner(ManyTrialsTuner):
                 self._begin(trial)
                 if self._lanes_now is None and self._waiting:
                     self._lanes_now = count = lanes_that_fit(self._waiting[0])
+                self._ahead.look(count)
         return "RUNNING"
 
     def _begin(self, trial: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from kerasreg import tuners
 from kerasreg.lanes import batch_order
-from kerasreg.tuners import _together, _vectorized
+from kerasreg.tuners import _ahead, _vectorized
 
 SEARCHES = {
     "random": (tuners.VectorizedRandomSearch, {"max_trials": 6}),
@@ -58,12 +58,12 @@ def trainings(monkeypatch):
     """How many lanes each program began with."""
     counts = []
 
-    class Counted(_together.Lanes):
+    class Counted(_ahead.Lanes):
         def fit(self, *args, **kwargs):
             counts.append(len(self))
             return super().fit(*args, **kwargs)
 
-    monkeypatch.setattr(_together, "Lanes", Counted)
+    monkeypatch.setattr(_ahead, "Lanes", Counted)
     return counts
 
 
@@ -290,14 +290,14 @@ def test_early_stopping_stops_each_trial_alone(build, blobs, tmp_path):
 def test_less_memory_means_fewer_lanes(build, blobs, tmp_path, monkeypatch):
     counts = []
 
-    class Greedy(_together.Lanes):
+    class Greedy(_ahead.Lanes):
         def fit(self, *args, **kwargs):
             counts.append(len(self))
             if len(self) > 2:
                 raise MemoryError("a fake: more than two lanes")
             return super().fit(*args, **kwargs)
 
-    monkeypatch.setattr(_together, "Lanes", Greedy)
+    monkeypatch.setattr(_ahead, "Lanes", Greedy)
     found = tuner(build, tmp_path)
     with pytest.warns(UserWarning, match="6 lanes need more memory than there is; going on with 3"):
         trials = search(found, blobs)
@@ -306,11 +306,11 @@ def test_less_memory_means_fewer_lanes(build, blobs, tmp_path, monkeypatch):
 
 
 def test_an_error_of_the_program_is_no_error_of_its_trials(build, blobs, tmp_path, monkeypatch):
-    class Broken(_together.Lanes):
+    class Broken(_ahead.Lanes):
         def fit(self, *args, **kwargs):
             raise RuntimeError("a fake")
 
-    monkeypatch.setattr(_together, "Lanes", Broken)
+    monkeypatch.setattr(_ahead, "Lanes", Broken)
     found = tuner(build, tmp_path, max_trials=2)
     with pytest.warns(UserWarning, match="2 trials could not be trained together"):
         assert len(search(found, blobs)) == 2
