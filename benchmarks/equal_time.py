@@ -164,6 +164,7 @@ def compare(name, seeds, seconds):
                 "--one", contender, "--data", name, "--seed", seed, "--seconds", seconds
             )
             found[contender].append(result)
+            print(f"{name} {seed} {contender}: {result}", file=sys.stderr, flush=True)
     print(f"\n{name}: {seconds} s, {seeds} seeds", flush=True)
     print(f"{'':22}{'test score':>18}{'kerasreg better by':>22}{'trials':>9}")
     scores = {who: [one["score"] for one in results] for who, results in found.items()}
