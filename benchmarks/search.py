@@ -1,6 +1,7 @@
 """Trials per second of searches: KerasTuner, Optuna around Keras, and kerasreg with 1 to 128 lanes.
 
 Usage: python benchmarks/search.py [--model=mlp|cnn|both] [--rounds=3] [--quick]
+           [--contenders="KerasTuner,kerasreg 1,kerasreg 1024"]
 
 Each contender searches in a process of its own, one after the other, in each round: so
 imports, memory and traces are its own. The clock starts with the search, when imports and
@@ -34,15 +35,14 @@ OPERATIONS = {
     "mlp": 2 * (64 * 128 + 128 * 10),
     "cnn": 2 * (64 * 16 * 9 + 16 * 32 * 144 + 128 * 10),
 }
-# How many trials each contender runs: those of Keras are slow, and their rate is steady.
-TRIALS = {
-    "KerasTuner": 10,
-    "Optuna": 10,
-    "kerasreg 1": 10,
-    "kerasreg 8": 8,
-    "kerasreg 32": 32,
-    "kerasreg 128": 128,
-}
+# The first is the one that others are compared with.
+CONTENDERS = "KerasTuner,Optuna,kerasreg 1,kerasreg 8,kerasreg 32,kerasreg 128"
+
+
+def trials_of(contender):
+    """How many trials one runs: those one after another are slow, and their rate is steady."""
+    lanes = int(contender.removeprefix("kerasreg ")) if "kerasreg" in contender else 1
+    return 10 if lanes == 1 else lanes
 
 
 def data():
@@ -197,17 +197,24 @@ def run(contender, kind, seed, trials):
 
 
 def matmul_rate():
-    """Operations per second of a large matrix product in a graph."""
-    import tensorflow as tf
+    """Operations per second of a large matrix product, compiled by Keras' backend."""
+    import keras
 
     size = 1536
-    a = tf.random.normal((size, size))
-    product = tf.function(lambda a, b: a @ b)
-    product(a, a)
+    a = keras.random.normal((size, size))
+    if keras.backend.backend() == "jax":
+        import jax
+
+        product = jax.jit(keras.ops.matmul)
+    else:
+        import tensorflow as tf
+
+        product = tf.function(keras.ops.matmul)
+    keras.ops.convert_to_numpy(product(a, a))
     seconds = []
     for _ in range(7):
         begun = time.perf_counter()
-        product(a, a).numpy()
+        keras.ops.convert_to_numpy(product(a, a))
         seconds.append(time.perf_counter() - begun)
     return 2 * size**3 / statistics.median(seconds)
 
@@ -234,7 +241,9 @@ def compare(kind, rounds, contenders):
     found = {name: [] for name in contenders}
     for number in range(rounds):
         for name in contenders:
-            found[name].append(in_process("--one", name, "--model", kind, "--seed", number + 1))
+            one = in_process("--one", name, "--model", kind, "--seed", number + 1)
+            found[name].append(one)
+            print(f"{kind} {number + 1} {name}: {one}", file=sys.stderr, flush=True)
     # Forward and backward are three passes over the training examples, one over the others.
     floor = EPOCHS * OPERATIONS[kind] * (3 * 1437 + 360) / rate
     print(
@@ -261,6 +270,7 @@ def main():
     parser.add_argument("--model", choices=["mlp", "cnn", "both"], default="both")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="two trials of each, one round")
+    parser.add_argument("--contenders", default=CONTENDERS)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--matmul", action="store_true", help=argparse.SUPPRESS)
@@ -268,13 +278,14 @@ def main():
     if arguments.matmul:
         print(json.dumps({"rate": matmul_rate()}))
     elif arguments.one:
-        trials = 2 if os.environ.get("QUICK") else TRIALS[arguments.one]
+        trials = 2 if os.environ.get("QUICK") else trials_of(arguments.one)
         print(json.dumps(run(arguments.one, arguments.model, arguments.seed, trials)))
     else:
         if arguments.quick:
             os.environ["QUICK"] = "1"
         for kind in ["mlp", "cnn"] if arguments.model == "both" else [arguments.model]:
-            compare(kind, 1 if arguments.quick else arguments.rounds, list(TRIALS))
+            rounds = 1 if arguments.quick else arguments.rounds
+            compare(kind, rounds, arguments.contenders.split(","))
 
 
 if __name__ == "__main__":
