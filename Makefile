@@ -3,23 +3,31 @@
 PYTHON ?= python3
 VENV ?= .venv
 PROCESSES ?= 2
+PART ?= 1/1
 DEMO_OUTPUT ?= build/demo
 
 BIN := $(VENV)/bin
+# Each process takes a half, and at its end from the other: what tests share is set up once.
+PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist=worksteal
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-lowest lint check-bazel bench bench-equal-time requirements clean
+.PHONY: demo test test-long test-slow test-lowest lint check-bazel bench bench-equal-time requirements clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO_OUTPUT)
 	$(BIN)/kerasreg search --output_dir=$(DEMO_OUTPUT)
 
 test: $(INSTALLED)-test
-	$(BIN)/python -m pytest -n $(PROCESSES) $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
-# What `make test` leaves out: statistics over very many draws.
+# What `make test` leaves out: whole searches, killed processes, long compilations; all of
+# them, or with PART=2/3 the second of three parts.
+test-long: $(INSTALLED)-test
+	$(PYTEST) -m long --part=$(PART) tests $(PYTEST_ARGS)
+
+# And statistics over very many draws.
 test-slow: $(INSTALLED)-test
-	$(BIN)/python -m pytest -n $(PROCESSES) -m slow tests $(PYTEST_ARGS)
+	$(PYTEST) -m slow tests $(PYTEST_ARGS)
 
 # With the oldest versions that pyproject.toml admits: all but the command's tests,
 # where an old pyarrow aborts at the exit of a process.
@@ -43,7 +51,7 @@ bench: $(INSTALLED)-test
 	$(BIN)/python benchmarks/lane_layers.py
 	$(BIN)/python benchmarks/search.py
 
-# At least 80 minutes: what searches find in the same time.
+# Two hours: what searches find in the same time.
 bench-equal-time: $(INSTALLED)-test
 	$(BIN)/python benchmarks/equal_time.py
 
