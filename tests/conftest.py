@@ -1,8 +1,9 @@
-"""What all tests share: quiet TensorFlow, two threads, a clean Keras before each test."""
+"""What all tests share: quiet TensorFlow, a clean Keras before each test, parts of a suite."""
 
 import os
 import subprocess
 import sys
+import zlib
 
 # Before TensorFlow is loaded, also in the processes that tests start.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -10,6 +11,22 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--part", default="1/1", help="K/N: the K-th of N parts of the tests")
+
+
+def pytest_collection_modifyitems(config, items):
+    part, parts = map(int, config.getoption("part").split("/"))
+
+    def chosen(item):
+        # By name, so that a test is in the same part wherever it stands; and all values of
+        # its parameters in the same one.
+        return zlib.crc32(item.nodeid.split("[")[0].encode()) % parts == part - 1
+
+    config.hook.pytest_deselected(items=[item for item in items if not chosen(item)])
+    items[:] = filter(chosen, items)
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 PROGRAM = """
 import json, keras, numpy as np, kerasreg
 from keras import ops

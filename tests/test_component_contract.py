@@ -603,7 +603,13 @@ def reference():
 
 
 @every_component
-@pytest.mark.parametrize("policy", TOLERANCES)
+@pytest.mark.parametrize(
+    "policy",
+    [
+        pytest.param(policy, marks=pytest.mark.long if "mixed" in policy else ())
+        for policy in TOLERANCES
+    ],
+)
 def test_eager_graph_and_xla_trainings_give_equal_weights(name, policy, reference):
     expected = reference(name)
     # The component matters: its absence would be seen in any precision.
@@ -688,6 +694,7 @@ def test_backup_and_restore_continues_an_interrupted_training(name, tmp_path):
     assert_same_state(whole, resumed)
 
 
+@pytest.mark.long
 @every_component
 def test_initial_epoch_continues_a_training(name, tmp_path):
     whole, callbacks = model_with(make(name, folder=tmp_path / "whole"), run_eagerly=True)

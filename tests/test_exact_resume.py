@@ -196,6 +196,7 @@ def test_weights_alone_do_not_go_on_exactly(continued):
     assert np.max(np.abs(kernel - expected[0])) > 1e-3
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_a_killed_training_goes_on_exactly_from_its_backup(folder):
     killed = in_a_new_process(train_until_killed, folder)

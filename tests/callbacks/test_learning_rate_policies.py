@@ -131,6 +131,7 @@ def test_the_learning_rate_acts_on_the_weights():
 # Interrupted and continued.
 
 
+@pytest.mark.long
 @every_policy
 @every_unit
 def test_a_resumed_training_is_the_uninterrupted_one(make, formula, unit):

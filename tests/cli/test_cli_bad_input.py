@@ -335,6 +335,7 @@ def test_counts_below_1_are_a_value_error(name):
         _job.SearchJob(_settings(**{name: 0}), load_table("wine"), "unused", print).run()
 
 
+@pytest.mark.long
 def test_parts_that_cannot_hold_every_class_are_refused(command, refused, tmp_path):
     # Ten rows of three classes: the test part would be two rows.
     _three_classes(10)(tmp_path / "table.csv")
@@ -346,6 +347,7 @@ def test_parts_that_cannot_hold_every_class_are_refused(command, refused, tmp_pa
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.long
 def test_more_replicas_than_rows_are_refused(command, refused, tmp_path):
     done = command(
         "search", "--data=wine", "--replicas=64", "--trials=1", "--epochs=1", cwd=tmp_path
@@ -354,6 +356,7 @@ def test_more_replicas_than_rows_are_refused(command, refused, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_replicas_that_the_machine_does_not_have_are_refused(command, refused, tmp_path):
     # As on a machine with one GPU.
     change = """

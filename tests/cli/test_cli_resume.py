@@ -7,6 +7,8 @@ import signal
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 # A regression, whose scores are all different numbers.
 SEARCH = ("search", "--data=diabetes", "--trials=3", "--epochs=2", "--seed=5", "--output_dir=out")
 RESUME = ("search", "--resume", "--output_dir=out")

@@ -13,6 +13,8 @@ from sklearn import metrics
 from kerasreg.cli._data import load_table
 from kerasreg.cli._split import split
 
+pytestmark = pytest.mark.long
+
 ROWS = 150
 FEATURES = ["weight", "length", "light"]
 LABELS = ["cherry", "apple", "banana"]

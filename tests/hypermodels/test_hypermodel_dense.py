@@ -330,6 +330,7 @@ def test_other_seeds_give_other_weights_and_no_seed_other_ones_each_time():
     assert (weights(None) != weights(None)).any()
 
 
+@pytest.mark.long
 def test_two_searches_with_the_same_seeds_find_the_same(tmp_path):
     found = []
     for folder in ("first", "second"):

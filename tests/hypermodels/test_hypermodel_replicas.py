@@ -13,6 +13,7 @@ import pytest
 PROGRAM = os.path.join(os.path.dirname(__file__), "replicas_program.py")
 
 
+@pytest.mark.long
 def test_every_tuner_of_kerastuner_searches_on_two_replicas(run_python, tmp_path):
     found = json.loads(run_python(PROGRAM, "searches", tmp_path).splitlines()[-1])
     counts = {"random": 2, "bayesian": 2, "grid": 2, "hyperband": 5, "regression": 1}
@@ -24,6 +25,7 @@ def test_every_tuner_of_kerastuner_searches_on_two_replicas(run_python, tmp_path
         assert found[name]["learning_rate"] == [True] * count
 
 
+@pytest.mark.long
 def test_an_evaluation_on_two_replicas_is_exact_for_any_number_of_samples(run_python, tmp_path):
     found = json.loads(run_python(PROGRAM, "evaluation", tmp_path).splitlines()[-1])
     assert [(one["task"], one["samples"]) for one in found] == [

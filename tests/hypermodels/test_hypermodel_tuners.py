@@ -22,6 +22,7 @@ def table(classes, samples, seed):
     return x, (target if classes is None else (target > 0).astype("int32"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "task"), [*((kind, "classification") for kind in TUNERS), ("random", "regression")]
 )

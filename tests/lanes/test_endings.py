@@ -42,6 +42,7 @@ AVERAGES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", AVERAGES)
 def test_each_lane_ends_with_its_average(kind, blobs, trials, equal_models):
     x, y, _ = blobs

@@ -178,6 +178,7 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_optimizers(kind, blobs, same_as_alone):
     x, y, _ = blobs
@@ -215,6 +216,7 @@ COMPILED_BY_XLA = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", COMPILED_BY_XLA)
 def test_compiled_by_xla(kind, same_as_alone):
     x, y = shaped_examples(COMPILED_BY_XLA[kind](0), 40)
@@ -428,6 +430,7 @@ IN_FLOAT64 = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", IN_FLOAT64)
 def test_in_float64(kind, same_as_alone):
     # In single precision a small mistake could pass for rounding.

@@ -5,6 +5,8 @@ import os
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 PROGRAM = os.path.join(os.path.dirname(__file__), "jax_program.py")
 
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 PROGRAM = """
 import functools, json
 import keras, numpy as np

@@ -83,6 +83,7 @@ CALLBACKS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", CALLBACKS)
 def test_callbacks_act_on_their_lane_alone(kind, blobs, trials, equal_logs, equal_models):
     x, y, (x_validation, y_validation) = blobs

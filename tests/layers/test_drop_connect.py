@@ -129,6 +129,7 @@ def test_at_rate_1_the_bias_is_left():
     np.testing.assert_array_equal(wrapper(x, training=True), np.tile(bias, (len(x), 1)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in WRAPPED if name not in ("LSTM", "GRU")])
 def test_the_expectation_over_masks_of_a_linear_layer_is_its_output(name):
     wrapper, x = make(name, 0.5)

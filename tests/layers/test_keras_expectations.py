@@ -507,6 +507,7 @@ def replicas(run_python, tmp_path_factory):
     return json.loads(report.read_text())
 
 
+@pytest.mark.long
 @every_layer
 def test_two_replicas_draw_noise_of_their_own(name, replicas):
     steps = [[np.array(y) for y in step] for step in replicas[name]["outputs"]]
@@ -590,6 +591,7 @@ def on_tensorflow():
     return model
 
 
+@pytest.mark.long
 def test_stateless_calls_on_jax_are_the_training_on_tensorflow(on_jax, on_tensorflow):
     assert on_jax["backend"] == "jax"
     np.testing.assert_allclose(on_jax["weights"], weights_of(on_tensorflow), rtol=1e-3, atol=1e-5)

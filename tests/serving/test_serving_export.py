@@ -258,6 +258,7 @@ def test_exports_from_several_processes_get_different_versions(tmp_path):
 # Kills.
 
 
+@pytest.mark.long
 @needs_fork
 def test_an_export_killed_before_any_of_its_steps_publishes_all_or_nothing(tmp_path):
     killed = run_program("steps", tmp_path)["killed"]
@@ -279,6 +280,7 @@ def test_an_export_killed_before_any_of_its_steps_publishes_all_or_nothing(tmp_p
     assert published == [False] * (len(killed) - 1) + [True]
 
 
+@pytest.mark.long
 @needs_fork
 def test_exports_killed_at_random_moments_leave_only_versions_that_load(tmp_path):
     base_dir = tmp_path / "base"

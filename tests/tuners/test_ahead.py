@@ -29,6 +29,7 @@ def search(build, blobs, folder, **arguments):
     return [(trial.hyperparameters.values, trial.score) for trial in tuners.completed_trials(tuner)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("trials", "lanes", "expected"),
     [

@@ -47,6 +47,7 @@ SPLITTERS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", SPLITTERS)
 def test_the_score_is_the_mean_over_folds_trained_alone(kind, build, blobs, tmp_path):
     folds, groups = SPLITTERS[kind]

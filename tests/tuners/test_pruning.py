@@ -21,6 +21,7 @@ def search(build, folder, blobs, pruner, **arguments):
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "pruner",
     [

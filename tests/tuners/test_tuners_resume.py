@@ -46,6 +46,7 @@ def statuses(state):
 # Kills.
 
 
+@pytest.mark.long
 @needs_fork
 @pytest.mark.parametrize("kind", ["discovered", "failing", "hyperband", "grid"])
 def test_a_search_killed_at_any_write_is_whole_and_resumes_to_the_same_results(kind, tmp_path):
@@ -65,6 +66,7 @@ def test_a_search_killed_at_any_write_is_whole_and_resumes_to_the_same_results(k
     assert wrong == []
 
 
+@pytest.mark.long
 @needs_fork
 def test_a_search_with_lanes_killed_at_any_time_resumes(tmp_path):
     found = run_program("moments", "lanes", 5, 5, tmp_path)
@@ -77,6 +79,7 @@ def test_a_search_with_lanes_killed_at_any_time_resumes(tmp_path):
         assert values == found["whole"]["trials"][name][1]
 
 
+@pytest.mark.long
 @needs_fork
 def test_a_killed_bayesian_search_resumes_to_as_many_trials(tmp_path):
     # Not to the same ones: KerasTuner does not save the random state of its optimizer.
@@ -88,6 +91,7 @@ def test_a_killed_bayesian_search_resumes_to_as_many_trials(tmp_path):
         assert found["resumed"]["trials"][name] == found["whole"]["trials"][name]
 
 
+@pytest.mark.long
 @needs_fork
 @pytest.mark.parametrize(("kind", "kills"), [("random", 12), ("network", 4)])
 def test_a_search_killed_many_times_at_random_moments_ends_as_if_it_never_was(

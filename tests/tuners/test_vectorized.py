@@ -263,6 +263,7 @@ def test_the_fit_of_a_hypermodel_is_its_own(build, blobs, tmp_path, trainings):
     assert best.score == pytest.approx(history["val_loss"][-1], rel=1e-4)
 
 
+@pytest.mark.long
 def test_early_stopping_stops_each_trial_alone(build, blobs, tmp_path):
     lengths = []
 
