@@ -8,7 +8,7 @@ DEMO_OUTPUT ?= build/demo
 
 BIN := $(VENV)/bin
 # Each process takes a half, and at its end from the other: what tests share is set up once.
-PYTEST := $(BIN)/python -m pytest -n $(PROCESSES) --dist=worksteal
+PYTEST := -m pytest -n $(PROCESSES) --dist=worksteal
 INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test test-long test-slow test-lowest lint check-bazel bench bench-equal-time requirements clean
@@ -18,23 +18,23 @@ demo: $(INSTALLED)
 	$(BIN)/kerasreg search --output_dir=$(DEMO_OUTPUT)
 
 test: $(INSTALLED)-test
-	$(PYTEST) $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) $(PYTEST_ARGS)
 
 # What `make test` leaves out: whole searches, killed processes, long compilations; all of
 # them, or with PART=2/3 the second of three parts.
 test-long: $(INSTALLED)-test
-	$(PYTEST) -m long --part=$(PART) tests $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) -m long --part=$(PART) tests $(PYTEST_ARGS)
 
 # And statistics over very many draws.
 test-slow: $(INSTALLED)-test
-	$(PYTEST) -m slow tests $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) -m slow tests $(PYTEST_ARGS)
 
 # With the oldest versions that pyproject.toml admits: all but the command's tests,
 # where an old pyarrow aborts at the exit of a process.
 LOWEST_TESTS ?= kerasreg tests --ignore=tests/cli --ignore=tests/test_examples.py \
 	--ignore=tests/test_packaging.py
 test-lowest: .venv-lowest/.installed
-	.venv-lowest/bin/python -m pytest -n $(PROCESSES) $(LOWEST_TESTS) $(PYTEST_ARGS)
+	.venv-lowest/bin/python $(PYTEST) $(LOWEST_TESTS) $(PYTEST_ARGS)
 
 lint: $(INSTALLED)-test
 	$(BIN)/ruff format --check .

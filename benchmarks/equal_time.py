@@ -13,7 +13,7 @@ of hundreds of single results is the luckiest too, and fits the validation part.
 
 Printed: the mean test score over seeds with its standard error (accuracy, and R2 for diabetes),
 the mean by seed of how much better the first contender is with its own, and trials per search.
-All seeds times data times contenders: with the defaults 115 minutes.
+All seeds times data times contenders: with the defaults about two hours.
 """
 
 import argparse
@@ -106,7 +106,7 @@ def run(contender, name, seed, seconds):
         )
     elif contender.startswith("kerasreg"):
         # 64 lanes are of one program.
-        executions = 4 if contender == "kerasreg-4" else 1
+        executions = int(contender.partition("-")[2] or 1)
         given.update(executions_per_trial=executions, trials_per_structure=64 // executions)
         tuner = kerasreg.tuners.VectorizedRandomSearch(
             build, max_trials=100_000, max_lanes=64, **given
