@@ -51,6 +51,11 @@ def wrapped():
     return keras.layers.Dense(3, "tanh", kernel_initializer=initializer, name="inner")
 
 
+def parts():
+    """Penalties to add up, one of which moves by itself; new ones for each sum."""
+    return [kerasreg.regularizers.L1(RAMP), kerasreg.regularizers.GroupLasso(0.3, axis=0)]
+
+
 # The shape in which a layer of another rank is given the three features.
 SHAPES = {
     "ScheduledSpatialDropout1D": (1, 3),
@@ -95,6 +100,22 @@ EXAMPLES = {
     "regularizers.L1": [{"strength": 0.5}, {"strength": RAMP}],
     "regularizers.L2": [{"strength": 0.5, "name": "decay"}, {"strength": RAMP}],
     "regularizers.ElasticNet": [{"strength": 0.5}, {"strength": RAMP, "alpha": 0.25}],
+    "regularizers.GroupLasso": [{"strength": 0.5, "axis": (0, -1)}, {"strength": RAMP}],
+    "regularizers.SparseGroupLasso": [
+        {"strength": 0.5},
+        {"strength": RAMP, "l1_ratio": 0.25, "axis": 0},
+    ],
+    "regularizers.MCP": [{"strength": 0.5}, {"strength": RAMP, "gamma": 2.0}],
+    "regularizers.SCAD": [{"strength": 0.5}, {"strength": RAMP, "gamma": 2.0}],
+    "regularizers.Nuclear": [{"strength": 0.5}, {"strength": RAMP}],
+    "regularizers.SpectralNorm": [{"strength": 0.5}, {"strength": RAMP}],
+    "regularizers.Orthogonal": [{"strength": 0.5}, {"strength": RAMP}],
+    "regularizers.Hoyer": [{"strength": 0.5}, {"strength": RAMP}],
+    "regularizers.TotalVariation": [{"strength": 0.5, "axis": -1}, {"strength": RAMP}],
+    "regularizers.Sum": [
+        {"penalties": parts, "strength": 0.5},
+        {"penalties": parts, "strength": RAMP},
+    ],
     "layers.ScheduledDropout": [
         {"rate": 0.5, "noise_shape": [None, 1], "seed": 1},
         {"rate": PolynomialDecay(0.5, 6, 0.1), "seed": 2, "name": "drop"},
@@ -164,6 +185,7 @@ FRACTIONS = [*NUMBERS, -0.1, 1.1]
 POSITIVE = [*NUMBERS, -0.1]
 COUNTS = [-1, 0.5, "1", None, True]
 TURNS_NEGATIVE = PolynomialDecay(0.1, 5, end_learning_rate=-0.1)
+AXES = [None, 0.5, "0", (), (0, 0), True]
 SEEDS = [-1, 0.5, "1", True]
 RATES = [*FRACTIONS, TURNS_NEGATIVE]
 NOISE_SHAPES = ["11", 1, (0, None), (-1,), (0.5,)]
@@ -206,6 +228,26 @@ REFUSED = {
     "regularizers.L1": {"strength": [*POSITIVE, TURNS_NEGATIVE]},
     "regularizers.L2": {"strength": [*POSITIVE, TURNS_NEGATIVE]},
     "regularizers.ElasticNet": {"strength": [*POSITIVE, TURNS_NEGATIVE], "alpha": FRACTIONS},
+    "regularizers.GroupLasso": {"strength": [*POSITIVE, TURNS_NEGATIVE], "axis": AXES},
+    "regularizers.SparseGroupLasso": {
+        "strength": [*POSITIVE, TURNS_NEGATIVE],
+        "l1_ratio": FRACTIONS,
+        "axis": AXES,
+    },
+    "regularizers.MCP": {"strength": [*POSITIVE, TURNS_NEGATIVE], "gamma": [*POSITIVE, 0.0]},
+    "regularizers.SCAD": {"strength": [*POSITIVE, TURNS_NEGATIVE], "gamma": [*POSITIVE, 1.0]},
+    "regularizers.Nuclear": {"strength": [*POSITIVE, TURNS_NEGATIVE]},
+    "regularizers.SpectralNorm": {"strength": [*POSITIVE, TURNS_NEGATIVE]},
+    "regularizers.Orthogonal": {"strength": [*POSITIVE, TURNS_NEGATIVE]},
+    "regularizers.Hoyer": {"strength": [*POSITIVE, TURNS_NEGATIVE]},
+    "regularizers.TotalVariation": {
+        "strength": [*POSITIVE, TURNS_NEGATIVE],
+        "axis": [*AXES, (0, 1)],
+    },
+    "regularizers.Sum": {
+        "penalties": [[], None, [keras.regularizers.L1(0.1)], 3],
+        "strength": [*POSITIVE, TURNS_NEGATIVE],
+    },
     "layers.ScheduledDropout": {
         "rate": RATES,
         "noise_shape": NOISE_SHAPES,
@@ -337,7 +379,7 @@ def examples(name):
 def arguments_of(name, which):
     """The arguments of an example of a class."""
     return {
-        argument: value() if value is wrapped else value
+        argument: value() if inspect.isfunction(value) else value
         for argument, value in examples(name)[which].items()
     }
 

@@ -13,6 +13,7 @@ from keras import ops
 
 from kerasreg._validation import check_number
 from kerasreg.regularizers._penalty import Penalty
+from kerasreg.regularizers._proximal_operators import soft_threshold
 from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
 
 
@@ -56,6 +57,9 @@ class L1(Penalty):
     def unit_penalty(self, w: Any) -> Any:
         return absolute_sum(w)
 
+    def unit_prox(self, v: Any, t: Any) -> Any:
+        return soft_threshold(v, t)
+
 
 @keras.saving.register_keras_serializable(package="kerasreg")
 class L2(Penalty):
@@ -90,6 +94,9 @@ class L2(Penalty):
 
     def unit_penalty(self, w: Any) -> Any:
         return half_square_sum(w)
+
+    def unit_prox(self, v: Any, t: Any) -> Any:
+        return v / (1.0 + t)
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -140,6 +147,10 @@ class ElasticNet(Penalty):
     def unit_penalty(self, w: Any) -> Any:
         alpha = ops.cast(self.alpha, w.dtype)
         return alpha * 2.0 * half_square_sum(w) + (1.0 - alpha) * absolute_sum(w)
+
+    def unit_prox(self, v: Any, t: Any) -> Any:
+        alpha = ops.cast(self.alpha, v.dtype)
+        return soft_threshold(v, (1.0 - alpha) * t) / (1.0 + 2.0 * alpha * t)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": self._alpha.get_value()}

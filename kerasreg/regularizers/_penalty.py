@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ from keras import ops
 from keras.src.backend.common import global_state
 from keras.src.saving import serialization_lib
 
+from kerasreg._validation import check_number
 from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule, copy_state
 
 
@@ -22,7 +24,9 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
     and not those of a regularizer: so the strength is saved, restored and
     mirrored with the model that uses it.
 
-    Subclasses define `unit_penalty(w)`, the penalty at strength 1.
+    Subclasses define `unit_penalty(w)`, the penalty at strength 1, and, where it
+    is known, its proximal operator `unit_prox(v, t)`; or, where the strength is no
+    factor, `penalty(w, strength)` and `proximal(v, t, strength)`.
 
     Args:
         strength: a finite number >= 0, or a schedule of such numbers over
@@ -53,6 +57,72 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
         """The penalty of `w` at strength 1, a scalar."""
         raise NotImplementedError
 
+    def unit_prox(self, v: Any, t: Any) -> Any:
+        """The proximal operator of `t` times the penalty at strength 1, like `v`."""
+        raise NotImplementedError
+
+    def penalty(self, w: Any, strength: Any) -> Any:
+        """The penalty of `w` at a strength, a scalar."""
+        return strength * self.unit_penalty(w)
+
+    def proximal(self, v: Any, t: Any, strength: Any) -> Any:
+        """The proximal operator of `t` times the penalty at a strength, like `v`."""
+        return self.unit_prox(v, t * strength)
+
+    @property
+    def has_prox(self) -> bool:
+        """Whether `prox` is there: some penalties have no closed form of it."""
+        own, base = type(self), Penalty
+        return own.unit_prox is not base.unit_prox or own.proximal is not base.proximal
+
+    def prox(self, v: Any, t: Any) -> Any:
+        """`argmin_w ½‖w-v‖² + t·penalty(w)`, at the strength as it is now.
+
+        A schedule is not advanced: in training the forward pass does that.
+
+        Args:
+            v: a tensor of any shape that the penalty takes.
+            t: the step size, a number >= 0 or a scalar tensor; for a penalty that
+                is a sum over single weights also a tensor that is broadcast
+                against `v`.
+
+        Returns:
+            A tensor of the shape and dtype of `v`.
+
+        Raises:
+            ValueError: if this penalty has no proximal operator; if `t` is a
+                number and negative or not finite.
+
+        Example:
+
+        >>> import numpy as np, kerasreg
+        >>> penalty = kerasreg.regularizers.L1(0.5)
+        >>> penalty.prox(np.array([3.0, -0.5]), t=2.0).numpy().tolist()
+        [2.0, 0.0]
+        """
+        if not self.has_prox:
+            raise ValueError(
+                f"{self._without_prox()} For exact zeros, use one with `has_prox`, such as L1."
+            )
+        v = ops.convert_to_tensor(v)
+        dtype = keras.backend.standardize_dtype(v.dtype)
+        computed = v if dtype in ("float32", "float64") else ops.cast(v, "float32")
+        if isinstance(t, int | float):
+            # Not cast, which would take a float64 by way of float32.
+            t = ops.convert_to_tensor(check_number("t", t, 0.0, math.inf), computed.dtype)
+        t = ops.cast(t, computed.dtype)
+        strength = ops.cast(ops.convert_to_tensor(self.strength), computed.dtype)
+        return ops.cast(self.proximal(computed, t, strength), dtype)
+
+    def __add__(self, other: Any) -> Penalty:
+        """The sum of two penalties, a `Sum`."""
+        from kerasreg.regularizers._sum import Sum  # Which is made of penalties.
+
+        return Sum([self, other]) if isinstance(other, Penalty) else NotImplemented
+
+    def _without_prox(self) -> str:
+        return f"The penalty {type(self).__name__} has no proximal operator."
+
     # Not `call`: a regularizer takes any tensor, in any context, with no
     # building, autocasting or name scope around it.
     def __call__(self, w: Any) -> Any:
@@ -66,7 +136,7 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
         if dtype not in ("float32", "float64"):
             w = ops.cast(w, "float32")
         strength, _ = self._strength.current()
-        return ops.cast(strength, w.dtype) * self.unit_penalty(w)
+        return self.penalty(w, ops.cast(strength, w.dtype))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments; a number that was reassigned is given as it is now."""

@@ -1,0 +1,193 @@
+"""Penalties that are sums over groups of weights, which become zero together."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasreg._validation import check_number
+from kerasreg.regularizers._norms import absolute_sum
+from kerasreg.regularizers._penalty import Penalty
+from kerasreg.regularizers._proximal_operators import norm, shrink_groups, soft_threshold
+from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
+
+Axis = int | tuple[int, ...]
+
+
+def check_axis(axis: Any) -> Axis:
+    """Returns an axis or several different ones, or raises a `ValueError`."""
+    axes = [axis] if isinstance(axis, int) else axis
+    whole = isinstance(axes, list | tuple) and all(type(each) is int for each in axes)
+    if not whole or not axes or len(set(axes)) < len(axes):
+        raise ValueError(
+            "`axis` must be an integer, or several different ones in a tuple. "
+            f"Received: axis={axis!r}"
+        )
+    return axis if isinstance(axis, int) else tuple(axes)
+
+
+def axes_within(axis: Axis, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes over which a group extends: all of `shape` but `axis`."""
+    rank = len(shape)
+    kept = (axis,) if isinstance(axis, int) else axis
+    if any(not -rank <= each < rank for each in kept):
+        raise ValueError(
+            f"`axis` must be from {-rank} to {rank - 1} for weights of shape {tuple(shape)}. "
+            f"Received: axis={axis!r}"
+        )
+    return tuple(each for each in range(rank) if each not in {k % rank for k in kept})
+
+
+def root_of_size(w: Any, axes: tuple[int, ...]) -> Any:
+    """`√p` of groups of `p` numbers: static for weights, not for a batch of activities."""
+    sizes = ops.shape(w)
+    size = math.prod(sizes[axis] for axis in axes)
+    return math.sqrt(size) if isinstance(size, int) else ops.sqrt(ops.cast(size, w.dtype))
+
+
+def norm_sum(w: Any, axis: Axis) -> Any:
+    """`√p·Σ_g‖w_g‖` over the groups, of `p` weights each, that `axis` numbers."""
+    axes = axes_within(axis, w.shape)
+    return root_of_size(w, axes) * ops.sum(norm(w, axes)) if axes else absolute_sum(w)
+
+
+def shrink_norms(v: Any, t: Any, axis: Axis) -> Any:
+    """The proximal operator of `t·norm_sum`."""
+    axes = axes_within(axis, v.shape)
+    if not axes:
+        return soft_threshold(v, t)
+    return shrink_groups(v, t * root_of_size(v, axes), axes)
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class GroupLasso(Penalty):
+    """The group lasso `strength * √p * Σ_g ‖w_g‖`: whole groups become zero.
+
+    `axis` says what a group is as in `keras.layers.BatchNormalization`: each
+    index along it is one, and extends over all other axes. `p` is the number of
+    weights of a group, so that large and small groups are alike.
+
+    ========================================= =========================== ==========
+    weights                                   group                       axis
+    ========================================= =========================== ==========
+    `Dense` kernel `(inputs, units)`          unit                        `-1`
+    `Dense` kernel                            input                       `0`
+    `Conv` kernel `(..., channels, filters)`  filter                      `-1`
+    `Conv` kernel                             input channel               `-2`
+    depthwise kernel `(..., channels, m)`     filter                      `(-2, -1)`
+    `Embedding` `(words, width)`              word                        `0`
+    attention query, key, value kernel        head                        `1`
+    `(features, heads, width)`
+    attention output kernel                   head                        `0`
+    `(heads, width, features)`
+    ========================================= =========================== ==========
+
+    Args:
+        strength: λ, a finite number >= 0 or a schedule of them.
+        axis: the axis, or a tuple of axes, whose indices are the groups.
+        name: optional name of the penalty.
+
+    Returns:
+        Called with a tensor that has this axis: a scalar of its dtype; float32
+        for half precision.
+
+    Raises:
+        ValueError: if the strength is, or a schedule of it becomes, negative;
+            if `axis` is none, or not one of the tensor.
+
+    skglm's `GroupLasso(alpha, weights)` has no factor `√p` unless given as
+    weights. A group of one weight is `L1`. Yuan and Lin 2006; for neurons and
+    filters Wen et al. 2016, Scardapane et al. 2017.
+
+    Example:
+
+    >>> import numpy as np, kerasreg
+    >>> penalty = kerasreg.regularizers.GroupLasso(0.5)
+    >>> float(penalty(np.array([[3.0, 0.0]] * 4)))
+    6.0
+    >>> penalty.prox(np.array([[3.0, 0.4]] * 4), t=1.0).numpy()[0].tolist()
+    [2.5, 0.0]
+    """
+
+    def __init__(
+        self, strength: NumberOrSchedule, axis: Axis = -1, name: str | None = None
+    ) -> None:
+        super().__init__(strength, name=name)
+        self.axis = check_axis(axis)  # Static.
+
+    def unit_penalty(self, w: Any) -> Any:
+        return norm_sum(w, self.axis)
+
+    def unit_prox(self, v: Any, t: Any) -> Any:
+        return shrink_norms(v, t, self.axis)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axis": self.axis}
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class SparseGroupLasso(Penalty):
+    """`strength * (l1_ratio * Σ|w| + (1 - l1_ratio) * √p * Σ_g ‖w_g‖)`.
+
+    Whole groups become zero, and single weights in those that stay.
+
+    Args:
+        strength: λ, a finite number >= 0 or a schedule of them.
+        l1_ratio: the share of the absolute sum, a number from 0 (`GroupLasso`)
+            to 1 (`L1`).
+        axis: the axis, or a tuple of axes, whose indices are the groups, as in
+            `GroupLasso`.
+        name: optional name of the penalty.
+
+    Returns:
+        Called with a tensor that has this axis: a scalar of its dtype; float32
+        for half precision.
+
+    Raises:
+        ValueError: if the strength is, or a schedule of it becomes, negative;
+            if `l1_ratio` is outside [0, 1]; if `axis` is none, or not one of the
+            tensor.
+
+    Simon et al. 2013, where `l1_ratio` is α.
+
+    Example:
+
+    >>> import numpy as np, kerasreg
+    >>> penalty = kerasreg.regularizers.SparseGroupLasso(1.0, l1_ratio=0.5, axis=0)
+    >>> float(penalty(np.array([[1.0, -1.0, 1.0, -1.0]])))
+    4.0
+    """
+
+    def __init__(
+        self,
+        strength: NumberOrSchedule,
+        l1_ratio: float = 0.5,
+        axis: Axis = -1,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(strength, name=name)
+        # In a variable too, so that it can be moved without retracing.
+        self._l1_ratio = Hyperparameter(
+            check_number("l1_ratio", l1_ratio, 0.0, 1.0), "l1_ratio", minimum=0.0, maximum=1.0
+        )
+        self.axis = check_axis(axis)  # Static.
+
+    @property
+    def l1_ratio(self) -> keras.Variable:
+        """The share of the absolute sum: a scalar variable."""
+        return self._l1_ratio.variable
+
+    def unit_penalty(self, w: Any) -> Any:
+        ratio = ops.cast(self.l1_ratio, w.dtype)
+        return ratio * absolute_sum(w) + (1.0 - ratio) * norm_sum(w, self.axis)
+
+    def unit_prox(self, v: Any, t: Any) -> Any:
+        ratio = ops.cast(self.l1_ratio, v.dtype)
+        # In this order the two operators make that of the sum.
+        return shrink_norms(soft_threshold(v, ratio * t), (1.0 - ratio) * t, self.axis)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "l1_ratio": self._l1_ratio.get_value(), "axis": self.axis}
