@@ -11,7 +11,12 @@ from keras import ops
 from kerasreg._validation import check_number
 from kerasreg.regularizers._norms import absolute_sum
 from kerasreg.regularizers._penalty import Penalty
-from kerasreg.regularizers._proximal_operators import norm, shrink_groups, soft_threshold
+from kerasreg.regularizers._proximal_operators import (
+    norm,
+    shrink_groups,
+    shrink_scaled_groups,
+    soft_threshold,
+)
 from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
 
 Axis = int | tuple[int, ...]
@@ -55,11 +60,12 @@ def norm_sum(w: Any, axis: Axis) -> Any:
 
 
 def shrink_norms(v: Any, t: Any, axis: Axis) -> Any:
-    """The proximal operator of `t·norm_sum`."""
+    """The proximal operator of `norm_sum`, with a step size for all or for each weight."""
     axes = axes_within(axis, v.shape)
     if not axes:
         return soft_threshold(v, t)
-    return shrink_groups(v, t * root_of_size(v, axes), axes)
+    shrink = shrink_groups if len(t.shape) == 0 else shrink_scaled_groups
+    return shrink(v, t * root_of_size(v, axes), axes)
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")

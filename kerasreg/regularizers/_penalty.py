@@ -75,6 +75,19 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
         own, base = type(self), Penalty
         return own.unit_prox is not base.unit_prox or own.proximal is not base.proximal
 
+    # Whether `prox` takes a step size for each weight. Those that do not override it
+    # with False.
+    takes_step_sizes = True
+
+    @property
+    def largest_step_size(self) -> float:
+        """The step size from which on `prox` is not continuous; infinite for convex ones."""
+        return math.inf
+
+    def model_of_pass(self) -> Any:
+        """The outermost layer of the forward pass that runs, or ran last, over the owner."""
+        return getattr(self._strength.last_call(), "entry_layer", None)
+
     def prox(self, v: Any, t: Any) -> Any:
         """`argmin_w ½‖w-v‖² + t·penalty(w)`, at the strength as it is now.
 
@@ -82,16 +95,17 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
 
         Args:
             v: a tensor of any shape that the penalty takes.
-            t: the step size, a number >= 0 or a scalar tensor; for a penalty that
-                is a sum over single weights also a tensor that is broadcast
-                against `v`.
+            t: the step size, a number >= 0 or a scalar tensor; or, for a penalty
+                that `takes_step_sizes`, a tensor of the shape of `v`, with one > 0
+                for each weight: then the minimum is of `½·Σ(w-v)²/t + penalty(w)`.
 
         Returns:
             A tensor of the shape and dtype of `v`.
 
         Raises:
             ValueError: if this penalty has no proximal operator; if `t` is a
-                number and negative or not finite.
+                number and negative or not finite, or a tensor of another shape
+                than this penalty takes.
 
         Example:
 
@@ -111,6 +125,12 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
             # Not cast, which would take a float64 by way of float32.
             t = ops.convert_to_tensor(check_number("t", t, 0.0, math.inf), computed.dtype)
         t = ops.cast(t, computed.dtype)
+        allowed = [(), tuple(v.shape)] if self.takes_step_sizes else [()]
+        if tuple(t.shape) not in allowed:
+            raise ValueError(
+                f"`t` must be of shape {' or '.join(map(str, allowed))} for "
+                f"{type(self).__name__}. Received: shape {tuple(t.shape)}"
+            )
         strength = ops.cast(ops.convert_to_tensor(self.strength), computed.dtype)
         return ops.cast(self.proximal(computed, t, strength), dtype)
 
@@ -131,12 +151,23 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
         It is a scalar of the dtype of `w`, and float32 for the half-precision
         activities of a mixed policy, in which sums overflow.
         """
+        stopped = isinstance(w, keras.Variable) and self._is_taken_over()
         w = ops.convert_to_tensor(w)
         dtype = keras.backend.standardize_dtype(w.dtype)
         if dtype not in ("float32", "float64"):
             w = ops.cast(w, "float32")
         strength, _ = self._strength.current()
-        return self.penalty(w, ops.cast(strength, w.dtype))
+        value = self.penalty(w, ops.cast(strength, w.dtype))
+        return ops.stop_gradient(value) if stopped else value
+
+    def _is_taken_over(self) -> bool:
+        """Whether the optimizer of the model that trains says that it applies this penalty."""
+        optimizer = getattr(self.model_of_pass(), "optimizer", None)
+        while optimizer is not None:
+            if hasattr(optimizer, "takes_over"):
+                return bool(optimizer.takes_over(self))
+            optimizer = getattr(optimizer, "inner_optimizer", None)
+        return False
 
     def get_config(self) -> dict[str, Any]:
         """The arguments; a number that was reassigned is given as it is now."""

@@ -83,6 +83,8 @@ class TotalVariation(Penalty):
     [1.5, 2.25, 2.25]
     """
 
+    takes_step_sizes = False
+
     def __init__(self, strength: NumberOrSchedule, axis: int = 0, name: str | None = None) -> None:
         super().__init__(strength, name=name)
         if type(axis) is not int:

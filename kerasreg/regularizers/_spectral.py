@@ -72,6 +72,8 @@ class Nuclear(Penalty):
     [[1.0, 0.0], [0.0, 0.0]]
     """
 
+    takes_step_sizes = False
+
     def unit_penalty(self, w: Any) -> Any:
         return nuclear_norm(w)
 
@@ -109,6 +111,8 @@ class SpectralNorm(Penalty):
     >>> round(float(penalty(np.diag([3.0, 1.0]))), 5)
     3.0
     """
+
+    takes_step_sizes = False
 
     def unit_penalty(self, w: Any) -> Any:
         return spectral_norm(w)

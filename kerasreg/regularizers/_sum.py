@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -83,6 +84,18 @@ class Sum(Penalty):
         absolute = any(isinstance(part, L1 | ElasticNet) for part in parts)
         combines = isinstance(others[0], _BEFORE_ABSOLUTE + _AFTER_ABSOLUTE)
         return len(others) == 1 and others[0].has_prox and (combines or not absolute)
+
+    @property
+    def takes_step_sizes(self) -> bool:  # type: ignore[override]
+        """Whether all parts take a step size for each weight."""
+        return all(part.takes_step_sizes for part in self.penalties)
+
+    @property
+    def largest_step_size(self) -> float:
+        """The least of those of the parts, at the strength as it is now."""
+        least = min(part.largest_step_size for part in self.penalties)
+        strength = float(ops.convert_to_numpy(self.strength))
+        return least / strength if strength > 0 else math.inf
 
     def unit_prox(self, v: Any, t: Any) -> Any:
         absolute, quadratic, other = ops.zeros_like(t), ops.zeros_like(t), None

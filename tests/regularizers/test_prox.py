@@ -252,3 +252,60 @@ def test_each_weight_may_have_its_step_size():
     assert prox(L1(1.0), v, t).tolist() == [2.0, -1.0, 0.0]
     assert prox(MCP(1.0, gamma=2.5), v, t).tolist() == [3.0, -3.0, 0.0]
     assert prox(L1(0.5) + L1(0.5), v, t).tolist() == [2.0, -1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda s: L1(s),
+        lambda s: L2(s),
+        lambda s: ElasticNet(s),
+        lambda s: GroupLasso(s),
+        lambda s: GroupLasso(s, axis=0),
+        lambda s: SparseGroupLasso(s, l1_ratio=0.3),
+        lambda s: L1(s) + L2(0.5) + GroupLasso(0.3),
+    ],
+)
+def test_a_step_size_for_each_weight_is_a_metric(make):
+    """The gradient of what is minimised, `½·Σ(w-v)²/t + Ω(w)`, leads nowhere below."""
+
+    @laws
+    @given(matrices, strengths, st.integers(0, 2**31))
+    def law(v, strength, seed):
+        random = np.random.default_rng(seed)
+        # As of Adam: over six orders of magnitude.
+        t = np.exp(random.uniform(np.log(1e-4), np.log(1e2), size=v.shape))
+        penalty = make(strength)
+        best = prox(penalty, v, t)
+
+        def metric(w):
+            return 0.5 * ((w - v) ** 2 / t).sum() + float(penalty(w))
+
+        least = metric(best)
+        assert np.isfinite(least)
+        for scale in (1e-5, 1e-3, 1e-1, 1.0):
+            for _ in range(5):
+                w = best + scale * np.sqrt(t) * random.normal(size=v.shape)
+                assert least <= metric(w) * (1 + 1e-12) + 1e-12
+            for column in range(v.shape[1]):  # Along one group.
+                w = best.copy()
+                w[:, column] *= 1 + scale
+                assert least <= metric(w) * (1 + 1e-12) + 1e-12
+        assert least <= metric(np.zeros_like(v)) * (1 + 1e-12) + 1e-12
+
+    law()
+
+
+def test_equal_step_sizes_are_one():
+    v = np.random.default_rng(1).normal(size=(5, 4))
+    for penalty in (GroupLasso(0.4), SparseGroupLasso(0.7), L1(0.1) + GroupLasso(0.3)):
+        each = prox(penalty, v, np.full_like(v, 0.8))
+        np.testing.assert_allclose(each, prox(penalty, v, 0.8), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("penalty", [Nuclear(1.0), SpectralNorm(1.0), TotalVariation(1.0)])
+def test_what_needs_one_step_size_refuses_many(penalty):
+    with pytest.raises(ValueError, match=r"`t` must be of shape \(\) for "):
+        penalty.prox(np.ones((2, 2)), np.ones((2, 2)))
+    with pytest.raises(ValueError, match=r"`t` must be of shape \(\) for Sum"):
+        (penalty + L2(1.0)).prox(np.ones((2, 2)), np.ones((2, 2)))
