@@ -1,5 +1,0 @@
-"""Wrappers around any Keras optimizer."""
-
-from kerasreg.optimizers._proximal import Proximal
-
-__all__ = ["Proximal"]
