@@ -49,12 +49,19 @@ def check_number(
     return number
 
 
+def check_above(argument: str, value: Any, bound: float) -> float:
+    """Returns `value` as a float > `bound`, or raises a `ValueError` naming `argument`."""
+    number = check_number(argument, value, -math.inf, math.inf)
+    if number <= bound:
+        raise ValueError(
+            f"`{argument}` must be a number > {bound:g}. Received: {argument}={number:g}"
+        )
+    return number
+
+
 def check_positive(argument: str, value: Any) -> float:
     """Returns `value` as a float > 0, or raises a `ValueError` naming `argument`."""
-    number = check_number(argument, value, -math.inf, math.inf)
-    if number <= 0:
-        raise ValueError(f"`{argument}` must be a number > 0. Received: {argument}={number:g}")
-    return number
+    return check_above(argument, value, 0.0)
 
 
 def check_count(argument: str, value: Any, minimum: int = 1) -> int:

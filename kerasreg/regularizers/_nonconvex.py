@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
 from keras import ops
 
-from kerasreg._validation import check_number
+from kerasreg._validation import check_above
 from kerasreg.regularizers._penalty import Penalty
 from kerasreg.regularizers._proximal_operators import firm_threshold, scad_threshold
 from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
@@ -22,11 +21,8 @@ class _Concave(Penalty):
     def __init__(self, strength: NumberOrSchedule, gamma: float, name: str | None = None) -> None:
         super().__init__(strength, name=name)
         least = self._LEAST_GAMMA
-        gamma = check_number("gamma", gamma, -math.inf, math.inf)
-        if gamma <= least:
-            raise ValueError(f"`gamma` must be a number > {least:g}. Received: gamma={gamma:g}")
         # In a variable too, so that it can be moved without retracing.
-        self._gamma = Hyperparameter(gamma, "gamma", minimum=least)
+        self._gamma = Hyperparameter(check_above("gamma", gamma, least), "gamma", minimum=least)
 
     @property
     def gamma(self) -> keras.Variable:

@@ -84,10 +84,6 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
         """The step size from which on `prox` is not continuous; infinite for convex ones."""
         return math.inf
 
-    def model_of_pass(self) -> Any:
-        """The outermost layer of the forward pass that runs, or ran last, over the owner."""
-        return getattr(self._strength.last_call(), "entry_layer", None)
-
     def prox(self, v: Any, t: Any) -> Any:
         """`argmin_w ½‖w-v‖² + t·penalty(w)`, at the strength as it is now.
 
@@ -116,7 +112,8 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
         """
         if not self.has_prox:
             raise ValueError(
-                f"{self._without_prox()} For exact zeros, use one with `has_prox`, such as L1."
+                f"The penalty {type(self).__name__} has no proximal operator. For exact zeros, "
+                "use one with `has_prox`, such as L1."
             )
         v = ops.convert_to_tensor(v)
         dtype = keras.backend.standardize_dtype(v.dtype)
@@ -140,9 +137,6 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
 
         return Sum([self, other]) if isinstance(other, Penalty) else NotImplemented
 
-    def _without_prox(self) -> str:
-        return f"The penalty {type(self).__name__} has no proximal operator."
-
     # Not `call`: a regularizer takes any tensor, in any context, with no
     # building, autocasting or name scope around it.
     def __call__(self, w: Any) -> Any:
@@ -151,23 +145,12 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
         It is a scalar of the dtype of `w`, and float32 for the half-precision
         activities of a mixed policy, in which sums overflow.
         """
-        stopped = isinstance(w, keras.Variable) and self._is_taken_over()
         w = ops.convert_to_tensor(w)
         dtype = keras.backend.standardize_dtype(w.dtype)
         if dtype not in ("float32", "float64"):
             w = ops.cast(w, "float32")
         strength, _ = self._strength.current()
-        value = self.penalty(w, ops.cast(strength, w.dtype))
-        return ops.stop_gradient(value) if stopped else value
-
-    def _is_taken_over(self) -> bool:
-        """Whether the optimizer of the model that trains says that it applies this penalty."""
-        optimizer = getattr(self.model_of_pass(), "optimizer", None)
-        while optimizer is not None:
-            if hasattr(optimizer, "takes_over"):
-                return bool(optimizer.takes_over(self))
-            optimizer = getattr(optimizer, "inner_optimizer", None)
-        return False
+        return self.penalty(w, ops.cast(strength, w.dtype))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments; a number that was reassigned is given as it is now."""

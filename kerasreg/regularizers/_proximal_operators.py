@@ -24,8 +24,8 @@ def soft_threshold(v: Any, threshold: Any) -> Any:
     return v - ops.clip(v, -threshold, threshold)
 
 
-def norm(v: Any, axes: tuple[int, ...] | None = None) -> Any:
-    """The Euclidean norm over `axes`, which stay with length 1; all of them for None.
+def norm(v: Any, axes: tuple[int, ...]) -> Any:
+    """The Euclidean norm over `axes`, which stay with length 1.
 
     Its gradient at zero is zero, as an element of the subdifferential; what has
     squares below the smallest number of its dtype counts as zero.
@@ -129,19 +129,13 @@ def scad_threshold(v: Any, t: Any, strength: Any, gamma: Any) -> Any:
     return ops.where(convex, clipped, hard)
 
 
-def singular_vectors(matrices: Any) -> tuple[Any, Any, Any]:
-    """`u, s, vᵀ` of the last two axes, `s` falling."""
-    u, s, vt = ops.svd(matrices, full_matrices=False, compute_uv=True)
-    return u, s, vt
-
-
 def of_singular_values(matrix: Any, operator: Callable[[Any], Any]) -> Any:
     """Applies an operator to the singular values of a matrix.
 
     This is the operator of any penalty that is a symmetric function of them
     (Lewis 1995).
     """
-    u, s, vt = singular_vectors(matrix)
+    u, s, vt = ops.svd(matrix, full_matrices=False)
     return ops.matmul(u * ops.expand_dims(operator(s), -2), vt)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,7 +12,6 @@ from kerasreg.regularizers._penalty import Penalty
 from kerasreg.regularizers._proximal_operators import (
     clip_largest,
     of_singular_values,
-    singular_vectors,
     soft_threshold,
 )
 
@@ -25,20 +25,18 @@ def as_matrix(w: Any) -> Any:
     return ops.reshape(w, (-1, 1 if len(w.shape) < 2 else w.shape[-1]))
 
 
-def nuclear_norm(w: Any) -> Any:
-    """The sum of the singular values of `as_matrix(w)`."""
+def sum_of_singular_values(w: Any, largest: int | None = None) -> Any:
+    """The sum of the singular values of `as_matrix(w)`, or of so many of the largest."""
     matrix = as_matrix(w)
-    u, _, vt = singular_vectors(ops.stop_gradient(matrix))
+    u, _, vt = ops.svd(ops.stop_gradient(matrix), full_matrices=False)
     # Equal to the sum, with the gradient that it has, `u·vᵀ`; the derivative of the
     # decomposition itself is not finite where singular values are equal.
-    return ops.sum(matrix * ops.matmul(u, vt))
+    return ops.sum(matrix * ops.matmul(u[:, :largest], vt[:largest, :]))
 
 
-def spectral_norm(w: Any) -> Any:
-    """The largest singular value of `as_matrix(w)`."""
-    matrix = as_matrix(w)
-    u, _, vt = singular_vectors(ops.stop_gradient(matrix))
-    return ops.sum(matrix * ops.matmul(u[:, :1], vt[:1, :]))
+def prox_of_singular_values(v: Any, operator: Callable[[Any], Any]) -> Any:
+    """Applies a proximal operator to the singular values of `as_matrix(v)`."""
+    return ops.reshape(of_singular_values(as_matrix(v), operator), v.shape)
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -75,11 +73,10 @@ class Nuclear(Penalty):
     takes_step_sizes = False
 
     def unit_penalty(self, w: Any) -> Any:
-        return nuclear_norm(w)
+        return sum_of_singular_values(w)
 
     def unit_prox(self, v: Any, t: Any) -> Any:
-        shrunk = of_singular_values(as_matrix(v), lambda s: soft_threshold(s, t))
-        return ops.reshape(shrunk, v.shape)
+        return prox_of_singular_values(v, lambda s: soft_threshold(s, t))
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -115,11 +112,10 @@ class SpectralNorm(Penalty):
     takes_step_sizes = False
 
     def unit_penalty(self, w: Any) -> Any:
-        return spectral_norm(w)
+        return sum_of_singular_values(w, largest=1)
 
     def unit_prox(self, v: Any, t: Any) -> Any:
-        clipped = of_singular_values(as_matrix(v), lambda s: clip_largest(s, t))
-        return ops.reshape(clipped, v.shape)
+        return prox_of_singular_values(v, lambda s: clip_largest(s, t))
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")

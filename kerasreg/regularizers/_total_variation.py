@@ -22,7 +22,7 @@ def fuse(v: Any, t: Any, axis: int) -> Any:
 
     Args:
         v: an array.
-        t: a number >= 0.
+        t: a scalar tensor >= 0 of the dtype of `v`.
         axis: an integer; the weights along it are `n`, static.
     """
     moved = ops.moveaxis(v, axis, 0)
@@ -30,7 +30,6 @@ def fuse(v: Any, t: Any, axis: int) -> Any:
     if count == 1:
         return v
     y = ops.reshape(moved, (count, -1))
-    t = ops.cast(t, y.dtype)
     numbers = ops.expand_dims(ops.arange(count), -1)
 
     def forward(i: Any, state: Any) -> Any:
