@@ -10,7 +10,15 @@ from kerasreg._version import __version__
 
 # Imported with the package, because importing them registers their classes with
 # Keras, and a saved model needs that to be loaded.
-_COMPONENTS = ("callbacks", "initializers", "layers", "random", "regularizers", "schedules")
+_COMPONENTS = (
+    "callbacks",
+    "initializers",
+    "layers",
+    "optimizers",
+    "random",
+    "regularizers",
+    "schedules",
+)
 
 # Imported when first used: they need keras-tuner or TensorFlow, which take long
 # to import and which the components do not need.
@@ -24,6 +32,7 @@ __all__ = [
     "initializers",
     "lanes",
     "layers",
+    "optimizers",
     "random",
     "regularizers",
     "schedules",

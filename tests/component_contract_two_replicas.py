@@ -40,8 +40,11 @@ def main(report):
         model, callbacks = contract.model_with(used)
         contract.fit(model, callbacks)
         weights = np.concatenate([weight.ravel() for weight in model.get_weights()])
-        # Not what it learns: weights are compared, to a tolerance.
+        # Not what it learns, nor slots, which are sums over replicas: weights are compared,
+        # to a tolerance.
         variables = [value for value in getattr(used, "variables", []) if not value.trainable]
+        if isinstance(used, keras.optimizers.Optimizer):
+            variables = [used.iterations, used.learning_rate]
         return weights.tolist(), [keras.ops.convert_to_numpy(value).tolist() for value in variables]
 
     weights, state = {}, {}

@@ -42,6 +42,37 @@ images = np.random.default_rng(1).normal(size=(32, 8, 8, 4)).astype("float32")
 targets = images.mean(axis=(1, 2))[:, :1]
 family_history = family.fit(images, targets, epochs=3, shuffle=False, verbose=0)
 samples = layers.mc_predict(family, images, samples=8)
+Proximal, L1, GroupLasso = kerasreg.optimizers.Proximal, *(
+    getattr(kerasreg.regularizers, name) for name in ("L1", "GroupLasso"))
+inner = {
+    "momentum": keras.optimizers.SGD(0.1, momentum=0.5, nesterov=True, clipnorm=1.0,
+                                     gradient_accumulation_steps=2),
+    "adam": keras.optimizers.Adam(0.01),
+    "averages": keras.optimizers.RMSprop(0.01, momentum=0.5, use_ema=True, ema_momentum=0.5),
+}
+sparse = {}
+for name, optimizer in inner.items():
+    layer = keras.layers.Dense(4, kernel_initializer=constant(0.1), kernel_regularizer=
+                               GroupLasso(0.1, axis=0) if name == "adam" else L1(ramp(0.0, 8, 0.5)))
+    proximal = keras.Sequential([layer])
+    proximal.compile(Proximal(optimizer), "mse")
+    options = {"batch_size": 16, "epochs": 4, "shuffle": False}
+    if keras.backend.backend() == "jax":
+        from kerasreg.lanes import Lanes
+        proximal.build((None, 8))
+        lanes = Lanes([proximal])
+        losses = lanes.fit(x, x[:, :4], **options)[0].history["loss"]
+        lanes.unstack(0)
+    else:
+        losses = proximal.fit(x, x[:, :4], **options, verbose=0).history["loss"]
+    sparse[name] = [losses, ops.convert_to_numpy(layer.kernel).tolist()]
+refused = ""
+if keras.backend.backend() == "jax":
+    proximal.compile(Proximal(keras.optimizers.SGD(0.01)), "mse")
+    try:
+        proximal.fit(x, x[:, :4], verbose=0)
+    except ValueError as error:
+        refused = str(error)
 mask, scale = kerasreg.random.keep_mask((64,), 0.3, kerasreg.random.key(7, 11))
 print(json.dumps({
     "backend": keras.backend.backend(),
@@ -51,6 +82,8 @@ print(json.dumps({
     "mask": ops.convert_to_numpy(mask).astype(int).tolist(),
     "scale": float(ops.convert_to_numpy(scale)),
     "losses": history.history["loss"],
+    "sparse": sparse,
+    "refused": refused,
     "family": family_history.history["loss"],
     "samples": [samples.mean.ravel().tolist(), samples.variance.ravel().tolist()],
     "learning_rates": history.history["learning_rate"],
@@ -93,3 +126,21 @@ def test_all_kinds_of_dropout_agree(results):
     assert tensorflow["family"] == pytest.approx(jax["family"], rel=1e-5)
     for theirs, ours in zip(tensorflow["samples"], jax["samples"], strict=True):
         assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["momentum", "adam", "averages"])
+def test_proximal_steps_agree(results, name):
+    """Those of Keras' `fit` on TensorFlow and of a lane on JAX."""
+    tensorflow, jax = (result["sparse"][name] for result in results)
+    assert tensorflow[0] == pytest.approx(jax[0], rel=1e-5)
+    zeros = 0
+    for theirs, ours in zip(tensorflow[1], jax[1], strict=True):
+        assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-6)
+        zeros += theirs.count(0.0)
+        assert ours.count(0.0) == theirs.count(0.0)
+    if name != "averages":  # Which have none of their own.
+        assert zeros > 0
+
+
+def test_a_fit_that_shows_an_optimizer_no_strengths_is_refused(results):
+    assert "`Proximal` does not train in `fit` of Keras on the JAX backend" in results[1]["refused"]

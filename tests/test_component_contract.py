@@ -100,6 +100,10 @@ EXAMPLES = {
     "regularizers.L1": [{"strength": 0.5}, {"strength": RAMP}],
     "regularizers.L2": [{"strength": 0.5, "name": "decay"}, {"strength": RAMP}],
     "regularizers.ElasticNet": [{"strength": 0.5}, {"strength": RAMP, "alpha": 0.25}],
+    "optimizers.Proximal": [
+        {"inner_optimizer": lambda: keras.optimizers.Adam(0.05), "metric": "plain"},
+        {"inner_optimizer": lambda: keras.optimizers.SGD(0.2, momentum=0.5, nesterov=True)},
+    ],
     "regularizers.GroupLasso": [{"strength": 0.5, "axis": (0, -1)}, {"strength": RAMP}],
     "regularizers.SparseGroupLasso": [
         {"strength": 0.5},
@@ -228,6 +232,15 @@ REFUSED = {
     "regularizers.L1": {"strength": [*POSITIVE, TURNS_NEGATIVE]},
     "regularizers.L2": {"strength": [*POSITIVE, TURNS_NEGATIVE]},
     "regularizers.ElasticNet": {"strength": [*POSITIVE, TURNS_NEGATIVE], "alpha": FRACTIONS},
+    "optimizers.Proximal": {
+        "inner_optimizer": [
+            None,
+            "adam",
+            keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()),
+            kerasreg.optimizers.Proximal(keras.optimizers.SGD()),
+        ],
+        "metric": [None, 1, "Scaled", "exact"],
+    },
     "regularizers.GroupLasso": {"strength": [*POSITIVE, TURNS_NEGATIVE], "axis": AXES},
     "regularizers.SparseGroupLasso": {
         "strength": [*POSITIVE, TURNS_NEGATIVE],
@@ -483,11 +496,15 @@ def model_with(component, **compile_options):
         shape = SHAPES.get(type(component).__name__)
         around = [keras.layers.Reshape(shape), keras.layers.Flatten()] if shape else []
         layers += [*around[:1], component, *around[1:]]
+    elif isinstance(component, keras.optimizers.Optimizer):
+        penalty = kerasreg.regularizers.L1(0.3)
     else:
         assert component is None, f"How is a {type(component).__name__} used in a model?"
     dense = keras.layers.Dense(1, kernel_regularizer=penalty, kernel_initializer=initializer)
     model = keras.Sequential([*layers, dense])
     optimizer = keras.optimizers.SGD(rate, momentum=0.5)
+    if isinstance(component, keras.optimizers.Optimizer):
+        optimizer = component
     if keras.config.dtype_policy().name == "mixed_float16":
         # With a scale at which no step is skipped, so that all policies take as many.
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**6)
@@ -541,11 +558,24 @@ def behaviour(component):
         return np.array(component((2, 2, 3, 4))).tolist()
     if isinstance(component, kerasreg.schedules.Hyperparameter):
         component = TimesHyperparameter(component)
+    if isinstance(component, keras.optimizers.Optimizer):
+        return [float(variable) for variable in component.variables] + steps_of(component)
     x = np.linspace(-1, 1, 60, dtype="float32")
     x = x.reshape(20, *SHAPES.get(type(component).__name__, (3,)))
     if isinstance(component, keras.regularizers.Regularizer):
         return [float(component(x)), *(float(variable) for variable in component.variables)]
     return [np.array(component(x, training=training)).tolist() for training in (True, True, False)]
+
+
+def steps_of(optimizer):
+    """The weights after each step of another optimizer with the same arguments."""
+    model, _ = model_with(type(optimizer).from_config(optimizer.get_config()))
+    x, y = data()
+    found = []
+    for _ in range(3):
+        model.train_on_batch(x, y)
+        found.append([np.array(weight).tolist() for weight in model.trainable_variables])
+    return found
 
 
 def all_examples():

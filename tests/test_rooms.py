@@ -6,14 +6,16 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent / "kerasreg"
-COMPONENTS = {"schedules", "random", "regularizers", "layers", "initializers", "callbacks"}
+BELOW = {"schedules", "random", "regularizers", "layers", "initializers", "optimizers"}
+COMPONENTS = BELOW | {"callbacks"}
 MAY_IMPORT = {
     "schedules": set(),
     "random": set(),
     "regularizers": {"schedules"},
     "layers": {"schedules", "random"},
     "initializers": set(),
-    "callbacks": {"schedules", "random", "regularizers", "layers", "initializers"},
+    "optimizers": {"regularizers"},
+    "callbacks": BELOW,
     "distribute": set(),
     "spaces": COMPONENTS,
     "lanes": {"random"},

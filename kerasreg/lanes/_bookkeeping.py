@@ -33,6 +33,8 @@ _BOOKKEEPING = {
     # Of optimizers.
     "_variables", "_trainable_variables_indices", "built", "_built", "_distribution_strategy",
     "_exclude_from_weight_decay_cache",
+    # Of penalties: an optimizer that is known by itself.
+    "applied_by",
     # Of recurrent cells, which keep their masks for one pass.
     "_dropout_mask", "_recurrent_dropout_mask",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -41,6 +42,8 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
     def __init__(self, strength: NumberOrSchedule, name: str | None = None) -> None:
         super().__init__(name=name)
         self._strength = Hyperparameter(strength, "strength")
+        # The optimizer that was last built to apply it, not kept alive, or None.
+        self.applied_by: Callable[[], Any] = _nobody
         self.built = True
 
     @property
@@ -145,12 +148,31 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
         It is a scalar of the dtype of `w`, and float32 for the half-precision
         activities of a mixed policy, in which sums overflow.
         """
+        value = self.counted(w)
+        return ops.stop_gradient(value) if self._is_taken_over(w) else value
+
+    def counted(self, w: Any) -> Any:
+        """The penalty of `w` at the strength of this use, which a schedule counts."""
         w = ops.convert_to_tensor(w)
         dtype = keras.backend.standardize_dtype(w.dtype)
         if dtype not in ("float32", "float64"):
             w = ops.cast(w, "float32")
         strength, _ = self._strength.current()
         return self.penalty(w, ops.cast(strength, w.dtype))
+
+    def _is_taken_over(self, w: Any) -> bool:
+        """Whether an optimizer says that it applies this penalty to `w`, so that no gradient must.
+
+        That of the model whose pass runs, or ran last, over the owner; without one, as
+        in a loop of the user's own, the last that was built with this penalty.
+        """
+        model = getattr(self._strength.last_call(), "entry_layer", None)
+        optimizer = getattr(model, "optimizer", None) or self.applied_by()
+        while optimizer is not None:
+            if hasattr(optimizer, "takes_over"):
+                return bool(optimizer.takes_over(self, w))
+            optimizer = getattr(optimizer, "inner_optimizer", None)
+        return False
 
     def get_config(self) -> dict[str, Any]:
         """The arguments; a number that was reassigned is given as it is now."""
@@ -180,3 +202,7 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
         memo[id(self)] = copied = type(self).from_config(self.get_config())
         copy_state(self, copied)
         return copied
+
+
+def _nobody() -> None:
+    return None

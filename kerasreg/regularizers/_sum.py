@@ -73,7 +73,7 @@ class Sum(Penalty):
         self.penalties: list[Any] = parts
 
     def unit_penalty(self, w: Any) -> Any:
-        return sum(part(w) for part in self.penalties)
+        return sum(part.counted(w) for part in self.penalties)
 
     @property
     def has_prox(self) -> bool:

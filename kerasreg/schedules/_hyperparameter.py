@@ -166,6 +166,10 @@ class Hyperparameter(keras.layers.Layer):
         """Which use in its pass the last `current` was, a Python integer >= 1."""
         return self._last_pass.use
 
+    def last_call(self) -> Any:
+        """Keras' context of the call that is running, or ran last, over the owner, or None."""
+        return self._last_pass.call
+
     def get_value(self) -> Any:
         """The live number, or the serialised schedule: what a config carries."""
         if self.schedule is not None:

@@ -1,0 +1,5 @@
+"""Wrappers around any Keras optimizer."""
+
+from kerasreg.optimizers._proximal import Proximal
+
+__all__ = ["Proximal"]
