@@ -22,12 +22,13 @@ _COMPONENTS = (
 
 # Imported when first used: they need keras-tuner or TensorFlow, which take long
 # to import and which the components do not need.
-_ON_USE = ("cli", "distribute", "hypermodels", "lanes", "serving", "spaces", "tuners")
+_ON_USE = ("cli", "distribute", "editing", "hypermodels", "lanes", "serving", "spaces", "tuners")
 
 __all__ = [
     "__version__",
     "callbacks",
     "distribute",
+    "editing",
     "hypermodels",
     "initializers",
     "lanes",

@@ -26,6 +26,7 @@ import kerasreg
 # Rooms that hold no components, for which only docstrings are tested here.
 TOOLS = {
     "distribute": "functions that choose a strategy and batches",
+    "editing": "functions on models, and what they return",
     "lanes": "no components: what trains many models that have them",
     "hypermodels": "KerasTuner serialises its own hypermodels, and no model holds them",
     "serving": "functions, and a result that is no part of a model",

@@ -16,13 +16,14 @@ MAY_IMPORT = {
     "initializers": set(),
     "optimizers": {"regularizers"},
     "callbacks": BELOW,
+    "editing": COMPONENTS,
     "distribute": set(),
     "spaces": COMPONENTS,
     "lanes": {"random"},
     "hypermodels": COMPONENTS | {"spaces", "distribute"},
     "tuners": COMPONENTS | {"spaces", "hypermodels", "distribute", "lanes"},
     "serving": set(),
-    "cli": COMPONENTS | {"distribute", "spaces", "hypermodels", "lanes", "tuners", "serving"},
+    "cli": COMPONENTS | {"editing", "distribute", "spaces", "hypermodels", "lanes", "tuners", "serving"},
 }
 # Where TensorFlow may be imported at module level; elsewhere inside a function.
 TENSORFLOW_ROOMS = {"distribute", "lanes", "serving"}

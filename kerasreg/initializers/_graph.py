@@ -67,14 +67,14 @@ class Graph:
 
 def graph_of(model: Any) -> Graph | None:
     """The graph of a model, or None of one that has none, such as a subclassed one."""
-    if not _has_graph(model):
+    if not has_graph(model):
         return None
     uses = [Use(tensor._keras_history.operation, tensor.name, ()) for tensor in model.inputs]
     _lay_open(model, list(range(len(uses))), "", uses)
     return Graph(uses)
 
 
-def _has_graph(operation: Any) -> bool:
+def has_graph(operation: Any) -> bool:
     if not isinstance(operation, keras.Model):
         return False
     try:  # A Sequential model that is not built raises.
@@ -87,11 +87,11 @@ def _has_graph(operation: Any) -> bool:
 def _lay_open(model: Any, given: list[int], prefix: str, uses: list[Use]) -> list[int]:
     """Appends the uses in a model that is called with `given`; returns its outputs."""
     made_by = {id(tensor): index for tensor, index in zip(model.inputs, given, strict=True)}
-    for node in _nodes(model):
+    for node in nodes(model):
         operation = node.operation
         sources = [made_by[id(tensor)] for tensor in node.input_tensors]
         path = prefix + operation.name
-        if _has_graph(operation) and len(operation.inputs) == len(sources):
+        if has_graph(operation) and len(operation.inputs) == len(sources):
             results = _lay_open(operation, sources, f"{path}/", uses)
         else:
             uses.append(Use(operation, path, tuple(sources)))
@@ -101,7 +101,7 @@ def _lay_open(model: Any, given: list[int], prefix: str, uses: list[Use]) -> lis
     return [made_by[id(tensor)] for tensor in model.outputs]
 
 
-def _nodes(model: Any) -> Iterator[Any]:
+def nodes(model: Any) -> Iterator[Any]:
     """The calls between a model's inputs and outputs, each behind those that it needs."""
     inputs = {id(tensor) for tensor in model.inputs}
     done: set[int] = set()
