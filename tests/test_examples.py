@@ -11,6 +11,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 EXAMPLES = {
     "train_dense.py": r"test accuracy 0\.9\d",
+    "prune_digits.py": r"units removed: [78]\d\.\d%.*\n.*\ntest accuracy: 0\.9\d.* 0\.9\d\d with",
     "search_digits.py": r"best model: val_loss \d\.\d+, val_accuracy 0\.9\d",
     "serve_savedmodel.py": r"versions: \[1\]; verified: True\nserved 178 rows, (9\d|100)%",
 }

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import tempfile
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from kerasreg._pictures import check_picture, figure, write_figure
 from kerasreg.initializers._record import table
 
 # How far apart layers may be; `signal_report` says why.
@@ -66,32 +66,13 @@ class SignalReport:
             ValueError: if the name ends otherwise.
             OSError: if it cannot be written.
         """
-        ending = os.path.splitext(path)[1].lower()
-        if ending not in (".png", ".svg"):
-            raise ValueError(f"`path` must end with .png or .svg. Received: path={str(path)!r}")
-        figure = self._figure()
-        folder = os.path.dirname(os.path.abspath(path))
-        os.makedirs(folder, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=folder, suffix=ending)
-        os.close(handle)
-        try:
-            figure.savefig(beside, bbox_inches="tight")
-            os.replace(beside, path)
-        except BaseException:
-            if os.path.exists(beside):
-                os.remove(beside)
-            raise
+        check_picture(path)
+        write_figure(path, self._figure())
 
     def _figure(self) -> Any:
-        try:
-            from matplotlib.figure import Figure  # Not pyplot, which keeps figures and a window.
-        except ImportError as error:
-            raise ImportError(
-                "SignalReport.plot needs Matplotlib: pip install 'kerasreg[plot]'"
-            ) from error
         depth = range(len(self.rows))
-        figure = Figure(figsize=(max(6.0, 0.3 * len(self.rows)), 6.0))
-        above, below = figure.subplots(2, 1, sharex=True)
+        drawn = figure("SignalReport.plot", max(6.0, 0.3 * len(self.rows)), 6.0)
+        above, below = drawn.subplots(2, 1, sharex=True)
         above.plot(depth, [_shown(row.variance) for row in self.rows], "o-", label="variance")
         for title, column in (("output", "gradient"), ("kernel", "kernel_gradient")):
             values = [_shown(getattr(row, column)) for row in self.rows]
@@ -103,7 +84,7 @@ class SignalReport:
         below.legend()
         below.set_xticks(list(depth), [row.layer for row in self.rows], rotation=90)
         above.set_title(f"{self.verdict}: {self.reason}", fontsize="medium")
-        return figure
+        return drawn
 
 
 def _shown(value: float | None) -> float:

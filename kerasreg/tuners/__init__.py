@@ -7,13 +7,20 @@ from kerasreg.tuners._ready import (
     VectorizedHyperband,
     VectorizedRandomSearch,
 )
+from kerasreg.tuners._regularization_path import (
+    PathPoint,
+    RegularizationPath,
+    regularization_path,
+)
 from kerasreg.tuners._resume import keep_whole
 from kerasreg.tuners._search import SearchFailedError, completed_trials, search
 from kerasreg.tuners._standard_error import standard_error
 from kerasreg.tuners._vectorized import VectorizedTuner
 
 __all__ = [
+    "PathPoint",
     "PopulationBasedTraining",
+    "RegularizationPath",
     "SearchFailedError",
     "VectorizedBayesianOptimization",
     "VectorizedGridSearch",
@@ -22,6 +29,7 @@ __all__ = [
     "VectorizedTuner",
     "completed_trials",
     "keep_whole",
+    "regularization_path",
     "search",
     "standard_error",
 ]
