@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "hypermodels": COMPONENTS | {"spaces", "distribute"},
     "tuners": COMPONENTS | {"spaces", "hypermodels", "distribute", "lanes"},
     "serving": set(),
-    "cli": COMPONENTS | {"editing", "distribute", "spaces", "hypermodels", "lanes", "tuners", "serving"},
+    "cli": COMPONENTS
+    | {"editing", "distribute", "spaces", "hypermodels", "lanes", "tuners", "serving"},
 }
 # Where TensorFlow may be imported at module level; elsewhere inside a function.
 TENSORFLOW_ROOMS = {"distribute", "lanes", "serving"}
