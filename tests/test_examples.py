@@ -67,8 +67,23 @@ validation = (x, y)
 
 
 def test_readme_search_runs(tmp_path):
-    _, search = readme_code()
+    _, search, _ = readme_code()
     process = run_python(["-c", f"{READER}\n{search}\nprint(model.predict(x).shape)"], tmp_path)
     assert process.returncode == 0, process.stderr
     assert "trials 128/128" in process.stdout
     assert process.stdout.splitlines()[-1] == "(64, 2)"
+
+
+def test_readme_pruning_runs(tmp_path):
+    reader = """
+import keras, kerasreg
+from sklearn.datasets import load_digits
+x, y = load_digits(return_X_y=True)
+x = x / 16
+"""
+    code = readme_code()[2]
+    process = run_python(["-c", f"{reader}\n{code}\nprint(small.predict(x).shape)"], tmp_path)
+    assert process.returncode == 0, process.stderr
+    before, after = re.search(r"dense +(\d+) +(\d+)", process.stdout).groups()
+    assert int(after) < int(before) == 256
+    assert process.stdout.splitlines()[-1] == "(1797, 10)"
