@@ -14,6 +14,7 @@ from kerasreg.editing._followed import Followed
 from kerasreg.editing._merging import Reshaping
 from kerasreg.editing._mixing import Mixing
 from kerasreg.editing._passing import Depthwise
+from kerasreg.editing._rebuilding import check_has_graph, rebuild
 from kerasreg.editing._rules import RULES
 from kerasreg.initializers._graph import has_graph, nodes
 
@@ -40,9 +41,8 @@ def compress(model: keras.Model) -> Compressed:
 
     Returns:
         A `Compressed`: its `model` is a new one with weights of its own, of the same class
-        and with the same names; compiled alike where the given one was compiled, with an
-        optimizer that is new. Outputs are equal but for the rounding of sums of another
-        length and of constants.
+        and with the same names. It is not compiled. Outputs are equal but for the
+        rounding of sums of another length and of constants.
 
     Raises:
         ValueError: if the model is not built, or is neither functional nor Sequential.
@@ -61,32 +61,21 @@ def compress(model: keras.Model) -> Compressed:
     <BLANKLINE>
     parameters: 49 before, 19 after
     """
-    if not has_graph(model):
-        raise ValueError(
-            "`model` must be a built functional or Sequential Keras model. "
-            f"Received: model={model!r}"
-        )
+    check_has_graph(model)
     graph = _Followers(model)
     stays = graph.channels.solve()
-    made: dict[int, Any] = {}
+    made: list[tuple[Followed, Any]] = []
 
     def smaller(layer: Any) -> Any:
-        if not isinstance(layer, keras.Layer):
-            return layer  # A function of `keras.ops`.
-        if id(layer) not in made:
-            follower = graph.followers.get(id(layer))
-            changed = follower.config(stays) if follower is not None else {}
-            made[id(layer)] = type(layer).from_config({**layer.get_config(), **changed})
-        return made[id(layer)]
+        if (follower := graph.followers.get(id(layer))) is None:
+            return None
+        new = type(layer).from_config({**layer.get_config(), **follower.config(stays)})
+        made.append((follower, new))
+        return new
 
-    new = keras.models.clone_model(model, clone_function=smaller, recursive=True)
-    for identity, layer in graph.layers.items():
-        follower = graph.followers.get(identity)
-        if follower is not None and identity in made:
-            follower.assign(made[identity], stays)
-        elif identity in made:  # Not a function of `keras.ops`.
-            for mine, theirs in zip(made[identity].variables, layer.variables, strict=True):
-                mine.assign(theirs)
+    new = rebuild(model, smaller, behind=lambda layer: None)
+    for follower, layer in made:
+        follower.assign(layer, stays)
     return Compressed(
         new, graph.widths(stays), graph.held(), (model.count_params(), new.count_params())
     )
