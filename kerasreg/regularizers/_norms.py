@@ -6,6 +6,7 @@ Hoerl and Kennard 1970 (ridge), Tibshirani 1996 (lasso), Zou and Hastie 2005
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -17,14 +18,37 @@ from kerasreg.regularizers._proximal_operators import soft_threshold
 from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
 
 
+def _total(terms: Any) -> Any:
+    """The sum of numbers >= 0, a scalar.
+
+    By way of vectors where the static size allows it: XLA adds up to one scalar with
+    one number at a time. It would join two sums to one, if nothing stood between.
+    """
+    size = math.prod(terms.shape) if None not in terms.shape else 0
+    if size < 4096 or size % 8:
+        return ops.sum(terms)
+    return ops.sum(ops.maximum(ops.sum(ops.reshape(terms, (8, -1)), axis=0), 0.0))
+
+
+@ops.custom_gradient
 def absolute_sum(w: Any) -> Any:
     """`Σ|w|` over all elements, a scalar."""
-    return ops.sum(ops.abs(w))
+
+    # The gradient in one pass: that of a sum is written out by TensorFlow first.
+    def gradient(*arguments: Any, upstream: Any = None) -> Any:
+        return (arguments[0] if upstream is None else upstream) * ops.sign(w)
+
+    return _total(ops.abs(w)), gradient
 
 
+@ops.custom_gradient
 def half_square_sum(w: Any) -> Any:
     """`½·Σw²` over all elements, a scalar."""
-    return 0.5 * ops.sum(ops.square(w))
+
+    def gradient(*arguments: Any, upstream: Any = None) -> Any:
+        return (arguments[0] if upstream is None else upstream) * w
+
+    return 0.5 * _total(ops.square(w)), gradient
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")

@@ -153,7 +153,8 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
 
     def counted(self, w: Any) -> Any:
         """The penalty of `w` at the strength of this use, which a schedule counts."""
-        w = ops.convert_to_tensor(w)
+        # Read: Keras takes TensorFlow's variables for tensors, custom gradients do not.
+        w = ops.copy(w)
         dtype = keras.backend.standardize_dtype(w.dtype)
         if dtype not in ("float32", "float64"):
             w = ops.cast(w, "float32")
