@@ -47,9 +47,12 @@ check-bazel: $(INSTALLED)-test
 
 bench: $(INSTALLED)-test
 	$(BIN)/python benchmarks/components.py
+	$(BIN)/python benchmarks/compressed.py
 	$(BIN)/python benchmarks/dropout.py
+	$(BIN)/python benchmarks/exact_zeros.py
 	$(BIN)/python benchmarks/lane_layers.py
 	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/step_time.py
 
 # Two hours: what searches find in the same time.
 bench-equal-time: $(INSTALLED)-test
