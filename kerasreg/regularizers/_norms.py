@@ -24,7 +24,9 @@ def _total(terms: Any) -> Any:
     By way of vectors where the static size allows it: XLA adds up to one scalar with
     one number at a time. It would join two sums to one, if nothing stood between.
     """
-    size = math.prod(terms.shape) if None not in terms.shape else 0
+    # A length that is not known may be None, or an object of JAX's.
+    known = all(isinstance(length, int) for length in terms.shape)
+    size = math.prod(terms.shape) if known else 0
     if size < 4096 or size % 8:
         return ops.sum(terms)
     return ops.sum(ops.maximum(ops.sum(ops.reshape(terms, (8, -1)), axis=0), 0.0))
