@@ -74,6 +74,12 @@ def check_count(argument: str, value: Any, minimum: int = 1) -> int:
     return int(value)
 
 
+def check_length(argument: str, value: Any) -> int | float:
+    """Returns a number > 0 of steps or epochs, as an int where it is whole, or raises."""
+    number = check_positive(argument, value)
+    return int(number) if number.is_integer() else number
+
+
 def check_schedule(
     argument: str,
     schedule: keras.optimizers.schedules.LearningRateSchedule,

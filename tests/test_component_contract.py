@@ -40,6 +40,7 @@ ABSTRACT = {
     "initializers.SignalReport": "what `signal_report` returns",
     "layers.MonteCarloPrediction": "what `mc_predict` returns",
     "random.Key": "what `key` returns",
+    "schedules.Schedule": "the base class: `__call__` is for subclasses to define",
     "regularizers.Penalty": "the base class: `unit_penalty` is for subclasses to define",
 }
 
@@ -98,6 +99,75 @@ EXAMPLES = {
         {"rate": PolynomialDecay(0.3, 6, 0.1), "start": 2},
     ],
     "schedules.Scaled": [{"schedule": 0.5, "factor": 2.0}, {"schedule": RAMP, "factor": 0.5}],
+    "schedules.Sum": [{"schedules": [-0.2, RAMP]}],
+    "schedules.Product": [{"schedules": [0.5, RAMP]}],
+    "schedules.Clipped": [
+        {"schedule": 0.5, "minimum": 0.3},
+        {"schedule": RAMP, "minimum": 0.3, "maximum": 0.5},
+    ],
+    "schedules.Shifted": [
+        {"schedule": RAMP, "steps": -2},
+        {"schedule": PolynomialDecay(0.4, 4, 0.1), "steps": 2},
+    ],
+    "schedules.InEpochs": [
+        {"schedule": RAMP, "steps_per_epoch": 2, "staircase": True},
+        {"schedule": RAMP, "steps_per_epoch": 0.5},
+    ],
+    "schedules.Join": [{"schedules": [0.1, RAMP], "boundaries": [2]}],
+    "schedules.Linear": [{"start": 0.5, "end": 0.1, "steps": 4}],
+    "schedules.Cosine": [{"start": 0.5, "end": 0.1, "steps": 4.5}],
+    "schedules.Polynomial": [{"start": 0.5, "end": 0.1, "steps": 4, "power": 2.0}],
+    "schedules.Piecewise": [
+        {"boundaries": [2, 5.5], "values": [0.1, 0.5, 0.3]},
+        {"boundaries": [2, 5], "values": [0.1, 0.5, 0.3], "shape": "sqrt"},
+    ],
+    "schedules.Step": [{"initial": 0.5, "factor": 0.5, "every": 2}],
+    "schedules.MultiStep": [
+        {"initial": 0.5, "milestones": [2, 4]},
+        {"initial": 0.5, "milestones": [2, 4], "factor": [0.5, 3.0]},
+    ],
+    "schedules.TimeBased": [{"initial": 0.5, "decay": 0.5}],
+    "schedules.InverseSqrt": [{"peak": 0.5, "warmup": 3}],
+    "schedules.OneCycle": [
+        {"peak": 0.5, "steps": 6},
+        {
+            "peak": 0.5,
+            "steps": 6,
+            "pct_start": 0.4,
+            "div_factor": 5.0,
+            "final_div_factor": 10.0,
+            "shape": "linear",
+            "three_phase": True,
+        },
+    ],
+    "schedules.WarmupStableDecay": [
+        {"peak": 0.5, "warmup": 2, "stable": 2, "decay": 2},
+        {
+            "peak": 0.5,
+            "warmup": 2,
+            "stable": 2,
+            "decay": 2,
+            "minimum": 0.1,
+            "start": 0.2,
+            "shape": "sqrt",
+        },
+    ],
+    "schedules.Cyclical": [
+        {"low": 0.1, "high": 0.5, "rise": 2},
+        {"low": 0.1, "high": 0.5, "rise": 1, "fall": 2, "shape": "triangular2"},
+        {"low": 0.1, "high": 0.5, "rise": 2, "shape": "exp_range", "gamma": 0.9},
+    ],
+    "schedules.CosineRestarts": [
+        {"peak": 0.5, "steps": 2},
+        {
+            "peak": 0.5,
+            "steps": 2,
+            "growth": 1.5,
+            "decay": 0.5,
+            "minimum": 0.1,
+            "cycles": 2,
+        },
+    ],
     "regularizers.L1": [{"strength": 0.5}, {"strength": RAMP}],
     "regularizers.L2": [{"strength": 0.5, "name": "decay"}, {"strength": RAMP}],
     "regularizers.ElasticNet": [{"strength": 0.5}, {"strength": RAMP, "alpha": 0.25}],
@@ -189,6 +259,9 @@ NUMBERS = [math.nan, math.inf, "0.1", None, True, [0.1]]
 FRACTIONS = [*NUMBERS, -0.1, 1.1]
 POSITIVE = [*NUMBERS, -0.1]
 COUNTS = [-1, 0.5, "1", None, True]
+OPTIONAL = [number for number in NUMBERS if number is not None]
+LISTS = [[], None, 1, "1", [None], [math.nan], ["0.1"]]
+FLAGS = [None, 1, "yes"]
 TURNS_NEGATIVE = PolynomialDecay(0.1, 5, end_learning_rate=-0.1)
 AXES = [None, 0.5, "0", (), (0, 0), True]
 SEEDS = [-1, 0.5, "1", True]
@@ -230,6 +303,78 @@ REFUSED = {
     },
     "schedules.LateDropout": {"rate": NUMBERS, "start": COUNTS},
     "schedules.Scaled": {"schedule": NUMBERS, "factor": NUMBERS},
+    "schedules.Sum": {"schedules": LISTS},
+    "schedules.Product": {"schedules": LISTS},
+    "schedules.Clipped": {
+        "schedule": NUMBERS,
+        "minimum": OPTIONAL,
+        "maximum": [*OPTIONAL, 0.2],
+    },
+    "schedules.Shifted": {"schedule": NUMBERS, "steps": [*NUMBERS, 0.5]},
+    "schedules.InEpochs": {
+        "schedule": NUMBERS,
+        "steps_per_epoch": [*POSITIVE, 0],
+        "staircase": FLAGS,
+    },
+    "schedules.Join": {
+        "schedules": [*LISTS, [0.1], [0.1, 0.2, 0.3]],
+        "boundaries": [*LISTS, [0], [-1]],
+    },
+    "schedules.Linear": {"start": NUMBERS, "end": NUMBERS, "steps": [*POSITIVE, 0]},
+    "schedules.Cosine": {"start": NUMBERS, "end": NUMBERS, "steps": [*POSITIVE, 0]},
+    "schedules.Polynomial": {
+        "start": NUMBERS,
+        "end": NUMBERS,
+        "steps": [*POSITIVE, 0],
+        "power": [*POSITIVE, 0],
+    },
+    "schedules.Piecewise": {
+        "boundaries": [*LISTS, [0, 1], [2, 2], [2, 1]],
+        "values": [*LISTS, [0.1, 0.2]],
+        "shape": ["step", None],
+    },
+    "schedules.Step": {"initial": NUMBERS, "factor": POSITIVE, "every": [*POSITIVE, 0]},
+    "schedules.MultiStep": {
+        "initial": NUMBERS,
+        "milestones": [*LISTS, [2, 2], [0, 1]],
+        "factor": [*POSITIVE, [0.5], [0.5, -0.5], []],
+    },
+    "schedules.TimeBased": {"initial": NUMBERS, "decay": POSITIVE},
+    "schedules.InverseSqrt": {"peak": NUMBERS, "warmup": [*COUNTS, 0]},
+    "schedules.OneCycle": {
+        "peak": POSITIVE,
+        "steps": [*POSITIVE, 0],
+        "pct_start": [*FRACTIONS, 0, 1],
+        "div_factor": [*POSITIVE, 0.9],
+        "final_div_factor": [*POSITIVE, 0.9],
+        "shape": ["sqrt", None],
+        "three_phase": FLAGS,
+    },
+    "schedules.WarmupStableDecay": {
+        "peak": [*POSITIVE, 0],
+        "warmup": COUNTS,
+        "stable": COUNTS,
+        "decay": [*COUNTS, 0],
+        "minimum": [*POSITIVE, 0.6],
+        "start": [*OPTIONAL, -0.1, 0.6],
+        "shape": ["step", None],
+    },
+    "schedules.Cyclical": {
+        "low": NUMBERS,
+        "high": [*NUMBERS, 0.05],
+        "rise": [*POSITIVE, 0],
+        "fall": [*OPTIONAL, 0],
+        "shape": ["linear", None],
+        "gamma": [*FRACTIONS, 0],
+    },
+    "schedules.CosineRestarts": {
+        "peak": [*POSITIVE, 0],
+        "steps": [*POSITIVE, 0],
+        "growth": [*POSITIVE, 0.9],
+        "decay": [*FRACTIONS, 0],
+        "minimum": [*POSITIVE, 0.6],
+        "cycles": [0, -1, 0.5, "1", True],
+    },
     "regularizers.L1": {"strength": [*POSITIVE, TURNS_NEGATIVE]},
     "regularizers.L2": {"strength": [*POSITIVE, TURNS_NEGATIVE]},
     "regularizers.ElasticNet": {"strength": [*POSITIVE, TURNS_NEGATIVE], "alpha": FRACTIONS},
@@ -601,7 +746,9 @@ def test_the_config_is_json_and_makes_an_equal_component(name, which):
 def test_keras_serialises_it_under_the_name_of_the_package(name, which):
     component = make(name, which)
     serialised = json.loads(json.dumps(keras.saving.serialize_keras_object(component)))
-    assert serialised["registered_name"] == f"kerasreg>{type(component).__name__}"
+    # Two rooms may have a name each that is the same, and then one is registered by another.
+    assert serialised["registered_name"].startswith("kerasreg>")
+    assert serialised["registered_name"] == keras.saving.get_registered_name(type(component))
     again = keras.saving.deserialize_keras_object(serialised)
     assert type(again) is type(component)
     assert behaviour(again) == behaviour(component)

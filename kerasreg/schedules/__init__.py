@@ -4,24 +4,52 @@ Keras' own schedules (`keras.optimizers.schedules`) are accepted wherever
 kerasreg takes a schedule, and kerasreg's wherever Keras does.
 """
 
+from kerasreg.schedules._arithmetic import Product, Scaled, Sum
 from kerasreg.schedules._constant import Constant
+from kerasreg.schedules._cyclical import CosineRestarts, Cyclical
+from kerasreg.schedules._decays import InverseSqrt, MultiStep, Step, TimeBased
 from kerasreg.schedules._dropout_recipes import (
     CurriculumDropout,
     EarlyDropout,
     LateDropout,
-    Scaled,
     linear_depth,
 )
 from kerasreg.schedules._hyperparameter import Hyperparameter
+from kerasreg.schedules._join import Join
+from kerasreg.schedules._one_cycle import OneCycle, WarmupStableDecay
+from kerasreg.schedules._piecewise import Cosine, Linear, Piecewise, Polynomial
+from kerasreg.schedules._plot import plot
+from kerasreg.schedules._schedule import Schedule
+from kerasreg.schedules._transformed import Clipped, InEpochs, Shifted
 from kerasreg.schedules._warmup import Warmup
 
 __all__ = [
+    "Clipped",
     "Constant",
+    "Cosine",
+    "CosineRestarts",
     "CurriculumDropout",
+    "Cyclical",
     "EarlyDropout",
     "Hyperparameter",
+    "InEpochs",
+    "InverseSqrt",
+    "Join",
     "LateDropout",
+    "Linear",
+    "MultiStep",
+    "OneCycle",
+    "Piecewise",
+    "Polynomial",
+    "Product",
     "Scaled",
+    "Schedule",
+    "Shifted",
+    "Step",
+    "Sum",
+    "TimeBased",
     "Warmup",
+    "WarmupStableDecay",
     "linear_depth",
+    "plot",
 ]

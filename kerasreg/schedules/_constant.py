@@ -9,10 +9,11 @@ import keras
 from keras import ops
 
 from kerasreg._validation import check_number
+from kerasreg.schedules._schedule import Schedule
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
-class Constant(keras.optimizers.schedules.LearningRateSchedule):
+class Constant(Schedule):
     """The same value at every step: `value(t) = value`.
 
     Where a component takes "a number or a schedule", a plain number does the
@@ -42,6 +43,18 @@ class Constant(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step: Any) -> Any:
         return ops.full(ops.shape(step), self.value, dtype="float32")
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self.value, self.value
+
+    @property
+    def continuous(self) -> bool:
+        return True
+
+    @property
+    def length(self) -> float | None:
+        return 0
 
     def get_config(self) -> dict[str, Any]:
         return {"value": self.value}

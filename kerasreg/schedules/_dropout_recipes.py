@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
 from keras import ops
 
 from kerasreg._validation import check_choice, check_count, check_number, check_positive
+from kerasreg.schedules._arithmetic import Scaled
 from kerasreg.schedules._constant import as_schedule
+from kerasreg.schedules._schedule import (
+    Schedule,
+    bounds_of,
+    hull,
+    is_continuous,
+    length_of,
+    value_at,
+)
+from kerasreg.schedules._steps import as_step, share_left, since
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
-class CurriculumDropout(keras.optimizers.schedules.LearningRateSchedule):
+class CurriculumDropout(Schedule):
     """A rate that rises from 0: `value(t) = rate · (1 - exp(-gamma · t))`.
 
     As in Morerio et al. 2017, "Curriculum Dropout" (arXiv:1703.06229), which
@@ -50,12 +59,20 @@ class CurriculumDropout(keras.optimizers.schedules.LearningRateSchedule):
         gamma = 10.0 / self.steps if self.gamma is None else self.gamma
         return self.rate * -ops.expm1(-gamma * ops.cast(step, "float32"))
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, self.rate
+
+    @property
+    def continuous(self) -> bool:
+        return True
+
     def get_config(self) -> dict[str, Any]:
         return {"rate": self.rate, "steps": self.steps, "gamma": self.gamma}
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
-class EarlyDropout(keras.optimizers.schedules.LearningRateSchedule):
+class EarlyDropout(Schedule):
     """Dropout in the first steps only, against *under*fitting.
 
     `value(t) = rate` for `t < steps`, or `rate · (1 - t / steps)` with
@@ -90,16 +107,28 @@ class EarlyDropout(keras.optimizers.schedules.LearningRateSchedule):
         self.shape = check_choice("shape", shape, ("constant", "linear"))
 
     def __call__(self, step: Any) -> Any:
-        step = ops.cast(step, "float32")
-        early = self.rate * (1.0 - step / self.steps if self.shape == "linear" else 1.0)
-        return ops.where(step < self.steps, early, 0.0)
+        step = as_step(step)
+        left = share_left(step, 0, self.steps) if self.shape == "linear" else 1.0
+        return ops.where(ops.less(step, self.steps), self.rate * left, 0.0)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, self.rate
+
+    @property
+    def continuous(self) -> bool:
+        return self.shape == "linear"
+
+    @property
+    def length(self) -> float | None:
+        return self.steps
 
     def get_config(self) -> dict[str, Any]:
         return {"rate": self.rate, "steps": self.steps, "shape": self.shape}
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
-class LateDropout(keras.optimizers.schedules.LearningRateSchedule):
+class LateDropout(Schedule):
     """Dropout after the first steps only, against overfitting.
 
     `value(t) = 0` for `t < start`, `rate(t - start)` from there on. As in Liu et
@@ -131,50 +160,26 @@ class LateDropout(keras.optimizers.schedules.LearningRateSchedule):
         self.start = check_count("start", start, minimum=0)
 
     def __call__(self, step: Any) -> Any:
-        step = ops.cast(step, "float32")
-        late = ops.cast(self.rate(ops.maximum(step - self.start, 0.0)), "float32")
-        return ops.where(step < self.start, 0.0, late)
+        step = as_step(step)
+        return ops.where(
+            ops.less(step, self.start), 0.0, value_at(self.rate, since(step, self.start))
+        )
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return hull(0.0, *bounds_of(self.rate))
+
+    @property
+    def continuous(self) -> bool:
+        return self.start == 0 and is_continuous(self.rate)
+
+    @property
+    def length(self) -> float | None:
+        length = length_of(self.rate)
+        return None if length is None else length + self.start
 
     def get_config(self) -> dict[str, Any]:
         return {"rate": keras.saving.serialize_keras_object(self.rate), "start": self.start}
-
-
-@keras.saving.register_keras_serializable(package="kerasreg")
-class Scaled(keras.optimizers.schedules.LearningRateSchedule):
-    """A multiple of a schedule: `value(t) = factor · schedule(t)`.
-
-    Args:
-        schedule: a number or a schedule.
-        factor: any finite number.
-
-    Returns:
-        A schedule: `schedule(step)` is a float32 scalar.
-
-    Raises:
-        ValueError: if `factor` is no finite number.
-
-    Example:
-
-    >>> import keras, kerasreg
-    >>> ramp = keras.optimizers.schedules.PolynomialDecay(0.0, 10, 0.5)
-    >>> float(kerasreg.schedules.Scaled(ramp, 0.5)(10))
-    0.25
-    """
-
-    lane_numbers = ("factor",)
-
-    def __init__(self, schedule: Any, factor: float) -> None:
-        self.schedule = as_schedule("schedule", schedule)
-        self.factor = check_number("factor", factor, -math.inf, math.inf)
-
-    def __call__(self, step: Any) -> Any:
-        return self.factor * ops.cast(self.schedule(step), "float32")
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "schedule": keras.saving.serialize_keras_object(self.schedule),
-            "factor": self.factor,
-        }
 
 
 def linear_depth(rate: Any, depth: int) -> list[Any]:

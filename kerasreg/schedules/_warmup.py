@@ -10,10 +10,12 @@ from keras import ops
 
 from kerasreg._validation import check_count, check_number
 from kerasreg.schedules._constant import as_schedule
+from kerasreg.schedules._schedule import OfOne, hull, value_at
+from kerasreg.schedules._steps import as_step, share, since
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
-class Warmup(keras.optimizers.schedules.LearningRateSchedule):
+class Warmup(OfOne):
     """A linear rise to the first value of a schedule, then that schedule.
 
     `value(t) = start + (s(0) - start) * t / steps` for `t < steps`, and
@@ -51,12 +53,25 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
             self.start = check_number("start", start, -math.inf, math.inf)
 
     def __call__(self, step: Any) -> Any:
-        step = ops.cast(step, "float32")
-        peak = ops.cast(self.schedule(ops.zeros_like(step)), "float32")
+        step = as_step(step)
+        after = value_at(self.schedule, since(step, self.steps))
+        if self.steps == 0:
+            return after
+        peak = value_at(self.schedule, ops.zeros_like(step))
         start = peak / (self.steps + 1) if self.start is None else self.start
-        rising = start + (peak - start) * step / max(self.steps, 1)
-        after = ops.cast(self.schedule(ops.maximum(step - self.steps, 0.0)), "float32")
-        return ops.where(step < self.steps, rising, after)
+        rising = start + (peak - start) * share(step, 0, self.steps)
+        return ops.where(ops.less(step, self.steps), rising, after)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        low, high = super().bounds
+        # From a part of its first value, which is within these.
+        return hull(low, high, 0.0 if self.start is None else self.start)
+
+    @property
+    def length(self) -> float | None:
+        length = super().length
+        return None if length is None else length + self.steps
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,83 @@
+"""A picture of schedules."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasreg._pictures import check_picture, figure, write_figure
+from kerasreg._validation import check_count
+from kerasreg.schedules._schedule import described, length_of
+
+_STEPS = 1000  # Where no schedule says when it ends,
+_POINTS = 2000  # and how many are drawn at most.
+
+
+def plot(
+    schedules: Any,
+    path: str | os.PathLike[str] | None = None,
+    steps: int | None = None,
+) -> Any:
+    """Draws the values of one or more schedules over the steps.
+
+    Args:
+        schedules: a schedule, Keras' own or one of kerasreg's, or a dict of names and such.
+        path: where to write the picture too, a name that ends with `.png` or `.svg`. It is
+            written beside and renamed.
+        steps: how many are drawn, a whole number >= 1; by default a tenth more than until
+            all stay as they are, or 1000.
+
+    Returns:
+        The Matplotlib figure, which notebooks show.
+
+    Raises:
+        ImportError: if Matplotlib is not installed, with the command that installs it.
+        ValueError: if an argument is none of these.
+        OSError: if the picture cannot be written.
+
+    Example:
+
+    >>> from kerasreg.schedules import Linear, plot
+    >>> figure = plot({"down": Linear(1.0, 0.0, 10), "up": Linear(0.0, 1.0, 10)})
+    """
+    if path is not None:
+        check_picture(path)
+    named = schedules if isinstance(schedules, Mapping) else {described(schedules): schedules}
+    for schedule in named.values():
+        if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+            raise ValueError(
+                "`schedules` must be a schedule, or a dict of names and schedules. "
+                f"Received: schedules={schedules!r}"
+            )
+    if not named:
+        raise ValueError("`schedules` must not be empty. Received: schedules={}")
+    if steps is None:
+        lengths = [length_of(schedule) for schedule in named.values()]
+        known = [length for length in lengths if length is not None]
+        all_known = len(known) == len(lengths) and max(known) > 0
+        steps = math.ceil(1.1 * max(known)) if all_known else _STEPS
+    shown = np.unique(np.linspace(0, check_count("steps", steps), _POINTS).astype("int32"))
+    drawn = figure("A picture of a schedule", 7.0, 4.0)
+    axes = drawn.subplots()
+    for name, schedule in named.items():
+        # One by one where a schedule of the user's takes no more.
+        try:
+            values = ops.convert_to_numpy(schedule(shown))
+        except Exception:
+            values = np.array([float(schedule(int(step))) for step in shown])
+        axes.plot(shown, np.broadcast_to(values, shown.shape), label=str(name))
+    axes.set_xlabel("step")
+    axes.set_ylabel("value")
+    if len(named) > 1:
+        axes.legend()
+    else:
+        axes.set_title(next(iter(map(str, named))), fontsize="small", wrap=True)
+    if path is not None:
+        write_figure(path, drawn)
+    return drawn
