@@ -242,6 +242,24 @@ EXAMPLES = {
         {"schedule": 0.3},
         {"schedule": CosineDecay(0.5, 6), "unit": "step", "warmup": 2},
     ],
+    "callbacks.HyperparameterScheduler": [
+        {"target": "dropout", "schedule": 0.3},
+        {"target": "strength", "schedule": RAMP, "unit": "step", "warmup": 1},
+        {"target": "momentum", "schedule": kerasreg.schedules.Linear(0.95, 0.8, 3)},
+    ],
+    "callbacks.AdaptiveRegularization": [
+        {"target": "dropout:block*", "minimum": 0.1, "maximum": 0.5, "metric": "auc"},
+        # The gap is above -10 in any epoch.
+        {
+            "target": "weight_decay",
+            "minimum": 0.3,
+            "maximum": 2.0,
+            "low": -11.0,
+            "high": -10.0,
+            "factor": 1.5,
+            "smoothing": 0.5,
+        },
+    ],
     "callbacks.FixedLearningRate": [{"learning_rate": 0.4, "unit": "step", "warmup": 3}],
     "callbacks.StepDecay": [{"learning_rate": 0.5, "factor": 0.25, "every": 1}],
     "callbacks.ExponentialDecay": [{"learning_rate": 0.5, "rate": 0.5, "warmup": 1}],
@@ -261,6 +279,7 @@ POSITIVE = [*NUMBERS, -0.1]
 COUNTS = [-1, 0.5, "1", None, True]
 OPTIONAL = [number for number in NUMBERS if number is not None]
 LISTS = [[], None, 1, "1", [None], [math.nan], ["0.1"]]
+TARGETS = [None, 1, "rate", "dropout:", "momentum:sgd", "Dropout"]
 FLAGS = [None, 1, "yes"]
 TURNS_NEGATIVE = PolynomialDecay(0.1, 5, end_learning_rate=-0.1)
 AXES = [None, 0.5, "0", (), (0, 0), True]
@@ -442,6 +461,24 @@ REFUSED = {
         "schedule": [*POSITIVE, TURNS_NEGATIVE],
         **UNIT_AND_WARMUP,
     },
+    "callbacks.HyperparameterScheduler": {
+        "target": TARGETS,
+        "schedule": [*FRACTIONS, TURNS_NEGATIVE],
+        **UNIT_AND_WARMUP,
+    },
+    "callbacks.AdaptiveRegularization": {
+        "target": [*TARGETS, "learning_rate", "momentum"],
+        "minimum": [*POSITIVE, 0.0],
+        "maximum": [*POSITIVE, 0.0, 1.1],
+        "metric": [None, 1],
+        "low": NUMBERS,
+        "high": [*NUMBERS, 0.0],
+        "factor": [*NUMBERS, 1.0],
+        "patience": [*COUNTS, 0],
+        "smoothing": [*FRACTIONS, 1.0],
+        "mode": ["mean", None],
+        "backup_dir": [1, True],
+    },
     "callbacks.FixedLearningRate": {"learning_rate": POSITIVE, **UNIT_AND_WARMUP},
     "callbacks.StepDecay": {
         "learning_rate": POSITIVE,
@@ -474,6 +511,8 @@ REFUSED = {
         "cooldown": COUNTS,
         "minimum": POSITIVE,
         "backup_dir": [1, True],
+        "target": TARGETS,
+        "threshold_mode": ["relative", None],
     },
 }
 
@@ -648,7 +687,8 @@ def model_with(component, **compile_options):
         assert component is None, f"How is a {type(component).__name__} used in a model?"
     dense = keras.layers.Dense(1, kernel_regularizer=penalty, kernel_initializer=initializer)
     model = keras.Sequential([*layers, dense])
-    optimizer = keras.optimizers.SGD(rate, momentum=0.5)
+    decay = 0.01 if getattr(component, "target", None) == "weight_decay" else None
+    optimizer = keras.optimizers.SGD(rate, momentum=0.5, weight_decay=decay)
     if isinstance(component, keras.optimizers.Optimizer):
         optimizer = component
     if keras.config.dtype_policy().name == "mixed_float16":
@@ -667,6 +707,8 @@ def data():
 
 def fit(model, callbacks, epochs=3, **options):
     x, y = data()
+    if any(hasattr(callback, "metric") for callback in callbacks):
+        options["validation_data"] = (x, y)
     return model.fit(x, y, 4, epochs, verbose=0, shuffle=False, callbacks=callbacks, **options)
 
 

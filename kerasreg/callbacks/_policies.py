@@ -8,9 +8,7 @@ import keras
 
 from kerasreg._validation import check_count, check_number, check_positive
 from kerasreg.callbacks._learning_rate import LearningRateScheduler
-from kerasreg.schedules import Constant
-
-keras_schedules = keras.optimizers.schedules
+from kerasreg.schedules import Constant, Cosine, Step, TimeBased
 
 
 class _Policy(LearningRateScheduler):
@@ -81,7 +79,7 @@ class StepDecay(_Policy):
         rate = check_number("learning_rate", learning_rate, 0.0, float("inf"))
         factor = check_number("factor", factor, 0.0, 1.0)
         every = check_count("every", every)
-        schedule = keras_schedules.ExponentialDecay(rate, every, factor, staircase=True)
+        schedule = Step(rate, factor, every)
         super().__init__(schedule, unit, warmup, learning_rate=rate, factor=factor, every=every)
         self.factor, self.every = factor, every
 
@@ -111,7 +109,7 @@ class ExponentialDecay(_Policy):
     ) -> None:
         first = check_number("learning_rate", learning_rate, 0.0, float("inf"))
         rate = check_number("rate", rate, 0.0, 1.0)
-        schedule = keras_schedules.ExponentialDecay(first, 1, rate)
+        schedule = Step(first, rate, 1)
         super().__init__(schedule, unit, warmup, learning_rate=first, rate=rate)
 
 
@@ -141,7 +139,7 @@ class TimeBasedDecay(_Policy):
     ) -> None:
         rate = check_number("learning_rate", learning_rate, 0.0, float("inf"))
         decay = check_number("decay", decay, 0.0, float("inf"))
-        schedule = keras_schedules.InverseTimeDecay(rate, 1, decay)
+        schedule = TimeBased(rate, decay)
         super().__init__(schedule, unit, warmup, learning_rate=rate, decay=decay)
 
 
@@ -183,5 +181,5 @@ class CosineDecay(_Policy):
         rate = check_positive("learning_rate", learning_rate)
         length = check_count("length", length)
         minimum = check_number("minimum", minimum, 0.0, rate)
-        schedule = keras_schedules.CosineDecay(rate, length, alpha=minimum / rate)
+        schedule = Cosine(rate, minimum, length)
         super().__init__(schedule, unit, warmup, learning_rate=rate, length=length, minimum=minimum)

@@ -1,0 +1,139 @@
+"""Regularization as strong as the gap between training and validation asks for."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import keras
+
+from kerasreg._validation import check_above, check_count, check_number, check_positive
+from kerasreg.callbacks._resumable import (
+    Resumable,
+    check_metric,
+    check_mode,
+    larger_is_better,
+    logged,
+)
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class AdaptiveRegularization(Resumable):
+    """Raises dropout or a penalty while a model overfits, and lowers it while it underfits.
+
+    The gap of an epoch is what validation is worse by: `val_metric - metric`, or
+    `metric - val_metric` where larger is better; `g = smoothing · g + (1 - smoothing) · gap`.
+    After `patience` epochs in a row with `g > high` each number of the target becomes
+    `min(factor · value, maximum)`; after as many with `g < low`, `max(value / factor, minimum)`.
+    From `low` to `high` nothing moves: that is the hysteresis, without which the value
+    would swing about a single threshold. From the beginning values are kept within
+    `minimum` and `maximum`.
+
+    The training metric is the mean over an epoch with dropout on, so that the gap of a model
+    that does not overfit is often below zero: set `low` accordingly.
+
+    Args:
+        target: what moves: `"dropout"`, `"strength"` or `"weight_decay"`, with a pattern as in
+            `HyperparameterScheduler`.
+        minimum: smallest value, a number > 0.
+        maximum: largest value, a number > `minimum`; at most 1 for dropout.
+        metric: the name of a metric whose `val_` is in the logs too.
+        low: below which the model underfits, a finite number.
+        high: above which it overfits, a finite number > `low`.
+        factor: what a value is multiplied or divided by, a number > 1.
+        patience: whole number >= 1 of epochs.
+        smoothing: from 0, the gap of each epoch by itself, to below 1.
+        mode: `"min"`, `"max"` or `"auto"`, as in `ReduceOnPlateau`.
+        backup_dir: a folder of its own for the state, as in `ReduceOnPlateau`.
+
+    Logs:
+        The target, at the end of each epoch, and `gap`: g.
+
+    Raises:
+        ValueError: if an argument is outside its range, the metric or its `val_` is not in
+            the logs, or the model has nothing that the target means.
+
+    Example:
+
+    >>> import kerasreg
+    >>> callback = kerasreg.callbacks.AdaptiveRegularization(
+    ...     "dropout", minimum=0.05, maximum=0.6, metric="accuracy", low=0.0, high=0.03
+    ... )
+    """
+
+    file_name = "adaptive_regularization.json"
+    remembered = ("gap", "above", "below")
+
+    def __init__(
+        self,
+        target: str,
+        minimum: float,
+        maximum: float,
+        metric: str = "loss",
+        low: float = 0.0,
+        high: float = 0.1,
+        factor: float = 1.25,
+        patience: int = 1,
+        smoothing: float = 0.0,
+        mode: str = "auto",
+        backup_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        super().__init__(target, backup_dir)
+        if self._target.kind in ("learning_rate", "momentum"):
+            raise ValueError(
+                "`target` must be 'dropout', 'strength' or 'weight_decay', which regularize. "
+                f"Received: target={target!r}"
+            )
+        self.minimum = check_positive("minimum", minimum)
+        self.maximum = check_number("maximum", maximum, self.minimum, self._target.maximum)
+        self.metric = check_metric("metric", metric)
+        self.low = check_number("low", low, -math.inf, math.inf)
+        self.high = check_above("high", high, self.low)
+        self.factor = check_above("factor", factor, 1.0)
+        self.patience = check_count("patience", patience)
+        self.smoothing = check_number("smoothing", smoothing, 0.0, 0.999)
+        self.mode = check_mode(mode)
+
+    def reset(self) -> None:
+        """Forgets the gap, and what was counted."""
+        self.gap: float | None = None
+        self.above = 0
+        self.below = 0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        super().on_train_begin(logs)
+        self.assign(self._within(self.values()))
+
+    def _within(self, values: list[float]) -> list[float]:
+        return [min(max(value, self.minimum), self.maximum) for value in values]
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        logs = {} if logs is None else logs
+        worse = logged("metric", f"val_{self.metric}", logs) - logged("metric", self.metric, logs)
+        values = self.values()
+        power = self._takes(-worse if larger_is_better(self.metric, self.mode) else worse)
+        logs[self.target], logs["gap"] = values[0], self.gap
+        if power:
+            self.assign(self._within([value * self.factor**power for value in values]))
+        self.remember(epoch + 1)
+
+    def _takes(self, gap: float) -> int:
+        """Takes an epoch's gap: 1 if the values are to be raised now, -1 lowered, or 0."""
+        if math.isnan(gap):
+            return 0
+        before = gap if self.gap is None else self.gap
+        self.gap = self.smoothing * before + (1.0 - self.smoothing) * gap
+        self.above = self.above + 1 if self.gap > self.high else 0
+        self.below = self.below + 1 if self.gap < self.low else 0
+        if self.above >= self.patience:
+            self.above = 0
+            return 1
+        if self.below >= self.patience:
+            self.below = 0
+            return -1
+        return 0
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("target", "minimum", "maximum", "metric", "low", "high", "factor", "patience")
+        return {name: getattr(self, name) for name in (*names, "smoothing", "mode", "backup_dir")}

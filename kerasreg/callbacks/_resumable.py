@@ -1,0 +1,144 @@
+"""Callbacks whose state survives an interruption, in a file of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasreg._files import write_json
+from kerasreg._validation import check_choice
+from kerasreg.callbacks._targets import Place, Target
+
+
+class Resumable(keras.callbacks.Callback):
+    """A callback that moves a target, with what it remembers from epoch to epoch.
+
+    Subclasses name the attributes in `remembered` and set them in `reset()`. When an
+    epoch begins that a saved state is for, they and the values of the target are as they were.
+
+    Args:
+        target: what is moved.
+        backup_dir: a folder for the state, or None.
+    """
+
+    file_name = "callback.json"
+    remembered: tuple[str, ...] = ()
+
+    def __init__(self, target: str, backup_dir: str | os.PathLike[str] | None) -> None:
+        super().__init__()
+        self._target = Target(target)
+        if backup_dir is not None and not isinstance(backup_dir, (str, os.PathLike)):
+            raise ValueError(
+                f"`backup_dir` must be a path or None. Received: backup_dir={backup_dir!r}"
+            )
+        self.backup_dir = None if backup_dir is None else os.fspath(backup_dir)
+        self._places: list[Place] = []
+        # The states after the last two epochs: a process that is killed between
+        # this callback and the one that writes the backup repeats an epoch.
+        self._states: list[dict[str, Any]] = []
+        self._saved: list[dict[str, Any]] = []
+        self.reset()
+
+    @property
+    def target(self) -> str:
+        """What is moved."""
+        return self._target.name
+
+    def reset(self) -> None:
+        """Forgets what was seen."""
+        raise NotImplementedError
+
+    def values(self) -> list[float]:
+        """The values of the target, as they are now."""
+        return [float(ops.convert_to_numpy(place.variable)) for place in self._places]
+
+    def assign(self, values: list[float]) -> None:
+        """Sets the values of the target."""
+        for place, value in zip(self._places, values, strict=True):
+            place.variable.assign(value)
+
+    def set_model(self, model: keras.Model) -> None:
+        """Takes the model, before its step is traced."""
+        super().set_model(model)
+        self._target.prepare(model)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._places = self._target.places(self.model)
+        self._states = []
+        self.reset()
+        self._saved = self._read()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        # The epoch to resume at is known only here: a state of a training that
+        # began again from epoch 0 must not be taken for this one's.
+        saved, self._saved = self._saved, []
+        for state in saved:
+            if state["next_epoch"] == epoch and len(state["values"]) == len(self._places):
+                for name in self.remembered:
+                    setattr(self, name, state[name])
+                # A backup that was written before this callback acted has the old ones.
+                self.assign(state["values"])
+                self._states = [state]
+
+    def remember(self, next_epoch: int) -> None:
+        """Writes the state, if there is a folder for it."""
+        if self.backup_dir is None:
+            return
+        state = {name: getattr(self, name) for name in self.remembered}
+        state |= {"next_epoch": next_epoch, "values": self.values()}
+        self._states = [*self._states[-1:], state]
+        write_json(self._state_file, {"states": self._states})
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        if self.backup_dir is not None and os.path.exists(self._state_file):
+            os.remove(self._state_file)
+
+    @property
+    def _state_file(self) -> str:
+        assert self.backup_dir is not None
+        return os.path.join(self.backup_dir, self.file_name)
+
+    def _read(self) -> list[dict[str, Any]]:
+        if self.backup_dir is None or not os.path.exists(self._state_file):
+            return []
+        with open(self._state_file) as file:
+            return json.load(file)["states"]
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        return cls(**config)
+
+
+def check_metric(argument: str, name: Any) -> str:
+    """The name of a metric, or a `ValueError`."""
+    if not isinstance(name, str):
+        raise ValueError(
+            f"`{argument}` must be the name of a metric. Received: {argument}={name!r}"
+        )
+    return name
+
+
+def check_mode(mode: Any) -> str:
+    """A mode, or a `ValueError`."""
+    return check_choice("mode", mode, ("auto", "min", "max"))
+
+
+def larger_is_better(metric: str, mode: str) -> bool:
+    """Whether a larger value of a metric is better, by its name where the mode is `"auto"`."""
+    if mode != "auto":
+        return mode == "max"
+    return any(part in metric for part in ("acc", "auc", "f1", "precision", "recall", "r2"))
+
+
+def logged(argument: str, metric: str, logs: dict[str, Any]) -> float:
+    """The value of a metric in the logs of an epoch, or a `ValueError`."""
+    if metric not in logs:
+        raise ValueError(
+            f"`{argument}` must be a metric of this training: {', '.join(sorted(logs))}. "
+            f"Received: {argument}={metric!r}"
+        )
+    return float(logs[metric])

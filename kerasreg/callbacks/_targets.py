@@ -1,0 +1,213 @@
+"""What a callback moves, by name: a number of the optimizer, rates of dropout, strengths."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import keras
+
+# Whether the model is that of one lane, or of a traced program: private, as in `schedules`.
+from keras.src.backend import in_stateless_scope
+
+from kerasreg.optimizers._live_number import LiveNumber, live_number
+from kerasreg.regularizers import Penalty
+from kerasreg.schedules import Hyperparameter
+
+# Of a target: the argument of the components that have it, and the bounds of its values.
+_COMPONENTS = {"dropout": "rate", "strength": "strength"}
+_OF_OPTIMIZER = ("learning_rate", "momentum", "weight_decay")
+_AT_MOST_ONE = ("momentum", "dropout")
+
+
+class Place(NamedTuple):
+    """One number that a target means: where it is, and what it may be."""
+
+    name: str
+    variable: keras.Variable
+    minimum: float
+    maximum: float
+
+
+class Target:
+    """Which numbers of a model are meant.
+
+    Args:
+        name: `"learning_rate"`, `"momentum"` (`beta_1` of Adam and its kind) or
+            `"weight_decay"` of the optimizer; `"dropout"`: the rates of all layers of
+            `kerasreg.layers`; `"strength"`: those of all penalties of
+            `kerasreg.regularizers`. These two with a pattern after a colon,
+            as `"dropout:block*"`: only what has a name, or a path, that matches, or is
+            within a layer that does.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+
+    def __init__(self, name: Any) -> None:
+        kind, _, pattern = name.partition(":") if isinstance(name, str) else ("", "", "")
+        accepted = kind in _OF_OPTIMIZER and ":" not in name
+        accepted = accepted or (kind in _COMPONENTS and (bool(pattern) or ":" not in name))
+        if not accepted:
+            raise ValueError(
+                "`target` must be 'learning_rate', 'momentum', 'weight_decay', 'dropout' or "
+                "'strength'; the last two may have a pattern of names, as 'dropout:block*'. "
+                f"Received: target={name!r}"
+            )
+        self.name = name
+        self.kind = kind
+        self.pattern = pattern or "*"
+
+    @property
+    def minimum(self) -> float:
+        """The smallest value."""
+        return 0.0
+
+    @property
+    def maximum(self) -> float:
+        """The largest value."""
+        return 1.0 if self.kind in _AT_MOST_ONE else math.inf
+
+    def prepare(self, model: keras.Model) -> None:
+        """Puts a variable where the optimizer has a Python number: before a step is traced.
+
+        Raises:
+            ValueError: if the optimizer has no such number.
+        """
+        if self.kind not in ("momentum", "weight_decay"):
+            return
+        if keras.backend.backend() == "jax" or in_stateless_scope():
+            raise ValueError(
+                f"`target` must not be {self.kind!r} on the JAX backend and in lanes, where a "
+                "step is given only the optimizer's own variables."
+            )
+        for optimizer in optimizers_of(model):
+            inner = innermost(optimizer)
+            attribute = _attribute(inner, self.kind)
+            if not isinstance(getattr(inner, attribute), LiveNumber):
+                with _scope_of(model):
+                    live_number(inner, attribute)
+                # A step that was traced with the number must be traced again.
+                model.train_function = None
+
+    def places(self, model: keras.Model) -> list[Place]:
+        """The numbers of a compiled and built model.
+
+        Raises:
+            ValueError: if there is none, or one is moved by a schedule of its own.
+        """
+        if self.kind == "learning_rate":
+            for optimizer in optimizers_of(model):
+                check_learning_rate(innermost(optimizer))
+            return [
+                Place(inner.name, inner._learning_rate, 0.0, math.inf)
+                for inner in map(innermost, optimizers_of(model))
+            ]
+        if self.kind in _OF_OPTIMIZER:
+            self.prepare(model)
+            return [
+                Place(
+                    inner.name, live_number(inner, _attribute(inner, self.kind)), 0.0, self.maximum
+                )
+                for inner in map(innermost, optimizers_of(model))
+            ]
+        found = [
+            (names, hyperparameter)
+            for names, hyperparameter in hyperparameters(model)
+            if hyperparameter.argument == _COMPONENTS[self.kind]
+        ]
+        matching = [
+            (names[-1], hyperparameter)
+            for names, hyperparameter in found
+            if any(fnmatch.fnmatchcase(name, self.pattern) for name in names)
+        ]
+        if not matching:
+            there = ", ".join(dict.fromkeys(names[-1] for names, _ in found)) or "none"
+            what = "layer with a dropout rate" if self.kind == "dropout" else "penalty"
+            raise ValueError(
+                f"`target` must match a {what} of kerasreg in the model, which has: {there}. "
+                f"Received: target={self.name!r}"
+            )
+        for name, hyperparameter in matching:
+            if hyperparameter.schedule is not None:
+                raise ValueError(
+                    f"`target` must be numbers that no schedule of their own moves: that of {name} "
+                    f"has a {type(hyperparameter.schedule).__name__}. "
+                    f"Received: target={self.name!r}"
+                )
+        return [Place(name, h.variable, h.minimum, h.maximum) for name, h in matching]
+
+
+def optimizers_of(model: keras.Model) -> list[keras.optimizers.Optimizer]:
+    """The optimizers of a compiled model.
+
+    Raises:
+        ValueError: if the model is not compiled.
+    """
+    outer = getattr(model, "optimizer", None)
+    if outer is None:
+        raise ValueError("The model has no optimizer: call `model.compile(...)` first.")
+    # `MultiOptimizer` has no learning rate of its own.
+    return list(getattr(outer, "optimizers", None) or [outer])
+
+
+def innermost(optimizer: Any) -> keras.optimizers.Optimizer:
+    """The optimizer that others, such as `LossScaleOptimizer`, are around."""
+    while (inner := getattr(optimizer, "inner_optimizer", None)) is not None:
+        optimizer = inner
+    return optimizer
+
+
+def check_learning_rate(optimizer: keras.optimizers.Optimizer) -> None:
+    """A `ValueError` if the optimizer has a schedule, which Keras does not let change."""
+    if not isinstance(optimizer._learning_rate, keras.Variable):
+        raise ValueError(
+            f"The learning rate of {optimizer.name!r} must be a number for a callback to "
+            f"move it. Received: a {type(optimizer._learning_rate).__name__}; give the "
+            "optimizer a number, or leave the callback out."
+        )
+
+
+def _attribute(optimizer: keras.optimizers.Optimizer, kind: str) -> str:
+    """Which attribute of an optimizer is its momentum, or its weight decay."""
+    names = ["weight_decay"] if kind == "weight_decay" else ["momentum", "beta_1"]
+    for name in names:
+        if getattr(optimizer, name, None):
+            return name
+    raise ValueError(
+        f"`target` {kind!r} must be a number > 0 in the optimizer, so that it has what it needs "
+        f"for it. Received: {type(optimizer).__name__} with {names[0]}="
+        f"{getattr(optimizer, names[0], None)}"
+    )
+
+
+@contextlib.contextmanager
+def _scope_of(model: keras.Model) -> Iterator[None]:
+    """The scope in which a strategy mirrors new variables, if the model has one."""
+    strategy = getattr(model, "distribute_strategy", None)
+    with strategy.scope() if strategy is not None else contextlib.nullcontext():
+        yield
+
+
+def hyperparameters(model: keras.Model) -> list[tuple[list[str], Hyperparameter]]:
+    """The hyperparameters of a model, each with the names that lead to it, its owner's last."""
+    found: dict[int, tuple[list[str], Hyperparameter]] = {}
+
+    def visit(layer: Any, names: list[str]) -> None:
+        held = list(layer._layers)
+        # On a weight that exists, a penalty may be tracked by nobody.
+        held += [v.regularizer for v in layer._trainable_variables + layer._non_trainable_variables]
+        for part in held:
+            if isinstance(part, Hyperparameter):
+                found.setdefault(id(part), (names, part))
+            elif isinstance(part, Penalty):
+                # Of a sum, the factor: its parts stay in proportion.
+                found.setdefault(id(part._strength), ([*names, part.name], part._strength))
+            elif isinstance(part, keras.layers.Layer):
+                visit(part, [*names, part.path, part.name])
+
+    visit(model, [])
+    return list(found.values())
