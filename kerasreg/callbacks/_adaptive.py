@@ -10,7 +10,7 @@ import keras
 
 from kerasreg._validation import check_above, check_count, check_number, check_positive
 from kerasreg.callbacks._resumable import (
-    Resumable,
+    ResumableMover,
     check_metric,
     check_mode,
     larger_is_better,
@@ -19,7 +19,7 @@ from kerasreg.callbacks._resumable import (
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
-class AdaptiveRegularization(Resumable):
+class AdaptiveRegularization(ResumableMover):
     """Raises dropout or a penalty while a model overfits, and lowers it while it underfits.
 
     The gap of an epoch is what validation is worse by: `val_metric - metric`, or

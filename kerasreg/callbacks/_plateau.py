@@ -10,7 +10,7 @@ import keras
 
 from kerasreg._validation import check_choice, check_count, check_number
 from kerasreg.callbacks._resumable import (
-    Resumable,
+    ResumableMover,
     check_metric,
     check_mode,
     larger_is_better,
@@ -19,7 +19,7 @@ from kerasreg.callbacks._resumable import (
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
-class ReduceOnPlateau(Resumable):
+class ReduceOnPlateau(ResumableMover):
     """Multiplies the learning rate, or another target, when a metric stops improving.
 
     An epoch improves when the metric is better than the best one so far by more

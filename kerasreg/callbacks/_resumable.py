@@ -15,59 +15,37 @@ from kerasreg.callbacks._targets import Place, Target
 
 
 class Resumable(keras.callbacks.Callback):
-    """A callback that moves a target, with what it remembers from epoch to epoch.
+    """A callback with what it remembers from epoch to epoch.
 
-    Subclasses name the attributes in `remembered` and set them in `reset()`. When an
-    epoch begins that a saved state is for, they and the values of the target are as they were.
+    Subclasses name the attributes in `remembered`, set them in `reset()` and call
+    `remember()` when an epoch has ended. When an epoch begins that a saved state is for,
+    they are as they were.
 
     Args:
-        target: what is moved.
         backup_dir: a folder for the state, or None.
     """
 
     file_name = "callback.json"
     remembered: tuple[str, ...] = ()
 
-    def __init__(self, target: str, backup_dir: str | os.PathLike[str] | None) -> None:
+    def __init__(self, backup_dir: str | os.PathLike[str] | None) -> None:
         super().__init__()
-        self._target = Target(target)
         if backup_dir is not None and not isinstance(backup_dir, (str, os.PathLike)):
             raise ValueError(
                 f"`backup_dir` must be a path or None. Received: backup_dir={backup_dir!r}"
             )
         self.backup_dir = None if backup_dir is None else os.fspath(backup_dir)
-        self._places: list[Place] = []
         # The states after the last two epochs: a process that is killed between
         # this callback and the one that writes the backup repeats an epoch.
         self._states: list[dict[str, Any]] = []
         self._saved: list[dict[str, Any]] = []
         self.reset()
 
-    @property
-    def target(self) -> str:
-        """What is moved."""
-        return self._target.name
-
     def reset(self) -> None:
         """Forgets what was seen."""
         raise NotImplementedError
 
-    def values(self) -> list[float]:
-        """The values of the target, as they are now."""
-        return [float(ops.convert_to_numpy(place.variable)) for place in self._places]
-
-    def assign(self, values: list[float]) -> None:
-        """Sets the values of the target."""
-        for place, value in zip(self._places, values, strict=True):
-            place.variable.assign(value)
-
-    def set_model(self, model: keras.Model) -> None:
-        """Takes the model, before its step is traced."""
-        super().set_model(model)
-        self._target.prepare(model)
-
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._places = self._target.places(self.model)
         self._states = []
         self.reset()
         self._saved = self._read()
@@ -77,20 +55,24 @@ class Resumable(keras.callbacks.Callback):
         # began again from epoch 0 must not be taken for this one's.
         saved, self._saved = self._saved, []
         for state in saved:
-            if state["next_epoch"] == epoch and len(state["values"]) == len(self._places):
-                for name in self.remembered:
-                    setattr(self, name, state[name])
-                # A backup that was written before this callback acted has the old ones.
-                self.assign(state["values"])
+            if state["next_epoch"] == epoch:
+                self.restore(state)
                 self._states = [state]
+
+    def state(self) -> dict[str, Any]:
+        """What is to be remembered now."""
+        return {name: getattr(self, name) for name in self.remembered}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes what was remembered."""
+        for name in self.remembered:
+            setattr(self, name, state[name])
 
     def remember(self, next_epoch: int) -> None:
         """Writes the state, if there is a folder for it."""
         if self.backup_dir is None:
             return
-        state = {name: getattr(self, name) for name in self.remembered}
-        state |= {"next_epoch": next_epoch, "values": self.values()}
-        self._states = [*self._states[-1:], state]
+        self._states = [*self._states[-1:], {**self.state(), "next_epoch": next_epoch}]
         write_json(self._state_file, {"states": self._states})
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -111,6 +93,53 @@ class Resumable(keras.callbacks.Callback):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**config)
+
+
+class ResumableMover(Resumable):
+    """A resumable callback that moves a target.
+
+    Args:
+        target: what is moved; see `Target`.
+        backup_dir: a folder for the state, or None.
+    """
+
+    def __init__(self, target: str, backup_dir: str | os.PathLike[str] | None) -> None:
+        self._target = Target(target)
+        self._places: list[Place] = []
+        super().__init__(backup_dir)
+
+    @property
+    def target(self) -> str:
+        """What is moved."""
+        return self._target.name
+
+    def values(self) -> list[float]:
+        """The values of the target, as they are now."""
+        return [float(ops.convert_to_numpy(place.variable)) for place in self._places]
+
+    def assign(self, values: list[float]) -> None:
+        """Sets the values of the target."""
+        for place, value in zip(self._places, values, strict=True):
+            place.variable.assign(value)
+
+    def set_model(self, model: keras.Model) -> None:
+        """Takes the model, before its step is traced."""
+        super().set_model(model)
+        self._target.prepare(model)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._places = self._target.places(self.model)
+        super().on_train_begin(logs)
+
+    def state(self) -> dict[str, Any]:
+        """What is to be remembered now."""
+        return {**super().state(), "values": self.values()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes what was remembered."""
+        super().restore(state)
+        # A backup that was written before this callback acted has the old ones.
+        self.assign(state["values"])
 
 
 def check_metric(argument: str, name: Any) -> str:

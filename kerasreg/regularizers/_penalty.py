@@ -161,6 +161,11 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
         strength, _ = self._strength.current()
         return self.penalty(w, ops.cast(strength, w.dtype))
 
+    def value(self, w: Any) -> Any:
+        """The penalty of `w` at the strength as it is now: a schedule is not advanced."""
+        w = ops.copy(w)
+        return self.penalty(w, ops.cast(ops.convert_to_tensor(self.strength), w.dtype))
+
     def _is_taken_over(self, w: Any) -> bool:
         """Whether an optimizer says that it applies this penalty to `w`, so that no gradient must.
 

@@ -75,6 +75,11 @@ class Sum(Penalty):
     def unit_penalty(self, w: Any) -> Any:
         return sum(part.counted(w) for part in self.penalties)
 
+    def value(self, w: Any) -> Any:
+        """The penalty of `w` at the strengths as they are now: no schedule is advanced."""
+        total = sum(part.value(w) for part in self.penalties)
+        return ops.cast(ops.convert_to_tensor(self.strength), total.dtype) * total
+
     @property
     def has_prox(self) -> bool:
         parts = [part for part, _ in self._flat()]

@@ -1,0 +1,121 @@
+"""Learning rate and momentum in one cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from kerasreg._validation import check_count, check_number
+from kerasreg.callbacks._hyperparameter_scheduler import HyperparameterScheduler
+from kerasreg.schedules import OneCycle as OneCycleSchedule
+
+
+@keras.saving.register_keras_serializable(package="kerasreg", name="OneCycleCallback")
+class OneCycle(keras.callbacks.Callback):
+    """Moves the learning rate up and down once, and the momentum the other way: 1cycle.
+
+    Both move before each batch, as `kerasreg.schedules.OneCycle(peak, length)` and its
+    `momentum()` say, so that the last batch has nearly the last value.
+
+    Args:
+        peak: the largest learning rate, a number >= 0, such as `find_learning_rate` suggests.
+        length: the steps of the cycle, a whole number >= 1; by default all of the training:
+            its epochs times the batches of one.
+        pct_start: the part in which the rate rises, above 0 and below 1, or below 0.5 with
+            three phases.
+        div_factor: what the peak is divided by for the first rate, a number >= 1.
+        final_div_factor: what the first rate is divided by for the last, a number >= 1.
+        shape: `"cosine"` or `"linear"`.
+        three_phase: whether to fall to the first rate before the last.
+        momentum: two numbers from 0 to 1, the largest and the smallest momentum (`beta_1` of
+            Adam and its kind), or None to leave it. The optimizer must have one.
+
+    Logs:
+        `learning_rate` and `momentum`, at the end of each epoch.
+
+    Raises:
+        ValueError: if an argument is outside its range; when training begins, if
+            the optimizer has a schedule or no momentum, or `length` is not given and the
+            number of batches is not known.
+
+    Smith and Topin 2018 (arXiv:1708.07120); fastai's `fit_one_cycle`.
+
+    Example:
+
+    >>> import kerasreg
+    >>> callback = kerasreg.callbacks.OneCycle(0.1)
+    """
+
+    batch_hooks = True
+
+    def __init__(
+        self,
+        peak: float,
+        length: int | None = None,
+        pct_start: float = 0.3,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        shape: str = "cosine",
+        three_phase: bool = False,
+        momentum: Sequence[float] | None = (0.95, 0.85),
+    ) -> None:
+        super().__init__()
+        self.length = None if length is None else check_count("length", length)
+        if momentum is not None:
+            if not isinstance(momentum, (list, tuple)) or len(momentum) != 2:
+                raise ValueError(
+                    "`momentum` must be two numbers, the largest and the smallest, or None. "
+                    f"Received: momentum={momentum!r}"
+                )
+            momentum = tuple(check_number("momentum", number, 0.0, 1.0) for number in momentum)
+        self.momentum = momentum
+        # Of any length: this one checks the arguments, and has them.
+        self._schedule = OneCycleSchedule(
+            peak, self.length or 1, pct_start, div_factor, final_div_factor, shape, three_phase
+        )
+        self._parts: list[HyperparameterScheduler] = []
+
+    def set_model(self, model: keras.Model) -> None:
+        """Takes the model, before its step is traced."""
+        super().set_model(model)
+        length = self.length
+        if length is None:
+            batches, epochs = self.params.get("steps"), self.params.get("epochs")
+            if not batches or not epochs:
+                raise ValueError(
+                    "`length` must be a whole number >= 1 where the number of batches is not "
+                    "known. Received: length=None"
+                )
+            length = batches * epochs
+        schedule = OneCycleSchedule(**{**self._schedule.get_config(), "steps": length})
+        self._parts = [HyperparameterScheduler("learning_rate", schedule, "step")]
+        if self.momentum is not None:
+            momentum = schedule.momentum(*self.momentum)
+            self._parts.append(HyperparameterScheduler("momentum", momentum, "step"))
+        for part in self._parts:
+            part.set_params(self.params)
+            part.set_model(model)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        for part in self._parts:
+            part.on_train_begin(logs)
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        for part in self._parts:
+            part.on_train_batch_begin(batch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        for part in self._parts:
+            part.on_epoch_end(epoch, logs)
+
+    def get_config(self) -> dict[str, Any]:
+        config = self._schedule.get_config()
+        del config["steps"]
+        momentum = None if self.momentum is None else list(self.momentum)
+        return {**config, "length": self.length, "momentum": momentum}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> OneCycle:
+        return cls(**config)
