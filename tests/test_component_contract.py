@@ -176,6 +176,40 @@ EXAMPLES = {
         {"inner_optimizer": lambda: keras.optimizers.Adam(0.05), "metric": "plain"},
         {"inner_optimizer": lambda: keras.optimizers.SGD(0.2, momentum=0.5, nesterov=True)},
     ],
+    "optimizers.Lookahead": [
+        {"inner_optimizer": lambda: keras.optimizers.Adam(0.05)},
+        {
+            "inner_optimizer": lambda: keras.optimizers.SGD(0.2, momentum=0.5),
+            "sync_period": 2,
+            "slow_step_size": 0.3,
+        },
+    ],
+    "optimizers.WeightAveraging": [
+        {
+            "inner_optimizer": lambda: keras.optimizers.SGD(0.2, momentum=0.5),
+            "start": 2,
+            "period": 2,
+        },
+    ],
+    "optimizers.DecoupledWeightDecay": [
+        {
+            "inner_optimizer": lambda: keras.optimizers.Adam(0.05),
+            "weight_decay": 0.1,
+            "scaled_by_learning_rate": False,
+        },
+        {
+            "inner_optimizer": lambda: keras.optimizers.SGD(0.2, momentum=0.5),
+            "weight_decay": RAMP,
+            "exclude": ["bias"],
+        },
+    ],
+    "optimizers.LayerLearningRates": [
+        {
+            "inner_optimizer": lambda: keras.optimizers.SGD(0.2, momentum=0.5),
+            "multipliers": {"bias": 2.0, "dense*": 0.5},
+            "default": 3.0,
+        },
+    ],
     "regularizers.GroupLasso": [{"strength": 0.5, "axis": (0, -1)}, {"strength": RAMP}],
     "regularizers.SparseGroupLasso": [
         {"strength": 0.5},
@@ -297,6 +331,7 @@ COUNTS = [-1, 0.5, "1", None, True]
 OPTIONAL = [number for number in NUMBERS if number is not None]
 LISTS = [[], None, 1, "1", [None], [math.nan], ["0.1"]]
 TARGETS = [None, 1, "rate", "dropout:", "momentum:sgd", "Dropout"]
+OPTIMIZERS = [None, "adam", keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())]
 FLAGS = [None, 1, "yes"]
 TURNS_NEGATIVE = PolynomialDecay(0.1, 5, end_learning_rate=-0.1)
 AXES = [None, 0.5, "0", (), (0, 0), True]
@@ -422,6 +457,27 @@ REFUSED = {
             kerasreg.optimizers.Proximal(keras.optimizers.SGD()),
         ],
         "metric": [None, 1, "Scaled", "exact"],
+    },
+    "optimizers.Lookahead": {
+        "inner_optimizer": OPTIMIZERS,
+        "sync_period": [*COUNTS, 0],
+        "slow_step_size": FRACTIONS,
+    },
+    "optimizers.WeightAveraging": {
+        "inner_optimizer": [*OPTIMIZERS, keras.optimizers.SGD(use_ema=True)],
+        "start": [*COUNTS, 0],
+        "period": [*COUNTS, 0],
+    },
+    "optimizers.DecoupledWeightDecay": {
+        "inner_optimizer": [*OPTIMIZERS, keras.optimizers.AdamW()],
+        "weight_decay": [*POSITIVE, TURNS_NEGATIVE],
+        "exclude": [[1], [""], None, 3],
+        "scaled_by_learning_rate": FLAGS,
+    },
+    "optimizers.LayerLearningRates": {
+        "inner_optimizer": OPTIMIZERS,
+        "multipliers": [None, {}, {"bias": -1.0}, {"bias": "1"}, {1: 1.0}, [0.1]],
+        "default": POSITIVE,
     },
     "regularizers.GroupLasso": {"strength": [*POSITIVE, TURNS_NEGATIVE], "axis": AXES},
     "regularizers.SparseGroupLasso": {

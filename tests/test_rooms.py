@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "regularizers": {"schedules"},
     "layers": {"schedules", "random"},
     "initializers": set(),
-    "optimizers": {"regularizers"},
+    "optimizers": {"regularizers", "schedules"},
     "callbacks": BELOW,
     "editing": COMPONENTS,
     "distribute": set(),

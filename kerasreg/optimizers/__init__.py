@@ -1,5 +1,17 @@
 """Wrappers around any Keras optimizer."""
 
+from kerasreg.optimizers._batch_normalization import update_batch_normalization
+from kerasreg.optimizers._layer_rates import LayerLearningRates
+from kerasreg.optimizers._lookahead import Lookahead
 from kerasreg.optimizers._proximal import Proximal
+from kerasreg.optimizers._weight_averaging import WeightAveraging
+from kerasreg.optimizers._weight_decay import DecoupledWeightDecay
 
-__all__ = ["Proximal"]
+__all__ = [
+    "DecoupledWeightDecay",
+    "LayerLearningRates",
+    "Lookahead",
+    "Proximal",
+    "WeightAveraging",
+    "update_batch_normalization",
+]

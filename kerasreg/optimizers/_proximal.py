@@ -9,17 +9,16 @@ from typing import Any
 
 import keras
 
-# Where a variable's value is; and the class that has no rule of its own: an optimizer that
-# keeps its `update_step` wraps others.
+# Where a variable's value is.
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
-from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 from kerasreg.optimizers._step_sizes import KNOWN, is_scalar, rule, summing_momentum
+from kerasreg.optimizers._wrapper import Wrapper
 from kerasreg.regularizers._penalty import Penalty
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
-class Proximal(keras.optimizers.Optimizer):
+class Proximal(Wrapper):
     """Wraps an optimizer: its step on the loss without penalties, then their proximal step.
 
     `w ← prox_{t·Ω}(w - t·d)`, where `w - t·d` is the step of the inner optimizer and Ω
@@ -77,25 +76,16 @@ class Proximal(keras.optimizers.Optimizer):
     [0]
     """
 
+    # Its step sizes are those of an update rule.
+    wraps_wrappers = False
+
     def __init__(
         self,
         inner_optimizer: keras.optimizers.Optimizer,
         metric: str = "scaled",
         name: str | None = None,
     ) -> None:
-        if (
-            not isinstance(inner_optimizer, keras.optimizers.Optimizer)
-            or type(inner_optimizer).update_step is BaseOptimizer.update_step
-        ):
-            raise ValueError(
-                "`inner_optimizer` must be a Keras optimizer that has an update rule, and wraps "
-                f"no other. Received: inner_optimizer={inner_optimizer!r}"
-            )
-        if keras.backend.backend() == "torch":
-            raise ValueError(
-                "`Proximal` trains on TensorFlow and JAX. Optimizers on PyTorch move all weights "
-                "at once, past its step. Received: the backend torch"
-            )
+        super().__init__(inner_optimizer, name=name)
         if metric not in ("scaled", "plain"):
             raise ValueError(f"`metric` must be 'scaled' or 'plain'. Received: metric={metric!r}")
         if metric == "scaled" and rule(inner_optimizer) is None:
@@ -103,15 +93,9 @@ class Proximal(keras.optimizers.Optimizer):
                 f"`metric` must be 'plain' for {type(inner_optimizer).__name__}: the step sizes "
                 f"are known of {', '.join(KNOWN)}. Received: metric={metric!r}"
             )
-        # The number is never read: `learning_rate` is that of the inner optimizer.
-        super().__init__(learning_rate=0.0, name=name)
-        self.inner_optimizer = inner_optimizer
         self.metric = metric
         # Identities of the penalties that asked before this was built.
         self._asked: set[int] = set()
-        # For good, not while `apply` runs: replicas of a strategy take turns in it. Past
-        # Keras' tracking, which is for state.
-        object.__setattr__(inner_optimizer, "update_step", self._update_step)
 
     def build(self, variables: Any) -> None:
         """Makes the inner optimizer's state and takes the penalties over."""
@@ -125,7 +109,6 @@ class Proximal(keras.optimizers.Optimizer):
         for penalty, variable in zip(penalties, variables, strict=True):
             if penalty is not None:
                 self._check(penalty, variable)
-        inner.build(variables)
         super().build(variables)
         self._asked.clear()
         sums = self.metric == "scaled" and summing_momentum(inner) != 0
@@ -183,17 +166,15 @@ class Proximal(keras.optimizers.Optimizer):
         inner.assign(summed, total)
         return momentum * total + size if getattr(inner, "nesterov", False) else total
 
-    def _update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """In place of the inner optimizer's: that, then the proximal step."""
+    def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """The inner optimizer's step for a variable, then the proximal step."""
         inner = self.inner_optimizer
-        type(inner).update_step(inner, gradient, variable, learning_rate)
-        index = inner._get_variable_index(variable)
+        super().step(gradient, variable, learning_rate)
+        index = self.index(variable)
         # Static: which variables have a penalty. `variable` may be the backend's own.
         penalty = _penalty_of(inner._trainable_variables[index])
         if penalty is not None:
-            # Its value: a Keras variable is taken for a tensor on TensorFlow.
-            w = variable.value if isinstance(variable, keras.Variable) else variable
-            w = keras.ops.convert_to_tensor(w)
+            w = self.value(variable)
             t = self._step_size(index, keras.ops.cast(learning_rate, w.dtype))
             inner.assign(variable, _prox(penalty, w, t))
 
@@ -235,59 +216,9 @@ class Proximal(keras.optimizers.Optimizer):
             if variable.regularizer is penalty
         )
 
-    # What follows is the inner optimizer's.
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """Its own variables and the inner optimizer's."""
-        return [*self._variables, *self.inner_optimizer.variables]
-
-    @property
-    def learning_rate(self) -> Any:
-        """The inner optimizer's learning rate."""
-        return self.inner_optimizer.learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, learning_rate: Any) -> None:
-        self.inner_optimizer.learning_rate = learning_rate
-
-    @property
-    def iterations(self) -> keras.Variable:
-        """The number of steps that the inner optimizer made."""
-        return self.inner_optimizer.iterations
-
-    @property
-    def loss_scale_factor(self) -> float | None:
-        """The inner optimizer's, which a `LossScaleOptimizer` around this one turns off."""
-        inner = self.__dict__.get("inner_optimizer")
-        return None if inner is None else inner.loss_scale_factor
-
-    @loss_scale_factor.setter
-    def loss_scale_factor(self, factor: float | None) -> None:
-        # Keras' constructor sets it too, before there is an inner optimizer.
-        if (inner := self.__dict__.get("inner_optimizer")) is not None:
-            inner.loss_scale_factor = factor
-
-    def scale_loss(self, loss: Any) -> Any:
-        """Scales the loss as the inner optimizer does."""
-        return self.inner_optimizer.scale_loss(loss)
-
-    def finalize_variable_values(self, var_list: Any) -> None:
-        """Ends the training as the inner optimizer does, such as with moving averages."""
-        self.inner_optimizer.finalize_variable_values(var_list)
-
     def get_config(self) -> dict[str, Any]:
         """The arguments."""
-        inner = keras.saving.serialize_keras_object(self.inner_optimizer)
-        return {"inner_optimizer": inner, "metric": self.metric, "name": self.name}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Proximal:
-        """Makes an optimizer, at step 0."""
-        inner = keras.saving.deserialize_keras_object(
-            config["inner_optimizer"], custom_objects=custom_objects
-        )
-        return cls(**{**config, "inner_optimizer": inner})
+        return {**super().get_config(), "metric": self.metric}
 
 
 def _penalty_of(variable: keras.Variable) -> Penalty | None:

@@ -1,0 +1,102 @@
+"""Learning rates that differ between layers (Howard and Ruder 2018, arXiv:1801.06146)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from kerasreg._validation import check_number
+from kerasreg.optimizers._wrapper import Wrapper, check_patterns, matches
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class LayerLearningRates(Wrapper):
+    """One optimizer with a multiple of its learning rate for some layers.
+
+    The step of each variable is made with `learning_rate · multiplier`; so a schedule or a
+    callback moves all of them. What is 0 does not move (by gradients: the inner optimizer's own
+    `weight_decay` is not multiplied; that of `DecoupledWeightDecay` inside this one is).
+
+    TensorFlow Addons' `MultiOptimizer`, and Keras' since 3.15, have one optimizer for
+    each group: for those that differ in the learning rate only, this is the same.
+
+    Args:
+        inner_optimizer: a Keras optimizer with an update rule of its own, or another
+            wrapper of kerasreg. It then belongs to this one. Around a
+            `LossScaleOptimizer`, this goes inside.
+        multipliers: a dict of patterns of names, such as `{"block1*": 0.1, "bias": 2.0}`, and
+            numbers >= 0. A pattern matches a variable's path, its name, or that of a layer that
+            it is in. Where several match, the first counts.
+        default: of all others, a number >= 0.
+        name: optional name of the optimizer.
+
+    Raises:
+        ValueError: if an argument is none of these, or the backend is PyTorch; when the
+            optimizer is built, if a pattern matches no variable.
+
+    Example:
+
+    >>> import keras
+    >>> from kerasreg.optimizers import LayerLearningRates
+    >>> inner = keras.optimizers.Adam(1e-3)
+    >>> optimizer = LayerLearningRates(inner, {"backbone": 0.1, "head": 1.0})
+    """
+
+    def __init__(
+        self,
+        inner_optimizer: keras.optimizers.Optimizer,
+        multipliers: Mapping[str, float],
+        default: float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(inner_optimizer, name=name)
+        if not isinstance(multipliers, Mapping) or not multipliers:
+            raise ValueError(
+                "`multipliers` must be a dict of patterns of names and numbers >= 0. "
+                f"Received: multipliers={multipliers!r}"
+            )
+        check_patterns("multipliers", list(multipliers))
+        self.multipliers = {
+            pattern: check_number("multipliers", number, 0.0, math.inf)
+            for pattern, number in multipliers.items()
+        }
+        self.default = check_number("default", default, 0.0, math.inf)
+        self._of_variables: list[float] = []
+
+    def make_slots(self, variables: Any) -> None:
+        """Finds the multiplier of each variable."""
+        for pattern in self.multipliers:
+            if not any(matches(variable, pattern) for variable in variables):
+                raise ValueError(
+                    "`multipliers` must be of patterns that each match a variable, of which there "
+                    f"are: {', '.join(variable.path for variable in variables)}. "
+                    f"Received: {pattern!r}"
+                )
+        self._of_variables = [
+            next(
+                (
+                    number
+                    for pattern, number in self.multipliers.items()
+                    if matches(variable, pattern)
+                ),
+                self.default,
+            )
+            for variable in variables
+        ]
+
+    def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """The inner step, with the learning rate of the variable."""
+        # Static: the multipliers.
+        multiplier = self._of_variables[self.index(variable)]
+        super().step(gradient, variable, learning_rate * multiplier)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments."""
+        return {
+            **super().get_config(),
+            "multipliers": dict(self.multipliers),
+            "default": self.default,
+        }

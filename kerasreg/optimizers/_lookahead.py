@@ -1,0 +1,80 @@
+"""Lookahead: k steps forward, one step back (Zhang et al. 2019, arXiv:1907.08610)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasreg._validation import check_count, check_number
+from kerasreg.optimizers._wrapper import Wrapper
+
+
+def lookahead(fast: Any, slow: Any, slow_step_size: float) -> Any:
+    """The slow weights after a synchronization: `slow + slow_step_size · (fast - slow)`."""
+    return slow + slow_step_size * (fast - slow)
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class Lookahead(Wrapper):
+    """Every `sync_period` steps goes back to between where it was and where it is.
+
+    After that many steps of the inner optimizer the slow weights become
+    `slow + slow_step_size · (fast - slow)`, and the fast ones, which are those of the
+    model, the slow ones. The inner optimizer's own state goes on. As TensorFlow Addons'
+    `Lookahead`; the slow weights are, as there, at first those of the beginning.
+
+    Args:
+        inner_optimizer: a Keras optimizer with an update rule of its own, or another
+            wrapper of kerasreg. It then belongs to this one. Around a
+            `LossScaleOptimizer`, this goes inside.
+        sync_period: a whole number >= 1 of steps.
+        slow_step_size: a number from 0 to 1.
+        name: optional name of the optimizer.
+
+    Raises:
+        ValueError: if an argument is none of these, or the backend is PyTorch.
+
+    Example:
+
+    >>> import keras
+    >>> from kerasreg.optimizers import Lookahead
+    >>> optimizer = Lookahead(keras.optimizers.Adam(1e-3), sync_period=6)
+    """
+
+    def __init__(
+        self,
+        inner_optimizer: keras.optimizers.Optimizer,
+        sync_period: int = 6,
+        slow_step_size: float = 0.5,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(inner_optimizer, name=name)
+        self.sync_period = check_count("sync_period", sync_period)
+        self.slow_step_size = check_number("slow_step_size", slow_step_size, 0.0, 1.0)
+
+    def make_slots(self, variables: Any) -> None:
+        """Remembers the slow weights."""
+        self._slow = self.slots(variables, "slow")
+
+    def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """The inner step, and every `sync_period` of them the step back."""
+        beginning = self.value(variable) * 1.0  # A copy, of what the step overwrites.
+        super().step(gradient, variable, learning_rate)
+        slow = self._slow[self.index(variable)]
+        number = ops.convert_to_tensor(self.rule.iterations)
+        syncs = ops.equal((number + 1) % self.sync_period, 0)
+        fast = self.value(variable)
+        before = ops.where(ops.equal(number, 0), beginning, self.value(slow))
+        synced = lookahead(fast, before, self.slow_step_size)
+        self.rule.assign(slow, ops.where(syncs, synced, before))
+        self.rule.assign(variable, ops.where(syncs, synced, fast))
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments."""
+        return {
+            **super().get_config(),
+            "sync_period": self.sync_period,
+            "slow_step_size": self.slow_step_size,
+        }

@@ -1,0 +1,130 @@
+"""Weight decay beside the gradient (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasreg._validation import check_number, check_schedule
+from kerasreg.optimizers._wrapper import Wrapper, check_patterns, matches
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class DecoupledWeightDecay(Wrapper):
+    """Any optimizer with weight decay beside it, a number or a schedule.
+
+    `w ← w - η·λ·w`, then the step of the inner optimizer. η is the learning rate with
+    `scaled_by_learning_rate`, as in Keras' own argument `weight_decay` and in PyTorch's AdamW,
+    and 1 without, as in TensorFlow Addons and in the paper, where a schedule of the learning
+    rate must be given to the decay too.
+
+    Keras' optimizers have an argument `weight_decay` and a method
+    `exclude_from_weight_decay`. This adds schedules, patterns of names that are saved with
+    the optimizer, and decay that does not follow the learning rate.
+
+    Args:
+        inner_optimizer: a Keras optimizer with an update rule of its own and no
+            `weight_decay`, or another wrapper of kerasreg. It then belongs to this one. Around
+            a `LossScaleOptimizer`, this goes inside.
+        weight_decay: λ, a number >= 0, or a schedule of such over the optimizer's steps.
+        exclude: patterns of names, such as `["bias", "gamma", "block1/*"]`: of what does not
+            decay. They match a variable's path, its name, or that of a layer that it is in.
+        scaled_by_learning_rate: whether η is the learning rate.
+        name: optional name of the optimizer.
+
+    Attributes:
+        decay: λ in a variable, which may be assigned, where it is no schedule.
+
+    Raises:
+        ValueError: if an argument is none of these, or the backend is PyTorch; when the
+            optimizer is built, if a pattern matches no variable.
+
+    Example:
+
+    >>> import keras
+    >>> from kerasreg.optimizers import DecoupledWeightDecay
+    >>> inner = keras.optimizers.RMSprop(1e-3)
+    >>> optimizer = DecoupledWeightDecay(inner, 0.01, exclude=["bias"])
+    """
+
+    def __init__(
+        self,
+        inner_optimizer: keras.optimizers.Optimizer,
+        weight_decay: Any,
+        exclude: Sequence[str] = (),
+        scaled_by_learning_rate: bool = True,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(inner_optimizer, name=name)
+        if getattr(self.inner_optimizer, "weight_decay", None) is not None:
+            raise ValueError(
+                "`inner_optimizer` must be one without a `weight_decay` of its own. Received: "
+                f"weight_decay={self.inner_optimizer.weight_decay}"
+            )
+        if isinstance(weight_decay, dict):
+            weight_decay = keras.saving.deserialize_keras_object(weight_decay)
+        self._schedule = None
+        if isinstance(weight_decay, keras.optimizers.schedules.LearningRateSchedule):
+            first = check_schedule("weight_decay", weight_decay, 0.0, math.inf)
+            self._schedule = weight_decay
+        else:
+            first = check_number("weight_decay", weight_decay, 0.0, math.inf, or_schedule=True)
+        self.exclude = check_patterns("exclude", exclude)
+        if not isinstance(scaled_by_learning_rate, bool):
+            raise ValueError(
+                "`scaled_by_learning_rate` must be True or False. "
+                f"Received: scaled_by_learning_rate={scaled_by_learning_rate!r}"
+            )
+        self.scaled_by_learning_rate = scaled_by_learning_rate
+        self.decay = self.add_variable(
+            (),
+            # Not a constant of Keras', which is a float32 on its way.
+            initializer=lambda shape, dtype: ops.convert_to_tensor(np.full(shape, first, dtype)),
+            dtype=keras.config.floatx(),
+            name="decay",
+        )
+        self._decays: list[bool] = []
+
+    def make_slots(self, variables: Any) -> None:
+        """Finds what decays."""
+        for pattern in self.exclude:
+            if not any(matches(variable, pattern) for variable in variables):
+                raise ValueError(
+                    "`exclude` must be patterns that each match a variable, of which there are: "
+                    f"{', '.join(variable.path for variable in variables)}. "
+                    f"Received: {pattern!r}"
+                )
+        self._decays = [
+            not any(matches(variable, pattern) for pattern in self.exclude)
+            for variable in variables
+        ]
+
+    def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """The decay, and then the inner step."""
+        # Static: which variables decay.
+        if self._decays[self.index(variable)]:
+            w = self.value(variable)
+            decay = self.decay if self._schedule is None else self._schedule(self.rule.iterations)
+            decay = ops.cast(decay, w.dtype)
+            if self.scaled_by_learning_rate:
+                decay = decay * ops.cast(learning_rate, w.dtype)
+            self.rule.assign(variable, w - w * decay)
+        super().step(gradient, variable, learning_rate)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments; a decay that was assigned is given as it is now."""
+        if self._schedule is not None:
+            decay: Any = keras.saving.serialize_keras_object(self._schedule)
+        else:
+            decay = float(ops.convert_to_numpy(self.decay))
+        return {
+            **super().get_config(),
+            "weight_decay": decay,
+            "exclude": list(self.exclude),
+            "scaled_by_learning_rate": self.scaled_by_learning_rate,
+        }

@@ -1,0 +1,186 @@
+"""An optimizer around another one: what it has in common with it, and where it acts.
+
+Keras hands each variable, when a step is really made, to `update_step`: on the device
+that has the variable, once where gradients are accumulated, and after loss scaling and
+clipping. There, a wrapper does what it does for that variable.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+# The class that has no rule of its own: an optimizer that keeps its `update_step` wraps others.
+from keras.src.optimizers.base_optimizer import BaseOptimizer
+
+
+class Wrapper(keras.optimizers.Optimizer):
+    """Base class: the inner optimizer's step for each variable, and something around it.
+
+    Subclasses override `step` and, for slots, `make_slots`. Wrappers may be around
+    wrappers: the outermost acts first. Clipping, weight decay, gradient accumulation,
+    moving averages and loss scaling are those of the inner optimizer; a
+    `LossScaleOptimizer` goes around all.
+
+    Args:
+        inner_optimizer: a Keras optimizer with an update rule of its own, or a wrapper.
+        name: optional name of the optimizer.
+    """
+
+    wraps_wrappers = True
+
+    def __init__(
+        self, inner_optimizer: keras.optimizers.Optimizer, name: str | None = None
+    ) -> None:
+        if isinstance(inner_optimizer, dict):
+            inner_optimizer = keras.saving.deserialize_keras_object(inner_optimizer)
+        wrapper = isinstance(inner_optimizer, Wrapper)
+        has_rule = (
+            isinstance(inner_optimizer, keras.optimizers.Optimizer)
+            and type(inner_optimizer).update_step is not BaseOptimizer.update_step
+        )
+        if not (self.wraps_wrappers if wrapper else has_rule):
+            raise ValueError(
+                "`inner_optimizer` must be a Keras optimizer that has an update rule, and wraps "
+                f"no other{' but of kerasreg' if self.wraps_wrappers else ''}. "
+                f"Received: inner_optimizer={inner_optimizer!r}"
+            )
+        if keras.backend.backend() == "torch":
+            raise ValueError(
+                f"`{type(self).__name__}` trains on TensorFlow and JAX. Optimizers on PyTorch move "
+                "all weights at once, past its step. Received: the backend torch"
+            )
+        # The number is never read: `learning_rate` is that of the inner optimizer.
+        super().__init__(learning_rate=0.0, name=name)
+        self.inner_optimizer = inner_optimizer
+
+    @property
+    def rule(self) -> Any:
+        """The innermost optimizer, which has the update rule."""
+        inner = self.inner_optimizer
+        return inner.rule if isinstance(inner, Wrapper) else inner
+
+    def build(self, variables: Any) -> None:
+        """Makes the state of the inner optimizer, and the slots."""
+        if self.built:
+            return
+        self.inner_optimizer.build(variables)
+        super().build(variables)
+        # For good, not while `apply` runs: replicas of a strategy take turns in it. Past
+        # Keras' tracking, which is for state.
+        object.__setattr__(self, "_next_step", self.rule.update_step)
+        object.__setattr__(self.rule, "update_step", self.step)
+        self.make_slots(variables)
+
+    def make_slots(self, variables: Any) -> None:
+        """Makes what is to be remembered for each variable, with `slots`."""
+
+    def slots(self, variables: Any, name: str) -> list[keras.Variable]:
+        """A variable for each, of zeros: the first step may be traced when they are made.
+
+        Among the inner optimizer's, which steps that only gather gradients restore.
+        """
+        return self.rule.add_optimizer_variables(variables, name)
+
+    def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """In place of the rule's `update_step`, for one variable."""
+        self._next_step(gradient, variable, learning_rate)
+
+    @staticmethod
+    def value(variable: Any) -> Any:
+        """The value of a variable, also of the backend's own."""
+        # A Keras variable is taken for a tensor on TensorFlow.
+        held = variable.value if isinstance(variable, keras.Variable) else variable
+        return keras.ops.convert_to_tensor(held)
+
+    def index(self, variable: Any) -> int:
+        """Which of the trainable variables one is, also as the backend's own."""
+        return self.rule._get_variable_index(variable)
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """Applies gradients."""
+        if not self.built:
+            with keras.name_scope(self.name, caller=self):
+                self.build(list(trainable_variables))
+        self.inner_optimizer.apply(grads, trainable_variables)
+
+    def takes_over(self, penalty: Any, w: Any) -> bool:
+        """Whether an inner optimizer applies a penalty, whose gradient then is none."""
+        inner = self.inner_optimizer
+        return hasattr(inner, "takes_over") and inner.takes_over(penalty, w)
+
+    # What follows is the inner optimizer's.
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Its own variables and the inner optimizer's."""
+        return [*self._variables, *self.inner_optimizer.variables]
+
+    @property
+    def learning_rate(self) -> Any:
+        """The inner optimizer's learning rate."""
+        return self.inner_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate: Any) -> None:
+        self.inner_optimizer.learning_rate = learning_rate
+
+    @property
+    def iterations(self) -> keras.Variable:
+        """The number of steps that the inner optimizer made."""
+        return self.inner_optimizer.iterations
+
+    @property
+    def loss_scale_factor(self) -> float | None:
+        """The inner optimizer's, which a `LossScaleOptimizer` around this one turns off."""
+        inner = self.__dict__.get("inner_optimizer")
+        return None if inner is None else inner.loss_scale_factor
+
+    @loss_scale_factor.setter
+    def loss_scale_factor(self, factor: float | None) -> None:
+        # Keras' constructor sets it too, before there is an inner optimizer.
+        if (inner := self.__dict__.get("inner_optimizer")) is not None:
+            inner.loss_scale_factor = factor
+
+    def scale_loss(self, loss: Any) -> Any:
+        """Scales the loss as the inner optimizer does."""
+        return self.inner_optimizer.scale_loss(loss)
+
+    def finalize_variable_values(self, var_list: Any) -> None:
+        """Ends the training as the inner optimizer does, such as with moving averages."""
+        self.inner_optimizer.finalize_variable_values(var_list)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments."""
+        inner = keras.saving.serialize_keras_object(self.inner_optimizer)
+        return {"inner_optimizer": inner, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        """Makes an optimizer, at step 0."""
+        inner = keras.saving.deserialize_keras_object(
+            config["inner_optimizer"], custom_objects=custom_objects
+        )
+        return cls(**{**config, "inner_optimizer": inner})
+
+
+def check_patterns(argument: str, patterns: Any) -> tuple[str, ...]:
+    """Returns patterns of names as a tuple, or raises."""
+    if isinstance(patterns, str) or not isinstance(patterns, Sequence):
+        patterns = (patterns,)
+    if not all(isinstance(pattern, str) and pattern for pattern in patterns):
+        raise ValueError(
+            f"`{argument}` must be patterns of names, a list of strings. "
+            f"Received: {argument}={patterns!r}"
+        )
+    return tuple(patterns)
+
+
+def matches(variable: keras.Variable, pattern: str) -> bool:
+    """Whether a pattern matches a variable's name or path, or a part of the path it is in."""
+    parts = variable.path.split("/")
+    names = {variable.path, *parts}
+    return any(fnmatch.fnmatchcase(name, pattern) for name in names)
