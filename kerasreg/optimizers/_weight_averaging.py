@@ -58,7 +58,10 @@ class WeightAveraging(Wrapper):
     ) -> None:
         super().__init__(inner_optimizer, name=name)
         if self.rule.use_ema:
-            raise ValueError("`inner_optimizer` must not average by itself. Received: use_ema=True")
+            raise ValueError(
+                "`inner_optimizer` must be one that does not average. Received: inner_optimizer="
+                f"{type(self.rule).__name__} with use_ema=True"
+            )
         self.start = check_count("start", start)
         self.period = check_count("period", period)
 

@@ -64,6 +64,7 @@ class DecoupledWeightDecay(Wrapper):
         if getattr(self.inner_optimizer, "weight_decay", None) is not None:
             raise ValueError(
                 "`inner_optimizer` must be one without a `weight_decay` of its own. Received: "
+                f"inner_optimizer={type(self.inner_optimizer).__name__} with "
                 f"weight_decay={self.inner_optimizer.weight_decay}"
             )
         if isinstance(weight_decay, dict):
