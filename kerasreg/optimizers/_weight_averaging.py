@@ -27,7 +27,7 @@ class WeightAveraging(Wrapper):
     which swaps these averages too.
 
     Keras' own `use_ema` is an exponential average, in which old weights fade. TensorFlow
-    Addons' `SWA` is this with `start = start_averaging + average_period`; PyTorch's
+    Addons' `SWA` is this with `start = start_averaging + 1`; PyTorch's
     `AveragedModel` averages where it is called. Batch normalization has statistics of the
     weights that it saw: call `update_batch_normalization(model, x)` when training has ended.
 
