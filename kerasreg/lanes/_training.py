@@ -223,7 +223,8 @@ class Training:
         """What Keras does when a training ends, for one lane."""
         lanes, history = self.lanes, self.callbacks.histories[lane]
         averages = any(
-            getattr(part, "use_ema", False) for part in inner_optimizers(lanes.model.optimizer)
+            getattr(part, "use_ema", False) or getattr(part, "averages_weights", False)
+            for part in inner_optimizers(lanes.model.optimizer)
         )
         if averages and history.error is None:
             with lanes.view(lane):

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from kerasreg._validation import check_number
-from kerasreg.optimizers._wrapper import Wrapper, check_patterns, matches
+from kerasreg.optimizers._wrapper import Wrapper, check_matches, check_patterns, matches
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -52,45 +52,33 @@ class LayerLearningRates(Wrapper):
         default: float = 1.0,
         name: str | None = None,
     ) -> None:
-        super().__init__(inner_optimizer, name=name)
         if not isinstance(multipliers, Mapping) or not multipliers:
             raise ValueError(
                 "`multipliers` must be a dict of patterns of names and numbers >= 0. "
                 f"Received: multipliers={multipliers!r}"
             )
         check_patterns("multipliers", list(multipliers))
-        self.multipliers = {
+        numbers = {
             pattern: check_number("multipliers", number, 0.0, math.inf)
             for pattern, number in multipliers.items()
         }
-        self.default = check_number("default", default, 0.0, math.inf)
-        self._of_variables: list[float] = []
+        default = check_number("default", default, 0.0, math.inf)
+        super().__init__(inner_optimizer, name=name)
+        self.multipliers = numbers
+        self.default = default
 
     def make_slots(self, variables: Any) -> None:
-        """Finds the multiplier of each variable."""
-        for pattern in self.multipliers:
-            if not any(matches(variable, pattern) for variable in variables):
-                raise ValueError(
-                    "`multipliers` must be of patterns that each match a variable, of which there "
-                    f"are: {', '.join(variable.path for variable in variables)}. "
-                    f"Received: {pattern!r}"
-                )
-        self._of_variables = [
-            next(
-                (
-                    number
-                    for pattern, number in self.multipliers.items()
-                    if matches(variable, pattern)
-                ),
-                self.default,
-            )
-            for variable in variables
-        ]
+        """Checks that each pattern has a meaning."""
+        check_matches("multipliers", self.multipliers, variables)
 
     def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """The inner step, with the learning rate of the variable."""
         # Static: the multipliers.
-        multiplier = self._of_variables[self.index(variable)]
+        of = self.known(variable)
+        multiplier = next(
+            (number for pattern, number in self.multipliers.items() if matches(of, pattern)),
+            self.default,
+        )
         super().step(gradient, variable, learning_rate * multiplier)
 
     def get_config(self) -> dict[str, Any]:

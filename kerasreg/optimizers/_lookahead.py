@@ -50,9 +50,11 @@ class Lookahead(Wrapper):
         slow_step_size: float = 0.5,
         name: str | None = None,
     ) -> None:
+        sync_period = check_count("sync_period", sync_period)
+        slow_step_size = check_number("slow_step_size", slow_step_size, 0.0, 1.0)
         super().__init__(inner_optimizer, name=name)
-        self.sync_period = check_count("sync_period", sync_period)
-        self.slow_step_size = check_number("slow_step_size", slow_step_size, 0.0, 1.0)
+        self.sync_period = sync_period
+        self.slow_step_size = slow_step_size
 
     def make_slots(self, variables: Any) -> None:
         """Remembers the slow weights."""

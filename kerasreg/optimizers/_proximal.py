@@ -85,7 +85,7 @@ class Proximal(Wrapper):
         metric: str = "scaled",
         name: str | None = None,
     ) -> None:
-        super().__init__(inner_optimizer, name=name)
+        inner_optimizer = self.checked(inner_optimizer)
         if metric not in ("scaled", "plain"):
             raise ValueError(f"`metric` must be 'scaled' or 'plain'. Received: metric={metric!r}")
         if metric == "scaled" and rule(inner_optimizer) is None:
@@ -93,6 +93,7 @@ class Proximal(Wrapper):
                 f"`metric` must be 'plain' for {type(inner_optimizer).__name__}: the step sizes "
                 f"are known of {', '.join(KNOWN)}. Received: metric={metric!r}"
             )
+        super().__init__(inner_optimizer, name=name)
         self.metric = metric
         # Identities of the penalties that asked before this was built.
         self._asked: set[int] = set()

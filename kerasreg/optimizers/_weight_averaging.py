@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from kerasreg._validation import check_count
-from kerasreg.optimizers._wrapper import Wrapper
+from kerasreg.optimizers._wrapper import Wrapper, rule_of
 
 
 def running_mean(mean: Any, value: Any, count: Any) -> Any:
@@ -49,6 +49,9 @@ class WeightAveraging(Wrapper):
     >>> optimizer = WeightAveraging(keras.optimizers.SGD(0.1), start=1000, period=100)
     """
 
+    # Lanes ask it: whether the end of a training moves the weights.
+    averages_weights = True
+
     def __init__(
         self,
         inner_optimizer: keras.optimizers.Optimizer,
@@ -56,14 +59,17 @@ class WeightAveraging(Wrapper):
         period: int = 1,
         name: str | None = None,
     ) -> None:
-        super().__init__(inner_optimizer, name=name)
-        if self.rule.use_ema:
+        inner_optimizer = self.checked(inner_optimizer)
+        rule = rule_of(inner_optimizer)
+        if rule.use_ema:
             raise ValueError(
                 "`inner_optimizer` must be one that does not average. Received: inner_optimizer="
-                f"{type(self.rule).__name__} with use_ema=True"
+                f"{type(rule).__name__} with use_ema=True"
             )
-        self.start = check_count("start", start)
-        self.period = check_count("period", period)
+        start, period = check_count("start", start), check_count("period", period)
+        super().__init__(inner_optimizer, name=name)
+        self.start = start
+        self.period = period
 
     def make_slots(self, variables: Any) -> None:
         """Remembers the means, where Keras' `SwapEMAWeights` looks for averages."""

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from kerasreg._validation import check_number, check_schedule
-from kerasreg.optimizers._wrapper import Wrapper, check_patterns, matches
+from kerasreg.optimizers._wrapper import Wrapper, check_matches, check_patterns, matches
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -60,27 +60,29 @@ class DecoupledWeightDecay(Wrapper):
         scaled_by_learning_rate: bool = True,
         name: str | None = None,
     ) -> None:
-        super().__init__(inner_optimizer, name=name)
-        if getattr(self.inner_optimizer, "weight_decay", None) is not None:
+        inner_optimizer = self.checked(inner_optimizer)
+        if (own := getattr(inner_optimizer, "weight_decay", None)) is not None:
             raise ValueError(
                 "`inner_optimizer` must be one without a `weight_decay` of its own. Received: "
-                f"inner_optimizer={type(self.inner_optimizer).__name__} with "
-                f"weight_decay={self.inner_optimizer.weight_decay}"
+                f"inner_optimizer={type(inner_optimizer).__name__} with weight_decay={own}"
             )
         if isinstance(weight_decay, dict):
             weight_decay = keras.saving.deserialize_keras_object(weight_decay)
-        self._schedule = None
+        schedule = None
         if isinstance(weight_decay, keras.optimizers.schedules.LearningRateSchedule):
             first = check_schedule("weight_decay", weight_decay, 0.0, math.inf)
-            self._schedule = weight_decay
+            schedule = weight_decay
         else:
             first = check_number("weight_decay", weight_decay, 0.0, math.inf, or_schedule=True)
-        self.exclude = check_patterns("exclude", exclude)
+        exclude = check_patterns("exclude", exclude)
         if not isinstance(scaled_by_learning_rate, bool):
             raise ValueError(
                 "`scaled_by_learning_rate` must be True or False. "
                 f"Received: scaled_by_learning_rate={scaled_by_learning_rate!r}"
             )
+        super().__init__(inner_optimizer, name=name)
+        self._schedule = schedule
+        self.exclude = exclude
         self.scaled_by_learning_rate = scaled_by_learning_rate
         self.decay = self.add_variable(
             (),
@@ -89,26 +91,16 @@ class DecoupledWeightDecay(Wrapper):
             dtype=keras.config.floatx(),
             name="decay",
         )
-        self._decays: list[bool] = []
 
     def make_slots(self, variables: Any) -> None:
-        """Finds what decays."""
-        for pattern in self.exclude:
-            if not any(matches(variable, pattern) for variable in variables):
-                raise ValueError(
-                    "`exclude` must be patterns that each match a variable, of which there are: "
-                    f"{', '.join(variable.path for variable in variables)}. "
-                    f"Received: {pattern!r}"
-                )
-        self._decays = [
-            not any(matches(variable, pattern) for pattern in self.exclude)
-            for variable in variables
-        ]
+        """Checks that each pattern has a meaning."""
+        check_matches("exclude", self.exclude, variables)
 
     def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """The decay, and then the inner step."""
         # Static: which variables decay.
-        if self._decays[self.index(variable)]:
+        of = self.known(variable)
+        if not any(matches(of, pattern) for pattern in self.exclude):
             w = self.value(variable)
             decay = self.decay if self._schedule is None else self._schedule(self.rule.iterations)
             decay = ops.cast(decay, w.dtype)

@@ -8,7 +8,7 @@ clipping. There, a wrapper does what it does for that variable.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -35,6 +35,18 @@ class Wrapper(keras.optimizers.Optimizer):
     def __init__(
         self, inner_optimizer: keras.optimizers.Optimizer, name: str | None = None
     ) -> None:
+        inner_optimizer = self.checked(inner_optimizer)
+        # The number is never read: `learning_rate` is that of the inner optimizer.
+        super().__init__(learning_rate=0.0, name=name)
+        self.inner_optimizer = inner_optimizer
+        # For good, not while `apply` runs: replicas of a strategy take turns in it. Past
+        # Keras' tracking, which is for state. Subclasses check their arguments before.
+        object.__setattr__(self, "_next_step", self.rule.update_step)
+        object.__setattr__(self.rule, "update_step", self.step)
+
+    @classmethod
+    def checked(cls, inner_optimizer: Any) -> keras.optimizers.Optimizer:
+        """An optimizer that this one can be around, or a `ValueError`."""
         if isinstance(inner_optimizer, dict):
             inner_optimizer = keras.saving.deserialize_keras_object(inner_optimizer)
         wrapper = isinstance(inner_optimizer, Wrapper)
@@ -42,26 +54,23 @@ class Wrapper(keras.optimizers.Optimizer):
             isinstance(inner_optimizer, keras.optimizers.Optimizer)
             and type(inner_optimizer).update_step is not BaseOptimizer.update_step
         )
-        if not (self.wraps_wrappers if wrapper else has_rule):
+        if not (cls.wraps_wrappers if wrapper else has_rule):
             raise ValueError(
                 "`inner_optimizer` must be a Keras optimizer that has an update rule, and wraps "
-                f"no other{' but of kerasreg' if self.wraps_wrappers else ''}. "
+                f"no other{' but of kerasreg' if cls.wraps_wrappers else ''}. "
                 f"Received: inner_optimizer={inner_optimizer!r}"
             )
         if keras.backend.backend() == "torch":
             raise ValueError(
-                f"`{type(self).__name__}` trains on TensorFlow and JAX. Optimizers on PyTorch move "
+                f"`{cls.__name__}` trains on TensorFlow and JAX. Optimizers on PyTorch move "
                 "all weights at once, past its step. Received: the backend torch"
             )
-        # The number is never read: `learning_rate` is that of the inner optimizer.
-        super().__init__(learning_rate=0.0, name=name)
-        self.inner_optimizer = inner_optimizer
+        return inner_optimizer
 
     @property
     def rule(self) -> Any:
         """The innermost optimizer, which has the update rule."""
-        inner = self.inner_optimizer
-        return inner.rule if isinstance(inner, Wrapper) else inner
+        return rule_of(self.inner_optimizer)
 
     def build(self, variables: Any) -> None:
         """Makes the state of the inner optimizer, and the slots."""
@@ -69,10 +78,6 @@ class Wrapper(keras.optimizers.Optimizer):
             return
         self.inner_optimizer.build(variables)
         super().build(variables)
-        # For good, not while `apply` runs: replicas of a strategy take turns in it. Past
-        # Keras' tracking, which is for state.
-        object.__setattr__(self, "_next_step", self.rule.update_step)
-        object.__setattr__(self.rule, "update_step", self.step)
         self.make_slots(variables)
 
     def make_slots(self, variables: Any) -> None:
@@ -99,6 +104,10 @@ class Wrapper(keras.optimizers.Optimizer):
     def index(self, variable: Any) -> int:
         """Which of the trainable variables one is, also as the backend's own."""
         return self.rule._get_variable_index(variable)
+
+    def known(self, variable: Any) -> keras.Variable:
+        """The trainable variable that one is, also as the backend's own."""
+        return self.rule._trainable_variables[self.index(variable)]
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Applies gradients."""
@@ -167,6 +176,13 @@ class Wrapper(keras.optimizers.Optimizer):
         return cls(**{**config, "inner_optimizer": inner})
 
 
+def rule_of(optimizer: Any) -> Any:
+    """The optimizer that has the update rule: this one, or the innermost."""
+    while isinstance(optimizer, Wrapper):
+        optimizer = optimizer.inner_optimizer
+    return optimizer
+
+
 def check_patterns(argument: str, patterns: Any) -> tuple[str, ...]:
     """Returns patterns of names as a tuple, or raises."""
     if isinstance(patterns, str) or not isinstance(patterns, Sequence):
@@ -180,7 +196,17 @@ def check_patterns(argument: str, patterns: Any) -> tuple[str, ...]:
 
 
 def matches(variable: keras.Variable, pattern: str) -> bool:
-    """Whether a pattern matches a variable's name or path, or a part of the path it is in."""
+    """Whether a pattern matches a variable's path, its end, or the name of what it is in."""
     parts = variable.path.split("/")
-    names = {variable.path, *parts}
+    names = {*parts, *("/".join(parts[start:]) for start in range(len(parts)))}
     return any(fnmatch.fnmatchcase(name, pattern) for name in names)
+
+
+def check_matches(argument: str, patterns: Iterable[str], variables: Any) -> None:
+    """A `ValueError` if a pattern matches no variable."""
+    for pattern in patterns:
+        if not any(matches(variable, pattern) for variable in variables):
+            raise ValueError(
+                f"`{argument}` must be of patterns that each match a variable, of which there are: "
+                f"{', '.join(variable.path for variable in variables)}. Received: {pattern!r}"
+            )
