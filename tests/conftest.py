@@ -12,6 +12,9 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import keras
 import pytest
 
+# Programs that run where other packages are; pytest looks into every module for docstrings.
+collect_ignore_glob = ["references/*"]
+
 
 def pytest_addoption(parser):
     parser.addoption("--part", default="1/1", help="K/N: the K-th of N parts of the tests")
