@@ -17,7 +17,7 @@ def test_every_class_on_the_right_side_exists():
     assert len(rows) > 40
     for row in rows:
         for code in re.findall(r"`([^`]*)`", row[1]):
-            names = re.findall(r"\b[A-Z]\w+\b", code)
+            names = re.findall(r"\b[A-Z][a-z]\w+\b", code)
             assert set(names) - {"True", "False"} <= known, code
 
 
