@@ -29,12 +29,17 @@ BATCH = 128
 
 
 class Nothing(keras.callbacks.Callback):
+    """The least that a callback per batch costs."""
+
     def on_train_batch_begin(self, batch, logs=None):
-        pass
+        """Does nothing."""
 
 
 class Assign(keras.callbacks.Callback):
+    """The least that a moved learning rate costs."""
+
     def on_train_batch_begin(self, batch, logs=None):
+        """Assigns the same number again."""
         self.model.optimizer.learning_rate.assign(0.01)
 
 
