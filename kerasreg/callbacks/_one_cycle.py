@@ -9,6 +9,7 @@ import keras
 
 from kerasreg._validation import check_count, check_number
 from kerasreg.callbacks._hyperparameter_scheduler import HyperparameterScheduler
+from kerasreg.callbacks._targets import Target
 from kerasreg.schedules import OneCycle as OneCycleSchedule
 
 
@@ -80,6 +81,11 @@ class OneCycle(keras.callbacks.Callback):
     def set_model(self, model: keras.Model) -> None:
         """Takes the model, before its step is traced."""
         super().set_model(model)
+        if self.momentum is not None:
+            Target("momentum").prepare(model)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        # Not before: Keras says only now how many batches there are.
         length = self.length
         if length is None:
             batches, epochs = self.params.get("steps"), self.params.get("epochs")
@@ -96,10 +102,7 @@ class OneCycle(keras.callbacks.Callback):
             self._parts.append(HyperparameterScheduler("momentum", momentum, "step"))
         for part in self._parts:
             part.set_params(self.params)
-            part.set_model(model)
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        for part in self._parts:
+            part.set_model(self.model)
             part.on_train_begin(logs)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:

@@ -207,7 +207,8 @@ def hyperparameters(model: keras.Model) -> list[tuple[list[str], Hyperparameter]
                 # Of a sum, the factor: its parts stay in proportion.
                 found.setdefault(id(part._strength), ([*names, part.name], part._strength))
             elif isinstance(part, keras.layers.Layer):
-                visit(part, [*names, part.path, part.name])
+                # A layer that is built from the beginning has no path.
+                visit(part, [*names, *([part.path] if part.path else []), part.name])
 
     visit(model, [])
     return list(found.values())

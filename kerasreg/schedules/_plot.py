@@ -75,7 +75,7 @@ def plot(
     axes.set_xlabel("step")
     axes.set_ylabel("value")
     if len(named) > 1:
-        axes.legend()
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")  # Beside.
     else:
         axes.set_title(next(iter(map(str, named))), fontsize="small", wrap=True)
     if path is not None:
