@@ -1,4 +1,4 @@
-"""The flags of `kerasreg search`."""
+"""The flags of the commands."""
 
 from __future__ import annotations
 
@@ -19,37 +19,59 @@ class _Choice(flags.EnumParser):
             raise ValueError(f"{error}{hint}") from error
 
 
-def _define_choice(name: str, default: str, choices: list[str], text: str) -> None:
+def _define_choice(
+    name: str, default: str, choices: list[str], text: str, of: flags.FlagValues
+) -> None:
     flags.DEFINE(
         _Choice(choices),
         name,
         default,
         f"<{'|'.join(choices)}>: {text}",
-        flag_values=SEARCH,
+        flag_values=of,
         serializer=flags.ArgumentSerializer(),
     )
 
 
+def _define_data(of: flags.FlagValues) -> None:
+    """Where a table is, and how it is read."""
+    flags.DEFINE_string(
+        "data",
+        "digits",
+        "Bundled data set (digits, breast_cancer, wine, diabetes) or a .csv or .parquet file.",
+        flag_values=of,
+    )
+    flags.DEFINE_string("target", None, "Column to predict; for files.", flag_values=of)
+    _define_choice(
+        "task",
+        "auto",
+        ["auto", "classification", "regression"],
+        "auto: classification where the target is text, boolean or has at most 20 whole numbers.",
+        of,
+    )
+    flags.DEFINE_list("drop", [], "Columns to leave out, separated by commas.", flag_values=of)
+
+
+def _define_seed(of: flags.FlagValues) -> None:
+    flags.DEFINE_integer(
+        "seed",
+        0,
+        "Seed of the split, the search and the trainings."
+        if of is SEARCH
+        else "Seed of the split, the initial weights and the order of the batches.",
+        lower_bound=0,
+        upper_bound=2**32 - 1,
+        flag_values=of,
+    )
+
+
 SEARCH = flags.FlagValues()
-flags.DEFINE_string(
-    "data",
-    "digits",
-    "Bundled data set (digits, breast_cancer, wine, diabetes) or a .csv or .parquet file.",
-    flag_values=SEARCH,
-)
-flags.DEFINE_string("target", None, "Column to predict; for files.", flag_values=SEARCH)
-_define_choice(
-    "task",
-    "auto",
-    ["auto", "classification", "regression"],
-    "auto: classification where the target is text, boolean or has at most 20 whole numbers.",
-)
-flags.DEFINE_list("drop", [], "Columns to leave out, separated by commas.", flag_values=SEARCH)
+_define_data(SEARCH)
 _define_choice(
     "tuner",
     "random",
     ["random", "bayesian", "hyperband", "grid"],
     "Search algorithm of KerasTuner.",
+    SEARCH,
 )
 flags.DEFINE_integer(
     "trials",
@@ -59,14 +81,7 @@ flags.DEFINE_integer(
     flag_values=SEARCH,
 )
 flags.DEFINE_integer("epochs", 20, "Epochs of a whole training.", lower_bound=1, flag_values=SEARCH)
-flags.DEFINE_integer(
-    "seed",
-    0,
-    "Seed of the split, the search and the trainings.",
-    lower_bound=0,
-    upper_bound=2**32 - 1,
-    flag_values=SEARCH,
-)
+_define_seed(SEARCH)
 flags.DEFINE_integer(
     "replicas",
     1,
@@ -78,3 +93,33 @@ flags.DEFINE_string(
     "output_dir", "kerasreg_search", "Folder for all that is written.", flag_values=SEARCH
 )
 flags.DEFINE_boolean("resume", False, "Continue the search in --output_dir.", flag_values=SEARCH)
+
+LR_FIND = flags.FlagValues()
+_define_data(LR_FIND)
+flags.DEFINE_string(
+    "model",
+    None,
+    "A compiled Keras model in a .keras file that takes the features; a dense network without.",
+    flag_values=LR_FIND,
+)
+_define_choice(
+    "optimizer",
+    "adam",
+    ["sgd", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw"],
+    "Optimizer of the dense network.",
+    LR_FIND,
+)
+flags.DEFINE_integer(
+    "depth", 2, "Hidden layers of the dense network.", lower_bound=1, flag_values=LR_FIND
+)
+flags.DEFINE_integer(
+    "width", 64, "Units of each of its hidden layers.", lower_bound=1, flag_values=LR_FIND
+)
+flags.DEFINE_integer("batch_size", 32, "Samples of a step.", lower_bound=1, flag_values=LR_FIND)
+_define_seed(LR_FIND)
+flags.DEFINE_float("low", 1e-7, "First learning rate, above 0.", flag_values=LR_FIND)
+flags.DEFINE_float("high", 10.0, "Last learning rate, above --low.", flag_values=LR_FIND)
+flags.DEFINE_integer(
+    "steps", 100, "Learning rates, one for each step.", lower_bound=5, flag_values=LR_FIND
+)
+flags.DEFINE_string("plot", None, "Write a picture, a .png or .svg file.", flag_values=LR_FIND)

@@ -13,7 +13,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from kerasreg._version import __version__
-from kerasreg.cli._flags import SEARCH
+from kerasreg.cli._flags import LR_FIND, SEARCH
 
 # Nothing that imports Keras or TensorFlow at module level: `--help` and a mistyped
 # flag are answered at once, and TensorFlow's log level is set before it is loaded.
@@ -61,18 +61,47 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"kerasreg {__version__}")
         return 0
-    if arguments[0] != "search":
-        raise UsageError(f"unknown command {arguments[0]!r}; commands: search (see --help)")
+    commands = {
+        "search": (SEARCH, _search_help, _search),
+        "lr-find": (LR_FIND, _lr_find_help, _lr_find),
+    }
+    command = arguments[0]
+    if command not in commands:
+        listed = ", ".join(commands)
+        raise UsageError(f"unknown command {command!r}; commands: {listed} (see --help)")
+    values, help_text, run = commands[command]
     if any(one in ("--help", "-h", "-help", "--helpfull") for one in arguments[1:]):
-        print(_search_help())
+        print(help_text())
         return 0
     try:
-        rest = SEARCH(["kerasreg search", *arguments[1:]])[1:]
+        rest = values([f"kerasreg {command}", *arguments[1:]])[1:]
     except flags.Error as error:
         raise UsageError(str(error)) from error
     if rest:
-        raise UsageError(f"unexpected argument {rest[0]!r}; see kerasreg search --help")
-    return _search()
+        raise UsageError(f"unexpected argument {rest[0]!r}; see kerasreg {command} --help")
+    return run()
+
+
+def _lr_find() -> int:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    values = {name: LR_FIND[name].value for name in LR_FIND if name in _LR_FIND_SETTINGS}
+    data = [values.pop(name) for name in ("data", "target", "task", "drop")]
+    with _bad_input_is_usage():
+        from kerasreg.cli import _data
+
+        table = _data.load_table(data[0], data[1], data[2], tuple(data[3]))
+        with _quiet_start():
+            import tensorflow as tf
+
+            from kerasreg.cli import _lr_find
+
+            tf.get_logger().setLevel("ERROR")
+        try:
+            _lr_find.find(_lr_find.Settings(**values), table, _write)
+        except (OSError, ImportError) as error:  # The picture.
+            print(f"kerasreg: {_one_line(error)}", file=sys.stderr)
+            return 1
+    return 0
 
 
 def _search() -> int:
@@ -127,6 +156,12 @@ def _search() -> int:
 
 _SETTINGS = (
     "data", "target", "task", "drop", "tuner", "trials", "epochs", "seed", "replicas"
+)  # fmt: skip
+
+
+_LR_FIND_SETTINGS = (
+    "data", "target", "task", "drop", "model", "optimizer", "depth", "width", "batch_size", "seed",
+    "low", "high", "steps", "plot",
 )  # fmt: skip
 
 
@@ -190,6 +225,8 @@ def _help() -> str:
           search   search a dense network for a table of numbers, compare the best
                    setting with the same network without regularization, and export
                    it as a SavedModel
+          lr-find  test learning rates on a table, from small to large, for a dense
+                   network or a saved Keras model, and suggest some
 
         kerasreg COMMAND --help lists a command's flags; kerasreg --version tells the version.
         Exit codes: 0 done, 1 the search or the export failed, 2 bad input, 130 interrupted."""
@@ -208,11 +245,30 @@ def _search_help() -> str:
         "",
         "Flags:",
     ]
-    for name in [*_SETTINGS, "output_dir", "resume"]:
-        flag = SEARCH[name]
+    return "\n".join(lines + _flag_lines(SEARCH, [*_SETTINGS, "output_dir", "resume"]))
+
+
+def _lr_find_help() -> str:
+    lines = [
+        "kerasreg lr-find: learning rates from small to large, and which of them suit",
+        "",
+        "Usage: kerasreg lr-find [--flag=value ...]",
+        "",
+        "  kerasreg lr-find --data=houses.csv --target=price --plot=rates.png",
+        "  kerasreg lr-find --model=network.keras --data=houses.csv --target=price",
+        "",
+        "Flags:",
+    ]
+    return "\n".join(lines + _flag_lines(LR_FIND, _LR_FIND_SETTINGS))
+
+
+def _flag_lines(values: flags.FlagValues, names: Sequence[str]) -> list[str]:
+    lines = []
+    for name in names:
+        flag = values[name]
         default = flag.default_as_str.strip("'") if flag.default not in (None, []) else "none"
         lines.append(f"  --{name} (default: {default})")
         lines.extend(
             textwrap.wrap(flag.help, 84, initial_indent=" " * 6, subsequent_indent=" " * 6)
         )
-    return "\n".join(lines)
+    return lines

@@ -1,0 +1,102 @@
+"""`kerasreg lr-find`: learning rates for a table, from the command line."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+FLAGS = (
+    "data", "target", "task", "drop", "model", "optimizer", "depth", "width", "batch_size", "seed",
+    "low", "high", "steps", "plot",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Holds a table, a model for it, and models that are not."""
+    path = tmp_path_factory.mktemp("lr_find")
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    rows = "\n".join(f"{a},{b},{3 * a - b}" for a, b in x)
+    (path / "table.csv").write_text(f"a,b,price\n{rows}\n")
+    for name, features, compiled in (
+        ("model", 2, True),
+        ("wide", 3, True),
+        ("uncompiled", 2, False),
+    ):
+        model = keras.Sequential([keras.Input((features,)), keras.layers.Dense(1)], name=name)
+        if compiled:
+            model.compile("sgd", "mse")
+        model.save(path / f"{name}.keras")
+    (path / "text.keras").write_text("no model")
+    return path
+
+
+def rates(out):
+    return {
+        name: float(value)
+        for name, value in re.findall(r"^(valley|steepest|minimum) +(\S+)$", out, re.MULTILINE)
+    }
+
+
+def test_it_says_which_rates_suit_and_draws_them(command, folder, tmp_path):
+    arguments = [f"--data={folder / 'table.csv'}", "--target=price", "--optimizer=sgd"]
+    done = command("lr-find", *arguments, "--plot=rates.png", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert "120 rows to train on, 2 features; dense" in done.out
+    found = rates(done.out)
+    # With any of them plain gradient descent converges on such a table.
+    assert 1e-5 < found["valley"] < 1.0
+    assert 1e-3 < found["steepest"] < 2.0
+    assert (tmp_path / "rates.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["rates.png"]
+
+
+def test_the_same_seed_gives_the_same_rates(command, folder, tmp_path):
+    outs = {command("lr-find", "--steps=20", "--seed=3", cwd=tmp_path).out for _ in range(2)}
+    assert len(outs) == 1
+
+
+def test_a_saved_model_is_tested_and_left_as_it_is(command, folder, tmp_path):
+    before = (folder / "model.keras").read_bytes()
+    arguments = [f"--data={folder / 'table.csv'}", "--target=price"]
+    done = command("lr-find", *arguments, f"--model={folder / 'model.keras'}", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[0].endswith("; model")
+    assert set(rates(done.out)) == {"valley", "steepest", "minimum"}
+    assert (folder / "model.keras").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--low=0"], "`low` must be a number > 0"),
+        (["--low=1", "--high=0.5"], "`high` must be a number > 1"),
+        (["--steps=4"], "--steps=4"),
+        (["--optimizer=adan"], "did you mean 'adam'"),
+        (["--plot=rates.pdf"], "`path` must end with .png or .svg"),
+        (["--model=no.keras"], "`model` must be a .keras file"),
+        (["--model={folder}/text.keras"], "that Keras can load"),
+        (["--model={folder}/wide.keras"], "must take the 2 features"),
+        (["--model={folder}/uncompiled.keras"], "compiled before it was saved"),
+        (["--low=5", "--high=10"], "`low` must be a rate with which the loss does not explode"),
+        (["more"], "unexpected argument 'more'"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_two(command, folder, tmp_path, arguments, said):
+    data = [f"--data={folder / 'table.csv'}", "--target=price", "--optimizer=sgd"]
+    given = [argument.format(folder=folder) for argument in arguments]
+    done = command("lr-find", *data, *given, cwd=tmp_path)
+    assert done.code == 2
+    assert len(done.err.splitlines()) == 1
+    assert said in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_lists_every_flag_with_its_default(command, tmp_path):
+    done = command("lr-find", "--help", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    listed = re.findall(r"^  --(\w+) \(default: .+\)\n      \S.+", done.out, re.MULTILINE)
+    assert tuple(listed) == FLAGS
+    assert max(map(len, done.out.splitlines())) <= 100
+    assert re.search(r"^  lr-find +test", command("--help", cwd=tmp_path).out, re.MULTILINE)
