@@ -193,8 +193,15 @@ def _scope_of(model: keras.Model) -> Iterator[None]:
 
 
 def hyperparameters(model: keras.Model) -> list[tuple[list[str], Hyperparameter]]:
-    """The hyperparameters of a model, each with the names that lead to it, its owner's last."""
+    """The hyperparameters of a model, each with the names that lead to it, its owner's last.
+
+    One that several layers share has the names of all of them.
+    """
     found: dict[int, tuple[list[str], Hyperparameter]] = {}
+
+    def take(hyperparameter: Hyperparameter, names: list[str]) -> None:
+        known, _ = found.get(id(hyperparameter), ([], None))
+        found[id(hyperparameter)] = ([*known, *names], hyperparameter)
 
     def visit(layer: Any, names: list[str]) -> None:
         held = list(layer._layers)
@@ -202,10 +209,10 @@ def hyperparameters(model: keras.Model) -> list[tuple[list[str], Hyperparameter]
         held += [v.regularizer for v in layer._trainable_variables + layer._non_trainable_variables]
         for part in held:
             if isinstance(part, Hyperparameter):
-                found.setdefault(id(part), (names, part))
+                take(part, names)
             elif isinstance(part, Penalty):
                 # Of a sum, the factor: its parts stay in proportion.
-                found.setdefault(id(part._strength), ([*names, part.name], part._strength))
+                take(part._strength, [*names, part.name])
             elif isinstance(part, keras.layers.Layer):
                 # A layer that is built from the beginning has no path.
                 visit(part, [*names, *([part.path] if part.path else []), part.name])

@@ -145,7 +145,7 @@ class Proximal(Wrapper):
         if scalar:
             t = _value_outside_of_graphs(lambda: self.learning_rate)
             if self.metric == "scaled":
-                momentum = summing_momentum(self.inner_optimizer)
+                momentum = _value_outside_of_graphs(lambda: summing_momentum(self.inner_optimizer))
                 t = t / (1.0 - momentum) if momentum < 1 else math.inf
             bound = _value_outside_of_graphs(lambda: penalty.largest_step_size)
             if t >= bound:
