@@ -64,6 +64,16 @@ def check_positive(argument: str, value: Any) -> float:
     return check_above(argument, value, 0.0)
 
 
+def check_below_one(argument: str, value: Any) -> float:
+    """Returns `value` as a float from 0 to below 1, or raises a `ValueError`."""
+    number = check_number(argument, value, 0.0, 1.0)
+    if number == 1.0:
+        raise ValueError(
+            f"`{argument}` must be a number from 0 to below 1. Received: {argument}={number:g}"
+        )
+    return number
+
+
 def check_count(argument: str, value: Any, minimum: int = 1) -> int:
     """Returns `value` as an int >= `minimum`, or raises a `ValueError` naming `argument`."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)

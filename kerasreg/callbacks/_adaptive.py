@@ -8,7 +8,13 @@ from typing import Any
 
 import keras
 
-from kerasreg._validation import check_above, check_count, check_number, check_positive
+from kerasreg._validation import (
+    check_above,
+    check_below_one,
+    check_count,
+    check_number,
+    check_positive,
+)
 from kerasreg.callbacks._resumable import (
     ResumableMover,
     check_metric,
@@ -86,13 +92,14 @@ class AdaptiveRegularization(ResumableMover):
                 f"Received: target={target!r}"
             )
         self.minimum = check_positive("minimum", minimum)
-        self.maximum = check_number("maximum", maximum, self.minimum, self._target.maximum)
+        self.maximum = check_above("maximum", maximum, self.minimum)
+        check_number("maximum", maximum, self.minimum, self._target.maximum)
         self.metric = check_metric("metric", metric)
         self.low = check_number("low", low, -math.inf, math.inf)
         self.high = check_above("high", high, self.low)
         self.factor = check_above("factor", factor, 1.0)
         self.patience = check_count("patience", patience)
-        self.smoothing = check_number("smoothing", smoothing, 0.0, 0.999)
+        self.smoothing = check_below_one("smoothing", smoothing)
         self.mode = check_mode(mode)
 
     def reset(self) -> None:
@@ -113,7 +120,8 @@ class AdaptiveRegularization(ResumableMover):
         worse = logged("metric", f"val_{self.metric}", logs) - logged("metric", self.metric, logs)
         values = self.values()
         power = self._takes(-worse if larger_is_better(self.metric, self.mode) else worse)
-        logs[self.target], logs["gap"] = values[0], self.gap
+        logs[self.target] = values[0]
+        logs["gap"] = math.nan if self.gap is None else self.gap
         if power:
             self.assign(self._within([value * self.factor**power for value in values]))
         self.remember(epoch + 1)
@@ -122,8 +130,10 @@ class AdaptiveRegularization(ResumableMover):
         """Takes an epoch's gap: 1 if the values are to be raised now, -1 lowered, or 0."""
         if math.isnan(gap):
             return 0
-        before = gap if self.gap is None else self.gap
-        self.gap = self.smoothing * before + (1.0 - self.smoothing) * gap
+        if self.gap is None or self.smoothing == 0.0:  # Zero times infinity is no number.
+            self.gap = gap
+        else:
+            self.gap = self.smoothing * self.gap + (1.0 - self.smoothing) * gap
         self.above = self.above + 1 if self.gap > self.high else 0
         self.below = self.below + 1 if self.gap < self.low else 0
         if self.above >= self.patience:

@@ -46,7 +46,8 @@ def _of_tensorflow() -> Any:
         return None
     from tensorflow.python.eager import context  # No public way, from 2.18 to 2.21.
 
-    return context.context()._rng
+    # There is none as long as no seed was set.
+    return getattr(context.context(), "_rng", None)
 
 
 def independent(dataset: Any) -> Any:

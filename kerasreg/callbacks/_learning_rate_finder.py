@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasreg._validation import check_above, check_count, check_number, check_positive
+from kerasreg._validation import check_above, check_below_one, check_count, check_positive
 from kerasreg.callbacks._data_order import State, independent
 from kerasreg.callbacks._range_test import RangeTest
 from kerasreg.callbacks._targets import Place, Target
@@ -72,7 +72,7 @@ class LearningRateFinder(keras.callbacks.Callback):
         self.low = check_positive("low", low)
         self.high = check_above("high", high, self.low)
         self.steps = check_count("steps", steps, minimum=_FEWEST)
-        self.smoothing = check_number("smoothing", smoothing, 0.0, 0.999)
+        self.smoothing = check_below_one("smoothing", smoothing)
         self.divergence = check_above("divergence", divergence, 1.0)
         self.result: RangeTest | None = None
         self._places: list[Place] = []

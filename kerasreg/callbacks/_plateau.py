@@ -109,7 +109,7 @@ class ReduceOnPlateau(ResumableMover):
         if self.best is None:
             return True
         delta = self.min_delta
-        if self.threshold_mode == "rel":
+        if self.threshold_mode == "rel" and math.isfinite(self.best):
             delta *= abs(self.best)
         gain = value - self.best
         return (gain if larger_is_better(self.monitor, self.mode) else -gain) > delta

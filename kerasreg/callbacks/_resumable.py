@@ -118,9 +118,9 @@ class ResumableMover(Resumable):
         return [float(ops.convert_to_numpy(place.variable)) for place in self._places]
 
     def assign(self, values: list[float]) -> None:
-        """Sets the values of the target."""
+        """Sets the values of the target, each within the bounds of its place."""
         for place, value in zip(self._places, values, strict=True):
-            place.variable.assign(value)
+            place.variable.assign(min(max(value, place.minimum), place.maximum))
 
     def set_model(self, model: keras.Model) -> None:
         """Takes the model, before its step is traced."""
