@@ -53,8 +53,8 @@ def optimizer(
 
     >>> import keras_tuner, kerasreg
     >>> hp = keras_tuner.HyperParameters()
-    >>> kerasreg.spaces.optimizer(hp, kinds=("adam", "sgd")).name
-    'adam'
+    >>> type(kerasreg.spaces.optimizer(hp, kinds=("adam", "sgd"))).__name__
+    'Adam'
     """
     for kind in kinds:
         check_choice("kinds", kind, OPTIMIZERS)
