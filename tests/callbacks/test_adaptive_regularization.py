@@ -288,7 +288,7 @@ class Interrupt(keras.callbacks.Callback):
 
 def callbacks(folder, target="dropout"):
     """Both keep something in folders of their own."""
-    options = {**OPTIONS, "factor": 1.25, "patience": 3, "smoothing": 0.75}
+    options = {**OPTIONS, "factor": 1.25, "patience": 2, "smoothing": 0.75}
     state = os.path.join(folder, "adaptive")
     adaptive = AdaptiveRegularization(target, **options, backup_dir=state)
     return adaptive, keras.callbacks.BackupAndRestore(os.path.join(folder, "model"))
@@ -297,18 +297,18 @@ def callbacks(folder, target="dropout"):
 def uninterrupted(target="dropout"):
     adaptive = callbacks("unused", target)[0]
     adaptive.backup_dir = None
-    return fit(small_model(), adaptive, epochs=8)
+    return fit(small_model(), adaptive, epochs=6)
 
 
 @pytest.mark.parametrize(
-    ("target", "epoch"), [("dropout", 4), ("strength", 1), ("weight_decay", 7)]
+    ("target", "epoch"), [("dropout", 3), ("strength", 1), ("weight_decay", 5)]
 )
 def test_wherever_a_training_stops_it_goes_on_with_the_same_values(target, epoch, tmp_path):
     expected = uninterrupted(target)
     assert len(set(expected[target])) == 3
     with pytest.raises(Interrupted):
-        fit(small_model(), *callbacks(tmp_path, target), Interrupt(epoch), epochs=8)
-    rest = fit(small_model(), *callbacks(tmp_path, target), epochs=8)
+        fit(small_model(), *callbacks(tmp_path, target), Interrupt(epoch), epochs=6)
+    rest = fit(small_model(), *callbacks(tmp_path, target), epochs=6)
     for name in (target, "gap", "loss"):
         assert rest[name] == expected[name][epoch:]
     assert os.listdir(tmp_path / "adaptive") == []
@@ -317,7 +317,7 @@ def test_wherever_a_training_stops_it_goes_on_with_the_same_values(target, epoch
 def train_and_be_killed(folder):
     """What the killed process runs."""
     kill = Interrupt(4, lambda: os.kill(os.getpid(), signal.SIGKILL))
-    fit(small_model(), *callbacks(folder), kill, epochs=8)
+    fit(small_model(), *callbacks(folder), kill, epochs=6)
 
 
 @pytest.mark.long
@@ -327,7 +327,7 @@ def test_a_killed_process_is_continued_by_another(tmp_path):
     command = [sys.executable, __file__, str(tmp_path)]
     killed = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    rest = fit(small_model(), *callbacks(tmp_path), epochs=8)
+    rest = fit(small_model(), *callbacks(tmp_path), epochs=6)
     assert rest["dropout"] == uninterrupted()["dropout"][4:]
 
 

@@ -19,14 +19,13 @@ from kerasreg.optimizers import Proximal
 from kerasreg.regularizers import L2
 from kerasreg.schedules import Linear
 
-EPOCHS, BATCHES, SIZE = 4, 3, 2
+EPOCHS, BATCHES, SIZE = 3, 2, 2
 STEPS = EPOCHS * BATCHES
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(BATCHES * SIZE, 3)), RNG.normal(size=(BATCHES * SIZE, 1))
 RAMP = Linear(0.9, 0.1, STEPS)
 TARGETS = ["learning_rate", "momentum", "weight_decay", "dropout", "strength"]
 OF_OPTIMIZER = ["momentum", "weight_decay"]
-every_target = pytest.mark.parametrize("target", TARGETS)
 
 
 class CountedLoss(keras.losses.Loss):
@@ -91,7 +90,7 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize(
     ("target", "jit_compile"),
-    [*[(target, False) for target in TARGETS], ("momentum", True)],
+    [*[(target, False) for target in TARGETS[1:]], ("momentum", True)],
 )
 def test_a_moving_value_is_traced_as_often_as_a_constant_one(target, jit_compile):
     def traces(*callbacks):
@@ -102,7 +101,7 @@ def test_a_moving_value_is_traced_as_often_as_a_constant_one(target, jit_compile
     assert traces(HyperparameterScheduler(target, RAMP, "step")) == traces()
 
 
-@every_target
+@pytest.mark.parametrize("target", TARGETS[1:])
 def test_a_fit_that_follows_is_traced_at_most_once_more_and_then_no_more(target):
     loss = CountedLoss()
     model = make_model(loss=loss, jit_compile=False)
@@ -155,7 +154,8 @@ def scaled(optimizer):
     ("target", "wrap"),
     [
         *[(target, None) for target in TARGETS],
-        *[(target, wrap) for target in OF_OPTIMIZER for wrap in (scaled, Proximal)],
+        ("momentum", scaled),
+        ("weight_decay", Proximal),
     ],
 )
 def test_a_model_saved_in_the_middle_has_the_value_then_and_goes_on(target, wrap, tmp_path):
@@ -177,8 +177,9 @@ def test_a_model_saved_in_the_middle_has_the_value_then_and_goes_on(target, wrap
 # What is logged.
 
 
-@every_target
-@pytest.mark.parametrize("unit", ["epoch", "step"])
+@pytest.mark.parametrize(
+    ("target", "unit"), [*[(target, "step") for target in TARGETS], ("momentum", "epoch")]
+)
 def test_history_and_tensorboard_have_the_value_of_each_epoch(target, unit, tmp_path):
     board = keras.callbacks.TensorBoard(tmp_path)
     history = fit(make_model(), HyperparameterScheduler(target, RAMP, unit), board)
@@ -238,12 +239,11 @@ def test_a_training_resumed_at_an_epoch_is_the_one_without_a_stop(target, unit, 
     assert_same(resumed, whole)
 
 
-@pytest.mark.parametrize(("target", "unit"), [("momentum", "step"), ("weight_decay", "epoch")])
 @few
 @instants
-def test_a_training_resumed_at_a_batch_is_the_one_that_lives_on(target, unit, epoch, batch):
+def test_a_training_resumed_at_a_batch_is_the_one_that_lives_on(epoch, batch):
     def callbacks():
-        return HyperparameterScheduler(target, RAMP, unit), Record(target)
+        return HyperparameterScheduler("momentum", RAMP, "step"), Record("momentum")
 
     # Keras repeats the epoch of the batch, and steps are counted on.
     alive, resumed = make_model(), make_model()
@@ -257,8 +257,7 @@ def test_a_training_resumed_at_a_batch_is_the_one_that_lives_on(target, unit, ep
             fit(make_model(), *callbacks(), backup(), Interrupt(epoch, batch))
         moved, rest = callbacks()
         fit(resumed, moved, rest, backup())
-    first = epoch * BATCHES + batch + 1 if unit == "step" else epoch
-    assert rest.values[0] == pytest.approx(float(RAMP(first)))
+    assert rest.values[0] == pytest.approx(float(RAMP(epoch * BATCHES + batch + 1)))
     assert rest.values == expected.values
     assert_same(resumed, alive)
 
@@ -276,6 +275,7 @@ def test_a_copy_of_one_that_was_used_leaves_the_first_model_alone(target):
     assert float(number(second, target)) == pytest.approx(float(RAMP(1)))
 
 
+@pytest.mark.long
 def test_keras_tuner_copies_it_for_each_trial(tmp_path):
     models = []
 
