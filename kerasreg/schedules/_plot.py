@@ -61,7 +61,7 @@ def plot(
         lengths = [length_of(schedule) for schedule in named.values()]
         known = [length for length in lengths if length is not None]
         all_known = len(known) == len(lengths) and max(known) > 0
-        steps = math.ceil(1.1 * max(known)) if all_known else _STEPS
+        steps = math.ceil(11 * max(known) / 10) if all_known else _STEPS
     shown = np.unique(np.linspace(0, check_count("steps", steps), _POINTS).astype("int32"))
     drawn = figure("A picture of a schedule", 7.0, 4.0)
     axes = drawn.subplots()
