@@ -104,7 +104,7 @@ EXAMPLES = {
     "schedules.Product": [{"schedules": [0.5, RAMP]}],
     "schedules.Clipped": [
         {"schedule": 0.5, "minimum": 0.3},
-        {"schedule": RAMP, "minimum": 0.3, "maximum": 0.5},
+        {"schedule": RAMP, "minimum": 0.2, "maximum": 0.4},
     ],
     "schedules.Shifted": [
         {"schedule": RAMP, "steps": -2},
@@ -114,7 +114,7 @@ EXAMPLES = {
         {"schedule": RAMP, "steps_per_epoch": 2, "staircase": True},
         {"schedule": RAMP, "steps_per_epoch": 0.5},
     ],
-    "schedules.Join": [{"schedules": [0.1, RAMP], "boundaries": [2]}],
+    "schedules.Join": [{"schedules": [0.1, PolynomialDecay(0.3, 4, 0.1)], "boundaries": [2]}],
     "schedules.Linear": [{"start": 0.5, "end": 0.1, "steps": 4}],
     "schedules.Cosine": [{"start": 0.5, "end": 0.1, "steps": 4.5}],
     "schedules.Polynomial": [{"start": 0.5, "end": 0.1, "steps": 4, "power": 2.0}],
@@ -124,8 +124,8 @@ EXAMPLES = {
     ],
     "schedules.Step": [{"initial": 0.5, "factor": 0.5, "every": 2}],
     "schedules.MultiStep": [
-        {"initial": 0.5, "milestones": [2, 4]},
-        {"initial": 0.5, "milestones": [2, 4], "factor": [0.5, 3.0]},
+        {"initial": 0.3, "milestones": [2, 4]},
+        {"initial": 0.3, "milestones": [2, 4], "factor": [0.5, 3.0]},
     ],
     "schedules.TimeBased": [{"initial": 0.5, "decay": 0.5}],
     "schedules.InverseSqrt": [{"peak": 0.5, "warmup": 3}],
