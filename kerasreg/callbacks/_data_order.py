@@ -13,15 +13,21 @@ from typing import Any
 import keras
 import numpy as np
 
-# Private: the generator of layers that have no seed of their own.
-from keras.src.random.seed_generator import global_seed_generator
+# Private: where the generator is of draws that are given no seed.
+from keras.src.backend.common import global_state
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
 
 class State:
     """The variables of a compiled and built model, and the generators, as they are now."""
 
     def __init__(self, model: keras.Model) -> None:
-        variables = [*model.variables, *model.optimizer.variables, global_seed_generator().state]
+        self._model = model
+        variables = [*model.variables, *model.metrics_variables, *model.optimizer.variables]
+        # There is none before the first draw, which takes its seed from Python's.
+        self._keras = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+        if self._keras is not None:
+            variables.append(self._keras.state)
         # By identity: a metric may be shared.
         unique = {id(variable): variable for variable in variables}.values()
         self._values = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in unique]
@@ -31,34 +37,61 @@ class State:
         self._tensorflow_state = self._tensorflow and self._tensorflow.getstate()
 
     def restore(self) -> None:
-        """Puts all back."""
+        """Puts all back, as often as it is called."""
+        self._model.reset_metrics()  # Those too that there were not yet.
         for variable, value in self._values:
             variable.assign(value)
+        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, self._keras)
         random.setstate(self._python)
         np.random.set_state(self._numpy)
         if self._tensorflow is not None:
             self._tensorflow.setstate(self._tensorflow_state)
+            # An operation that comes again with its seed would go on where it was.
+            _tensorflow_context().clear_kernel_cache()
 
 
 def _of_tensorflow() -> Any:
     """The generator of the seeds of TensorFlow's operations, if a global seed was set."""
     if keras.backend.backend() != "tensorflow":
         return None
+    return getattr(_tensorflow_context(), "_rng", None)
+
+
+def _tensorflow_context() -> Any:
     from tensorflow.python.eager import context  # No public way, from 2.18 to 2.21.
 
-    # There is none as long as no seed was set.
-    return getattr(context.context(), "_rng", None)
+    return context.context()
+
+
+class _Borrowed(keras.utils.PyDataset):
+    """The batches of a `PyDataset`, which hears nothing of the epochs in which they are used."""
+
+    def __init__(self, dataset: keras.utils.PyDataset) -> None:
+        super().__init__(dataset.workers, dataset.use_multiprocessing, dataset.max_queue_size)
+        self._dataset = dataset
+
+    @property
+    def num_batches(self) -> int | None:
+        count: int | None = self._dataset.num_batches
+        return count
+
+    def __getitem__(self, index: int) -> Any:
+        return self._dataset[index]
 
 
 def independent(dataset: Any) -> Any:
-    """A copy of a `tf.data.Dataset` that leaves the order of its next pass as it is.
+    """The same data for a trial run that leaves the order of the next pass as it is.
 
     Args:
-        dataset: a dataset; anything else is returned as it is.
+        dataset: a `tf.data.Dataset`, which is copied without its caches and with
+            generators of its own, or a `PyDataset`, whose batches are taken without its being
+            told of epochs; anything else is returned as it is.
 
     Raises:
         ValueError: if it can't be copied.
     """
+    if isinstance(dataset, keras.utils.PyDataset):
+        return _Borrowed(dataset)
     if keras.backend.backend() != "tensorflow":
         return dataset
     import tensorflow as tf
@@ -78,11 +111,29 @@ def independent(dataset: Any) -> Any:
             f"arrays. Received: {dataset!r}, of which TensorFlow says: {error.message}"
         ) from error
     graph = graph_pb2.GraphDef.FromString(serialised.numpy())
+    _separate(graph)
+    copied = tf.raw_ops.DatasetFromGraph(graph_def=graph.SerializeToString())
+    return tf.data.experimental.from_variant(copied, dataset.element_spec)
+
+
+def _separate(graph: Any) -> None:
+    """Takes from a graph of a pipeline what it would share with the pipeline it was made of."""
+    passed_by = {}
     for node in graph.node:
         if node.op == "ShuffleDatasetV3":
             # Its fifth input is the generator, which the copy would share. The first
             # version of the operation has one of its own.
             node.op = "ShuffleDataset"
             del node.input[4:]
-    copied = tf.raw_ops.DatasetFromGraph(graph_def=graph.SerializeToString())
-    return tf.data.experimental.from_variant(copied, dataset.element_spec)
+        elif node.op == "RandomDatasetV2":
+            node.op = "RandomDataset"
+            del node.input[2:]
+            del node.attr["rerandomize_each_iteration"]
+        elif node.op in ("CacheDataset", "CacheDatasetV2", "SnapshotDatasetV2"):
+            # A pass that ends early would leave half a cache.
+            passed_by[node.name] = node.input[0]
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            while name in passed_by:
+                name = passed_by[name]
+            node.input[index] = name

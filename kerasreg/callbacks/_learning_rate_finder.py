@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 from typing import Any
@@ -25,11 +26,11 @@ class LearningRateFinder(keras.callbacks.Callback):
     smoothed, `s = smoothing · s + (1 - smoothing) · loss`, over `1 - smoothing^(i + 1)`; the
     test ends after `steps` batches, or when the smoothed loss is above `divergence` times
     its least, or is not finite. Then all variables of the model and its optimizer, and the
-    generators of Python, NumPy and TensorFlow, are as they were before.
+    generators of Python, NumPy, Keras and TensorFlow, are as they were before.
 
-    As a callback it makes of a `fit` the test: it stops it, and the next `fit` begins
-    where this one did. (The shuffling of a `tf.data` pipeline is in the pipeline: there,
-    `find_learning_rate` works on a copy.)
+    As a callback it makes of a `fit` the test: it stops it, and with arrays the next `fit`
+    begins where this one did. A `tf.data` pipeline and a `PyDataset` keep their order
+    themselves: there, `find_learning_rate` works on a copy.
 
     Args:
         low: the first learning rate, a number > 0.
@@ -91,7 +92,8 @@ class LearningRateFinder(keras.callbacks.Callback):
                 f"call it once. Received: {self.model.name!r}"
             )
         if not self.model.optimizer.built:
-            self.model.optimizer.build(self.model.trainable_variables)
+            with _scope_of(self.model):
+                self.model.optimizer.build(self.model.trainable_variables)
         self._state = State(self.model)
         self.result = None
         self._losses: list[float] = []
@@ -99,14 +101,21 @@ class LearningRateFinder(keras.callbacks.Callback):
         self._smoothed: list[float] = []
         self._average = 0.0
         self._diverged = False
-        batches = self.params.get("steps")
-        self._count = self.steps
+        self._count: int | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._count is not None:
+            return
+        self._count, batches = self.steps, self.params.get("steps")
         if batches is not None:
-            self._count = min(self.steps, batches * self.params.get("epochs", 1))
+            # As many as callbacks see; only here is it known which epoch is the first.
+            seen = math.ceil(batches / self.model.steps_per_execution)
+            self._count = min(self.steps, seen * (self.params.get("epochs", 1) - epoch))
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         # Else the loss that is logged is the mean since the epoch began.
         self.model.reset_metrics()
+        assert self._count is not None
         passed = len(self._rates) / max(self._count - 1, 1)
         rate = math.exp(math.log(self.low) + passed * math.log(self.high / self.low))
         self._rates.append(rate)
@@ -125,6 +134,7 @@ class LearningRateFinder(keras.callbacks.Callback):
             return
         self._losses.append(loss)
         self._smoothed.append(smoothed)
+        assert self._count is not None
         if len(self._losses) >= self._count:
             self.model.stop_training = True
 
@@ -167,7 +177,9 @@ def find_learning_rate(
     """Finds learning rates with which a model trains well, and leaves it as it was.
 
     The test of `LearningRateFinder`, over as many epochs as it needs. A `tf.data.Dataset` is
-    copied, so that the order of its next pass stays what it was.
+    copied, without its caches, and a `PyDataset` is not told of epochs, so that the order of
+    the next pass stays what it was. What functions of the pipeline keep themselves, such as a
+    `tf.random.Generator` or a file, is not put back.
 
     Args:
         model: a compiled model.
@@ -210,19 +222,29 @@ def find_learning_rate(
     arguments = {"verbose": 0, **fit_arguments, "epochs": steps, "callbacks": callbacks}
     copied = independent(x)
     if not model.built:
-        model(_first_inputs(copied))
+        with _scope_of(model):
+            model(_first_inputs(copied))
+    if not model.optimizer.built:
+        with _scope_of(model):
+            model.optimizer.build(model.trainable_variables)
+    state = State(model)
     # An endless pipeline has no epochs but those that are asked for.
     cardinality = getattr(copied, "cardinality", lambda: 0)()
     if int(cardinality) == -1:
         arguments.setdefault("steps_per_epoch", steps)
     try:
         model.fit(copied, y, **arguments)
-    except BaseException:
-        if finder._state is not None:
-            finder._state.restore()
-        raise
+    finally:
+        # Again, since what prepares batches runs ahead, until `fit` has ended.
+        state.restore()
     assert finder.result is not None
     return finder.result
+
+
+def _scope_of(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
+    """In which the variables of a model are made."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
 def _first_inputs(x: Any) -> Any:
