@@ -1060,7 +1060,7 @@ def test_backup_and_restore_continues_an_interrupted_training(name, tmp_path):
 
 
 @pytest.mark.long
-@every_component
+@pytest.mark.parametrize("name", [name for name in COMPONENTS if name not in ENDING])
 def test_initial_epoch_continues_a_training(name, tmp_path):
     whole, callbacks = model_with(make(name, folder=tmp_path / "whole"), run_eagerly=True)
     fit(whole, callbacks, epochs=4)

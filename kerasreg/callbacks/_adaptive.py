@@ -29,7 +29,9 @@ class AdaptiveRegularization(ResumableMover):
     """Raises dropout or a penalty while a model overfits, and lowers it while it underfits.
 
     The gap of an epoch is what validation is worse by: `val_metric - metric`, or
-    `metric - val_metric` where larger is better; `g = smoothing · g + (1 - smoothing) · gap`.
+    `metric - val_metric` where larger is better; `g = smoothing · g + (1 - smoothing) · gap`,
+    which begins with the first gap, and anew after an infinite one; a gap that is not a number
+    is left out.
     After `patience` epochs in a row with `g > high` each number of the target becomes
     `min(factor · value, maximum)`; after as many with `g < low`, `max(value / factor, minimum)`.
     From `low` to `high` nothing moves: that is the hysteresis, without which the value
@@ -54,7 +56,7 @@ class AdaptiveRegularization(ResumableMover):
         backup_dir: a folder of its own for the state, as in `ReduceOnPlateau`.
 
     Logs:
-        The target, at the end of each epoch, and `gap`: g.
+        The target, as the epoch had it, and `gap`: g.
 
     Raises:
         ValueError: if an argument is outside its range, the metric or its `val_` is not in
@@ -130,7 +132,8 @@ class AdaptiveRegularization(ResumableMover):
         """Takes an epoch's gap: 1 if the values are to be raised now, -1 lowered, or 0."""
         if math.isnan(gap):
             return 0
-        if self.gap is None or self.smoothing == 0.0:  # Zero times infinity is no number.
+        # After an infinite gap it begins anew; zero times infinity is no number.
+        if self.gap is None or self.smoothing == 0.0 or not math.isfinite(self.gap):
             self.gap = gap
         else:
             self.gap = self.smoothing * self.gap + (1.0 - self.smoothing) * gap

@@ -31,8 +31,9 @@ class HyperparameterScheduler(keras.callbacks.Callback):
             `beta_1`) and `"weight_decay"` of the optimizer, which must be numbers > 0
             in it; `"dropout"`: the rate of every layer of `kerasreg.layers`; `"strength"`:
             that of every penalty of `kerasreg.regularizers`, of a sum its factor. These
-            two may have a pattern after a colon, as `"dropout:block*"`, which a layer's
-            or a penalty's name or path matches.
+            two may have a pattern after a colon, as `"dropout:block1/*"` or
+            `"strength:*/kernel"`, which the name or the path of a layer, of a penalty or of a
+            penalised weight matches. Of weight decay, also that of `DecoupledWeightDecay`.
         schedule: a number, or a `keras.optimizers.schedules.LearningRateSchedule`
             (Keras' own or one of `kerasreg.schedules`) with values >= 0, and <= 1 for
             momentum and dropout.
@@ -126,7 +127,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self.unit == "step":
-            iterations = innermost(optimizers_of(self.model)[0]).iterations
+            iterations = innermost(optimizers_of(self.model, self.target)[0]).iterations
             self._assign(self._value(int(ops.convert_to_numpy(iterations))))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

@@ -13,6 +13,7 @@ import keras
 # Whether the model is that of one lane, or of a traced program: private, as in `schedules`.
 from keras.src.backend import in_stateless_scope
 
+from kerasreg.optimizers import DecoupledWeightDecay
 from kerasreg.optimizers._live_number import LiveNumber, live_number
 from kerasreg.regularizers import Penalty
 from kerasreg.schedules import Hyperparameter
@@ -39,9 +40,9 @@ class Target:
         name: `"learning_rate"`, `"momentum"` (`beta_1` of Adam and its kind) or
             `"weight_decay"` of the optimizer; `"dropout"`: the rates of all layers of
             `kerasreg.layers`; `"strength"`: those of all penalties of
-            `kerasreg.regularizers`. These two with a pattern after a colon,
-            as `"dropout:block*"`: only what has a name, or a path, that matches, or is
-            within a layer that does.
+            `kerasreg.regularizers`. These two with a pattern after a colon, as
+            `"dropout:block1/*"`: only what has a name, or a path or the end of one, that
+            matches, is within a layer that has, or, of penalties, is on a weight that has.
 
     Raises:
         ValueError: if it is none of these.
@@ -79,12 +80,13 @@ class Target:
         """
         if self.kind not in ("momentum", "weight_decay"):
             return
-        if keras.backend.backend() == "jax" or in_stateless_scope():
+        moved = [o for o in optimizers_of(model, self.name) if self._decay_of(o) is None]
+        if moved and (keras.backend.backend() == "jax" or in_stateless_scope()):
             raise ValueError(
                 f"`target` must not be {self.kind!r} on the JAX backend and in lanes, where a "
                 "step is given only the optimizer's own variables."
             )
-        for optimizer in optimizers_of(model):
+        for optimizer in moved:
             inner = innermost(optimizer)
             attribute = _attribute(inner, self.kind)
             if not isinstance(getattr(inner, attribute), LiveNumber):
@@ -99,21 +101,9 @@ class Target:
         Raises:
             ValueError: if there is none, or one is moved by a schedule of its own.
         """
-        if self.kind == "learning_rate":
-            for optimizer in optimizers_of(model):
-                check_learning_rate(innermost(optimizer))
-            return [
-                Place(inner.name, inner._learning_rate, 0.0, math.inf)
-                for inner in map(innermost, optimizers_of(model))
-            ]
         if self.kind in _OF_OPTIMIZER:
             self.prepare(model)
-            return [
-                Place(
-                    inner.name, live_number(inner, _attribute(inner, self.kind)), 0.0, self.maximum
-                )
-                for inner in map(innermost, optimizers_of(model))
-            ]
+            return [self._of_optimizer(optimizer) for optimizer in optimizers_of(model, self.name)]
         found = [
             (names, hyperparameter)
             for names, hyperparameter in hyperparameters(model)
@@ -140,8 +130,32 @@ class Target:
                 )
         return [Place(name, h.variable, h.minimum, h.maximum) for name, h in matching]
 
+    def _of_optimizer(self, optimizer: keras.optimizers.Optimizer) -> Place:
+        if (decoupled := self._decay_of(optimizer)) is not None:
+            return Place(decoupled.name, decoupled.decay, 0.0, math.inf)
+        inner = innermost(optimizer)
+        if self.kind == "learning_rate":
+            check_learning_rate(inner, self.name)
+            return Place(inner.name, inner._learning_rate, 0.0, math.inf)
+        variable = live_number(inner, _attribute(inner, self.kind))
+        return Place(inner.name, variable, 0.0, self.maximum)
 
-def optimizers_of(model: keras.Model) -> list[keras.optimizers.Optimizer]:
+    def _decay_of(self, optimizer: Any) -> DecoupledWeightDecay | None:
+        """The wrapper that has the weight decay in a variable already, if there is one."""
+        while self.kind == "weight_decay" and optimizer is not None:
+            if isinstance(optimizer, DecoupledWeightDecay):
+                if optimizer.moved_by is not None:
+                    raise ValueError(
+                        "`target` must be numbers that no schedule of their own moves: that of "
+                        f"{optimizer.name} has a {type(optimizer.moved_by).__name__}. "
+                        f"Received: target={self.name!r}"
+                    )
+                return optimizer
+            optimizer = getattr(optimizer, "inner_optimizer", None)
+        return None
+
+
+def optimizers_of(model: keras.Model, target: str) -> list[keras.optimizers.Optimizer]:
     """The optimizers of a compiled model.
 
     Raises:
@@ -149,7 +163,10 @@ def optimizers_of(model: keras.Model) -> list[keras.optimizers.Optimizer]:
     """
     outer = getattr(model, "optimizer", None)
     if outer is None:
-        raise ValueError("The model has no optimizer: call `model.compile(...)` first.")
+        raise ValueError(
+            "`target` must be in a model that is compiled: call `model.compile(...)` first. "
+            f"Received: target={target!r}"
+        )
     # `MultiOptimizer` has no learning rate of its own.
     return list(getattr(outer, "optimizers", None) or [outer])
 
@@ -161,11 +178,11 @@ def innermost(optimizer: Any) -> keras.optimizers.Optimizer:
     return optimizer
 
 
-def check_learning_rate(optimizer: keras.optimizers.Optimizer) -> None:
+def check_learning_rate(optimizer: keras.optimizers.Optimizer, target: str) -> None:
     """A `ValueError` if the optimizer has a schedule, which Keras does not let change."""
     if not isinstance(optimizer._learning_rate, keras.Variable):
         raise ValueError(
-            f"The learning rate of {optimizer.name!r} must be a number for a callback to "
+            f"`target` {target!r} must be a number in {optimizer.name!r} for a callback to "
             f"move it. Received: a {type(optimizer._learning_rate).__name__}; give the "
             "optimizer a number, or leave the callback out."
         )
@@ -199,23 +216,27 @@ def hyperparameters(model: keras.Model) -> list[tuple[list[str], Hyperparameter]
     """
     found: dict[int, tuple[list[str], Hyperparameter]] = {}
 
-    def take(hyperparameter: Hyperparameter, names: list[str]) -> None:
+    def take(hyperparameter: Hyperparameter, within: list[str], *names: str) -> None:
         known, _ = found.get(id(hyperparameter), ([], None))
-        found[id(hyperparameter)] = ([*known, *names], hyperparameter)
+        joined = ["/".join(within[first:]) for first in range(len(within))]
+        found[id(hyperparameter)] = ([*known, *joined, *names, *within], hyperparameter)
 
-    def visit(layer: Any, names: list[str]) -> None:
-        held = list(layer._layers)
+    def visit(layer: Any, within: list[str]) -> None:
+        # A layer that is built from the beginning has no path.
+        path = getattr(layer, "path", None) or ""
         # On a weight that exists, a penalty may be tracked by nobody.
-        held += [v.regularizer for v in layer._trainable_variables + layer._non_trainable_variables]
-        for part in held:
+        weights = layer._trainable_variables + layer._non_trainable_variables
+        for part in [*weights, *layer._layers]:
+            penalty = getattr(part, "regularizer", part)
             if isinstance(part, Hyperparameter):
-                take(part, names)
-            elif isinstance(part, Penalty):
+                take(part, within, path)
+            elif isinstance(penalty, Penalty):
                 # Of a sum, the factor: its parts stay in proportion.
-                take(part._strength, [*names, part.name])
+                take(penalty._strength, [*within, penalty.name], path)
+                if penalty is not part:
+                    take(penalty._strength, [*within, part.name], part.path)
             elif isinstance(part, keras.layers.Layer):
-                # A layer that is built from the beginning has no path.
-                visit(part, [*names, *([part.path] if part.path else []), part.name])
+                visit(part, [*within, part.name])
 
     visit(model, [])
     return list(found.values())

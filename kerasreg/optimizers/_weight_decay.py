@@ -39,6 +39,7 @@ class DecoupledWeightDecay(Wrapper):
 
     Attributes:
         decay: λ in a variable, which may be assigned, where it is no schedule.
+        moved_by: the schedule, or None.
 
     Raises:
         ValueError: if an argument is none of these, or the backend is PyTorch; when the
@@ -81,7 +82,7 @@ class DecoupledWeightDecay(Wrapper):
                 f"Received: scaled_by_learning_rate={scaled_by_learning_rate!r}"
             )
         super().__init__(inner_optimizer, name=name)
-        self._schedule = schedule
+        self.moved_by = schedule
         self.exclude = exclude
         self.scaled_by_learning_rate = scaled_by_learning_rate
         self.decay = self.add_variable(
@@ -102,7 +103,7 @@ class DecoupledWeightDecay(Wrapper):
         of = self.known(variable)
         if not any(matches(of, pattern) for pattern in self.exclude):
             w = self.value(variable)
-            decay = self.decay if self._schedule is None else self._schedule(self.rule.iterations)
+            decay = self.decay if self.moved_by is None else self.moved_by(self.rule.iterations)
             decay = ops.cast(decay, w.dtype)
             if self.scaled_by_learning_rate:
                 decay = decay * ops.cast(learning_rate, w.dtype)
@@ -111,8 +112,8 @@ class DecoupledWeightDecay(Wrapper):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments; a decay that was assigned is given as it is now."""
-        if self._schedule is not None:
-            decay: Any = keras.saving.serialize_keras_object(self._schedule)
+        if self.moved_by is not None:
+            decay: Any = keras.saving.serialize_keras_object(self.moved_by)
         else:
             decay = float(ops.convert_to_numpy(self.decay))
         return {

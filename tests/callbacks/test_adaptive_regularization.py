@@ -203,8 +203,9 @@ def test_an_epoch_without_a_gap_moves_nothing_and_is_not_in_the_mean(model):
     assert [logs["gap"] for logs in logged][::2] == [0.5, 0.75]
 
 
-def test_an_infinite_gap_is_forgotten_without_smoothing(model):
-    seen = first_values(model, [math.inf, 0.0, -1.0])
+@pytest.mark.parametrize("smoothing", [0.0, 0.5])
+def test_after_an_infinite_gap_the_mean_begins_anew(model, smoothing):
+    seen = first_values(model, [math.inf, 0.0, -1.0], smoothing=smoothing)
     assert seen == pytest.approx([0.2, 0.4, 0.4, 0.2])
 
 

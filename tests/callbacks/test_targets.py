@@ -6,7 +6,7 @@ import pytest
 
 from kerasreg.callbacks import HyperparameterScheduler
 from kerasreg.layers import DropConnect, ScheduledDropout, ScheduledSpatialDropout1D
-from kerasreg.optimizers import Proximal
+from kerasreg.optimizers import DecoupledWeightDecay, Lookahead, Proximal
 from kerasreg.regularizers import L1, L2
 from kerasreg.schedules import Linear
 
@@ -62,8 +62,15 @@ def nested_model():
         "strength:ridge": ["ridge"],
         "strength:block1/first": ["ridge"],
         "strength:*first*": ["ridge"],
-        "strength:b*": ["ridge"],
+        "strength:bl*": ["ridge"],
         "strength:head": ["lasso", "sum"],
+        "dropout:block1/*": ["early"],
+        "dropout:block1/early": ["early"],
+        "dropout:body/*": ["early", "late"],
+        "strength:head/bias": ["lasso"],
+        "strength:kernel": ["ridge", "sum"],
+        "strength:*/first/kernel": ["ridge"],
+        "strength:head/lasso": ["lasso"],
     }.items(),
 )
 def test_only_what_the_pattern_matches_is_moved(target, moved):
@@ -97,6 +104,28 @@ def test_a_dropout_within_two_models_is_found_by_the_name_of_either(pattern):
     assert float(drop.rate) == 0.75
 
 
+@pytest.mark.parametrize("around", [lambda inner: inner, Lookahead], ids=["outer", "within"])
+def test_the_decay_of_a_wrapper_is_the_weight_decay(around):
+    decoupled = DecoupledWeightDecay(keras.optimizers.SGD(0.25), 0.5)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile(around(decoupled), lambda y, p: 0.0 * p)
+    weights = np.ones((3, 1))
+    model.set_weights([weights])
+    schedule = Linear(0.4, 0.0, 4)
+    history = model.fit(
+        np.ones((4, 3)),
+        np.ones((4, 1)),
+        4,
+        3,
+        verbose=0,
+        callbacks=[HyperparameterScheduler("weight_decay", schedule)],
+    )
+    for decay in (0.4, 0.3, 0.2):
+        weights = weights * (1 - 0.25 * decay)
+    np.testing.assert_allclose(model.get_weights()[0], weights, rtol=1e-6)
+    np.testing.assert_allclose(history.history["weight_decay"], [0.4, 0.3, 0.2], rtol=1e-6)
+
+
 # What cannot be moved.
 
 
@@ -121,6 +150,10 @@ REFUSED = {
     "an optimizer without": ("momentum", {"optimizer": keras.optimizers.Adagrad()}),
     "no decay": ("weight_decay", {}),
     "a decay of zero": ("weight_decay", {"optimizer": keras.optimizers.SGD(0.1, weight_decay=0.0)}),
+    "a decay with a schedule": (
+        "weight_decay",
+        {"optimizer": DecoupledWeightDecay(keras.optimizers.SGD(0.1), RAMP)},
+    ),
     "no decay within": ("weight_decay", {"optimizer": Proximal(keras.optimizers.SGD(0.1))}),
 }
 
@@ -139,5 +172,5 @@ def test_a_model_that_is_not_compiled_is_refused(target):
         callback.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
         callback.on_train_begin()
 
-    with pytest.raises(ValueError, match="no optimizer"):
+    with pytest.raises(ValueError, match="`target` must be in a model that is compiled"):
         begin()
