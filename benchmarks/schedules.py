@@ -1,11 +1,12 @@
 """What a schedule costs in a training step, beside none and beside Keras' own.
 
-Usage: python benchmarks/schedules.py [--rounds=15] [--steps=200] [--xla=no,yes]
+Usage: python benchmarks/schedules.py [--rounds=20] [--steps=100] [--milliseconds=3] [--xla=no,yes]
 
-`model.fit` of an MLP 512-512-512-10 with batches of 128 and SGD with momentum, a step of about
-three milliseconds on two cores. In each round every contender trains one epoch, in another order,
-and is divided by the training without a schedule in that round. Printed: the median of these
-ratios and their quartiles; milliseconds per step, as the median.
+`model.fit` of an MLP 512-512-512-10 and SGD with momentum, with the batch, of 8 to 256, whose
+step is nearest to three milliseconds on this machine. A round is one epoch of each contender, in
+another order, between two epochs without a schedule, by whose mean it is divided. Printed: the
+median of these ratios and their quartiles; milliseconds per step, as the median; and microseconds
+that are added to a step, as the median of the differences.
 
 In the graph: the optimizer's learning rate is a schedule. Per batch: a callback assigns it before
 each step. Floor of a callback: one that does nothing, and one that only assigns the variable.
@@ -25,7 +26,7 @@ import numpy as np
 
 from kerasreg import callbacks, schedules
 
-BATCH = 128
+BATCHES = [8, 16, 32, 64, 128, 256]
 
 
 class Nothing(keras.callbacks.Callback):
@@ -79,40 +80,74 @@ def model(rate, xla):
     return built
 
 
+def data(batch, steps):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(batch * steps, 512)).astype("float32")
+    return x, random.integers(0, 10, batch * steps)
+
+
+def seconds_per_step(model, callbacks, x, y, batch):
+    begun = time.perf_counter()
+    model.fit(x, y, batch, verbose=0, callbacks=list(callbacks))
+    return (time.perf_counter() - begun) / (len(x) // batch)
+
+
+def batch_of(model, milliseconds, steps):
+    """The batch whose step takes nearest to so many milliseconds."""
+
+    def distance(batch):
+        times = [seconds_per_step(model, [], *data(batch, steps), batch) for _ in range(4)]
+        return abs(np.log(min(times[1:]) * 1e3 / milliseconds))
+
+    return min(BATCHES, key=distance)
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--milliseconds", type=float, default=3.0)
     parser.add_argument("--xla", default="no,yes")
     flags = parser.parse_args()
-    random = np.random.default_rng(0)
-    x = random.normal(size=(BATCH * flags.steps, 512)).astype("float32")
-    y = random.integers(0, 10, BATCH * flags.steps)
     for xla in flags.xla.split(","):
-        models = {name: model(parts[0], xla == "yes") for name, parts in contenders().items()}
-        found = contenders()
-        seconds = {name: [] for name in found}
-        names = list(found)
-        for number in range(flags.rounds + 1):
-            for name in names:
-                begun = time.perf_counter()
-                models[name].fit(x, y, BATCH, verbose=0, callbacks=list(found[name][1]))
-                if number:  # In the first, all are traced and compiled.
-                    seconds[name].append((time.perf_counter() - begun) / flags.steps)
-            np.random.default_rng(number).shuffle(names)
-        print(f"\n{'with' if xla == 'yes' else 'without'} XLA, of the step without a schedule")
-        for name, (_, _, target) in found.items():
-            ratios = [a / b for a, b in zip(seconds[name], seconds["none"], strict=True)]
-            low, middle, high = statistics.quantiles(ratios, n=4)
-            said = ""
-            if target:
-                said = f"  allowed {target}: {'met' if middle <= target else 'missed'}"
-            print(
-                f"  {name:<40}{statistics.median(seconds[name]) * 1e3:7.3f} ms{middle:8.3f}"
-                f"   ({low:.3f} to {high:.3f}){said}"
-            )
+        compare(xla == "yes", flags)
+
+
+def compare(xla, flags):
+    found = contenders()
+    models = {name: model(parts[0], xla) for name, parts in found.items()}
+    batch = batch_of(models["none"], flags.milliseconds, flags.steps)
+    x, y = data(batch, flags.steps)
+
+    def seconds(name):
+        return seconds_per_step(models[name], found[name][1], x, y, batch)
+
+    for name in found:  # All are traced and compiled.
+        seconds(name)
+    pairs = {name: [] for name in found}
+    order = list(found)
+    for number in range(flags.rounds):
+        np.random.default_rng(number).shuffle(order)
+        before = seconds("none")
+        for name in order:
+            own, after = seconds(name), seconds("none")
+            pairs[name].append((own, (before + after) / 2))
+            before = after
+    print(f"\n{'with' if xla else 'without'} XLA, batch of {batch}: of the step without a schedule")
+    for name, (_, _, target) in found.items():
+        ratios = [own / none for own, none in pairs[name]]
+        added = statistics.median(own - none for own, none in pairs[name]) * 1e6
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        said = ""
+        if target:
+            said = f"  allowed {target}: {'met' if middle <= target else 'missed'}"
+        own = statistics.median(own for own, _ in pairs[name]) * 1e3
+        print(
+            f"  {name:<40}{own:7.3f} ms{added:+7.0f} us{middle:8.3f}   ({low:.3f} to {high:.3f})"
+            f"{said}"
+        )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import keras
 from keras import ops
 
 from kerasreg._validation import check_choice, check_count, check_number, check_schedule
-from kerasreg.callbacks._targets import Place, Target, innermost, optimizers_of
+from kerasreg.callbacks._targets import Place, Target, steps_of
 from kerasreg.schedules import Constant, Schedule, Warmup
 
 # How many values are computed at once.
@@ -127,8 +127,11 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self.unit == "step":
-            iterations = innermost(optimizers_of(self.model, self.target)[0]).iterations
-            self._assign(self._value(int(ops.convert_to_numpy(iterations))))
+            self.set_step(steps_of(self.model, self.target))
+
+    def set_step(self, step: int) -> None:
+        """Sets the value of a step."""
+        self._assign(self._value(step))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is not None:

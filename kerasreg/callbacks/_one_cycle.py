@@ -9,7 +9,7 @@ import keras
 
 from kerasreg._validation import check_count, check_number
 from kerasreg.callbacks._hyperparameter_scheduler import HyperparameterScheduler
-from kerasreg.callbacks._targets import Target
+from kerasreg.callbacks._targets import Target, steps_of
 from kerasreg.schedules import OneCycle as OneCycleSchedule
 
 
@@ -106,8 +106,9 @@ class OneCycle(keras.callbacks.Callback):
             part.on_train_begin(logs)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        step = steps_of(self.model, "learning_rate")
         for part in self._parts:
-            part.on_train_batch_begin(batch, logs)
+            part.set_step(step)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         for part in self._parts:
