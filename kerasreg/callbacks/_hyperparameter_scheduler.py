@@ -119,7 +119,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
     def _assign(self, value: float) -> None:
         for place in self._places:
-            place.variable.assign(min(max(value, place.minimum), place.maximum))
+            place.assign(value)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self.unit == "epoch":

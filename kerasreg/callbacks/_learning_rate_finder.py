@@ -120,7 +120,7 @@ class LearningRateFinder(keras.callbacks.Callback):
         rate = math.exp(math.log(self.low) + passed * math.log(self.high / self.low))
         self._rates.append(rate)
         for place in self._places:
-            place.variable.assign(rate)
+            place.assign(rate)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         loss = float((logs or {}).get("loss", math.nan))

@@ -120,7 +120,7 @@ class ResumableMover(Resumable):
     def assign(self, values: list[float]) -> None:
         """Sets the values of the target, each within the bounds of its place."""
         for place, value in zip(self._places, values, strict=True):
-            place.variable.assign(min(max(value, place.minimum), place.maximum))
+            place.assign(value)
 
     def set_model(self, model: keras.Model) -> None:
         """Takes the model, before its step is traced."""

@@ -32,6 +32,15 @@ class Place(NamedTuple):
     minimum: float
     maximum: float
 
+    def assign(self, value: float) -> None:
+        """Sets it to a value, or to the nearest that it may have."""
+        value = min(max(value, self.minimum), self.maximum)
+        if keras.backend.backend() == "tensorflow" and not in_stateless_scope():
+            # Before each batch: Keras' own takes twice as long, as it reads the value again.
+            self.variable.value.assign(value, read_value=False)
+        else:
+            self.variable.assign(value)
+
 
 class Target:
     """Which numbers of a model are meant.
