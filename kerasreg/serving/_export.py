@@ -6,11 +6,27 @@ synced: a reader sees all of it or nothing, and nothing is ever overwritten.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
+import numpy as np
+
+from kerasreg._validation import check_count, check_positive
+from kerasreg.serving._card import model_card, write_card
+from kerasreg.serving._signatures import (
+    Served,
+    check_labels,
+    classification,
+    examples,
+    monte_carlo_signature,
+)
+from kerasreg.serving._verify import compare, random_features
+from kerasreg.serving._warmup import write_warmup
 
 
 def versions(base_dir: str | os.PathLike[str]) -> list[int]:
@@ -37,23 +53,62 @@ def versions(base_dir: str | os.PathLike[str]) -> list[int]:
     )
 
 
-def export(model: keras.Model, base_dir: str | os.PathLike[str]) -> str:
+def export(
+    model: keras.Model,
+    base_dir: str | os.PathLike[str],
+    *,
+    preprocessing: keras.Model | None = None,
+    outputs: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    mc_passes: int = 0,
+    samples: Any = None,
+    card: Mapping[str, Any] | None = None,
+    tolerance: float | None = 1e-6,
+) -> str:
     """Exports a model for inference as the next version in a base directory.
 
     In contrast to `model.export(path)`, nothing is overwritten, and there is no
     moment at which the version is on disk in part. Concurrent exports get
-    different versions.
+    different versions. What would differ from Keras is not published.
+
+    Signatures, each for a batch of any size:
+
+    - `serve`, which is also `serving_default`: from the inputs of the model, or of its
+      preprocessing, by their names, to its outputs. Inputs that have only a name by Keras are
+      `inputs`, or `inputs_0`, `inputs_1`, ...; so are outputs, where the model returns no dict.
+    - `serve_examples`: the same from `examples`, serialised `tf.Example` messages with a
+      feature for each input. Not there for inputs with unknown axes after their first.
+    - `classify`, with `labels`: `label`, `classes` and `scores` of each example.
+    - `predict_mc`, with `mc_passes`: for each output the mean and the variance of so many
+      passes with dropout on, `outputs_mean` and `outputs_variance`. The masks of an example are
+      made by its values: it gets the same answer each time and in any batch.
+
+    Beside it, in `assets.extra`: `model_card.json` and `model_card.md`, and, with `samples`,
+    the warm-up requests that TensorFlow Serving sends to itself.
 
     Args:
-        model: a built Keras model. Its signatures `serve` and `serving_default`
-            take a batch of any size.
-        base_dir: the base directory, made when missing.
+        model: a built Keras model.
+        preprocessing: a built model, from raw features to what `model` takes. It becomes part of
+            what is served.
+        outputs: a name for each output.
+        labels: strings, one for each class of a model whose only output has the shape
+            (batch, classes), or two for one that ends with a sigmoid.
+        mc_passes: a whole number >= 0; the model must have layers of dropout of kerasreg.
+        samples: raw inputs, as `model`, or `preprocessing`, is called with them: to compare
+            with Keras, and as warm-up requests (of the first eight). Without them the comparison
+            is of random numbers, and left out where there are strings or unknown axes.
+        card: more entries of the model card, such as `{"hyperparameters": ..., "metrics": ...,
+            "data": ..., "command": ...}`.
+        tolerance: the largest relative difference from Keras with which a version is
+            published, a number > 0; None for no comparison.
 
     Returns:
         The path of the new version directory, `<base_dir>/<number>`.
 
     Raises:
-        ValueError: if the model is not built, or `base_dir` is a file.
+        ValueError: if the model is not built, `base_dir` is a file, or an argument does not
+            fit the model.
+        RuntimeError: if what was exported differs from Keras; nothing is published then.
 
     Example:
 
@@ -63,24 +118,73 @@ def export(model: keras.Model, base_dir: str | os.PathLike[str]) -> str:
     >>> path.endswith("/1")
     True
     """
-    if not model.built:
-        raise ValueError(
-            f"`model` must be built: call it on data first. Received: {model.name!r}, unbuilt"
-        )
+    for argument, value in (("model", model), ("preprocessing", preprocessing)):
+        if value is not None and not value.built:
+            raise ValueError(
+                f"`{argument}` must be built: call it on data first. "
+                f"Received: {value.name!r}, unbuilt"
+            )
     base_dir = os.fspath(base_dir)
     if os.path.exists(base_dir) and not os.path.isdir(base_dir):
         raise ValueError(f"`base_dir` must be a directory. Received: the file {base_dir!r}")
+    check_count("mc_passes", mc_passes, minimum=0)
+    if tolerance is not None:
+        check_positive("tolerance", tolerance)
+    served = Served(model, preprocessing, outputs)
+    labels = None if labels is None else check_labels(labels, served)
+    written = model_card(model, card or {})
     os.makedirs(base_dir, exist_ok=True)
     # In the base directory, so that the rename stays in one file system. Readers
     # look for names that are numbers and pass over this one.
     staging = tempfile.mkdtemp(prefix=".staging-", dir=base_dir)
     try:
         staged = os.path.join(staging, "model")
-        model.export(staged, verbose=False)
+        requests = _write(served, staged, staging, labels, mc_passes)
+        written["inputs"] = {name: str(spec) for name, spec in served.specs.items()}
+        written["outputs"] = served.names
+        written["signatures"] = sorted(requests)
+        features = random_features(served) if samples is None else served.by_name(samples)
+        if tolerance is not None and features is not None:
+            found = compare(staged, served, features, tolerance)
+            if not found.passed:
+                raise RuntimeError(
+                    f"The exported model differs from Keras by {found.relative_difference:.1e} of "
+                    f"the largest output, which is more than {tolerance:.0e}: it is not published."
+                )
+            written["verification"] = dataclasses.asdict(found)
+        if samples is not None and features is not None:
+            rows = {name: np.asarray(value)[:8] for name, value in features.items()}
+            warm = {name: rows for name in requests if name != "serve_examples"}
+            write_warmup(staged, os.path.basename(os.path.abspath(base_dir)), warm)
+        write_card(staged, written)
         _sync(staged)
         return _publish(staged, base_dir)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write(
+    served: Served, staged: str, folder: str, labels: list[str] | None, mc_passes: int
+) -> list[str]:
+    """Writes the SavedModel; returns the names of its signatures."""
+    # The first is `serving_default` too.
+    functions = {"serve": served.function(served)}
+    archive = keras.export.ExportArchive()
+    archive.track(served.model)
+    if served.preprocessing is not None:
+        archive.track(served.preprocessing)
+    from_examples = examples(served)
+    if from_examples is not None:
+        functions["serve_examples"] = from_examples
+    if labels is not None:
+        functions["classify"], table = classification(served, labels, folder)
+        archive.track(table)
+    if mc_passes:
+        functions["predict_mc"] = monte_carlo_signature(served, mc_passes)
+    for name, function in functions.items():
+        archive.add_endpoint(name, function)
+    archive.write_out(staged, verbose=False)
+    return list(functions)
 
 
 def _publish(staged: str, base_dir: str) -> str:

@@ -7,9 +7,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
+
+from kerasreg.serving._signatures import Served
 
 _SCRIPT = os.path.join(os.path.dirname(__file__), "_verify_process.py")
 
@@ -67,19 +71,25 @@ def relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
 def verify(
     path: str | os.PathLike[str],
     model: keras.Model,
-    samples: np.ndarray,
+    samples: Any,
     tolerance: float = 1e-6,
+    *,
+    preprocessing: keras.Model | None = None,
+    outputs: Sequence[str] | None = None,
 ) -> Verification:
     """Loads a SavedModel in a new process without Keras and compares it with the model.
 
-    The comparison is relative to the scale of the outputs: float32 results
+    The comparison is relative to the scale of each output: float32 results
     differ absolutely by more than any fixed bound, with the batch size alone.
 
     Args:
         path: a version directory, as `export` returns it.
-        model: the Keras model that was exported; one input, one output.
-        samples: inputs, shape (samples, ...).
+        model: the Keras model that was exported.
+        samples: inputs as the model, or its preprocessing, is called with them, with a first
+            axis of samples.
         tolerance: largest accepted relative difference, a number > 0.
+        preprocessing: what `export` was given.
+        outputs: what `export` was given.
 
     Returns:
         A `Verification`; look at `passed`.
@@ -98,22 +108,74 @@ def verify(
     """
     if not os.path.exists(os.path.join(path, "saved_model.pb")):
         raise ValueError(f"`path` must be a SavedModel directory. Received: {os.fspath(path)!r}")
-    samples = np.asarray(samples)
-    if len(samples) == 0:
+    served = Served(model, preprocessing, outputs)
+    return compare(os.fspath(path), served, served.by_name(samples), tolerance)
+
+
+def compare(
+    path: str, served: Served, features: Mapping[str, Any], tolerance: float
+) -> Verification:
+    """Compares a SavedModel, in a new process, with a model as it would be served."""
+    features = {name: np.asarray(value) for name, value in features.items()}
+    count = min((len(value) for value in features.values()), default=0)
+    if count == 0:
         raise ValueError("`samples` must hold at least one sample. Received: none")
     # Called, not predicted: one batch, as in the other process.
-    expected = np.asarray(keras.ops.convert_to_numpy(model(samples, training=False)))
+    expected = served(
+        {
+            name: keras.ops.convert_to_tensor(features[name], dtype=spec.dtype.name)
+            for name, spec in served.specs.items()
+        }
+    )
+    found = run_saved_model(path, features)
+    if set(found) != set(expected):
+        raise ValueError(
+            f"`outputs` must be those of the SavedModel, {sorted(found)}. "
+            f"Received: {sorted(expected)}"
+        )
+    difference = max(
+        relative_difference(found[name], np.asarray(keras.ops.convert_to_numpy(value)))
+        for name, value in expected.items()
+    )
+    return Verification(count, difference, tolerance)
+
+
+def run_saved_model(path: str, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What `serving_default` answers in a new process that can't import Keras.
+
+    Raises:
+        RuntimeError: if the process failed, with its last line.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        inputs, outputs = os.path.join(folder, "inputs.npy"), os.path.join(folder, "outputs.npy")
-        np.save(inputs, samples)
+        inputs, outputs = os.path.join(folder, "inputs.npz"), os.path.join(folder, "outputs.npz")
+        # Objects, as strings in NumPy may be, would be pickled.
+        plain: dict[str, Any] = {
+            name: value.astype("S") if value.dtype == object else value
+            for name, value in features.items()
+        }
+        np.savez(inputs, **plain)
         process = subprocess.run(
-            [sys.executable, _SCRIPT, os.fspath(path), inputs, outputs],
+            [sys.executable, _SCRIPT, path, inputs, outputs],
             capture_output=True,
             text=True,
             check=False,
         )
         if process.returncode != 0:
             lines = process.stderr.strip().splitlines() or ["no message"]
-            raise RuntimeError(f"The SavedModel at {os.fspath(path)!r} does not run: {lines[-1]}")
-        found = np.load(outputs)
-    return Verification(len(samples), relative_difference(found, expected), tolerance)
+            raise RuntimeError(f"The SavedModel at {path!r} does not run: {lines[-1]}")
+        with np.load(outputs) as found:
+            return dict(found)
+
+
+def random_features(served: Served, count: int = 7) -> dict[str, np.ndarray] | None:
+    """Standard normal numbers, and zeros for integers, for inputs whose shape is known, or None."""
+    random = np.random.default_rng(0)
+    features = {}
+    for name, spec in served.specs.items():
+        shape = spec.shape[1:].as_list()
+        if None in shape or not (spec.dtype.is_floating or spec.dtype.is_integer):
+            return None
+        values = random.normal(size=(count, *shape)) if spec.dtype.is_floating else None
+        whole = np.zeros((count, *shape)) if values is None else values
+        features[name] = whole.astype(spec.dtype.as_numpy_dtype)
+    return features

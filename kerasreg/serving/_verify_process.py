@@ -1,6 +1,6 @@
 """Runs a SavedModel with TensorFlow alone. A script for a process of its own.
 
-Usage: python _verify_process.py SAVED_MODEL INPUTS.npy OUTPUTS.npy
+Usage: python _verify_process.py SAVED_MODEL INPUTS.npz OUTPUTS.npz
 
 Neither Keras nor kerasreg can be imported in this process: what it shows is that
 the SavedModel needs neither. It is run by its path, not as a module.
@@ -20,10 +20,11 @@ def main(saved_model: str, inputs: str, outputs: str) -> None:
 
     model = tf.saved_model.load(saved_model)
     signature = model.signatures["serving_default"]
-    ((name, spec),) = signature.structured_input_signature[1].items()
-    result = signature(**{name: tf.constant(np.load(inputs), spec.dtype)})
-    (values,) = result.values()
-    np.save(outputs, values.numpy())
+    specs = signature.structured_input_signature[1]
+    with np.load(inputs) as given:
+        features = {name: tf.constant(given[name], spec.dtype) for name, spec in specs.items()}
+    result = signature(**features)
+    np.savez(outputs, **{name: values.numpy() for name, values in result.items()})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Published versions are numbered, whole at every instant, and never overwritten."""
 
+import functools
 import json
 import os
 import stat
@@ -17,6 +18,10 @@ from kerasreg import serving
 PROGRAM = os.path.join(os.path.dirname(__file__), "exports_program.py")
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the program forks")
+
+
+# Without the comparison, a process of its own each time; `test_serving_verify.py` has it.
+export = functools.partial(serving.export, tolerance=None)
 
 
 def run_program(*arguments):
@@ -63,16 +68,16 @@ def files(folder):
 
 
 def test_versions_are_numbered_from_one_and_each_is_the_model_of_its_export(tmp_path):
-    paths = [serving.export(adding(10 * number), tmp_path) for number in (1, 2, 3)]
+    paths = [export(adding(10 * number), tmp_path) for number in (1, 2, 3)]
     assert paths == [str(tmp_path / str(version)) for version in (1, 2, 3)]
     assert serving.versions(tmp_path) == [1, 2, 3]
     assert [added_by(path) for path in paths] == [10, 20, 30]
 
 
 def test_an_export_changes_nothing_that_is_published(tmp_path):
-    first = serving.export(adding(1), tmp_path)
+    first = export(adding(1), tmp_path)
     before = files(first)
-    serving.export(adding(2), tmp_path)
+    export(adding(2), tmp_path)
     assert files(first) == before
     assert sorted(os.listdir(tmp_path)) == ["1", "2"]  # Nothing else is left there.
 
@@ -80,7 +85,7 @@ def test_an_export_changes_nothing_that_is_published(tmp_path):
 def test_the_next_version_follows_the_largest_one(tmp_path):
     for name in ("2", "10"):
         (tmp_path / name).mkdir()
-    assert serving.export(adding(1), tmp_path) == str(tmp_path / "11")
+    assert export(adding(1), tmp_path) == str(tmp_path / "11")
     assert serving.versions(tmp_path) == [2, 10, 11]
 
 
@@ -103,7 +108,7 @@ def test_a_directory_whose_name_is_no_number_is_no_version(tmp_path, name):
 def test_a_file_is_no_version_and_is_not_overwritten(tmp_path):
     (tmp_path / "1").write_text("notes")
     assert serving.versions(tmp_path) == []
-    path = serving.export(adding(3), tmp_path)
+    path = export(adding(3), tmp_path)
     assert (tmp_path / "1").read_text() == "notes"
     assert added_by(path) == 3
 
@@ -114,7 +119,7 @@ def test_there_are_no_versions_where_there_is_no_directory(tmp_path):
 
 def test_the_base_directory_is_made_with_its_parents(tmp_path):
     base_dir = tmp_path / "models" / "digits"
-    assert serving.export(adding(1), base_dir) == str(base_dir / "1")
+    assert export(adding(1), base_dir) == str(base_dir / "1")
 
 
 # What is published.
@@ -125,7 +130,7 @@ def test_both_signatures_give_what_keras_gives_for_any_batch_size(tmp_path, batc
     inputs = keras.Input((3,), name="features")
     x = keras.layers.Dropout(0.5)(keras.layers.Dense(4, activation="relu")(inputs))
     model = keras.Model(inputs, keras.layers.Dense(2)(x))
-    loaded = tf.saved_model.load(serving.export(model, tmp_path))
+    loaded = tf.saved_model.load(export(model, tmp_path))
     x = np.random.default_rng(0).normal(size=(batch, 3)).astype("float32")
     expected = model.predict(x, verbose=0)
     for name in ("serve", "serving_default"):
@@ -138,7 +143,7 @@ def test_a_version_is_readable_by_other_users_as_the_umask_allows(tmp_path):
     # A model server is another user. The staging folder is private.
     old = os.umask(0o022)
     try:
-        path = serving.export(adding(1), tmp_path)
+        path = export(adding(1), tmp_path)
     finally:
         os.umask(old)
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o755
@@ -167,7 +172,7 @@ def test_a_version_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path,
 
     monkeypatch.setattr(os, "fsync", recording_fsync)
     monkeypatch.setattr(os, "rename", checking_rename)
-    path = serving.export(adding(1), tmp_path)
+    path = export(adding(1), tmp_path)
     assert renamed == [path]
     assert identity(os.stat(tmp_path)) in synced
 
@@ -178,7 +183,7 @@ def test_a_version_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path,
 def test_a_model_that_is_not_built_is_refused(tmp_path):
     model = keras.Sequential([keras.layers.Dense(1)], name="unfinished")
     with pytest.raises(ValueError, match=r"`model`.*unfinished"):
-        serving.export(model, tmp_path)
+        export(model, tmp_path)
     assert os.listdir(tmp_path) == []
 
 
@@ -186,7 +191,7 @@ def test_a_file_as_base_directory_is_refused(tmp_path):
     file = tmp_path / "file"
     file.write_text("notes")
     with pytest.raises(ValueError, match="`base_dir`"):
-        serving.export(adding(1), file)
+        export(adding(1), file)
     assert file.read_text() == "notes"
 
 
@@ -195,10 +200,10 @@ def test_an_export_that_fails_publishes_nothing_and_leaves_nothing(tmp_path, mon
     def full(*args, **kwargs):
         raise OSError("No space left on device")
 
-    serving.export(adding(1), tmp_path)
+    export(adding(1), tmp_path)
     monkeypatch.setattr(os, function, full)
     with pytest.raises(OSError, match="No space left"):
-        serving.export(adding(2), tmp_path)
+        export(adding(2), tmp_path)
     assert os.listdir(tmp_path) == ["1"]
 
 
@@ -213,7 +218,7 @@ def test_exports_from_several_threads_get_different_versions(tmp_path, shared):
 
     def run(index):
         start.wait()
-        paths[index] = serving.export(models[index], tmp_path)
+        paths[index] = export(models[index], tmp_path)
 
     threads = [threading.Thread(target=run, args=(index,)) for index in range(4)]
     for thread in threads:
@@ -240,7 +245,7 @@ def test_a_version_that_another_export_takes_meanwhile_is_passed_over(tmp_path, 
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", late)
-    assert serving.export(adding(1), tmp_path) == str(tmp_path / "2")
+    assert export(adding(1), tmp_path) == str(tmp_path / "2")
     assert files(tmp_path / "1") == {"saved_model.pb": b"another export"}
 
 

@@ -144,8 +144,8 @@ assert "tensorflow" in sys.modules
 def test_the_process_runs_the_model_without_keras(exported, tmp_path):
     model, path = exported
     script = os.path.join(os.path.dirname(serving.__file__), "_verify_process.py")
-    inputs, outputs = tmp_path / "inputs.npy", tmp_path / "outputs.npy"
-    np.save(inputs, samples())
+    inputs, outputs = tmp_path / "inputs.npz", tmp_path / "outputs.npz"
+    np.savez(inputs, features=samples())
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     process = subprocess.run(
         [sys.executable, "-c", LOOK, script, path, str(inputs), str(outputs)],
@@ -156,7 +156,9 @@ def test_the_process_runs_the_model_without_keras(exported, tmp_path):
         timeout=300,
     )
     assert process.returncode == 0, process.stderr[-4000:]
-    assert np.load(outputs) == pytest.approx(np.array(model(samples())), abs=1e-5)
+    with np.load(outputs) as found:
+        (values,) = found.values()
+    assert values == pytest.approx(np.array(model(samples())), abs=1e-5)
 
 
 def test_verify_uses_a_process_that_imports_no_keras(exported, tmp_path, monkeypatch):

@@ -1,0 +1,310 @@
+"""What a served model answers: its signatures, with names for inputs and outputs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import tree
+
+from kerasreg.layers._base import NoiseStream, monte_carlo
+from kerasreg.random._key import mix
+
+# Named by Keras, with numbers that another process would not give.
+_UNNAMED = re.compile(r"(keras_tensor|input_layer|input)(_\d+)?$")
+
+
+class Served:
+    """A model as a function of named features, after its preprocessing.
+
+    Args:
+        model: a built model.
+        preprocessing: a built model whose outputs are what `model` takes, or None.
+        outputs: a name for each output, or None.
+
+    Attributes:
+        specs: a `tf.TensorSpec` for each feature, by name; the first axis is the batch.
+        names: of the outputs.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        preprocessing: keras.Model | None = None,
+        outputs: Sequence[str] | None = None,
+    ) -> None:
+        self.model, self.preprocessing = model, preprocessing
+        self._structure = _inputs_of(model if preprocessing is None else preprocessing)
+        self.specs = _named_specs(self._structure)
+        self.names = _output_names(self._symbolic_outputs(), outputs)
+
+    def _packed(self, features: Mapping[str, Any]) -> Any:
+        return tree.pack_sequence_as(self._structure, [features[name] for name in self.specs])
+
+    def model_inputs(self, features: Mapping[str, Any]) -> Any:
+        """What the model itself is called with."""
+        packed = self._packed(features)
+        return packed if self.preprocessing is None else self.preprocessing(packed, training=False)
+
+    def named(self, outputs: Any) -> dict[str, Any]:
+        """The outputs by name."""
+        return dict(zip(self.names, tree.flatten(outputs), strict=True))
+
+    def __call__(self, features: Mapping[str, Any]) -> dict[str, Any]:
+        """From features to named outputs."""
+        return self.named(self.model(self.model_inputs(features), training=False))
+
+    def _symbolic_outputs(self) -> Any:
+        known = getattr(self.model, "_outputs_struct", None)
+        if known is not None:
+            return known
+        inputs = tree.map_structure(
+            lambda spec: keras.KerasTensor(tuple(spec.shape), spec.dtype.name, name=spec.name),
+            _inputs_of(self.model),
+        )
+        return self.model.compute_output_spec(inputs)
+
+    def function(self, answer: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Any:
+        """A traced function of what the model is called with, and signature by names."""
+        structure = tree.pack_sequence_as(self._structure, list(self.specs.values()))
+
+        @tf.function(input_signature=[structure])
+        def traced(inputs: Any) -> dict[str, Any]:
+            return answer(self.by_name(inputs))
+
+        traced.get_concrete_function()
+        return traced
+
+    def by_name(self, inputs: Any) -> dict[str, Any]:
+        """Inputs in the structure that a model takes, or already by name, by name."""
+        if isinstance(inputs, Mapping) and set(inputs) == set(self.specs):
+            return {name: inputs[name] for name in self.specs}
+        flat = tree.flatten(inputs)
+        return dict(zip(self.specs, flat, strict=True))
+
+
+def _inputs_of(model: keras.Model) -> Any:
+    """The structure that a model is called with, of `tf.TensorSpec`."""
+    structure = getattr(model, "_inputs_struct", None)
+    if structure is None and isinstance(model, keras.Sequential):
+        structure = model.inputs[0]
+    if structure is None:
+        # Private: of a model that is a subclass Keras keeps the shapes of its first call.
+        from keras.src.export.export_utils import get_input_signature
+
+        signature = list(get_input_signature(model))
+        structure = signature[0] if len(signature) == 1 else signature
+
+    def spec(tensor: Any) -> tf.TensorSpec:
+        return tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype, tensor.name)
+
+    return tree.map_structure(spec, structure)
+
+
+def _named_specs(structure: Any) -> dict[str, tf.TensorSpec]:
+    flat = tree.flatten(structure)
+    if isinstance(structure, dict):
+        # In the order in which a dict is flattened.
+        names = sorted(structure)
+    else:
+        names = [_identifier(spec.name) for spec in flat]
+        if any(_UNNAMED.match(name) for name in names) or len(set(names)) < len(names):
+            names = ["inputs"] if len(flat) == 1 else [f"inputs_{i}" for i in range(len(flat))]
+    return {
+        name: tf.TensorSpec(spec.shape, spec.dtype, name)
+        for name, spec in zip(names, flat, strict=True)
+    }
+
+
+def _identifier(name: str | None) -> str:
+    """A name that can be a keyword of a signature."""
+    return re.sub(r"\W", "_", name or "input")
+
+
+def _output_names(outputs: Any, given: Sequence[str] | None) -> list[str]:
+    flat = tree.flatten(outputs)
+    if given is not None:
+        if (
+            isinstance(given, str)
+            or len(given) != len(flat)
+            or len(set(given)) < len(flat)
+            or not all(isinstance(name, str) and re.fullmatch(r"\w+", name) for name in given)
+        ):
+            raise ValueError(
+                f"`outputs` must be {len(flat)} different names of letters, digits and _, one for "
+                f"each output of the model. Received: outputs={given!r}"
+            )
+        return list(given)
+    if isinstance(outputs, dict):
+        return [_identifier(name) for name in sorted(outputs)]
+    return ["outputs"] if len(flat) == 1 else [f"outputs_{i}" for i in range(len(flat))]
+
+
+def examples(served: Served) -> Any:
+    """The signature that takes a batch of serialised `tf.Example`, or None.
+
+    A feature of an example has the name of the input; its values are floats for floating
+    types, 64-bit integers for integers and booleans, bytes for strings. A first axis of
+    unknown length (after the batch) is padded with zeros, or empty strings. Inputs with
+    other unknown axes cannot be in examples.
+    """
+    features: dict[str, Any] = {}
+    for name, spec in served.specs.items():
+        shape = spec.shape[1:].as_list()
+        if None in shape[1:]:
+            return None
+        kind = tf.string if spec.dtype == tf.string else tf.int64
+        kind = tf.float32 if spec.dtype.is_floating else kind
+        if None in shape:
+            features[name] = tf.io.FixedLenSequenceFeature(shape[1:], kind, allow_missing=True)
+        else:
+            features[name] = tf.io.FixedLenFeature(shape, kind)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
+    def answer(examples: Any) -> dict[str, Any]:
+        parsed = tf.io.parse_example(examples, features)
+        return served({name: tf.cast(parsed[name], s.dtype) for name, s in served.specs.items()})
+
+    answer.get_concrete_function()
+    return answer
+
+
+def classification(served: Served, labels: Sequence[str], folder: str) -> tuple[Any, Any]:
+    """The signature that answers with labels, and the table that it needs.
+
+    Args:
+        served: a model with one output, of one score for each label, or of the probability
+            of the second of two.
+        labels: strings.
+        folder: where to write them, for the table that is an asset.
+
+    Returns:
+        A function with the outputs `label` (batch,), `classes` (batch, labels) and `scores`
+        (batch, labels); and the table.
+    """
+    (output,) = tree.flatten(served._symbolic_outputs())
+    single = output.shape[-1] == 1
+    path = os.path.join(folder, "labels.txt")
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(f"{label}\n" for label in labels)
+    initializer = tf.lookup.TextFileInitializer(
+        path,
+        tf.int64,
+        tf.lookup.TextFileIndex.LINE_NUMBER,
+        tf.string,
+        tf.lookup.TextFileIndex.WHOLE_LINE,
+    )
+    table = tf.lookup.StaticHashTable(initializer, "")
+
+    def answer(features: Mapping[str, Any]) -> dict[str, Any]:
+        (scores,) = served(features).values()
+        if single:
+            scores = tf.concat([1 - scores, scores], axis=-1)
+        classes = table.lookup(tf.range(len(labels), dtype=tf.int64))
+        return {
+            "label": table.lookup(tf.argmax(scores, axis=-1)),
+            "classes": tf.broadcast_to(classes, tf.shape(scores)),
+            "scores": scores,
+        }
+
+    return served.function(answer), table
+
+
+def check_labels(labels: Any, served: Served) -> list[str]:
+    """The labels as a list, or a `ValueError`."""
+    outputs = tree.flatten(served._symbolic_outputs())
+    sizes = list(outputs[0].shape[1:]) if len(outputs) == 1 else []
+    count = sizes[0] if len(sizes) == 1 else None
+    if count is None:
+        raise ValueError(
+            "`labels` must be None for a model whose output is not of shape (batch, classes). "
+            f"Received: outputs of the shapes {[output.shape for output in outputs]}"
+        )
+    if count == 1 and not _is_sigmoid(served.model):
+        raise ValueError(
+            "`labels` must be None for a model with a single output that is no probability: end "
+            "it with a sigmoid. Received: a model without"
+        )
+    expected = 2 if count == 1 else count
+    good = not isinstance(labels, (str, bytes)) and all(
+        isinstance(label, str) and label and not set(label) & set("\r\n") for label in labels
+    )
+    if not good or len(labels) != expected or len(set(labels)) != expected:
+        raise ValueError(
+            f"`labels` must be {expected} different strings of one line each. "
+            f"Received: labels={labels!r}"
+        )
+    return list(labels)
+
+
+def _is_sigmoid(model: keras.Model) -> bool:
+    last = model.layers[-1] if model.layers else None
+    return getattr(last, "activation", None) is keras.activations.sigmoid
+
+
+def monte_carlo_signature(served: Served, passes: int) -> Any:
+    """The signature that answers with mean and variance of `passes` passes with dropout on.
+
+    The masks of an example are made by its features: it has the same answer each time and
+    in any batch.
+    """
+    layers = list(served.model._flatten_layers())
+    if not any(isinstance(getattr(layer, "_stream", None), NoiseStream) for layer in layers):
+        raise ValueError(
+            "`mc_passes` must be 0 for a model without a layer of dropout of kerasreg, such as "
+            f"kerasreg.layers.ScheduledDropout. Received: mc_passes={passes}"
+        )
+
+    def answer(features: Mapping[str, Any]) -> dict[str, Any]:
+        inputs = served.model_inputs(features)
+        words = [_hash(tf.convert_to_tensor(part)) for part in tree.flatten(inputs)]
+        word = words[0]
+        for other in words[1:]:
+            word = mix(tf.bitwise.bitwise_xor(word, other))
+
+        def passed(example: Any) -> Any:
+            seed, number, values = example
+            with monte_carlo(seed, number):
+                batch = tree.map_structure(lambda value: value[None], values)
+                return served.named(served.model(batch, training=False))
+
+        size = tf.shape(word)[0]
+
+        def repeated(value: Any) -> Any:
+            return tf.repeat(value, passes, axis=0)
+
+        each = (
+            repeated(word),
+            tf.tile(tf.range(passes), [size]),
+            tree.map_structure(repeated, inputs),
+        )
+        drawn = tf.vectorized_map(passed, each)
+        found = {}
+        for name, values in drawn.items():
+            shape = tf.concat([[size, passes], tf.shape(values)[2:]], axis=0)
+            values = tf.reshape(values, shape)
+            found[f"{name}_mean"] = tf.reduce_mean(values, axis=1)
+            found[f"{name}_variance"] = tf.math.reduce_variance(values, axis=1)
+        return found
+
+    return served.function(answer)
+
+
+def _hash(x: Any) -> Any:
+    """A 32-bit hash of each example of a batch, from all bits of its values."""
+    if x.dtype == tf.string:
+        x = tf.strings.to_hash_bucket_fast(x, 2**31 - 1)
+    if x.dtype == tf.bool or x.dtype.size < 4:
+        x = tf.cast(x, tf.float32)
+    words = tf.bitcast(x, tf.uint32)  # Twice as many for 64 bits.
+    words = tf.reshape(words, [tf.shape(x)[0], tf.reduce_prod(tf.shape(words)[1:])])
+    # Sums of hashed values, each with its place, do not depend on the order of summation.
+    place = tf.cast(tf.range(tf.shape(words)[1]), tf.uint32) * tf.constant(0x9E3779B9, tf.uint32)
+    mixed = mix(tf.bitwise.bitwise_xor(mix(words), place[None]))
+    # TensorFlow has no sum of uint32 on CPUs.
+    total = tf.reduce_sum(tf.cast(mixed, tf.int64), axis=1)
+    return mix(tf.cast(tf.bitwise.bitwise_and(total, 0xFFFFFFFF), tf.uint32))
