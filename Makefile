@@ -65,8 +65,9 @@ $(INSTALLED): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
-$(INSTALLED)-test: $(INSTALLED) requirements-test.txt
+$(INSTALLED)-test: $(INSTALLED) requirements-test.txt requirements-peers.txt
 	$(BIN)/python -m pip install --quiet --requirement requirements-test.txt
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-peers.txt
 	touch $@
 
 .venv-lowest/.installed: requirements-lowest.txt pyproject.toml

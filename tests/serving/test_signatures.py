@@ -290,6 +290,6 @@ def test_what_differs_from_keras_is_not_published(tmp_path):
             return inputs if tf.executing_eagerly() else 2.0 * inputs
 
     model = keras.Sequential([keras.Input((2,)), Different()])
-    with pytest.raises(RuntimeError, match="differs from Keras by 1.0e"):
+    with pytest.raises(RuntimeError, match=r"differs from Keras by 1\.0e"):
         serving.export(model, tmp_path)
     assert list(tmp_path.iterdir()) == []
