@@ -74,7 +74,7 @@ validation = (x, y)
 
 
 def test_readme_search_runs(tmp_path):
-    _, search, _ = readme_code()
+    search = readme_code()[1]
     process = run_python(["-c", f"{READER}\n{search}\nprint(model.predict(x).shape)"], tmp_path)
     assert process.returncode == 0, process.stderr
     assert "trials 128/128" in process.stdout
@@ -94,3 +94,17 @@ x = x / 16
     before, after = re.search(r"dense +(\d+) +(\d+)", process.stdout).groups()
     assert int(after) < int(before) == 256
     assert process.stdout.splitlines()[-1] == "(1797, 10)"
+
+
+def test_readme_serving_runs(tmp_path):
+    reader = """
+import keras, kerasreg
+from sklearn.datasets import load_digits
+x = (load_digits().data / 16).astype("float32")
+model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10, "softmax")])
+"""
+    code = readme_code()[3]
+    process = run_python(["-c", f"{reader}\n{code}\nprint(path)"], tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines()[-1] == "models/digits/1"
+    assert (tmp_path / "models/digits/1/assets.extra/model_card.md").is_file()

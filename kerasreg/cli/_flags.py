@@ -123,3 +123,33 @@ flags.DEFINE_integer(
     "steps", 100, "Learning rates, one for each step.", lower_bound=5, flag_values=LR_FIND
 )
 flags.DEFINE_string("plot", None, "Write a picture, a .png or .svg file.", flag_values=LR_FIND)
+
+SERVE = flags.FlagValues()
+flags.DEFINE_string("name", None, "Name of the model; else the folder's.", flag_values=SERVE)
+flags.DEFINE_string(
+    "host",
+    "127.0.0.1",
+    "IP address to listen on; the default is this machine alone.",
+    flag_values=SERVE,
+)
+flags.DEFINE_integer(
+    "port",
+    8501,
+    "Port; 0 takes any that is free.",
+    lower_bound=0,
+    upper_bound=65535,
+    flag_values=SERVE,
+)
+flags.DEFINE_integer(
+    "max_body", 16 * 2**20, "Largest request, in bytes.", lower_bound=1, flag_values=SERVE
+)
+flags.DEFINE_integer(
+    "max_batch", 4096, "Most examples in a request.", lower_bound=1, flag_values=SERVE
+)
+flags.DEFINE_float(
+    "look_every",
+    1.0,
+    "Seconds between looks for a newer version.",
+    lower_bound=0.01,
+    flag_values=SERVE,
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging as stdlib_logging
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from kerasreg._version import __version__
-from kerasreg.cli._flags import LR_FIND, SEARCH
+from kerasreg.cli._flags import LR_FIND, SEARCH, SERVE
 
 # Nothing that imports Keras or TensorFlow at module level: `--help` and a mistyped
 # flag are answered at once, and TensorFlow's log level is set before it is loaded.
@@ -64,6 +65,7 @@ def _dispatch(arguments: list[str]) -> int:
     commands = {
         "search": (SEARCH, _search_help, _search),
         "lr-find": (LR_FIND, _lr_find_help, _lr_find),
+        "serve": (SERVE, _serve_help, _serve),
     }
     command = arguments[0]
     if command not in commands:
@@ -77,9 +79,35 @@ def _dispatch(arguments: list[str]) -> int:
         rest = values([f"kerasreg {command}", *arguments[1:]])[1:]
     except flags.Error as error:
         raise UsageError(str(error)) from error
-    if rest:
-        raise UsageError(f"unexpected argument {rest[0]!r}; see kerasreg {command} --help")
-    return run()
+    # `serve` takes a folder.
+    folders = rest[:1] if command == "serve" else []
+    if rest[len(folders) :]:
+        unexpected = rest[len(folders)]
+        raise UsageError(f"unexpected argument {unexpected!r}; see kerasreg {command} --help")
+    return run(*folders)
+
+
+def _serve(folder: str | None = None) -> int:
+    if folder is None:
+        raise UsageError("serve needs a folder of versions: kerasreg serve models/digits")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _bad_input_is_usage(), _quiet_start():
+        import tensorflow as tf
+
+        from kerasreg.serving import server
+
+        tf.get_logger().setLevel("ERROR")
+    stdlib_logging.basicConfig(format="kerasreg: %(message)s", stream=sys.stderr)
+    stdlib_logging.getLogger("kerasreg.serving").setLevel(stdlib_logging.INFO)
+    with _bad_input_is_usage():
+        try:
+            server.serve(
+                folder, write=_write, **{name: SERVE[name].value for name in _SERVE_SETTINGS}
+            )
+        except (OSError, ImportError) as error:
+            print(f"kerasreg: {_one_line(error)}", file=sys.stderr)
+            return 1
+    return 0
 
 
 def _lr_find() -> int:
@@ -165,6 +193,9 @@ _LR_FIND_SETTINGS = (
 )  # fmt: skip
 
 
+_SERVE_SETTINGS = ("name", "host", "port", "max_body", "max_batch", "look_every")
+
+
 @contextlib.contextmanager
 def _bad_input_is_usage() -> Iterator[None]:
     try:
@@ -227,6 +258,7 @@ def _help() -> str:
                    it as a SavedModel
           lr-find  test learning rates on a table, from small to large, for a dense
                    network or a saved Keras model, and suggest some
+          serve    answer for an exported model over HTTP, for development
 
         kerasreg COMMAND --help lists a command's flags; kerasreg --version tells the version.
         Exit codes: 0 done, 1 the search or the export failed, 2 bad input, 130 interrupted."""
@@ -260,6 +292,20 @@ def _lr_find_help() -> str:
         "Flags:",
     ]
     return "\n".join(lines + _flag_lines(LR_FIND, _LR_FIND_SETTINGS))
+
+
+def _serve_help() -> str:
+    lines = [
+        "kerasreg serve: a development server with TensorFlow Serving's REST interface",
+        "",
+        "Usage: kerasreg serve FOLDER [--flag=value ...]",
+        "",
+        "  kerasreg serve kerasreg_search/model             # what kerasreg search has exported",
+        "  kerasreg serve models/digits --port=9000",
+        "",
+        "Flags:",
+    ]
+    return "\n".join(lines + _flag_lines(SERVE, _SERVE_SETTINGS))
 
 
 def _flag_lines(values: flags.FlagValues, names: Sequence[str]) -> list[str]:

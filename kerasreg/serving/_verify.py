@@ -106,38 +106,76 @@ def verify(
     >>> kerasreg.serving.verify(path, model, np.ones((4, 2), "float32")).passed
     True
     """
-    if not os.path.exists(os.path.join(path, "saved_model.pb")):
-        raise ValueError(f"`path` must be a SavedModel directory. Received: {os.fspath(path)!r}")
+    check_path(path)
     served = Served(model, preprocessing, outputs)
     return compare(os.fspath(path), served, served.by_name(samples), tolerance)
+
+
+def check_path(path: str | os.PathLike[str]) -> None:
+    """A `ValueError` if there is no SavedModel."""
+    if not os.path.exists(os.path.join(path, "saved_model.pb")):
+        raise ValueError(f"`path` must be a SavedModel directory. Received: {os.fspath(path)!r}")
 
 
 def compare(
     path: str, served: Served, features: Mapping[str, Any], tolerance: float
 ) -> Verification:
     """Compares a SavedModel, in a new process, with a model as it would be served."""
-    features = {name: np.asarray(value) for name, value in features.items()}
-    count = min((len(value) for value in features.values()), default=0)
-    if count == 0:
-        raise ValueError("`samples` must hold at least one sample. Received: none")
-    # Called, not predicted: one batch, as in the other process.
-    expected = served(
-        {
-            name: keras.ops.convert_to_tensor(features[name], dtype=spec.dtype.name)
-            for name, spec in served.specs.items()
-        }
-    )
+    features = check_features(served, features)
+    expected = outputs_of_keras(served, features)
     found = run_saved_model(path, features)
+    count = len(next(iter(features.values())))
+    return Verification(count, largest_difference(found, expected), tolerance)
+
+
+def check_features(
+    served: Served, features: Mapping[str, Any], fewest: int = 1
+) -> dict[str, np.ndarray]:
+    """Samples by name, as arrays of the types of the inputs, or a `ValueError`."""
+    arrays = {}
+    for name, spec in served.specs.items():
+        value = np.asarray(features[name])
+        # Strings are bytes, or objects, in NumPy.
+        kind = spec.dtype.as_numpy_dtype
+        arrays[name] = value if kind is np.object_ else value.astype(kind)
+    lengths = {len(value) for value in arrays.values()}
+    if lengths == {0} and fewest:
+        raise ValueError("`samples` must hold at least one sample. Received: none")
+    if len(lengths) != 1:
+        raise ValueError(
+            f"`samples` must have one number of samples for all inputs. Received: {sorted(lengths)}"
+        )
+    return arrays
+
+
+def outputs_of_keras(served: Served, features: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """What Keras answers: called, not predicted, so that it is one batch."""
+    tensors = {
+        name: keras.ops.convert_to_tensor(features[name], dtype=spec.dtype.name)
+        for name, spec in served.specs.items()
+    }
+    found = served(tensors)
+    return {name: np.asarray(keras.ops.convert_to_numpy(value)) for name, value in found.items()}
+
+
+def largest_difference(
+    found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+) -> float:
+    """The largest `relative_difference` of an output."""
     if set(found) != set(expected):
         raise ValueError(
             f"`outputs` must be those of the SavedModel, {sorted(found)}. "
             f"Received: {sorted(expected)}"
         )
-    difference = max(
-        relative_difference(found[name], np.asarray(keras.ops.convert_to_numpy(value)))
-        for name, value in expected.items()
-    )
-    return Verification(count, difference, tolerance)
+    return max(relative_difference(found[name], value) for name, value in expected.items())
+
+
+def as_plain(features: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Arrays that can be written: objects, as strings in NumPy may be, would be pickled."""
+    return {
+        name: value.astype("S") if value.dtype == object else value
+        for name, value in features.items()
+    }
 
 
 def run_saved_model(path: str, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -148,12 +186,7 @@ def run_saved_model(path: str, features: Mapping[str, np.ndarray]) -> dict[str, 
     """
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = os.path.join(folder, "inputs.npz"), os.path.join(folder, "outputs.npz")
-        # Objects, as strings in NumPy may be, would be pickled.
-        plain: dict[str, Any] = {
-            name: value.astype("S") if value.dtype == object else value
-            for name, value in features.items()
-        }
-        np.savez(inputs, **plain)
+        np.savez(inputs, **as_plain(features))
         process = subprocess.run(
             [sys.executable, _SCRIPT, path, inputs, outputs],
             capture_output=True,
