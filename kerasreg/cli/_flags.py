@@ -153,3 +153,34 @@ flags.DEFINE_float(
     lower_bound=0.01,
     flag_values=SERVE,
 )
+
+EXPORT = flags.FlagValues()
+flags.DEFINE_string(
+    "base_dir", None, "Folder of the versions; made when missing.", flag_values=EXPORT
+)
+flags.DEFINE_string(
+    "samples",
+    None,
+    "A .npy file of inputs, or an .npz file with an array for each input: to compare with Keras, "
+    "and for warm-up requests. Without it the comparison is of random numbers.",
+    flag_values=EXPORT,
+)
+flags.DEFINE_list(
+    "labels", [], "Names of the classes, separated by commas: adds `classify`.", flag_values=EXPORT
+)
+flags.DEFINE_list("outputs", [], "Names of the outputs, separated by commas.", flag_values=EXPORT)
+flags.DEFINE_integer(
+    "mc_passes",
+    0,
+    "Passes with dropout on of the signature `predict_mc`; 0 leaves it out.",
+    lower_bound=0,
+    flag_values=EXPORT,
+)
+flags.DEFINE_string("card", None, "A .json file with more for the model card.", flag_values=EXPORT)
+flags.DEFINE_float(
+    "tolerance",
+    1e-6,
+    "Largest relative difference from Keras with which a version is published.",
+    lower_bound=0.0,
+    flag_values=EXPORT,
+)

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import shlex
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -118,7 +119,14 @@ class SearchJob:
         self.write(f"\ntest part ({sizes[2]} rows), the same network without and with:")
         self.write(format_scores(scores))
 
-        path = serving.export(winner, os.path.join(self.folder, "model"))
+        path = serving.export(
+            winner,
+            os.path.join(self.folder, "model"),
+            labels=self._labels(),
+            samples=self.parts.test[0],
+            card=self._card(best, scores),
+            tolerance=None,  # Below, so that the report has it also when it fails.
+        )
         self.write(f"\nexported {path}")
         verification = serving.verify(path, winner, self.parts.test[0])
         self.write(
@@ -140,6 +148,33 @@ class SearchJob:
         if not verification.passed:
             raise RuntimeError(f"{path} differs from the Keras model; do not serve it.")
         return report
+
+    def _labels(self) -> list[str] | None:
+        """The classes as text, where that tells them apart."""
+        labels = [str(one) for one in self.table.classes or ()]
+        good = len(set(labels)) == len(labels) and all(len(one.splitlines()) == 1 for one in labels)
+        return labels if labels and good else None
+
+    def _card(self, best: Any, scores: Any) -> dict[str, Any]:
+        given = dataclasses.asdict(self.settings)
+        flags = {name: value for name, value in given.items() if value not in (None, ())}
+        written = {
+            name: ",".join(value) if isinstance(value, tuple) else value
+            for name, value in flags.items()
+        }
+        return {
+            "command": shlex.join(
+                ["kerasreg", "search", *(f"--{name}={value}" for name, value in written.items())]
+            ),
+            "hyperparameters": best.values,
+            "metrics": scores,
+            "data": {
+                "name": self.table.name,
+                "sha256": self.table.fingerprint(),
+                "rows": len(self.table.x),
+                "columns": list(self.table.columns),
+            },
+        }
 
     def _hypermodel(self, regularized: bool) -> DenseHyperModel:
         x, _ = self.parts.train

@@ -14,7 +14,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from kerasreg._version import __version__
-from kerasreg.cli._flags import LR_FIND, SEARCH, SERVE
+from kerasreg.cli._flags import EXPORT, LR_FIND, SEARCH, SERVE
 
 # Nothing that imports Keras or TensorFlow at module level: `--help` and a mistyped
 # flag are answered at once, and TensorFlow's log level is set before it is loaded.
@@ -65,6 +65,7 @@ def _dispatch(arguments: list[str]) -> int:
     commands = {
         "search": (SEARCH, _search_help, _search),
         "lr-find": (LR_FIND, _lr_find_help, _lr_find),
+        "export": (EXPORT, _export_help, _export),
         "serve": (SERVE, _serve_help, _serve),
     }
     command = arguments[0]
@@ -79,12 +80,37 @@ def _dispatch(arguments: list[str]) -> int:
         rest = values([f"kerasreg {command}", *arguments[1:]])[1:]
     except flags.Error as error:
         raise UsageError(str(error)) from error
-    # `serve` takes a folder.
-    folders = rest[:1] if command == "serve" else []
-    if rest[len(folders) :]:
-        unexpected = rest[len(folders)]
+    # `export` takes a file, and `serve` a folder.
+    paths = rest[:1] if command in ("export", "serve") else []
+    if rest[len(paths) :]:
+        unexpected = rest[len(paths)]
         raise UsageError(f"unexpected argument {unexpected!r}; see kerasreg {command} --help")
-    return run(*folders)
+    return run(*paths)
+
+
+def _export(model: str | None = None) -> int:
+    if model is None or not EXPORT.base_dir:
+        raise UsageError(
+            "export needs a model and a folder: kerasreg export net.keras --base_dir=models/net"
+        )
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _bad_input_is_usage():
+        with _quiet_start():
+            import tensorflow as tf
+
+            from kerasreg.cli import _export
+
+            tf.get_logger().setLevel("ERROR")
+        logging.set_verbosity(logging.WARNING)  # Keras' export logs each file.
+        values = {name: EXPORT[name].value for name in _EXPORT_SETTINGS}
+        for name in ("labels", "outputs"):
+            values[name] = tuple(values[name])
+        try:
+            _export.export(model, _export.Settings(**values), _write)
+        except (OSError, RuntimeError) as error:
+            print(f"kerasreg: {_one_line(error)}", file=sys.stderr)
+            return 1
+    return 0
 
 
 def _serve(folder: str | None = None) -> int:
@@ -193,6 +219,11 @@ _LR_FIND_SETTINGS = (
 )  # fmt: skip
 
 
+_EXPORT_SETTINGS = (
+    "base_dir", "samples", "labels", "outputs", "mc_passes", "card", "tolerance",
+)  # fmt: skip
+
+
 _SERVE_SETTINGS = ("name", "host", "port", "max_body", "max_batch", "look_every")
 
 
@@ -258,6 +289,8 @@ def _help() -> str:
                    it as a SavedModel
           lr-find  test learning rates on a table, from small to large, for a dense
                    network or a saved Keras model, and suggest some
+          export   export a saved Keras model as the next version of a SavedModel,
+                   compared with Keras before it is published
           serve    answer for an exported model over HTTP, for development
 
         kerasreg COMMAND --help lists a command's flags; kerasreg --version tells the version.
@@ -292,6 +325,19 @@ def _lr_find_help() -> str:
         "Flags:",
     ]
     return "\n".join(lines + _flag_lines(LR_FIND, _LR_FIND_SETTINGS))
+
+
+def _export_help() -> str:
+    lines = [
+        "kerasreg export: a saved Keras model as the next version in a folder",
+        "",
+        "Usage: kerasreg export MODEL.keras --base_dir=FOLDER [--flag=value ...]",
+        "",
+        "  kerasreg export net.keras --base_dir=models/net --samples=x.npy --labels=no,yes",
+        "",
+        "Flags:",
+    ]
+    return "\n".join(lines + _flag_lines(EXPORT, _EXPORT_SETTINGS))
 
 
 def _serve_help() -> str:

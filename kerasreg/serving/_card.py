@@ -139,7 +139,11 @@ def as_markdown(card: Mapping[str, Any]) -> str:
             lines += [f"**{title}**: {_cell(value)}", ""]
             continue
         lines += [f"## {title[:1].upper()}{title[1:]}", ""]
-        if isinstance(value, dict):
+        if isinstance(value, dict) and all(isinstance(part, dict) for part in value.values()):
+            columns = list(dict.fromkeys(key for part in value.values() for key in part))
+            rows = [[key, *map(part.get, columns)] for key, part in value.items()]
+            lines += _table(["", *columns], rows)
+        elif isinstance(value, dict):
             lines += _table(["", ""], [[key, part] for key, part in value.items()])
         elif all(isinstance(row, dict) for row in value):
             columns = list(dict.fromkeys(key for row in value for key in row))

@@ -84,6 +84,11 @@ class Served:
         if isinstance(inputs, Mapping) and set(inputs) == set(self.specs):
             return {name: inputs[name] for name in self.specs}
         flat = tree.flatten(inputs)
+        if len(flat) != len(self.specs):
+            raise ValueError(
+                f"`samples` must be inputs with the names {list(self.specs)}, or as the model is "
+                f"called with them. Received: {len(flat)} arrays"
+            )
         return dict(zip(self.specs, flat, strict=True))
 
 

@@ -258,6 +258,16 @@ def _check_whole(where, done, rows, trials):
         done.out,
         re.MULTILINE,
     )
+    version = where.path / "model" / "1"
+    card = json.loads((version / "assets.extra" / "model_card.json").read_text())
+    assert card["hyperparameters"] == report["best_hyperparameters"]
+    assert card["metrics"] == report["test"]
+    assert card["data"]["sha256"] == report["settings"]["fingerprint"]
+    assert card["command"].startswith("kerasreg search --data=")
+    assert (version / "assets.extra" / "tf_serving_warmup_requests").is_file()
+    if maximise:
+        labels = (version / "assets" / "labels.txt").read_text().splitlines()
+        assert labels == [str(label) for label in report["classes"]]
     return report
 
 

@@ -78,7 +78,7 @@ def test_the_card_is_there_to_be_read_with_each_row_in_one_line(exported):
     assert text.startswith("# Model card: net\n")
     assert "**command**: kerasreg search --data=a.csv --target=y\n" in text
     assert "| sha256 | ab\\|c |" in text
-    assert '| val_loss | {"mean": 0.25, "standard_error": 0.5} |' in text
+    assert "|  | mean | standard_error |\n| --- | --- | --- |\n| val_loss | 0.25 | 0.5 |\n" in text
     rows = [line for line in text.splitlines() if line.startswith("| drop |")]
     assert len(rows) == 1
     assert "0.40625" in rows[0]

@@ -1,0 +1,76 @@
+"""`kerasreg export`: a saved model becomes the next version, or nothing is published."""
+
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasreg.layers import ScheduledDropout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Holds a model, samples of it, and files that are none."""
+    path = tmp_path_factory.mktemp("export")
+    layers = [keras.layers.Dense(4), ScheduledDropout(0.5), keras.layers.Dense(2, "softmax")]
+    keras.Sequential([keras.Input((3,), name="x"), *layers]).save(path / "net.keras")
+    x = np.random.default_rng(0).normal(size=(9, 3)).astype("float32")
+    np.save(path / "x.npy", x)
+    np.savez(path / "x.npz", x=x)
+    np.save(path / "objects.npy", np.array([None]), allow_pickle=True)
+    np.save(path / "wide.npy", np.ones((9, 5)))
+    (path / "more.json").write_text(json.dumps({"data": {"from": "nowhere"}}))
+    (path / "list.json").write_text("[1]")
+    (path / "text.keras").write_text("no model")
+    return path
+
+
+def test_a_model_is_exported_with_all_that_was_asked_for(command, folder):
+    flags = ["--samples=x.npz", "--labels=no,yes", "--outputs=score", "--mc_passes=4"]
+    arguments = ["export", "net.keras", "--base_dir=models/net", "--card=more.json", *flags]
+    done = command(*arguments, cwd=folder)
+    assert done.code == 0, done.err
+    assert done.err == ""
+    assert done.out.splitlines()[:2] == [
+        "exported models/net/1",
+        "signatures: classify, predict_mc, serve, serve_examples",
+    ]
+    assert re.search(r"outputs equal Keras' on 9 samples \(largest relative difference", done.out)
+    signatures = tf.saved_model.load(str(folder / "models/net/1")).signatures
+    model = keras.saving.load_model(folder / "net.keras")
+    x = np.load(folder / "x.npy")
+    found = signatures["serve"](x=tf.constant(x))["score"]
+    np.testing.assert_allclose(found, np.array(model(x)), rtol=1e-5)
+    card = json.loads((folder / "models/net/1/assets.extra/model_card.json").read_text())
+    assert card["data"] == {"from": "nowhere"}
+    # And the next one is the next version.
+    assert "exported models/net/2\n" in command(*arguments, cwd=folder).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "export needs a model and a folder"),
+        (["net.keras"], "export needs a model and a folder"),
+        (["net.keras", "more", "--base_dir=b"], "unexpected argument 'more'"),
+        (["nowhere.keras", "--base_dir=b"], "`model` must be a .keras file"),
+        (["text.keras", "--base_dir=b"], "`model` must be a .keras file that loads"),
+        (["net.keras", "--base_dir=b", "--samples=more.json"], "--samples must be a .npy"),
+        (["net.keras", "--base_dir=b", "--samples=objects.npy"], "--samples must be a .npy"),
+        (["net.keras", "--base_dir=b", "--labels=a"], "`labels` must be 2 different strings"),
+        (["net.keras", "--base_dir=b", "--outputs=a,b"], "`outputs` must be 1 different names"),
+        (["net.keras", "--base_dir=b", "--card=list.json"], "--card must be a JSON object"),
+        (["net.keras", "--base_dir=b", "--card=x.npy"], "--card must be a .json file"),
+        (["net.keras", "--base_dir=b", "--tolerance=0"], "`tolerance`"),
+        (["net.keras", "--base_dir=b", "--mc_passes=-1"], "--mc_passes"),
+        (["net.keras", "--base_dir=x.npy"], "`base_dir` must be a directory"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2_and_publishes_nothing(
+    command, folder, refused, arguments, message
+):
+    refused(command("export", *arguments, cwd=folder), message)
+    assert not (folder / "b").exists() or list((folder / "b").iterdir()) == []
