@@ -100,7 +100,7 @@ EXAMPLES = {
         {"rate": PolynomialDecay(0.3, 6, 0.1), "start": 2},
     ],
     "schedules.Scaled": [{"schedule": 0.5, "factor": 2.0}, {"schedule": RAMP, "factor": 0.5}],
-    "schedules.Sum": [{"schedules": [-0.2, RAMP]}],
+    "schedules.Sum": [{"schedules": [-0.2, PolynomialDecay(0.5, 6, 0.3)]}],
     "schedules.Product": [{"schedules": [0.5, RAMP]}],
     "schedules.Clipped": [
         {"schedule": 0.5, "minimum": 0.3},
@@ -667,6 +667,16 @@ WRAPPERS = [name for name, cls in COMPONENTS.items() if issubclass(cls, keras.la
 WITH_VARIABLES = [name for name in IN_MODELS if issubclass(COMPONENTS[name], keras.layers.Layer)]
 
 every_component = pytest.mark.parametrize("name", COMPONENTS)
+
+
+def alike(names):
+    """Of schedules, which are functions of the step, a few stand for all where each takes long."""
+    standing = ("schedules.Hyperparameter", "schedules.Join", "schedules.OneCycle")
+    long = {name for name in names if name.startswith("schedules.") and name not in standing}
+    return [pytest.param(n, marks=pytest.mark.long if n in long else ()) for n in names]
+
+
+every_component_but_schedules_that_are_alike = pytest.mark.parametrize("name", alike(COMPONENTS))
 every_component_in_models = pytest.mark.parametrize("name", IN_MODELS)
 
 
@@ -954,8 +964,8 @@ MODES = {
     "XLA": {"jit_compile": True},
 }
 # For weights and inputs of about 1: the unit roundoffs of the types that compute
-# (2^-24, 2^-11, 2^-8), times ten for six steps.
-TOLERANCES = {"float32": 1e-6, "mixed_float16": 5e-3, "mixed_bfloat16": 4e-2}
+# (2^-24, 2^-11, 2^-8), times ten or more for six steps.
+TOLERANCES = {"float32": 2e-6, "mixed_float16": 5e-3, "mixed_bfloat16": 4e-2}
 
 
 @pytest.fixture(scope="module")
@@ -966,7 +976,7 @@ def reference():
     )
 
 
-@every_component
+@every_component_but_schedules_that_are_alike
 @pytest.mark.parametrize(
     "policy",
     [
@@ -1040,7 +1050,7 @@ class Interrupt(keras.callbacks.Callback):
             raise Interrupted
 
 
-@pytest.mark.parametrize("name", [name for name in COMPONENTS if name not in ENDING])
+@pytest.mark.parametrize("name", alike([name for name in COMPONENTS if name not in ENDING]))
 def test_backup_and_restore_continues_an_interrupted_training(name, tmp_path):
     def model_and_callbacks(folder):
         keras.utils.set_random_seed(1)
