@@ -15,7 +15,9 @@ import numpy as np
 
 # Private: where the generator is of draws that are given no seed.
 from keras.src.backend.common import global_state
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+
+# Which Keras names only in its newer versions.
+GLOBAL_SEED_GENERATOR = "global_seed_generator"
 
 
 class State:

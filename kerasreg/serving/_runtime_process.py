@@ -28,8 +28,11 @@ _Signature = Mapping[str, Mapping[str, str]]
 _Features = Mapping[str, np.ndarray]
 _Run = Callable[[_Features], dict[str, np.ndarray]]
 
-for _name in ("keras", "tf_keras", "kerasreg"):
-    sys.modules[_name] = None  # type: ignore[assignment]
+
+def without_keras() -> None:
+    """Makes every import of Keras and kerasreg fail, here and in TensorFlow, which does without."""
+    for name in ("keras", "tf_keras", "kerasreg"):
+        sys.modules[name] = None  # type: ignore[assignment]
 
 
 def tensorflow(path: str, signature: _Signature) -> tuple[str, _Run]:
@@ -192,6 +195,7 @@ def c(path: str, signature: _Signature) -> tuple[str, _Run]:
 
 def main(runtime: str, path: str, signature: str, inputs: str, outputs: str, calls: str) -> None:
     """Writes the outputs for the inputs; prints the version and the time of a call."""
+    without_keras()
     with open(signature, encoding="utf-8") as file:
         version, run = globals()[runtime](path, json.load(file))
     with np.load(inputs) as given:
