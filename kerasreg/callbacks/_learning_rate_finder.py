@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import math
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from kerasreg._validation import check_above, check_below_one, check_count, check_positive
 from kerasreg.callbacks._data_order import State, independent
 from kerasreg.callbacks._range_test import RangeTest
-from kerasreg.callbacks._targets import Place, Target
+from kerasreg.callbacks._targets import Place, Target, scope_of
 
 _FEWEST = 5  # Losses, of which something can be said.
 
@@ -92,7 +91,7 @@ class LearningRateFinder(keras.callbacks.Callback):
                 f"call it once. Received: {self.model.name!r}"
             )
         if not self.model.optimizer.built:
-            with _scope_of(self.model):
+            with scope_of(self.model):
                 self.model.optimizer.build(self.model.trainable_variables)
         self._state = State(self.model)
         self.result = None
@@ -101,13 +100,11 @@ class LearningRateFinder(keras.callbacks.Callback):
         self._smoothed: list[float] = []
         self._average = 0.0
         self._diverged = False
-        self._count: int | None = None
+        self._count = self.steps
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._count is not None:
-            return
-        self._count, batches = self.steps, self.params.get("steps")
-        if batches is not None:
+        batches = self.params.get("steps")
+        if batches is not None and not self._rates:
             # As many as callbacks see; only here is it known which epoch is the first.
             seen = math.ceil(batches / self.model.steps_per_execution)
             self._count = min(self.steps, seen * (self.params.get("epochs", 1) - epoch))
@@ -115,7 +112,6 @@ class LearningRateFinder(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         # Else the loss that is logged is the mean since the epoch began.
         self.model.reset_metrics()
-        assert self._count is not None
         passed = len(self._rates) / max(self._count - 1, 1)
         rate = math.exp(math.log(self.low) + passed * math.log(self.high / self.low))
         self._rates.append(rate)
@@ -134,7 +130,6 @@ class LearningRateFinder(keras.callbacks.Callback):
             return
         self._losses.append(loss)
         self._smoothed.append(smoothed)
-        assert self._count is not None
         if len(self._losses) >= self._count:
             self.model.stop_training = True
 
@@ -222,10 +217,10 @@ def find_learning_rate(
     arguments = {"verbose": 0, **fit_arguments, "epochs": steps, "callbacks": callbacks}
     copied = independent(x)
     if not model.built:
-        with _scope_of(model):
+        with scope_of(model):
             model(_first_inputs(copied))
     if not model.optimizer.built:
-        with _scope_of(model):
+        with scope_of(model):
             model.optimizer.build(model.trainable_variables)
     state = State(model)
     # An endless pipeline has no epochs but those that are asked for.
@@ -239,12 +234,6 @@ def find_learning_rate(
         state.restore()
     assert finder.result is not None
     return finder.result
-
-
-def _scope_of(model: keras.Model) -> contextlib.AbstractContextManager[Any]:
-    """In which the variables of a model are made."""
-    strategy = getattr(model, "distribute_strategy", None)
-    return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
 def _first_inputs(x: Any) -> Any:

@@ -99,7 +99,7 @@ class Target:
             inner = innermost(optimizer)
             attribute = _attribute(inner, self.kind)
             if not isinstance(getattr(inner, attribute), LiveNumber):
-                with _scope_of(model):
+                with scope_of(model):
                     live_number(inner, attribute)
                 # A step that was traced with the number must be traced again.
                 model.train_function = None
@@ -217,7 +217,7 @@ def _attribute(optimizer: keras.optimizers.Optimizer, kind: str) -> str:
 
 
 @contextlib.contextmanager
-def _scope_of(model: keras.Model) -> Iterator[None]:
+def scope_of(model: keras.Model) -> Iterator[None]:
     """The scope in which a strategy mirrors new variables, if the model has one."""
     strategy = getattr(model, "distribute_strategy", None)
     with strategy.scope() if strategy is not None else contextlib.nullcontext():

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from kerasreg import serving
+from kerasreg.serving._card import FOLDER, NAMES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ def export(model: str, settings: Settings, write: Callable[[str], None]) -> str:
         tolerance=settings.tolerance,
     )
     write(f"exported {path}")
-    with open(os.path.join(path, "assets.extra", "model_card.json"), encoding="utf-8") as file:
+    with open(os.path.join(path, FOLDER, NAMES[0]), encoding="utf-8") as file:
         card = json.load(file)
     write(f"signatures: {', '.join(card['signatures'])}")
     compared = card.get("verification")

@@ -123,7 +123,8 @@ def _serve(folder: str | None = None) -> int:
         from kerasreg.serving import server
 
         tf.get_logger().setLevel("ERROR")
-    stdlib_logging.basicConfig(format="kerasreg: %(message)s", stream=sys.stderr)
+    # Absl has put its own handler there.
+    stdlib_logging.basicConfig(format="kerasreg: %(message)s", stream=sys.stderr, force=True)
     stdlib_logging.getLogger("kerasreg.serving").setLevel(stdlib_logging.INFO)
     with _bad_input_is_usage():
         try:
@@ -298,60 +299,68 @@ def _help() -> str:
     )
 
 
+def _command_help(
+    title: str,
+    arguments: str,
+    examples: Sequence[str],
+    values: flags.FlagValues,
+    shown: Sequence[str],
+) -> str:
+    """What a command does, how it is called, and its flags."""
+    command = title.partition(":")[0]
+    usage = f"Usage: {command} {arguments}[--flag=value ...]"
+    lines = [title, "", usage, "", *(f"  {example}" for example in examples), "", "Flags:"]
+    return "\n".join(lines + _flag_lines(values, shown))
+
+
 def _search_help() -> str:
-    lines = [
+    return _command_help(
         "kerasreg search: find a network's regularization, training and shape for a table",
         "",
-        "Usage: kerasreg search [--flag=value ...]",
-        "",
-        "  kerasreg search                                  # scikit-learn's digits",
-        "  kerasreg search --data=houses.csv --target=price --trials=30",
-        "  kerasreg search --resume                         # go on after an interruption",
-        "",
-        "Flags:",
-    ]
-    return "\n".join(lines + _flag_lines(SEARCH, [*_SETTINGS, "output_dir", "resume"]))
+        [
+            "kerasreg search                                  # scikit-learn's digits",
+            "kerasreg search --data=houses.csv --target=price --trials=30",
+            "kerasreg search --resume                         # go on after an interruption",
+        ],
+        SEARCH,
+        [*_SETTINGS, "output_dir", "resume"],
+    )
 
 
 def _lr_find_help() -> str:
-    lines = [
+    return _command_help(
         "kerasreg lr-find: learning rates from small to large, and which of them suit",
         "",
-        "Usage: kerasreg lr-find [--flag=value ...]",
-        "",
-        "  kerasreg lr-find --data=houses.csv --target=price --plot=rates.png",
-        "  kerasreg lr-find --model=network.keras --data=houses.csv --target=price",
-        "",
-        "Flags:",
-    ]
-    return "\n".join(lines + _flag_lines(LR_FIND, _LR_FIND_SETTINGS))
+        [
+            "kerasreg lr-find --data=houses.csv --target=price --plot=rates.png",
+            "kerasreg lr-find --model=network.keras --data=houses.csv --target=price",
+        ],
+        LR_FIND,
+        _LR_FIND_SETTINGS,
+    )
 
 
 def _export_help() -> str:
-    lines = [
+    return _command_help(
         "kerasreg export: a saved Keras model as the next version in a folder",
-        "",
-        "Usage: kerasreg export MODEL.keras --base_dir=FOLDER [--flag=value ...]",
-        "",
-        "  kerasreg export net.keras --base_dir=models/net --samples=x.npy --labels=no,yes",
-        "",
-        "Flags:",
-    ]
-    return "\n".join(lines + _flag_lines(EXPORT, _EXPORT_SETTINGS))
+        "MODEL.keras --base_dir=FOLDER ",
+        ["kerasreg export net.keras --base_dir=models/net --samples=x.npy --labels=no,yes"],
+        EXPORT,
+        _EXPORT_SETTINGS,
+    )
 
 
 def _serve_help() -> str:
-    lines = [
+    return _command_help(
         "kerasreg serve: a development server with TensorFlow Serving's REST interface",
-        "",
-        "Usage: kerasreg serve FOLDER [--flag=value ...]",
-        "",
-        "  kerasreg serve kerasreg_search/model             # what kerasreg search has exported",
-        "  kerasreg serve models/digits --port=9000",
-        "",
-        "Flags:",
-    ]
-    return "\n".join(lines + _flag_lines(SERVE, _SERVE_SETTINGS))
+        "FOLDER ",
+        [
+            "kerasreg serve kerasreg_search/model             # what kerasreg search has exported",
+            "kerasreg serve models/digits --port=9000",
+        ],
+        SERVE,
+        _SERVE_SETTINGS,
+    )
 
 
 def _flag_lines(values: flags.FlagValues, names: Sequence[str]) -> list[str]:

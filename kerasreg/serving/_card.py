@@ -9,7 +9,6 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
 import keras
@@ -115,7 +114,7 @@ def _versions() -> dict[str, str]:
 
     found = {"kerasreg": __version__, "python": platform.python_version()}
     found |= {"keras": keras.__version__, "tensorflow": tf.__version__}
-    return {**found, "numpy": metadata.version("numpy")}
+    return {**found, "numpy": np.__version__}
 
 
 def write_card(saved_model: str, card: Mapping[str, Any]) -> None:
@@ -140,10 +139,8 @@ def as_markdown(card: Mapping[str, Any]) -> str:
             continue
         lines += [f"## {title[:1].upper()}{title[1:]}", ""]
         if isinstance(value, dict) and all(isinstance(part, dict) for part in value.values()):
-            columns = list(dict.fromkeys(key for part in value.values() for key in part))
-            rows = [[key, *map(part.get, columns)] for key, part in value.items()]
-            lines += _table(["", *columns], rows)
-        elif isinstance(value, dict):
+            value = [{"": key, **part} for key, part in value.items()]
+        if isinstance(value, dict):
             lines += _table(["", ""], [[key, part] for key, part in value.items()])
         elif all(isinstance(row, dict) for row in value):
             columns = list(dict.fromkeys(key for row in value for key in row))

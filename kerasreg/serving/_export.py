@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from kerasreg._validation import check_count, check_positive
 from kerasreg.serving._card import model_card, write_card
@@ -25,7 +24,7 @@ from kerasreg.serving._signatures import (
     examples,
     monte_carlo_signature,
 )
-from kerasreg.serving._verify import compare, random_features
+from kerasreg.serving._verify import check_features, compare, random_features
 from kerasreg.serving._warmup import write_warmup
 
 
@@ -132,6 +131,9 @@ def export(
         check_positive("tolerance", tolerance)
     served = Served(model, preprocessing, outputs)
     labels = None if labels is None else check_labels(labels, served)
+    features = random_features(served)
+    if samples is not None:
+        features = check_features(served, served.by_name(samples))
     written = model_card(model, card or {})
     os.makedirs(base_dir, exist_ok=True)
     # In the base directory, so that the rename stays in one file system. Readers
@@ -143,7 +145,6 @@ def export(
         written["inputs"] = {name: str(spec) for name, spec in served.specs.items()}
         written["outputs"] = served.names
         written["signatures"] = sorted(requests)
-        features = random_features(served) if samples is None else served.by_name(samples)
         if tolerance is not None and features is not None:
             found = compare(staged, served, features, tolerance)
             if not found.passed:
@@ -153,7 +154,7 @@ def export(
                 )
             written["verification"] = dataclasses.asdict(found)
         if samples is not None and features is not None:
-            rows = {name: np.asarray(value)[:8] for name, value in features.items()}
+            rows = {name: value[:8] for name, value in features.items()}
             warm = {name: rows for name in requests if name != "serve_examples"}
             write_warmup(staged, os.path.basename(os.path.abspath(base_dir)), warm)
         write_card(staged, written)

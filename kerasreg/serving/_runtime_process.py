@@ -102,6 +102,7 @@ _TYPES = {
     "bool": 10,
     "float16": 19,
 }
+_NAMES = {number: name for name, number in _TYPES.items()}
 
 
 def c(path: str, signature: _Signature) -> tuple[str, _Run]:
@@ -160,7 +161,7 @@ def c(path: str, signature: _Signature) -> tuple[str, _Run]:
 
     def array(made: Any) -> np.ndarray:
         made = pointer(made)
-        kind = {number: name for name, number in _TYPES.items()}[library.TF_TensorType(made)]
+        kind = _NAMES[library.TF_TensorType(made)]
         shape = [library.TF_Dim(made, axis) for axis in range(library.TF_NumDims(made))]
         length = library.TF_TensorByteSize(made)
         content = ctypes.string_at(library.TF_TensorData(made), length) if length else b""

@@ -117,7 +117,7 @@ def runtime_report(
         samples: inputs as for `verify`.
         runtimes: of `"tensorflow"`, `"c"`, `"onnxruntime"`, `"litert"`, `"openvino"`.
         tolerance: the largest relative difference that passes, a number > 0. Runtimes with
-            kernels of their own differ by a few 1e-6.
+            kernels of their own round otherwise.
         preprocessing: what `export` was given.
         outputs: what `export` was given.
         calls: of which the time is the median, a whole number >= 1.

@@ -29,6 +29,7 @@ class Served:
     Attributes:
         specs: a `tf.TensorSpec` for each feature, by name; the first axis is the batch.
         names: of the outputs.
+        shapes: of the outputs, with the batch first.
     """
 
     def __init__(
@@ -40,14 +41,14 @@ class Served:
         self.model, self.preprocessing = model, preprocessing
         self._structure = _inputs_of(model if preprocessing is None else preprocessing)
         self.specs = _named_specs(self._structure)
-        self.names = _output_names(self._symbolic_outputs(), outputs)
-
-    def _packed(self, features: Mapping[str, Any]) -> Any:
-        return tree.pack_sequence_as(self._structure, [features[name] for name in self.specs])
+        structure = _outputs_of(model)
+        self.names = _output_names(structure, outputs)
+        self.shapes = [tuple(output.shape) for output in tree.flatten(structure)]
 
     def model_inputs(self, features: Mapping[str, Any]) -> Any:
         """What the model itself is called with."""
-        packed = self._packed(features)
+        values = [features[name] for name in self.specs]
+        packed = tree.pack_sequence_as(self._structure, values)
         return packed if self.preprocessing is None else self.preprocessing(packed, training=False)
 
     def named(self, outputs: Any) -> dict[str, Any]:
@@ -57,16 +58,6 @@ class Served:
     def __call__(self, features: Mapping[str, Any]) -> dict[str, Any]:
         """From features to named outputs."""
         return self.named(self.model(self.model_inputs(features), training=False))
-
-    def _symbolic_outputs(self) -> Any:
-        known = getattr(self.model, "_outputs_struct", None)
-        if known is not None:
-            return known
-        inputs = tree.map_structure(
-            lambda spec: keras.KerasTensor(tuple(spec.shape), spec.dtype.name, name=spec.name),
-            _inputs_of(self.model),
-        )
-        return self.model.compute_output_spec(inputs)
 
     def function(self, answer: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Any:
         """A traced function of what the model is called with, and signature by names."""
@@ -108,6 +99,18 @@ def _inputs_of(model: keras.Model) -> Any:
         return tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype, tensor.name)
 
     return tree.map_structure(spec, structure)
+
+
+def _outputs_of(model: keras.Model) -> Any:
+    """The structure that a model returns, of symbolic tensors."""
+    known = getattr(model, "_outputs_struct", None)
+    if known is not None:
+        return known
+    inputs = tree.map_structure(
+        lambda spec: keras.KerasTensor(tuple(spec.shape), spec.dtype.name, name=spec.name),
+        _inputs_of(model),
+    )
+    return model.compute_output_spec(inputs)
 
 
 def _named_specs(structure: Any) -> dict[str, tf.TensorSpec]:
@@ -191,8 +194,8 @@ def classification(served: Served, labels: Sequence[str], folder: str) -> tuple[
         A function with the outputs `label` (batch,), `classes` (batch, labels) and `scores`
         (batch, labels); and the table.
     """
-    (output,) = tree.flatten(served._symbolic_outputs())
-    single = output.shape[-1] == 1
+    (shape,) = served.shapes
+    single = shape[-1] == 1
     path = os.path.join(folder, "labels.txt")
     with open(path, "w", encoding="utf-8") as file:
         file.writelines(f"{label}\n" for label in labels)
@@ -221,13 +224,12 @@ def classification(served: Served, labels: Sequence[str], folder: str) -> tuple[
 
 def check_labels(labels: Any, served: Served) -> list[str]:
     """The labels as a list, or a `ValueError`."""
-    outputs = tree.flatten(served._symbolic_outputs())
-    sizes = list(outputs[0].shape[1:]) if len(outputs) == 1 else []
+    sizes = list(served.shapes[0][1:]) if len(served.shapes) == 1 else []
     count = sizes[0] if len(sizes) == 1 else None
     if count is None:
         raise ValueError(
             "`labels` must be None for a model whose output is not of shape (batch, classes). "
-            f"Received: outputs of the shapes {[output.shape for output in outputs]}"
+            f"Received: outputs of the shapes {served.shapes}"
         )
     if count == 1 and not _is_sigmoid(served.model):
         raise ValueError(

@@ -108,7 +108,8 @@ def verify(
     """
     check_path(path)
     served = Served(model, preprocessing, outputs)
-    return compare(os.fspath(path), served, served.by_name(samples), tolerance)
+    features = check_features(served, served.by_name(samples))
+    return compare(os.fspath(path), served, features, tolerance)
 
 
 def check_path(path: str | os.PathLike[str]) -> None:
@@ -118,10 +119,9 @@ def check_path(path: str | os.PathLike[str]) -> None:
 
 
 def compare(
-    path: str, served: Served, features: Mapping[str, Any], tolerance: float
+    path: str, served: Served, features: Mapping[str, np.ndarray], tolerance: float
 ) -> Verification:
     """Compares a SavedModel, in a new process, with a model as it would be served."""
-    features = check_features(served, features)
     expected = outputs_of_keras(served, features)
     found = run_saved_model(path, features)
     count = len(next(iter(features.values())))

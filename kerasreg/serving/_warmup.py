@@ -15,7 +15,9 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-FOLDER, FILE = "assets.extra", "tf_serving_warmup_requests"
+from kerasreg.serving._card import FOLDER
+
+_FILE = "tf_serving_warmup_requests"
 _MESSAGE = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
 _STRING = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
 _PACKAGE = "kerasreg.warmup"
@@ -67,7 +69,7 @@ def write_warmup(
     folder = os.path.join(saved_model, FOLDER)
     os.makedirs(folder, exist_ok=True)
     prediction = _messages()
-    with tf.io.TFRecordWriter(os.path.join(folder, FILE)) as writer:
+    with tf.io.TFRecordWriter(os.path.join(folder, _FILE)) as writer:
         for signature, inputs in requests.items():
             record = prediction()
             request = record.predict_log.request

@@ -62,6 +62,7 @@ def nested_model():
         "strength:ridge": ["ridge"],
         "strength:block1/first": ["ridge"],
         "strength:*first*": ["ridge"],
+        "strength:b*": ["ridge", "lasso"],
         "strength:bl*": ["ridge"],
         "strength:head": ["lasso", "sum"],
         "dropout:block1/*": ["early"],

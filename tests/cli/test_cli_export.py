@@ -21,7 +21,6 @@ def folder(tmp_path_factory):
     np.save(path / "x.npy", x)
     np.savez(path / "x.npz", x=x)
     np.save(path / "objects.npy", np.array([None]), allow_pickle=True)
-    np.save(path / "wide.npy", np.ones((9, 5)))
     (path / "more.json").write_text(json.dumps({"data": {"from": "nowhere"}}))
     (path / "list.json").write_text("[1]")
     (path / "text.keras").write_text("no model")

@@ -124,3 +124,13 @@ def test_warmup_requests_hold_nothing_that_tensorflow_serving_does_not_know(expo
             assert len(unknown_fields.UnknownFieldSet(message)) == 0
         # Written again it is as long: nothing was lost on the way.
         assert len(parsed.SerializeToString()) == len(record.numpy())
+
+
+def test_warmup_requests_have_the_types_of_the_inputs(trained, tmp_path):
+    messages = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
+    model, x = trained
+    path = serving.export(model, tmp_path, samples=x.astype("float64"), tolerance=None)
+    records = tf.data.TFRecordDataset(f"{path}/assets.extra/tf_serving_warmup_requests")
+    (record,) = [messages.PredictionLog.FromString(r.numpy()) for r in records]
+    (value,) = record.predict_log.request.inputs.values()
+    assert tf.make_ndarray(value).dtype == np.float32

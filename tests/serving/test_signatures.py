@@ -63,35 +63,21 @@ def test_a_batch_of_any_size_has_the_outputs_of_keras(exported, name, count):
     assert serving.relative_difference(found, expected) <= 1e-6
 
 
-def as_example(row):
-    ints = tf.train.Feature(int64_list=tf.train.Int64List(value=row["count"].tolist()))
-    floats = tf.train.Feature(float_list=tf.train.FloatList(value=row["width"].tolist()))
-    message = tf.train.Features(feature={"count": ints, "width": floats})
-    return tf.train.Example(features=message).SerializeToString()
-
-
 @pytest.mark.parametrize("count", [0, 1, 7])
-def test_examples_are_parsed(exported, count):
+def test_examples_are_parsed(exported, as_example, count):
     model, _, signatures = exported
     given = features(count)
-    rows = [as_example({name: given[name][i] for name in given}) for i in range(count)]
+    rows = [as_example(**{name: given[name][i] for name in given}) for i in range(count)]
     found = signatures["serve_examples"](examples=tf.constant(rows, tf.string))["outputs"].numpy()
     assert serving.relative_difference(found, np.array(model(given))) <= 1e-6
 
 
-def test_an_axis_of_unknown_length_is_padded_in_examples(tmp_path):
+def test_an_axis_of_unknown_length_is_padded_in_examples(as_example, tmp_path):
     inputs = keras.Input((None, 2), name="series")
     model = keras.Model(inputs, keras.layers.GlobalMaxPooling1D()(inputs))
     path = serving.export(model, tmp_path, tolerance=None)
     series = [[-1.0, 5.0, -3.0, 2.0], [-7.0, 8.0]]
-    rows = [
-        tf.train.Example(
-            features=tf.train.Features(
-                feature={"series": tf.train.Feature(float_list=tf.train.FloatList(value=values))}
-            )
-        ).SerializeToString()
-        for values in series
-    ]
+    rows = [as_example(series=values) for values in series]
     signature = tf.saved_model.load(path).signatures["serve_examples"]
     found = signature(examples=tf.constant(rows))["outputs"].numpy()
     np.testing.assert_array_equal(found, [[-1.0, 5.0], [0.0, 8.0]])

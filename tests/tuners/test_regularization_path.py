@@ -68,7 +68,7 @@ def test_each_point_is_the_training_alone():
         logs = alone.fit(
             x, y, 64, 3, shuffle=False, verbose=0, validation_data=(x[:16], y[:16])
         ).history
-        np.testing.assert_allclose(alone.get_weights()[0], path.weights[k][0], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(alone.get_weights()[0], path.weights[k][0], rtol=1e-5, atol=1e-7)
         assert path.points[k].strength == strength
         assert path.points[k].logs == pytest.approx({n: v[-1] for n, v in logs.items()}, rel=1e-4)
 

@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from tensorflow.core.framework import types_pb2
 
 from kerasreg.serving.server import _rest
 from kerasreg.serving.server._batching import Batcher, TooManyRequests
@@ -227,7 +228,7 @@ def metadata(name: str, version: Version) -> bytes:
 def _tensors(specs: Any) -> dict[str, Any]:
     return {
         name: {
-            "dtype": _type(spec.dtype.name),
+            "dtype": types_pb2.DataType.Name(spec.dtype.as_datatype_enum),
             "tensor_shape": {
                 "dim": [
                     {"size": str(-1 if size is None else size), "name": ""} for size in spec.shape
@@ -238,10 +239,3 @@ def _tensors(specs: Any) -> dict[str, Any]:
         }
         for name, spec in specs.items()
     }
-
-
-def _type(name: str) -> str:
-    """The name of a type in TensorFlow's messages."""
-    return (
-        "DT_" + {"float32": "float", "float64": "double", "float16": "half"}.get(name, name).upper()
-    )

@@ -27,14 +27,6 @@ class Spec(NamedTuple):
     dtype: np.dtype[Any]  # Objects are bytes.
 
 
-class Request(NamedTuple):
-    """What a body asks for."""
-
-    signature: str
-    by_row: bool
-    features: dict[str, np.ndarray]
-
-
 def parse_body(body: bytes) -> dict[str, Any]:
     """The JSON object in a body, or a `BadRequest`."""
     try:

@@ -57,8 +57,7 @@ class Versions:
     """Keeps the newest version of a base directory in memory.
 
     Args:
-        base_dir: where versions are published; or one version, which has a number as its name,
-            is then the only one.
+        base_dir: where versions are published.
     """
 
     def __init__(self, base_dir: str) -> None:
