@@ -2,7 +2,6 @@
 
 from kerasreg.serving._export import export, versions
 from kerasreg.serving._runtime_report import (
-    RUNTIMES,
     RuntimeReport,
     RuntimeRow,
     runtime_report,
@@ -10,7 +9,6 @@ from kerasreg.serving._runtime_report import (
 from kerasreg.serving._verify import Verification, relative_difference, verify
 
 __all__ = [
-    "RUNTIMES",
     "RuntimeReport",
     "RuntimeRow",
     "Verification",

@@ -87,6 +87,7 @@ def export(
 
     Args:
         model: a built Keras model.
+        base_dir: the directory of the versions; it is made if there is none.
         preprocessing: a built model, from raw features to what `model` takes. It becomes part of
             what is served.
         outputs: a name for each output.

@@ -14,7 +14,7 @@ from kerasreg.optimizers import Proximal
 from kerasreg.regularizers import GroupLasso
 from kerasreg.schedules import Linear
 
-ALL = set(serving.RUNTIMES)
+ALL = {"tensorflow", "c", "onnxruntime", "litert", "openvino"}
 
 
 def normal(*shape):
