@@ -26,6 +26,10 @@ class Settings:
     mc_passes: int
     card: str | None
     tolerance: float
+    quantization: str | None
+    original: str | None
+    validation_data: str | None
+    original_tolerance: float | None
 
 
 def export(model: str, settings: Settings, write: Callable[[str], None]) -> str:
@@ -35,7 +39,7 @@ def export(model: str, settings: Settings, write: Callable[[str], None]) -> str:
         ValueError: if a file is not what it should be, or an argument does not fit the model.
         RuntimeError: if what was exported differs from Keras.
     """
-    loaded = _load(model)
+    loaded = _load("`model`", model)
     path = serving.export(
         loaded,
         settings.base_dir,
@@ -45,6 +49,10 @@ def export(model: str, settings: Settings, write: Callable[[str], None]) -> str:
         mc_passes=settings.mc_passes,
         card=_card(settings.card),
         tolerance=settings.tolerance,
+        quantization=settings.quantization,
+        original=None if settings.original is None else _load("--original", settings.original),
+        validation_data=_validation_data(settings.validation_data),
+        original_tolerance=settings.original_tolerance,
     )
     write(f"exported {path}")
     with open(os.path.join(path, FOLDER, NAMES[0]), encoding="utf-8") as file:
@@ -59,36 +67,54 @@ def export(model: str, settings: Settings, write: Callable[[str], None]) -> str:
             f"{compared['samples']} samples (largest relative difference "
             f"{compared['relative_difference']:.1e}, limit {compared['tolerance']:.0e})"
         )
+    for name, each in card.get("against_original", {}).items():
+        if each is not None:
+            write(f"against the original, {name.replace('_', ' ')}: {each:.6g}")
+    for name, each in card.get("metrics_against_original", {}).items():
+        write(f"{name}: {each['original']:.6g}, exported {each['exported']:.6g}")
     return path
 
 
-def _load(path: str) -> keras.Model:
+def _load(argument: str, path: str) -> keras.Model:
     if not path.endswith(".keras") or not os.path.isfile(path):
-        raise ValueError(f"`model` must be a .keras file. Received: {path!r}")
+        raise ValueError(f"{argument} must be a .keras file. Received: {path!r}")
     try:
         loaded = keras.saving.load_model(path)
     except Exception as error:  # Keras raises whatever a broken file leads to.
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
-            f"`model` must be a .keras file that loads. Received: {path!r}, of which "
+            f"{argument} must be a .keras file that loads. Received: {path!r}, of which "
             f"Keras says: {lines[0]}"
         ) from error
     if not isinstance(loaded, keras.Model):
-        raise ValueError(f"`model` must be a Keras model. Received: a {type(loaded).__name__}")
+        raise ValueError(f"{argument} must be a Keras model. Received: a {type(loaded).__name__}")
     return loaded
 
 
-def _samples(path: str | None) -> Any:
+def _samples(path: str | None, flag: str = "--samples") -> Any:
     if path is None:
         return None
     try:
         found = np.load(path)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"--samples must be a .npy or .npz file of arrays without objects. Received: {path!r}, "
+            f"{flag} must be a .npy or .npz file of arrays without objects. Received: {path!r}, "
             f"of which NumPy says: {error}"
         ) from error
     return found if isinstance(found, np.ndarray) else dict(found)
+
+
+def _validation_data(path: str | None) -> Any:
+    found = _samples(path, "--validation_data")
+    if found is None:
+        return None
+    if not isinstance(found, dict) or not set(found) - {"y"}:
+        raise ValueError(
+            "--validation_data must be a .npz file with inputs, as x or by their names, and "
+            f"targets, as y. Received: {path!r}"
+        )
+    y = found.pop("y", None)
+    return (found["x"] if set(found) == {"x"} else found), y
 
 
 def _card(path: str | None) -> Any:

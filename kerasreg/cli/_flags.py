@@ -177,6 +177,32 @@ flags.DEFINE_integer(
     flag_values=EXPORT,
 )
 flags.DEFINE_string("card", None, "A .json file with more for the model card.", flag_values=EXPORT)
+flags.DEFINE_enum(
+    "quantization",
+    None,
+    ["float16", "int8"],
+    "Stores the weights in fewer bits; they are widened where they are used.",
+    flag_values=EXPORT,
+)
+flags.DEFINE_string(
+    "original",
+    None,
+    "The .keras file before it was made smaller, to compare with.",
+    flag_values=EXPORT,
+)
+flags.DEFINE_string(
+    "validation_data",
+    None,
+    "A .npz file with inputs, as `x` or by their names, and targets, as `y`, of the comparison of "
+    "--quantization and --original.",
+    flag_values=EXPORT,
+)
+flags.DEFINE_float(
+    "original_tolerance",
+    None,
+    "The largest relative difference from the original with which it is published.",
+    flag_values=EXPORT,
+)
 flags.DEFINE_float(
     "tolerance",
     1e-6,

@@ -222,6 +222,7 @@ _LR_FIND_SETTINGS = (
 
 _EXPORT_SETTINGS = (
     "base_dir", "samples", "labels", "outputs", "mc_passes", "card", "tolerance",
+    "quantization", "original", "validation_data", "original_tolerance",
 )  # fmt: skip
 
 
@@ -344,7 +345,11 @@ def _export_help() -> str:
     return _command_help(
         "kerasreg export: a saved Keras model as the next version in a folder",
         "MODEL.keras --base_dir=FOLDER ",
-        ["kerasreg export net.keras --base_dir=models/net --samples=x.npy --labels=no,yes"],
+        [
+            "kerasreg export net.keras --base_dir=models/net --samples=x.npy --labels=no,yes",
+            "kerasreg export net.keras --base_dir=models/net --quantization=int8 \\",
+            "    --validation_data=held_out.npz",
+        ],
         EXPORT,
         _EXPORT_SETTINGS,
     )

@@ -17,6 +17,7 @@ import keras
 
 from kerasreg._validation import check_count, check_positive
 from kerasreg.serving._card import model_card, write_card
+from kerasreg.serving._original import against_original, check_original, check_validation_data
 from kerasreg.serving._signatures import (
     Served,
     check_labels,
@@ -63,6 +64,10 @@ def export(
     samples: Any = None,
     card: Mapping[str, Any] | None = None,
     tolerance: float | None = 1e-6,
+    quantization: str | None = None,
+    original: keras.Model | None = None,
+    validation_data: Any = None,
+    original_tolerance: float | None = None,
 ) -> str:
     """Exports a model for inference as the next version in a base directory.
 
@@ -101,6 +106,19 @@ def export(
             "data": ..., "command": ...}`.
         tolerance: the largest relative difference from Keras with which a version is
             published, a number > 0; None for no comparison.
+        quantization: `"float16"` or `"int8"`: weights of two or more axes are stored in so many
+            bits, with one scale for each output of a layer, and widened where they are used.
+            In contrast to `model.quantize("int8")`, of which the result can be exported too,
+            this is for all layers, and what is computed between them stays floating. None
+            stores them as they are.
+        original: the model before it was made smaller, such as by `kerasreg.editing.compress`,
+            to compare with. By default the model itself without `quantization`.
+        validation_data: `(x, y)`, inputs as for `samples` and targets (or None), on which
+            the original and what is exported are compared, by outputs and by the metrics that the
+            original is compiled with; needed with `quantization` or `original`. The card
+            has the figures.
+        original_tolerance: the largest relative difference from the original with which a version
+            is published, a number > 0; None for any.
 
     Returns:
         The path of the new version directory, `<base_dir>/<number>`.
@@ -108,7 +126,8 @@ def export(
     Raises:
         ValueError: if the model is not built, `base_dir` is a file, or an argument does not
             fit the model.
-        RuntimeError: if what was exported differs from Keras; nothing is published then.
+        RuntimeError: if what was exported differs from Keras, or more than
+            `original_tolerance` from the original; nothing is published then.
 
     Example:
 
@@ -128,14 +147,30 @@ def export(
     if os.path.exists(base_dir) and not os.path.isdir(base_dir):
         raise ValueError(f"`base_dir` must be a directory. Received: the file {base_dir!r}")
     check_count("mc_passes", mc_passes, minimum=0)
-    if tolerance is not None:
-        check_positive("tolerance", tolerance)
-    served = Served(model, preprocessing, outputs)
+    for argument, value in (("tolerance", tolerance), ("original_tolerance", original_tolerance)):
+        if value is not None:
+            check_positive(argument, value)
+    served = Served(model, preprocessing, outputs, quantization)
     labels = None if labels is None else check_labels(labels, served)
     features = random_features(served)
     if samples is not None:
         features = check_features(served, served.by_name(samples))
     written = model_card(model, card or {})
+    if served.weights is not None:
+        written["quantization"] = {"to": quantization, "bytes": served.weights.bytes}
+    if quantization is not None or original is not None or validation_data is not None:
+        before = Served(model if original is None else original, preprocessing, outputs)
+        check_original(before, served)
+        compared, metrics = against_original(
+            served, before, *check_validation_data(validation_data, served)
+        )
+        written |= {"against_original": compared, "metrics_against_original": metrics}
+        difference = compared["relative_difference"]
+        if original_tolerance is not None and not difference <= original_tolerance:
+            raise RuntimeError(
+                f"What would be exported differs from the original by {difference:.1e} of the "
+                f"largest output, which is more than {original_tolerance:.0e}: it is not published."
+            )
     os.makedirs(base_dir, exist_ok=True)
     # In the base directory, so that the rename stays in one file system. Readers
     # look for names that are numbers and pass over this one.
@@ -172,7 +207,10 @@ def _write(
     # The first is `serving_default` too.
     functions = {"serve": served.function(served)}
     archive = keras.export.ExportArchive()
-    archive.track(served.model)
+    if served.weights is None:
+        archive.track(served.model)
+    else:
+        served.weights.track(archive)
     if served.preprocessing is not None:
         archive.track(served.preprocessing)
     from_examples = examples(served)

@@ -101,6 +101,7 @@ def runtime_report(
     *,
     preprocessing: keras.Model | None = None,
     outputs: Sequence[str] | None = None,
+    quantization: str | None = None,
     calls: int = 100,
 ) -> RuntimeReport:
     """Runs an exported model in several runtimes and compares each with Keras.
@@ -120,6 +121,7 @@ def runtime_report(
             kernels of their own round otherwise.
         preprocessing: what `export` was given.
         outputs: what `export` was given.
+        quantization: what `export` was given.
         calls: of which the time is the median, a whole number >= 1.
 
     Returns:
@@ -150,7 +152,7 @@ def runtime_report(
                 raise ImportError(
                     f"The runtime {name!r} needs {package}: pip install 'kerasreg[runtimes]'"
                 )
-    served = Served(model, preprocessing, outputs)
+    served = Served(model, preprocessing, outputs, quantization)
     features = check_features(served, served.by_name(samples), fewest=0)
     expected = outputs_of_keras(served, features)
     with tempfile.TemporaryDirectory() as folder:

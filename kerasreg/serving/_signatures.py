@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from keras import tree
 
 from kerasreg.layers._base import NoiseStream, monte_carlo
 from kerasreg.random._key import mix
+from kerasreg.serving._quantization import StoredWeights
 
 # Named by Keras, with numbers that another process would not give.
 _UNNAMED = re.compile(r"(keras_tensor|input_layer|input)(_\d+)?$")
@@ -25,8 +27,10 @@ class Served:
         model: a built model.
         preprocessing: a built model whose outputs are what `model` takes, or None.
         outputs: a name for each output, or None.
+        quantization: None, or in what the model's weights are stored, see `StoredWeights`.
 
     Attributes:
+        weights: the `StoredWeights` that the model reads in place of its own, or None.
         specs: a `tf.TensorSpec` for each feature, by name; the first axis is the batch.
         names: of the outputs.
         shapes: of the outputs, with the batch first.
@@ -37,8 +41,10 @@ class Served:
         model: keras.Model,
         preprocessing: keras.Model | None = None,
         outputs: Sequence[str] | None = None,
+        quantization: str | None = None,
     ) -> None:
         self.model, self.preprocessing = model, preprocessing
+        self.weights = None if quantization is None else StoredWeights(model, quantization)
         self._structure = _inputs_of(model if preprocessing is None else preprocessing)
         self.specs = _named_specs(self._structure)
         structure = _outputs_of(model)
@@ -55,9 +61,19 @@ class Served:
         """The outputs by name."""
         return dict(zip(self.names, tree.flatten(outputs), strict=True))
 
+    def reading(self) -> AbstractContextManager[Any]:
+        """Where the model reads the weights that are served."""
+        return nullcontext() if self.weights is None else self.weights.read()
+
+    def outputs(self, features: Mapping[str, Any]) -> Any:
+        """From features to outputs, as the model returns them."""
+        inputs = self.model_inputs(features)
+        with self.reading():
+            return self.model(inputs, training=False)
+
     def __call__(self, features: Mapping[str, Any]) -> dict[str, Any]:
         """From features to named outputs."""
-        return self.named(self.model(self.model_inputs(features), training=False))
+        return self.named(self.outputs(features))
 
     def function(self, answer: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Any:
         """A traced function of what the model is called with, and signature by names."""
@@ -289,7 +305,8 @@ def monte_carlo_signature(served: Served, passes: int) -> Any:
             tf.tile(tf.range(passes), [size]),
             tree.map_structure(repeated, inputs),
         )
-        drawn = tf.vectorized_map(passed, each)
+        with served.reading():
+            drawn = tf.vectorized_map(passed, each)
         found = {}
         for name, values in drawn.items():
             shape = tf.concat([[size, passes], tf.shape(values)[2:]], axis=0)

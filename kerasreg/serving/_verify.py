@@ -76,6 +76,7 @@ def verify(
     *,
     preprocessing: keras.Model | None = None,
     outputs: Sequence[str] | None = None,
+    quantization: str | None = None,
 ) -> Verification:
     """Loads a SavedModel in a new process without Keras and compares it with the model.
 
@@ -90,6 +91,7 @@ def verify(
         tolerance: largest accepted relative difference, a number > 0.
         preprocessing: what `export` was given.
         outputs: what `export` was given.
+        quantization: what `export` was given.
 
     Returns:
         A `Verification`; look at `passed`.
@@ -107,7 +109,7 @@ def verify(
     True
     """
     check_path(path)
-    served = Served(model, preprocessing, outputs)
+    served = Served(model, preprocessing, outputs, quantization)
     features = check_features(served, served.by_name(samples))
     return compare(os.fspath(path), served, features, tolerance)
 
@@ -129,7 +131,7 @@ def compare(
 
 
 def check_features(
-    served: Served, features: Mapping[str, Any], fewest: int = 1
+    served: Served, features: Mapping[str, Any], fewest: int = 1, argument: str = "samples"
 ) -> dict[str, np.ndarray]:
     """Samples by name, as arrays of the types of the inputs, or a `ValueError`."""
     arrays = {}
@@ -137,13 +139,19 @@ def check_features(
         value = np.asarray(features[name])
         # Strings are bytes, or objects, in NumPy.
         kind = spec.dtype.as_numpy_dtype
+        if not spec.shape.is_compatible_with(value.shape):
+            raise ValueError(
+                f"`{argument}` must have the shape {spec.shape} for {name!r}, None for any size. "
+                f"Received: {value.shape}"
+            )
         arrays[name] = value if kind is np.object_ else value.astype(kind)
     lengths = {len(value) for value in arrays.values()}
     if lengths == {0} and fewest:
-        raise ValueError("`samples` must hold at least one sample. Received: none")
+        raise ValueError(f"`{argument}` must hold at least one sample. Received: none")
     if len(lengths) != 1:
         raise ValueError(
-            f"`samples` must have one number of samples for all inputs. Received: {sorted(lengths)}"
+            f"`{argument}` must have one number of samples for all inputs. "
+            f"Received: {sorted(lengths)}"
         )
     return arrays
 

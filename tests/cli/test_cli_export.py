@@ -20,6 +20,7 @@ def folder(tmp_path_factory):
     x = np.random.default_rng(0).normal(size=(9, 3)).astype("float32")
     np.save(path / "x.npy", x)
     np.savez(path / "x.npz", x=x)
+    np.savez(path / "held_out.npz", x=x, y=np.arange(9) % 2)
     np.save(path / "objects.npy", np.array([None]), allow_pickle=True)
     (path / "more.json").write_text(json.dumps({"data": {"from": "nowhere"}}))
     (path / "list.json").write_text("[1]")
@@ -49,6 +50,25 @@ def test_a_model_is_exported_with_all_that_was_asked_for(command, folder):
     assert "exported models/net/2\n" in command(*arguments, cwd=folder).out
 
 
+def test_a_quantized_model_is_compared_with_the_original(command, folder):
+    flags = ["--quantization=int8", "--validation_data=held_out.npz", "--original=net.keras"]
+    done = command("export", "net.keras", "--base_dir=models/small", *flags, cwd=folder)
+    assert done.code == 0, done.err
+    found = dict(line.rsplit(": ", 1) for line in done.out.splitlines() if ": " in line)
+    assert found["against the original, samples"] == "9"
+    assert 0 < float(found["against the original, relative difference"]) < 0.05
+    card = json.loads((folder / "models/small/1/assets.extra/model_card.json").read_text())
+    assert card["quantization"]["to"] == "int8"
+    assert card["against_original"]["samples"] == 9
+    refused = command(
+        *["export", "net.keras", "--base_dir=models/small", *flags, "--original_tolerance=1e-9"],
+        cwd=folder,
+    )
+    assert refused.code == 1
+    assert "differs from the original" in refused.err
+    assert not (folder / "models/small/2").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -65,6 +85,10 @@ def test_a_model_is_exported_with_all_that_was_asked_for(command, folder):
         (["net.keras", "--base_dir=b", "--card=x.npy"], "--card must be a .json file"),
         (["net.keras", "--base_dir=b", "--tolerance=0"], "`tolerance`"),
         (["net.keras", "--base_dir=b", "--mc_passes=-1"], "--mc_passes"),
+        (["net.keras", "--base_dir=b", "--quantization=int4"], "--quantization"),
+        (["net.keras", "--base_dir=b", "--quantization=int8"], "`validation_data` must be (x, y)"),
+        (["net.keras", "--base_dir=b", "--original=more.json"], "--original must be a .keras"),
+        (["net.keras", "--base_dir=b", "--validation_data=x.npy"], "--validation_data must be"),
         (["net.keras", "--base_dir=x.npy"], "`base_dir` must be a directory"),
     ],
 )

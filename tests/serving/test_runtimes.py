@@ -109,6 +109,22 @@ def test_every_runtime_has_the_outputs_of_keras_for_any_batch_size(name, tmp_pat
     assert all(row.milliseconds > 0 for row in report.rows)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("mode", ["float16", "int8"])
+@pytest.mark.parametrize("name", ["dense", "convolutional", "sequence"])
+def test_every_runtime_has_the_outputs_of_weights_in_fewer_bits(name, mode, tmp_path):
+    pytest.importorskip("openvino")
+    make, samples, runtimes = MODELS[name]
+    model = make()
+    asked = {"quantization": mode, "validation_data": (samples(9), None)}
+    path = serving.export(model, tmp_path, **asked, samples=samples(9))
+    report = serving.runtime_report(
+        path, model, samples(100), sorted(runtimes), calls=3, quantization=mode
+    )
+    assert [row.problem for row in report.rows] == [None] * len(runtimes), str(report)
+    assert report.passed, str(report)
+
+
 def test_an_empty_batch_has_empty_outputs_in_tensorflow_and_its_c_library(tmp_path):
     model = dense()
     path = serving.export(model, tmp_path, tolerance=None)

@@ -1,0 +1,120 @@
+"""What a smaller model lost: beside the one that it was made of, on validation data."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from kerasreg.serving._signatures import Served
+from kerasreg.serving._verify import check_features, largest_difference
+
+_BATCH = 256
+
+
+def check_validation_data(given: Any, served: Served) -> tuple[dict[str, np.ndarray], Any]:
+    """Features by name and targets (or None), or a `ValueError`."""
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        raise ValueError(
+            "`validation_data` must be (x, y): inputs as for `samples`, and targets or None. "
+            f"Received: {type(given).__name__}"
+        )
+    features = check_features(served, served.by_name(given[0]), argument="validation_data")
+    count = len(next(iter(features.values())))
+    if given[1] is None:
+        return features, None
+    y = tree.map_structure(np.atleast_1d, given[1])
+    lengths = [len(part) for part in tree.flatten(y)]
+    if set(lengths) != {count}:
+        raise ValueError(
+            f"`validation_data` must have a target for each of its {count} samples. "
+            f"Received: {lengths}"
+        )
+    return features, y
+
+
+def check_original(original: Served, exported: Served) -> None:
+    """A `ValueError` unless both take and return the same."""
+    pairs = (
+        ("inputs", *({n: s.shape for n, s in one.specs.items()} for one in (exported, original))),
+        ("outputs", *(dict(zip(s.names, s.shapes, strict=True)) for s in (exported, original))),
+    )
+    for what, expected, found in pairs:
+        if found != expected:
+            raise ValueError(
+                f"`original` must have the {what} of the model, {expected}. Received: {found}"
+            )
+
+
+def against_original(
+    exported: Served, original: Served, features: Mapping[str, np.ndarray], y: Any
+) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
+    """The outputs of both, and the compiled metrics of the original with the outputs of both.
+
+    Returns:
+        `samples`; `relative_difference`, the largest of an output over its largest value; and
+        `same_class`, the share of samples where the largest of several scores is the same (None
+        where there are no scores). And for each metric, if there are `y` and a compiled model,
+        its value for the original and the exported model and the difference.
+    """
+    outputs = {name: _outputs(served, features) for name, served in _pair(exported, original)}
+    flat = {name: original.named(found) for name, found in outputs.items()}
+    found = {
+        "samples": len(next(iter(features.values()))),
+        "relative_difference": largest_difference(flat["exported"], flat["original"]),
+        "same_class": _same_class(flat["exported"], flat["original"]),
+    }
+    metrics = {name: _metrics(original.model, values, y) for name, values in outputs.items()}
+    return found, {
+        name: {
+            "original": value,
+            "exported": metrics["exported"][name],
+            "difference": metrics["exported"][name] - value,
+        }
+        for name, value in metrics["original"].items()
+    }
+
+
+def _pair(exported: Served, original: Served) -> list[tuple[str, Served]]:
+    return [("exported", exported), ("original", original)]
+
+
+def _outputs(served: Served, features: Mapping[str, np.ndarray]) -> Any:
+    """In the structure in which the model returns them, of all samples."""
+    count = len(next(iter(features.values())))
+    parts = []
+    for start in range(0, count, _BATCH):
+        batch = {
+            name: ops.convert_to_tensor(value[start : start + _BATCH])
+            for name, value in features.items()
+        }
+        parts.append(tree.map_structure(ops.convert_to_numpy, served.outputs(batch)))
+    return tree.map_structure(lambda *each: np.concatenate(each), *parts)
+
+
+def _same_class(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> Any:
+    pairs = [(found[name], value) for name, value in expected.items()]
+    scores = [(one, other) for one, other in pairs if other.ndim == 2 and other.shape[1] > 1]
+    if not scores or len(scores) < len(pairs):
+        return None
+    same = [one.argmax(1) == other.argmax(1) for one, other in scores]
+    return float(np.mean(np.all(same, axis=0)))
+
+
+def _metrics(model: keras.Model, outputs: Any, y: Any) -> dict[str, float]:
+    """The compiled metrics of a model for given outputs; as after `evaluate`, they are reset."""
+    if y is None or not getattr(model, "compiled", False):
+        return {}
+    model.reset_metrics()
+    count = len(tree.flatten(outputs)[0])
+    for start in range(0, count, _BATCH):
+        take = operator.itemgetter(slice(start, start + _BATCH))
+        batch, batch_y = tree.map_structure(take, outputs), tree.map_structure(take, y)
+        found = model.compute_metrics(None, batch_y, batch)
+    model.reset_metrics()
+    # Keras' tracker of the loss has seen nothing here.
+    return {name: float(value) for name, value in found.items() if name != "loss"}
