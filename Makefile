@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PYTEST := -m pytest -n $(PROCESSES) --dist=worksteal
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-long test-slow test-lowest lint check-bazel bench bench-equal-time requirements clean
+.PHONY: demo test test-long test-slow test-exports test-lowest lint check-bazel bench bench-serving bench-equal-time requirements clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO_OUTPUT)
@@ -24,6 +24,10 @@ test: $(INSTALLED)-test
 # them, or with PART=2/3 the second of three parts.
 test-long: $(INSTALLED)-test
 	$(BIN)/python $(PYTEST) -m long --part=$(PART) tests $(PYTEST_ARGS)
+
+# Half an hour: eight processes with fifty exports each, and fifty exports that are killed.
+test-exports: $(INSTALLED)-test
+	$(BIN)/python -m pytest -m exports -s tests/serving $(PYTEST_ARGS)
 
 # And statistics over very many draws.
 test-slow: $(INSTALLED)-test
@@ -55,6 +59,10 @@ bench: $(INSTALLED)-test
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/step_time.py
 
+# Four minutes: `kerasreg serve` beside KServe's server.
+bench-serving: $(INSTALLED)-test .venv-kserve/.installed
+	$(BIN)/python benchmarks/serving.py --kserve=.venv-kserve/bin/python
+
 # Two hours: what searches find in the same time.
 bench-equal-time: $(INSTALLED)-test
 	$(BIN)/python benchmarks/equal_time.py
@@ -76,9 +84,14 @@ $(INSTALLED)-test: $(INSTALLED) requirements-test.txt requirements-peers.txt
 	.venv-lowest/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
+.venv-kserve/.installed: requirements-kserve.txt
+	$(PYTHON) tools/make_venv.py .venv-kserve
+	.venv-kserve/bin/python -m pip install --quiet --requirement requirements-kserve.txt
+	touch $@
+
 # Pins anew what `make demo` and `make test` install.
 requirements:
 	$(PYTHON) tools/pin_requirements.py
 
 clean:
-	rm -rf .venv .venv-lowest build dist *.egg-info
+	rm -rf .venv .venv-lowest .venv-kserve build dist *.egg-info

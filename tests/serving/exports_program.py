@@ -4,7 +4,8 @@ Usage: python exports_program.py together PROCESSES EXPORTS BASE_DIR
        python exports_program.py steps FOLDER
        python exports_program.py moments SEED KILLS BASE_DIR
 
-`together` exports from several processes into one base directory; `steps` kills
+`together` exports from several processes into one base directory, while another
+process loads what is published there again and again; `steps` kills
 an export before each of its steps, each in a base directory of its own;
 `moments` kills exports at random moments. TensorFlow is imported before the
 processes are forked, and used only in them. The last line is a JSON object.
@@ -49,7 +50,41 @@ def exit_code(process):
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
+def added_by(path):
+    """What a published model adds; loads it, which needs all of its files, and reads its card."""
+    import tensorflow as tf
+
+    with open(os.path.join(path, "assets.extra", "model_card.json")) as file:
+        assert json.load(file)["parameters"] == 0
+    signature = tf.saved_model.load(path).signatures["serving_default"]
+    ((name, _),) = signature.structured_input_signature[1].items()
+    (values,) = signature(**{name: tf.zeros((1, 1))}).values()
+    return int(values.numpy()[0, 0])
+
+
+def read_until(done, base_dir, report):
+    """Loads the newest version and any other, until a file says that it is enough."""
+    from kerasreg import serving
+
+    draw, added, loads = random.Random(0), {}, 0
+    while True:
+        last = os.path.exists(done)
+        found = serving.versions(base_dir)
+        for version in [found[-1], draw.choice(found)] if found else []:
+            number = added_by(os.path.join(base_dir, str(version)))
+            # What was published stays what it was.
+            assert added.setdefault(version, number) == number
+            loads += 1
+        if last:
+            break
+    with open(report, "w") as file:
+        json.dump({"loads": loads, "versions": len(added)}, file)
+
+
 def together(processes, exports, base_dir):
+    done, report = f"{base_dir}.done", f"{base_dir}.report"
+    reader = forked(lambda: read_until(done, base_dir, report))
+
     def several(first):
         for number in range(first, first + int(exports)):
             path = export(number, base_dir)
@@ -60,11 +95,16 @@ def together(processes, exports, base_dir):
         forked(lambda first=index * int(exports): several(first)) for index in range(int(processes))
     ]
     assert [exit_code(process) for process in running] == [0] * int(processes)
+    with open(done, "w"):
+        pass
+    assert exit_code(reader) == 0
+    with open(report) as file:
+        read = json.load(file)
     paths = {}
     for number in range(int(processes) * int(exports)):
         with open(f"{base_dir}.{number}") as file:
             paths[number] = file.read()
-    return {"paths": paths}
+    return {"paths": paths, "read": read}
 
 
 def export_killed_at_step(step, base_dir):

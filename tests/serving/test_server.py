@@ -5,6 +5,7 @@ import concurrent.futures
 import contextlib
 import functools
 import http.client
+import ipaddress
 import itertools
 import json
 import os
@@ -28,6 +29,7 @@ import tensorflow as tf
 from kerasreg import serving
 from kerasreg.layers import ScheduledDropout
 from kerasreg.serving import server
+from kerasreg.serving.server._serve import _listening
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 LABELS = ["a", "b", "c"]
@@ -99,6 +101,17 @@ def running(tmp_path_factory):
 
 def examples(count, seed=0):
     return np.random.default_rng(seed).normal(size=(count, 4)).astype("float32")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_small_answers_are_sent_at_once(host):
+    """asyncio sends small packets at once on sockets of which it knows that they are TCP's."""
+    try:
+        listening = _listening(host, 0, ipaddress.ip_address(host))
+    except OSError:
+        pytest.skip("this machine has no such address")
+    with listening:
+        assert listening.proto == socket.IPPROTO_TCP
 
 
 def test_it_says_where_it_listens_and_what_is_for_production(running):

@@ -36,7 +36,7 @@ def run_program(*arguments):
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=3600,
     )
     assert process.returncode == 0, process.stderr[-4000:]
     return json.loads(process.stdout.splitlines()[-1])
@@ -250,14 +250,26 @@ def test_a_version_that_another_export_takes_meanwhile_is_passed_over(tmp_path, 
 
 
 @needs_fork
-def test_exports_from_several_processes_get_different_versions(tmp_path):
-    base_dir = tmp_path / "base"
+@pytest.mark.parametrize(
+    ("processes", "exports"),
+    [(3, 3), pytest.param(8, 50, marks=pytest.mark.exports)],
+)
+def test_exports_from_several_processes_get_different_versions_that_a_reader_sees_whole(
+    tmp_path, processes, exports
+):
+    base_dir, count = tmp_path / "base", processes * exports
     base_dir.mkdir()
-    paths = run_program("together", 3, 3, base_dir)["paths"]
-    assert serving.versions(base_dir) == list(range(1, 10))
-    assert sorted(paths.values()) == [str(base_dir / str(version)) for version in range(1, 10)]
+    done = run_program("together", processes, exports, base_dir)
+    paths = done["paths"]
+    assert serving.versions(base_dir) == list(range(1, count + 1))
+    expected = {str(base_dir / str(version)) for version in range(1, count + 1)}
+    assert set(paths.values()) == expected
+    # Nothing else is left there.
+    assert len(os.listdir(base_dir)) == count
     for number, path in paths.items():
         assert added_by(path) == int(number)
+    assert done["read"]["loads"] >= 2
+    print(done["read"])
 
 
 # Kills.
@@ -285,15 +297,18 @@ def test_an_export_killed_before_any_of_its_steps_publishes_all_or_nothing(tmp_p
     assert published == [False] * (len(killed) - 1) + [True]
 
 
-@pytest.mark.long
+@pytest.mark.parametrize(
+    "kills",
+    [pytest.param(5, marks=pytest.mark.long), pytest.param(50, marks=pytest.mark.exports)],
+)
 @needs_fork
-def test_exports_killed_at_random_moments_leave_only_versions_that_load(tmp_path):
+def test_exports_killed_at_random_moments_leave_only_versions_that_load(tmp_path, kills):
     base_dir = tmp_path / "base"
-    codes = run_program("moments", 2, 5, base_dir)["codes"]
-    assert codes == [-9] * 5
+    codes = run_program("moments", 2, kills, base_dir)["codes"]
+    assert codes == [-9] * kills
     versions = serving.versions(base_dir)
     assert versions == list(range(1, len(versions) + 1))
     added = [added_by(str(base_dir / str(version))) for version in versions]
     assert added[0] == 0
     assert added == sorted(added)
-    assert set(added) <= set(range(6))
+    assert set(added) <= set(range(kills + 1))

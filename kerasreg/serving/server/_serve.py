@@ -126,7 +126,9 @@ def _until_a_signal(server: Any) -> Iterator[None]:
 
 def _listening(host: str, port: int, address: Any) -> socket.socket:
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    listening = socket.socket(family)
+    # With the protocol named: of a socket with another one asyncio does not know that small
+    # packets are to be sent at once, and an answer waits 40 ms for the client's receipt.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
