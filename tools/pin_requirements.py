@@ -42,13 +42,15 @@ def main() -> None:
         # Whole, not "-r requirements.txt": Bazel's rules read pins only.
         ("requirements-test.txt", "`make test`", test),
     ):
-        lines = [either_tensorflow(line) for line in pins.values()]
+        lines = [for_every_platform(line) for line in pins.values()]
         (ROOT / name).write_text(HEADER.format(what=what) + "\n".join(lines) + "\n")
 
 
-def either_tensorflow(line: str) -> str:
-    """The pin of `tensorflow-cpu` where there are wheels of it, else of `tensorflow`."""
+def for_every_platform(line: str) -> str:
+    """A pin only where there are wheels: of `tensorflow-cpu`, else of `tensorflow`; of `uvloop`."""
     package, version = line.split("==")
+    if package == "uvloop":
+        return f"{line} ; sys_platform != 'win32'"
     if package.replace("_", "-") != "tensorflow-cpu":
         return line
     return f"tensorflow-cpu=={version} {ONLY_THERE}\ntensorflow=={version} {ELSEWHERE}"
