@@ -93,7 +93,13 @@ def test_a_quantized_model_is_compared_with_the_original(command, folder):
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2_and_publishes_nothing(
-    command, folder, refused, arguments, message
+    command_inside, folder, refused, arguments, message
 ):
-    refused(command("export", *arguments, cwd=folder), message)
+    refused(command_inside("export", *arguments, cwd=folder), message)
     assert not (folder / "b").exists() or list((folder / "b").iterdir()) == []
+
+
+def test_so_it_is_in_a_process_of_its_own(command, folder, refused):
+    done = command("export", "text.keras", "--base_dir=c", cwd=folder)
+    refused(done, "`model` must be a .keras file that loads")
+    assert not (folder / "c").exists()

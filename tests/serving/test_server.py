@@ -494,13 +494,22 @@ def command(*arguments):
         (["{folder}", "--max_body=0"], "--max_body"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(running, arguments, message):
+def test_bad_input_is_one_line_and_exit_code_2(running, command_inside, arguments, message):
     _, _, folder = running
-    done = command(*(argument.format(folder=folder) for argument in arguments))
-    assert done.returncode == 2
-    (line,) = done.stderr.strip().splitlines()
+    given = [argument.format(folder=folder) for argument in arguments]
+    done = command_inside("serve", *given, cwd=folder)
+    assert done.code == 2
+    (line,) = done.err.strip().splitlines()
     assert line.startswith("kerasreg: ") or "flag" in line
     assert message in line
+    assert done.out == ""
+
+
+def test_so_it_is_in_a_process_of_its_own(tmp_path):
+    done = command(str(tmp_path / "nowhere"))
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "`base_dir` must be a directory of versions" in done.stderr
     assert done.stdout == ""
 
 
