@@ -990,6 +990,8 @@ def test_eager_graph_and_xla_trainings_give_equal_weights(name, policy, referenc
     # The component matters: its absence would be seen in any precision.
     assert (difference > 2 * max(TOLERANCES.values())) != (name in WATCHERS)
     for mode, options in MODES.items():
+        if (mode, policy) == ("eager", "float32"):
+            continue  # As `expected` was made.
         weights = trained(name, policy, **options)
         np.testing.assert_allclose(
             weights, expected, rtol=0, atol=TOLERANCES[policy], err_msg=f"{policy}, {mode}"

@@ -124,9 +124,16 @@ def expected(tmp_path_factory):
     return seen_and_state
 
 
+# One of each way that data come; the other pipelines take as long again.
+IN_SHORT = ["arrays", "shuffle", "repeat", "PyDataset"]
+
+
 @pytest.mark.parametrize(
     ("name", "how"),
-    [(name, "to its end") for name in DATA]
+    [
+        pytest.param(name, "to its end", marks=() if name in IN_SHORT else pytest.mark.long)
+        for name in DATA
+    ]
     + [(name, how) for name in ["arrays", "shuffle", "PyDataset"] for how in HOW[1:]]
     # In the middle of the pass that fills the cache.
     + [("cache", "until an exception"), ("cache(file)", "until an exception")],
@@ -220,7 +227,9 @@ def test_metrics_have_the_results_that_they_had():
     assert {name: float(value) for name, value in model.get_metrics_result().items()} == before
 
 
-@pytest.mark.parametrize("name", ["arrays", "shuffle", "repeat", "PyDataset"])
+@pytest.mark.parametrize(
+    "name", ["arrays", *(pytest.param(n, marks=pytest.mark.long) for n in IN_SHORT[1:])]
+)
 def test_a_model_that_is_not_built_gets_the_weights_that_it_would_have(name):
     def trained(find_first):
         keras.utils.set_random_seed(7)

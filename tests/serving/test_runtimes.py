@@ -94,9 +94,18 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n == "dense" else pytest.mark.long) for n in MODELS]
-)
+def test_tensorflow_its_c_library_and_onnx_runtime_have_the_outputs_of_keras(tmp_path):
+    pytest.importorskip("tf2onnx")
+    model = dense()
+    path = serving.export(model, tmp_path, tolerance=None)
+    runtimes = ["tensorflow", "c", "onnxruntime"]
+    report = serving.runtime_report(path, model, normal(1000, 5), runtimes, calls=3)
+    assert [row.problem for row in report.rows] == [None] * 3, str(report)
+    assert report.passed, str(report)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", MODELS)
 def test_every_runtime_has_the_outputs_of_keras_for_any_batch_size(name, tmp_path):
     pytest.importorskip("openvino")  # With the oldest versions they are not installed.
     make, samples, runtimes = MODELS[name]
