@@ -25,7 +25,7 @@ test: $(INSTALLED)-test
 test-long: $(INSTALLED)-test
 	$(BIN)/python $(PYTEST) -m long --part=$(PART) tests $(PYTEST_ARGS)
 
-# Half an hour: eight processes with fifty exports each, and fifty exports that are killed.
+# Five minutes: eight processes with fifty exports each, and fifty exports that are killed.
 test-exports: $(INSTALLED)-test
 	$(BIN)/python -m pytest -m exports -s tests/serving $(PYTEST_ARGS)
 
