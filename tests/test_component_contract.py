@@ -669,14 +669,29 @@ WITH_VARIABLES = [name for name in IN_MODELS if issubclass(COMPONENTS[name], ker
 every_component = pytest.mark.parametrize("name", COMPONENTS)
 
 
+# Those that are one function with other numbers, and which of them stands for the others.
+_POLICIES = ("CosineDecay", "ExponentialDecay", "FixedLearningRate", "StepDecay", "TimeBasedDecay")
+ALIKE = {
+    # Functions of the step.
+    ("schedules.Hyperparameter", "schedules.Join", "schedules.OneCycle"): [
+        name for name in COMPONENTS if name.startswith("schedules.")
+    ],
+    # What they draw is there before a training.
+    ("initializers.DepthScaled",): [n for n in COMPONENTS if n.startswith("initializers.")],
+    # Schedules of the learning rate.
+    ("callbacks.CosineDecay",): [f"callbacks.{name}" for name in _POLICIES],
+    # Of one mask for whole channels.
+    ("layers.ScheduledSpatialDropout2D",): [n for n in COMPONENTS if "SpatialDropout" in n],
+}
+
+
 def alike(names):
-    """Of schedules, which are functions of the step, a few stand for all where each takes long."""
-    standing = ("schedules.Hyperparameter", "schedules.Join", "schedules.OneCycle")
-    long = {name for name in names if name.startswith("schedules.") and name not in standing}
+    """Of components that are alike, one or few stand for all where each takes long."""
+    long = {name for standing, group in ALIKE.items() for name in group if name not in standing}
     return [pytest.param(n, marks=pytest.mark.long if n in long else ()) for n in names]
 
 
-every_component_but_schedules_that_are_alike = pytest.mark.parametrize("name", alike(COMPONENTS))
+every_component_but_those_alike = pytest.mark.parametrize("name", alike(COMPONENTS))
 every_component_in_models = pytest.mark.parametrize("name", IN_MODELS)
 
 
@@ -976,7 +991,7 @@ def reference():
     )
 
 
-@every_component_but_schedules_that_are_alike
+@every_component_but_those_alike
 @pytest.mark.parametrize(
     "policy",
     [
