@@ -923,7 +923,7 @@ def test_keras_serialises_it_under_the_name_of_the_package(name, which):
     assert behaviour(again) == behaviour(component)
 
 
-@every_component_in_models
+@pytest.mark.parametrize("name", alike(IN_MODELS))
 def test_a_saved_model_is_loaded_with_equal_outputs_losses_and_state(name, tmp_path):
     model, _ = model_with(make(name), run_eagerly=True)
     fit(model, [], epochs=1)

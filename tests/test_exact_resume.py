@@ -184,11 +184,14 @@ def assert_equal_bits(one, other):
         assert mine.tobytes() == theirs.tobytes()
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form", ["checkpoint", *(pytest.param(f, marks=pytest.mark.long) for f in FORMS[:2])]
+)
 def test_a_saved_training_goes_on_exactly(continued, form):
     assert_equal_bits(state(continued, form), state(continued, "without a stop"))
 
 
+@pytest.mark.long
 def test_weights_alone_do_not_go_on_exactly(continued):
     """The test above can fail: the rest of the state is what makes the difference."""
     expected = state(continued, "without a stop")

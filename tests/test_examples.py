@@ -81,6 +81,7 @@ def test_readme_search_runs(tmp_path):
     assert process.stdout.splitlines()[-1] == "(64, 2)"
 
 
+@pytest.mark.long
 def test_readme_pruning_runs(tmp_path):
     reader = """
 import keras, kerasreg

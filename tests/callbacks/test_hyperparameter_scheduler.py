@@ -180,7 +180,13 @@ def test_every_optimizer_of_a_multi_optimizer_is_moved():
 OPTIMIZERS = ["Adam", "AdamW", "Adamax", "Lamb", "Lion", "Muon", "Nadam", "RMSprop"]
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("Adam", "Lamb", "RMSprop") else pytest.mark.long)
+        for name in OPTIMIZERS
+    ],
+)
 def test_momentum_is_that_of_an_eager_training_in_which_python_sets_it(name):
     if not hasattr(keras.optimizers, name):
         pytest.skip("this Keras has none")

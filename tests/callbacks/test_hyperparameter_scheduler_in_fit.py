@@ -217,7 +217,12 @@ few = settings(deadline=None, max_examples=3, derandomize=True)
 
 
 @pytest.mark.parametrize(
-    ("target", "unit"), [("momentum", "step"), ("dropout", "epoch"), ("strength", "step")]
+    ("target", "unit"),
+    [
+        ("momentum", "step"),
+        ("dropout", "epoch"),
+        pytest.param("strength", "step", marks=pytest.mark.long),
+    ],
 )
 @few
 @instants

@@ -237,8 +237,8 @@ class Interrupt(keras.callbacks.Callback):
 @pytest.mark.parametrize(
     ("target", "epoch", "first"),
     [
-        ("momentum", 2, "plateau"),
-        ("weight_decay", 3, "backup"),
+        pytest.param("momentum", 2, "plateau", marks=pytest.mark.long),
+        pytest.param("weight_decay", 3, "backup", marks=pytest.mark.long),
         ("dropout", 5, "plateau"),
         ("strength", 3, "backup"),
     ],

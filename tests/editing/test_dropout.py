@@ -123,6 +123,7 @@ def test_a_schedule_and_other_layers_of_dropout_may_be_given():
         insert_dropout(model, 0.2, "conv", make=lambda rate, **rest: rate)
 
 
+@pytest.mark.long
 def test_a_real_model_is_the_same_at_inference_and_learns():
     model = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, classes=1)
     new = insert_dropout(model, 0.1, after="block_*_add", make=ScheduledSpatialDropout2D)

@@ -25,6 +25,21 @@ def classifier(*middle, optimizer=None, **arguments):
     return compiled(model, optimizer, **arguments)
 
 
+# Each is compiled for seconds: the others by `make test-long`.
+IN_SHORT = (
+    "batch normalization",
+    "scheduled dropout",
+    "concrete dropout",
+    "attention",
+    "2D convolution",
+    "embedding",
+)
+
+
+def some_in_short(kinds):
+    return [pytest.param(k, marks=() if k in IN_SHORT else pytest.mark.long) for k in kinds]
+
+
 # Each of a number: the trials differ by seed, and by rate where there is one.
 DENSE = {
     "dense": lambda i: [],
@@ -48,7 +63,7 @@ DENSE = {
 }
 
 
-@pytest.mark.parametrize("kind", DENSE)
+@pytest.mark.parametrize("kind", some_in_short(DENSE))
 def test_layers_on_vectors(kind, blobs, same_as_alone):
     x, y, validation_data = blobs
 
@@ -123,7 +138,7 @@ def shaped_examples(model, count):
     return x, rng.integers(0, 3, count)
 
 
-@pytest.mark.parametrize("kind", SHAPED)
+@pytest.mark.parametrize("kind", some_in_short(SHAPED))
 def test_layers_on_sequences_and_images(kind, same_as_alone):
     x, y = shaped_examples(SHAPED[kind](0), 40)
     # The bias of an attention's keys has the gradient zero but for rounding.

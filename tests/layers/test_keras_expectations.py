@@ -279,7 +279,10 @@ def trained(way):
     return weights_of(model), [(int(layer.step), float(layer.rate)) for layer in noisy]
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way != "eager"])
+@pytest.mark.parametrize(
+    "way",
+    ["graph", pytest.param("XLA", marks=pytest.mark.long), "four steps per execution"],
+)
 def test_trainings_with_ragged_last_batches_agree_and_count_each_step_once(way, trained_eagerly):
     weights, state = trained(way)
     np.testing.assert_allclose(weights, trained_eagerly[0], rtol=1e-3, atol=1e-5)
@@ -421,7 +424,7 @@ def test_gradient_checkpointing_changes_no_training(mode, remat, shared):
 
 
 @every_layer_of_sequences
-@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("mode", ["eager", pytest.param("graph", marks=pytest.mark.long)])
 def test_every_layer_may_be_checkpointed(name, mode):
     def run(remat):
         noisy = [make(name), make(name)]

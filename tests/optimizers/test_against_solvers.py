@@ -17,7 +17,12 @@ from kerasreg.regularizers import L1, L2, MCP, SCAD, ElasticNet, GroupLasso
 
 SHARES = (0.9, 0.5, 0.2, 0.07, 0.02)
 L1_RATIO = 0.5
-every_data_set = pytest.mark.parametrize("name", ["diabetes", "wine", "breast_cancer"])
+DATA_SETS = ["diabetes", "wine", "breast_cancer"]
+every_data_set = pytest.mark.parametrize("name", DATA_SETS)
+# Where each takes ten seconds.
+one_data_set_in_short = pytest.mark.parametrize(
+    "name", [DATA_SETS[0], *(pytest.param(name, marks=pytest.mark.long) for name in DATA_SETS[1:])]
+)
 
 
 class Problem:
@@ -331,7 +336,7 @@ def group_lasso(name):
     return of, groups, strengths, trained(of, penalty, strengths, proximal(of), 3000, groups)
 
 
-@every_data_set
+@one_data_set_in_short
 def test_the_group_lasso_of_the_textbook(name):
     of, groups, strengths, all_found = group_lasso(name)
     all_best = iterated(of, shrunk_rows(groups), strengths)
@@ -363,7 +368,7 @@ def concave_penalty(name, concave):
 
 
 @every_concave
-@every_data_set
+@one_data_set_in_short
 def test_the_concave_penalties_of_the_textbook(name, concave):
     _, prox, value, _ = CONCAVE[concave]
     of, strengths, gamma, all_found = concave_penalty(name, concave)

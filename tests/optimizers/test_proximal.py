@@ -335,10 +335,13 @@ def test_callbacks_move_the_learning_rate_of_the_inner_optimizer():
     "inner",
     [
         lambda: SGD(0.05, momentum=0.5, gradient_accumulation_steps=2),
-        lambda: Adam(0.05, use_ema=True, ema_momentum=0.5),
+        pytest.param(lambda: Adam(0.05, use_ema=True, ema_momentum=0.5), marks=pytest.mark.long),
     ],
 )
-@pytest.mark.parametrize("make", [L1, GroupLasso, lambda s: L1(s) + L2(0.1)])
+@pytest.mark.parametrize(
+    "make",
+    [L1, GroupLasso, pytest.param(lambda s: L1(s) + L2(0.1), marks=pytest.mark.long)],
+)
 def test_lanes_are_the_models_alone(inner, make):
     strengths = (0.01, 0.2, 1.0)
     models = [network(make(s), Proximal(inner())) for s in strengths]

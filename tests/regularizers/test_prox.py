@@ -30,6 +30,8 @@ matrices = hnp.arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 4)
 steps = st.floats(0, 4).map(lambda x: round(x, 6))
 strengths = st.floats(0, 3).map(lambda x: round(x, 6))
 
+# What takes seconds for each is done for these, and by `make test-long` for all.
+IN_SHORT = ("ElasticNet", "GroupLasso", "GroupLasso by row")
 CONVEX = {
     "L1": lambda s: L1(s),
     "L2": lambda s: L2(s),
@@ -93,7 +95,13 @@ def test_no_point_is_better_than_the_prox(make):
     law()
 
 
-@pytest.mark.parametrize("make", CONVEX.values(), ids=CONVEX)
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(make, id=name, marks=() if name in IN_SHORT else pytest.mark.long)
+        for name, make in CONVEX.items()
+    ],
+)
 def test_a_minimiser_that_uses_values_alone_finds_no_less(make):
     random = np.random.default_rng(5)
     for t in (0.1, 0.7, 2.0):

@@ -29,6 +29,9 @@ def half_mse(y_true, y_pred):
 
 
 LOSSES = {"mse": "mse", "half_mse": half_mse}
+LOSSES_OF_WHICH_ONE_IS_LONG = [
+    pytest.param(loss, marks=pytest.mark.long if index else ()) for index, loss in enumerate(LOSSES)
+]
 both_losses = pytest.mark.parametrize("loss", LOSSES)
 
 
@@ -111,7 +114,7 @@ def test_ridge(loss):
     law()
 
 
-@both_losses
+@pytest.mark.parametrize("loss", LOSSES_OF_WHICH_ONE_IS_LONG)
 def test_lasso(loss):
     @laws
     @given(alphas, samples, seeds)

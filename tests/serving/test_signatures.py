@@ -106,7 +106,9 @@ def test_labels_are_those_of_the_largest_score_and_an_asset(exported):
 
 def test_a_sigmoid_has_two_labels(tmp_path):
     layer = keras.layers.Dense(1, "sigmoid", kernel_initializer="ones")
-    path = serving.export(keras.Sequential([keras.Input((1,)), layer]), tmp_path, labels=["é", "b"])
+    path = serving.export(
+        keras.Sequential([keras.Input((1,)), layer]), tmp_path, labels=["é", "b"], tolerance=None
+    )
     found = tf.saved_model.load(path).signatures["classify"](inputs=tf.constant([[-1.0], [2.0]]))
     assert [label.decode() for label in found["label"].numpy()] == ["é", "b"]
     second = 1 / (1 + np.exp([1.0, -2.0]))
@@ -135,7 +137,7 @@ def linear(rate, weights):
 
 def test_mean_and_variance_are_those_of_dropout(tmp_path):
     rate, weights, passes = 0.25, np.array([1.0, -2.0, 0.5]), 4000
-    path = serving.export(linear(rate, weights), tmp_path, mc_passes=passes)
+    path = serving.export(linear(rate, weights), tmp_path, mc_passes=passes, tolerance=None)
     x = np.random.default_rng(1).normal(size=(30, 3)).astype("float32")
     found = tf.saved_model.load(path).signatures["predict_mc"](inputs=tf.constant(x))
     variance = rate / (1 - rate) * np.sum((x * weights) ** 2, axis=1)
@@ -146,7 +148,7 @@ def test_mean_and_variance_are_those_of_dropout(tmp_path):
 
 
 def test_other_examples_have_other_masks(tmp_path):
-    path = serving.export(linear(0.5, np.ones(32)), tmp_path, mc_passes=1)
+    path = serving.export(linear(0.5, np.ones(32)), tmp_path, mc_passes=1, tolerance=None)
     # Each differs from the one before in the last bit of one number.
     x = np.ones((16, 32), "float32")
     for row in range(1, 16):
@@ -169,6 +171,7 @@ def test_preprocessing_is_inside(tmp_path):
         "city": np.array([["Rom"], ["Bern"], ["?"]], object),
         "size": np.array([[1.0], [2.0], [3.0]], "float32"),
     }
+    # Which compares it with Keras.
     path = serving.export(model, tmp_path, preprocessing=preprocessing, samples=samples)
     one_hot = [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
     prepared = np.concatenate([one_hot, (samples["size"] - 3.0) / 2.0], axis=1)
@@ -176,7 +179,6 @@ def test_preprocessing_is_inside(tmp_path):
         city=tf.constant(samples["city"]), size=tf.constant(samples["size"])
     )
     np.testing.assert_allclose(found["outputs"], np.array(model(prepared)), rtol=1e-5)
-    assert serving.verify(path, model, samples, preprocessing=preprocessing).passed
 
 
 def test_outputs_of_a_dict_or_with_names_given(tmp_path):
@@ -184,7 +186,7 @@ def test_outputs_of_a_dict_or_with_names_given(tmp_path):
     parts = {"price": keras.layers.Dense(1)(inputs), "area": keras.layers.Dense(3)(inputs)}
     model = keras.Model(inputs, parts)
     for given, names in ((None, ["area", "price"]), (["A", "P"], ["A", "P"])):
-        path = serving.export(model, tmp_path, outputs=given)
+        path = serving.export(model, tmp_path, outputs=given, tolerance=None)
         found = tf.saved_model.load(path).signatures["serve"](x=tf.ones((4, 2)))
         expected = model(np.ones((4, 2)))
         np.testing.assert_allclose(found[names[0]], np.array(expected["area"]), rtol=1e-6)

@@ -67,7 +67,9 @@ def trainings(monkeypatch):
     return counts
 
 
-@pytest.mark.parametrize("kind", ["random", "bayesian", "grid"])
+@pytest.mark.parametrize(
+    "kind", ["random", *(pytest.param(k, marks=pytest.mark.long) for k in ("bayesian", "grid"))]
+)
 def test_scores_are_those_of_the_same_trials_trained_alone(kind, build, blobs, tmp_path, trainings):
     found = tuner(build, tmp_path, kind)
     trials = search(found, blobs)
