@@ -1,9 +1,9 @@
-"""Trains with every component on one device and on two replicas; see test_component_contract.
+"""Trains with components on one device and on two replicas; see test_component_contract.
 
 A script, because two strategies in one process may crash, and because logical
 devices are made before TensorFlow begins.
 
-    python component_contract_two_replicas.py report.json
+    python component_contract_two_replicas.py report.json NAME ...
 """
 
 import json
@@ -12,7 +12,7 @@ import sys
 import tensorflow as tf
 
 
-def main(report):
+def main(report, *names):
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     import keras
@@ -48,7 +48,7 @@ def main(report):
         return weights.tolist(), [keras.ops.convert_to_numpy(value).tolist() for value in variables]
 
     weights, state = {}, {}
-    for name in ["none", *(name for name in contract.COMPONENTS if name in contract.EXAMPLES)]:
+    for name in ["none", *names]:
         one = train(name)
         with strategy.scope():
             two = train(name)
@@ -69,4 +69,4 @@ def main(report):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -691,6 +691,26 @@ def alike(names):
     return [pytest.param(n, marks=pytest.mark.long if n in long else ()) for n in names]
 
 
+# Two trainings under two strategies take many seconds: one of each way that state, noise or an
+# update could go wrong there; the others by `make test-long`.
+ON_REPLICAS = (
+    "callbacks.HyperparameterScheduler",
+    "callbacks.ReduceOnPlateau",
+    "layers.ConcreteDropout",
+    "layers.DropConnect",
+    "layers.ScheduledDropout",
+    "optimizers.Proximal",
+    "optimizers.WeightAveraging",
+    "regularizers.GroupLasso",
+    "regularizers.L2",
+    "schedules.Hyperparameter",
+)
+
+
+def on_replicas(names):
+    return [pytest.param(n, marks=() if n in ON_REPLICAS else pytest.mark.long) for n in names]
+
+
 every_component_but_those_alike = pytest.mark.parametrize("name", alike(COMPONENTS))
 every_component_in_models = pytest.mark.parametrize("name", IN_MODELS)
 
@@ -1017,33 +1037,48 @@ def test_eager_graph_and_xla_trainings_give_equal_weights(name, policy, referenc
 
 
 @pytest.fixture(scope="session")
-def replicas(run_python, tmp_path_factory):
-    """What `component_contract_two_replicas.py` found, in a process of its own."""
+def replicas(request, run_python, tmp_path_factory):
+    """What `component_contract_two_replicas.py` found for a component, in a process of its own.
+
+    In one for each room, since several processes of pytest share the tests.
+    """
     script = pathlib.Path(__file__).with_name("component_contract_two_replicas.py")
-    report = tmp_path_factory.mktemp("replicas") / "report.json"
-    run_python(script, report)
-    return json.loads(report.read_text())
+    asked = {
+        item.callspec.params["name"]
+        for item in request.session.items
+        if "replicas" in getattr(item, "fixturenames", ()) and hasattr(item, "callspec")
+    }
+
+    @functools.cache
+    def of_room(room):
+        report = tmp_path_factory.mktemp("replicas") / "report.json"
+        names = [n for n in EXAMPLES if n in asked and n.startswith(f"{room}.")]
+        run_python(script, report, *names)
+        return json.loads(report.read_text())
+
+    return lambda name: of_room(name.partition(".")[0])
 
 
-@every_component
+@pytest.mark.parametrize("name", on_replicas(COMPONENTS))
 def test_two_replicas_train_as_one_device_does(name, replicas):
     examples(name)
-    one, two = (np.array(replicas["weights"][name][count]) for count in ("1", "2"))
+    weights = replicas(name)["weights"]
+    one, two = (np.array(weights[name][count]) for count in ("1", "2"))
     np.testing.assert_allclose(two, one, rtol=0, atol=1e-5)
-    without = np.array(replicas["weights"]["none"]["1"])
+    without = np.array(weights["none"]["1"])
     if name not in NOISY:  # Without noise there, as each replica has its own.
         assert (np.max(np.abs(one - without)) > 1e-2) != (name in WATCHERS)
 
 
-@every_component_in_models
+@pytest.mark.parametrize("name", on_replicas(IN_MODELS))
 def test_a_step_of_two_replicas_is_one_step(name, replicas):
     """The variables of the component itself: a strength, a rate, a count of steps."""
-    one, two = (replicas["state"][name][count] for count in ("1", "2"))
+    one, two = (replicas(name)["state"][name][count] for count in ("1", "2"))
     assert two == one
 
 
 def test_replicas_drop_different_elements(replicas):
-    first, second = (np.array(mask) for mask in replicas["masks"])
+    first, second = (np.array(mask) for mask in replicas("layers.ScheduledDropout")["masks"])
     for mask in (first, second):
         assert abs(mask.mean() - 0.5) < 4 * 0.5 / math.sqrt(mask.size)
     assert abs(np.mean(first == second) - 0.5) < 4 * 0.5 / math.sqrt(first.size)
