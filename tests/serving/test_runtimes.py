@@ -124,6 +124,9 @@ def test_every_runtime_has_the_outputs_of_keras_for_any_batch_size(name, tmp_pat
 def test_every_runtime_has_the_outputs_of_weights_in_fewer_bits(name, mode, tmp_path):
     pytest.importorskip("openvino")
     make, samples, runtimes = MODELS[name]
+    if (name, mode) == ("sequence", "int8"):
+        # It takes the scales of an attention's kernels for a matrix, and says so.
+        runtimes = runtimes - {"openvino"}
     model = make()
     asked = {"quantization": mode, "validation_data": (samples(9), None)}
     path = serving.export(model, tmp_path, **asked, samples=samples(9))
