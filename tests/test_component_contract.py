@@ -1044,7 +1044,7 @@ def replicas(request, run_python, tmp_path_factory):
     """
     script = pathlib.Path(__file__).with_name("component_contract_two_replicas.py")
     asked = {
-        item.callspec.params["name"]
+        item.callspec.params.get("name")  # Other modules have other parameters.
         for item in request.session.items
         if "replicas" in getattr(item, "fixturenames", ()) and hasattr(item, "callspec")
     }
