@@ -55,6 +55,7 @@ bench: $(INSTALLED)-test
 	$(BIN)/python benchmarks/dropout.py
 	$(BIN)/python benchmarks/exact_zeros.py
 	$(BIN)/python benchmarks/lane_layers.py
+	$(BIN)/python benchmarks/quantized.py
 	$(BIN)/python benchmarks/schedules.py
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/step_time.py

@@ -6,10 +6,10 @@ PYTHON is that of an environment with `kserve` and TensorFlow (`make bench-servi
 model (an MLP 64-256-10), exported once, is served by both, each in a process, on this machine
 alone. Four connections that are kept ask for a prediction of `--rows` examples and ask again when
 they have it, for `--seconds` at each server, in slices that take turns; then one connection does,
-for a third as long.
-Every answer is compared with Keras'. Printed: p50 and p99 of each server as the median over its
-slices with quartiles, and their ratio; errors; and how the memory of the server grows, as the slope
-of its resident size over the second half of its time, with the standard error of the fit.
+for a third as long. Every answer is compared with Keras'. Printed: p50 and p99 of each server as
+the median over its slices with quartiles, and their ratio; errors; and how the memory of the server
+grows, as the slope of its resident size over the second half of its time, with the standard error
+of the fit.
 
 Floor: a web server of the same kind (uvicorn) that reads the request and answers with the same
 bytes each time.

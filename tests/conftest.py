@@ -91,7 +91,7 @@ def run_python():
             capture_output=True,
             text=True,
             check=False,
-            timeout=1200,
+            timeout=600,
         )
         assert process.returncode == 0, process.stderr[-4000:]
         return process.stdout

@@ -39,15 +39,21 @@ def check_validation_data(given: Any, served: Served) -> tuple[dict[str, np.ndar
 
 def check_original(original: Served, exported: Served) -> None:
     """A `ValueError` unless both take and return the same."""
-    pairs = (
-        ("inputs", *({n: s.shape for n, s in one.specs.items()} for one in (exported, original))),
-        ("outputs", *(dict(zip(s.names, s.shapes, strict=True)) for s in (exported, original))),
-    )
-    for what, expected, found in pairs:
-        if found != expected:
+    others = _interface(original)
+    for what, expected in _interface(exported).items():
+        if others[what] != expected:
             raise ValueError(
-                f"`original` must have the {what} of the model, {expected}. Received: {found}"
+                f"`original` must have the {what} of the model, {expected}. "
+                f"Received: {others[what]}"
             )
+
+
+def _interface(served: Served) -> dict[str, dict[str, Any]]:
+    """The shapes of what a model takes and returns, by name."""
+    return {
+        "inputs": {name: spec.shape for name, spec in served.specs.items()},
+        "outputs": dict(zip(served.names, served.shapes, strict=True)),
+    }
 
 
 def against_original(
@@ -61,26 +67,19 @@ def against_original(
         where there are no scores). And for each metric, if there are `y` and a compiled model,
         its value for the original and the exported model and the difference.
     """
-    outputs = {name: _outputs(served, features) for name, served in _pair(exported, original)}
-    flat = {name: original.named(found) for name, found in outputs.items()}
-    found = {
+    outputs, expected = _outputs(exported, features), _outputs(original, features)
+    named, named_expected = exported.named(outputs), original.named(expected)
+    compared = {
         "samples": len(next(iter(features.values()))),
-        "relative_difference": largest_difference(flat["exported"], flat["original"]),
-        "same_class": _same_class(flat["exported"], flat["original"]),
+        "relative_difference": largest_difference(named, named_expected),
+        "same_class": _same_class(named, named_expected),
     }
-    metrics = {name: _metrics(original.model, values, y) for name, values in outputs.items()}
-    return found, {
-        name: {
-            "original": value,
-            "exported": metrics["exported"][name],
-            "difference": metrics["exported"][name] - value,
-        }
-        for name, value in metrics["original"].items()
+    after = _metrics(original.model, outputs, y)
+    metrics = {
+        name: {"original": value, "exported": after[name], "difference": after[name] - value}
+        for name, value in _metrics(original.model, expected, y).items()
     }
-
-
-def _pair(exported: Served, original: Served) -> list[tuple[str, Served]]:
-    return [("exported", exported), ("original", original)]
+    return compared, metrics
 
 
 def _outputs(served: Served, features: Mapping[str, np.ndarray]) -> Any:

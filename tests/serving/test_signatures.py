@@ -171,7 +171,6 @@ def test_preprocessing_is_inside(tmp_path):
         "city": np.array([["Rom"], ["Bern"], ["?"]], object),
         "size": np.array([[1.0], [2.0], [3.0]], "float32"),
     }
-    # Which compares it with Keras.
     path = serving.export(model, tmp_path, preprocessing=preprocessing, samples=samples)
     one_hot = [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
     prepared = np.concatenate([one_hot, (samples["size"] - 3.0) / 2.0], axis=1)
@@ -179,6 +178,7 @@ def test_preprocessing_is_inside(tmp_path):
         city=tf.constant(samples["city"]), size=tf.constant(samples["size"])
     )
     np.testing.assert_allclose(found["outputs"], np.array(model(prepared)), rtol=1e-5)
+    assert serving.verify(path, model, samples, preprocessing=preprocessing).passed
 
 
 def test_outputs_of_a_dict_or_with_names_given(tmp_path):
