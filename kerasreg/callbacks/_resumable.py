@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from kerasreg._files import write_json
+from kerasreg._keras.metrics import direction_of
 from kerasreg._validation import check_choice
 from kerasreg.callbacks._targets import Place, Target
 
@@ -156,11 +157,19 @@ def check_mode(mode: Any) -> str:
     return check_choice("mode", mode, ("auto", "min", "max"))
 
 
-def larger_is_better(metric: str, mode: str) -> bool:
-    """Whether a larger value of a metric is better, by its name where the mode is `"auto"`."""
-    if mode != "auto":
-        return mode == "max"
-    return any(part in metric for part in ("acc", "auc", "f1", "precision", "recall", "r2"))
+def larger_is_better(model: keras.Model, metric: str, mode: str) -> bool:
+    """Whether a larger value of a metric is better; the mode `"auto"` asks the metric.
+
+    Raises:
+        ValueError: if the mode is `"auto"`, and Keras knows no direction of the metric.
+    """
+    direction = direction_of(model, metric) if mode == "auto" else mode
+    if direction is None:
+        raise ValueError(
+            f"`mode` must be 'min' or 'max' for {metric!r}, since Keras does not know which "
+            "values of this metric are better. Received: mode='auto'"
+        )
+    return direction == "max"
 
 
 def logged(argument: str, metric: str, logs: dict[str, Any]) -> float:

@@ -35,6 +35,7 @@ class Initialized(NamedTuple):
 def initialize(
     model: keras.Model,
     preset: str = "by_activation",
+    *,
     seed: int | None = None,
     zero_last_gain: bool = False,
     **options: Any,
@@ -137,7 +138,7 @@ def initialize(
     # Nothing is assigned before everything has a rule.
     for number, (variable, values) in enumerate(tasks):
         variable.assign(values(seeds.at(number)))
-    return InitializationReport(rows)
+    return InitializationReport(tuple(rows))
 
 
 def _rule(place: Place, variable: Any, kernel_rules: KernelRules) -> Rule:

@@ -44,6 +44,7 @@ class Scaled(NamedTuple):
 def lsuv(
     model: keras.Model,
     x: Any,
+    *,
     target_variance: float = 1.0,
     tolerance: float = 0.05,
     max_iterations: int = 10,
@@ -157,7 +158,7 @@ def lsuv(
         for weight, value in before:
             weight.assign(value)
         raise
-    record = InitializationReport(rows.values())
+    record = InitializationReport(tuple(rows.values()))
     if record.left_alone:
         notes = "\n".join(f"  {row.layer}: {row.note}" for row in record.left_alone)
         warnings.warn(f"lsuv has not the wanted variance in\n{notes}", UserWarning, stacklevel=2)

@@ -27,6 +27,7 @@ def signal_report(
     model: keras.Model,
     x: Any,
     y: Any = None,
+    *,
     loss: Any = None,
     training: bool = True,
     seed: int = 0,

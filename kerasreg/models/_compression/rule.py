@@ -20,7 +20,7 @@ _ELEMENTWISE = {
 }  # fmt: skip
 
 
-class Followed:
+class LayerRule:
     """One use of a layer: how channels go through it, and the layer without some of them.
 
     Args:
@@ -38,7 +38,7 @@ class Followed:
     pads = False  # Whether it puts zeros beside what it is given.
 
     @staticmethod
-    def why_not(layer: Any) -> str | None:
+    def unsupported_reason(layer: Any) -> str | None:
         """Why such a layer is not followed, or None."""
         if getattr(layer, "data_format", None) == "channels_first":
             return "its channels are not the last axis"
