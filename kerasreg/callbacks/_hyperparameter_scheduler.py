@@ -87,7 +87,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
     @property
     def target(self) -> str:
-        """What is moved."""
+        """The name of the target."""
         return self._target.name
 
     def value(self, t: int) -> float:

@@ -61,7 +61,7 @@ class Resumable(keras.callbacks.Callback):
                 self._states = [state]
 
     def state(self) -> dict[str, Any]:
-        """What is to be remembered now."""
+        """The values to remember now."""
         return {name: getattr(self, name) for name in self.remembered}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -111,7 +111,7 @@ class ResumableMover(Resumable):
 
     @property
     def target(self) -> str:
-        """What is moved."""
+        """The name of the target."""
         return self._target.name
 
     def values(self) -> list[float]:
@@ -133,7 +133,7 @@ class ResumableMover(Resumable):
         super().on_train_begin(logs)
 
     def state(self) -> dict[str, Any]:
-        """What is to be remembered now."""
+        """The values to remember now."""
         return {**super().state(), "values": self.values()}
 
     def restore(self, state: dict[str, Any]) -> None:

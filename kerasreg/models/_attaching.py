@@ -96,7 +96,7 @@ def _set(layer: Any, attribute: str, regularizer: Any) -> None:
 
 
 def _trace_again(model: keras.Model) -> None:
-    """What was traced has the old losses."""
+    """Lets Keras trace its functions again: the traced ones have the old losses."""
     for layer in model._flatten_layers():
         if isinstance(layer, keras.Model):
             layer.train_function = layer.test_function = None

@@ -28,7 +28,7 @@ class Initialized(NamedTuple):
 
     @property
     def is_left_alone(self) -> bool:
-        """Whether it is as it was."""
+        """Whether the variable has the value that it had."""
         return self.rule.startswith("left alone")
 
 
@@ -89,7 +89,7 @@ def initialize(
     the output.
 
     Returns:
-        A `InitializationReport` of `(layer, variable, rule)`, which prints as a table.
+        An `InitializationReport` of `(layer, variable, rule)`, which prints as a table.
 
     Raises:
         ValueError: if the model is not built, there is no such preset or option,

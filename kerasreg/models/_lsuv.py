@@ -37,7 +37,7 @@ class Scaled(NamedTuple):
 
     @property
     def is_left_alone(self) -> bool:
-        """Whether it has not the wanted variance; the note says why."""
+        """Whether the layer misses the wanted variance; the note says why."""
         return bool(self.note)
 
 
@@ -83,7 +83,7 @@ def lsuv(
         seed: a whole number >= 0, or None for another draw each time.
 
     Returns:
-        A `InitializationReport` of `(layer, variance_before, variance, iterations, note)`, which
+        An `InitializationReport` of `(layer, variance_before, variance, iterations, note)`, which
         prints as a table. `variance_before` is that of the orthonormal kernel. The
         note is empty where all is well.
 

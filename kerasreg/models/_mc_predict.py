@@ -29,7 +29,7 @@ _KINDS = ("auto", "probabilities", "numbers")
 
 @dataclasses.dataclass(frozen=True)
 class MonteCarloPrediction:
-    """What `mc_predict` found; each field has the structure of the model's output.
+    """Moments of many passes with noise; each field has the structure of the model's output.
 
     Attributes:
         mean: mean over passes, an array of the shape of the model's output.

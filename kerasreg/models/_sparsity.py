@@ -1,4 +1,4 @@
-"""How much of a model is exactly zero."""
+"""The share of a model that is exactly zero."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class SparsityReport(Report):
 
     @property
     def zeros(self) -> int:
-        """How many of them are zero."""
+        """How many numbers of all weights are zero."""
         return sum(row.zeros for row in self.rows)
 
     @property

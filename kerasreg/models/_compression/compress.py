@@ -81,7 +81,7 @@ def compress(model: keras.Model) -> Compressed:
 
 
 class _Followers:
-    """Which rule follows each layer of a model, and what is known of each tensor."""
+    """The rules that follow the layers of a model, and the channels of each tensor."""
 
     def __init__(self, model: keras.Model) -> None:
         self.channels = Channels()

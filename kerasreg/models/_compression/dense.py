@@ -46,7 +46,7 @@ class DenseOrConvRule(LayerRule):
         return Tensor(self._outputs, value, self.shape)
 
     def _folded(self, stays: np.ndarray) -> np.ndarray:
-        """What the inputs that go have given to each output."""
+        """The sum that the inputs which go have given to each output."""
         inputs = self.inputs[0]
         gone = ~stays[inputs.channels] & np.isfinite(inputs.constant)
         return np.where(gone, inputs.constant, 0.0) @ self._sum

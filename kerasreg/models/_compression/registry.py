@@ -1,4 +1,4 @@
-"""Which rule follows which kind of layer, when a model gets smaller."""
+"""The rule for each kind of layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `compress` knows of a layer that it follows."""
+"""The base class of rules: how channels go through one kind of layer."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class LayerRule:
         raise NotImplementedError
 
     def config(self, stays: np.ndarray) -> dict[str, Any]:
-        """What changes in the layer's config, where a mask says which channels stay."""
+        """The changes of the layer's config, where a mask says which channels stay."""
         return {}
 
     def assign(self, new: Any, stays: np.ndarray) -> None:
