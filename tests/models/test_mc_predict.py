@@ -410,7 +410,7 @@ def test_bad_arguments_are_refused(argument, value):
 
 @pytest.mark.parametrize("x", [X[:0], [X, X[:3]]], ids=["none", "different numbers"])
 def test_inputs_without_one_number_of_examples_are_refused(x):
-    with pytest.raises(ValueError, match=r"`x` must be arrays with one number of examples"):
+    with pytest.raises(ValueError, match=r"`x` must be arrays with one number of samples"):
         mc_predict(linear(ScheduledDropout(0.5)), x)
 
 
