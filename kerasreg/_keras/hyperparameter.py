@@ -257,11 +257,11 @@ def hyperparameters_of(model: keras.Model) -> list[tuple[list[str], Hyperparamet
         weights = layer._trainable_variables + layer._non_trainable_variables
         for part in [*weights, *layer._layers]:
             penalty = getattr(part, "regularizer", part)
-            strength = getattr(penalty, "hyperparameter", None)
             if isinstance(part, Hyperparameter):
                 take(part, within, path)
-            elif isinstance(strength, Hyperparameter):
+            elif hasattr(penalty, "hyperparameter"):  # A penalty.
                 # Of a sum, the factor: its parts stay in proportion.
+                strength = penalty.hyperparameter()
                 take(strength, [*within, penalty.name], path)
                 if penalty is not part:
                     take(strength, [*within, part.name], part.path)
