@@ -14,6 +14,7 @@ _COMPONENTS = (
     "callbacks",
     "initializers",
     "layers",
+    "models",
     "optimizers",
     "random",
     "regularizers",
@@ -22,17 +23,17 @@ _COMPONENTS = (
 
 # Imported when first used: they need keras-tuner or TensorFlow, which take long
 # to import and which the components do not need.
-_ON_USE = ("cli", "distribute", "editing", "hypermodels", "lanes", "serving", "spaces", "tuners")
+_ON_USE = ("cli", "distribute", "hypermodels", "lanes", "models", "serving", "spaces", "tuners")
 
 __all__ = [
     "__version__",
     "callbacks",
     "distribute",
-    "editing",
     "hypermodels",
     "initializers",
     "lanes",
     "layers",
+    "models",
     "optimizers",
     "random",
     "regularizers",

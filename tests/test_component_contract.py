@@ -26,7 +26,7 @@ import kerasreg
 # Rooms that hold no components, for which only docstrings are tested here.
 TOOLS = {
     "distribute": "functions that choose a strategy and batches",
-    "editing": "functions on models, and what they return",
+    "models": "functions of models, and what they return",
     "lanes": "no components: what trains many models that have them",
     "hypermodels": "KerasTuner serialises its own hypermodels, and no model holds them",
     "serving": "functions, and a result that is no part of a model",
@@ -37,9 +37,9 @@ TOOLS = {
 # Exported classes that cannot be made, and why.
 ABSTRACT = {
     "callbacks.RangeTest": "what `find_learning_rate` returns",
-    "initializers.Record": "what `initialize` and `lsuv` return",
-    "initializers.SignalReport": "what `signal_report` returns",
-    "layers.MonteCarloPrediction": "what `mc_predict` returns",
+    "layers.BaseScheduledDropout": "the base class: `drop` is for subclasses to define",
+    "layers.NoiseStream": "what a noisy layer draws its keys from",
+    "layers.NoisyLayer": "the base class of layers with a stream of noise",
     "random.Key": "what `key` returns",
     "schedules.Schedule": "the base class: `__call__` is for subclasses to define",
     "regularizers.Penalty": "the base class: `unit_penalty` is for subclasses to define",

@@ -11,7 +11,7 @@ import numpy as np
 
 from kerasreg._validation import check_above, check_below_one, check_count, check_positive
 from kerasreg.callbacks._data_order import State, independent
-from kerasreg.callbacks._range_test import RangeTest
+from kerasreg.callbacks._learning_rate_range import RangeTest
 from kerasreg.callbacks._targets import Place, Target, scope_of
 
 _FEWEST = 5  # Losses, of which something can be said.

@@ -13,10 +13,9 @@ import keras
 # Whether the model is that of one lane, or of a traced program: private, as in `schedules`.
 from keras.src.backend import in_stateless_scope
 
+from kerasreg._keras.hyperparameter import hyperparameters_of
+from kerasreg._keras.live_number import LiveNumber, live_number
 from kerasreg.optimizers import DecoupledWeightDecay
-from kerasreg.optimizers._live_number import LiveNumber, live_number
-from kerasreg.regularizers import Penalty
-from kerasreg.schedules import Hyperparameter
 
 # Of a target: the argument of the components that have it, and the bounds of its values.
 _COMPONENTS = {"dropout": "rate", "strength": "strength"}
@@ -115,7 +114,7 @@ class Target:
             return [self._of_optimizer(optimizer) for optimizer in optimizers_of(model, self.name)]
         found = [
             (names, hyperparameter)
-            for names, hyperparameter in hyperparameters(model)
+            for names, hyperparameter in hyperparameters_of(model)
             if hyperparameter.argument == _COMPONENTS[self.kind]
         ]
         matching = [
@@ -222,36 +221,3 @@ def scope_of(model: keras.Model) -> Iterator[None]:
     strategy = getattr(model, "distribute_strategy", None)
     with strategy.scope() if strategy is not None else contextlib.nullcontext():
         yield
-
-
-def hyperparameters(model: keras.Model) -> list[tuple[list[str], Hyperparameter]]:
-    """The hyperparameters of a model, each with the names that lead to it, its owner's last.
-
-    One that several layers share has the names of all of them.
-    """
-    found: dict[int, tuple[list[str], Hyperparameter]] = {}
-
-    def take(hyperparameter: Hyperparameter, within: list[str], *names: str) -> None:
-        known, _ = found.get(id(hyperparameter), ([], None))
-        joined = ["/".join(within[first:]) for first in range(len(within))]
-        found[id(hyperparameter)] = ([*known, *joined, *names, *within], hyperparameter)
-
-    def visit(layer: Any, within: list[str]) -> None:
-        # A layer that is built from the beginning has no path.
-        path = getattr(layer, "path", None) or ""
-        # On a weight that exists, a penalty may be tracked by nobody.
-        weights = layer._trainable_variables + layer._non_trainable_variables
-        for part in [*weights, *layer._layers]:
-            penalty = getattr(part, "regularizer", part)
-            if isinstance(part, Hyperparameter):
-                take(part, within, path)
-            elif isinstance(penalty, Penalty):
-                # Of a sum, the factor: its parts stay in proportion.
-                take(penalty._strength, [*within, penalty.name], path)
-                if penalty is not part:
-                    take(penalty._strength, [*within, part.name], part.path)
-            elif isinstance(part, keras.layers.Layer):
-                visit(part, [*within, part.name])
-
-    visit(model, [])
-    return list(found.values())

@@ -14,8 +14,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._keras.seeds import check_seed, with_seed
 from kerasreg._validation import check_count
-from kerasreg.initializers._seed import check_seed, with_seed
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")

@@ -11,9 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasreg._keras.hyperparameter import Hyperparameter, NumberOrSchedule
 from kerasreg._validation import check_choice, check_count
 from kerasreg.random import Key, key, replica_id
-from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
 
 # Rates at which noise of infinite variance would be needed are refused.
 BELOW_ONE = 0.999999
@@ -79,7 +79,7 @@ class NoiseStream:
             self.seed = int(np.array(store["seed"]))
 
 
-class Noisy:
+class NoisyLayer:
     """What a layer with a stream of keys has, whatever it does with them."""
 
     _stream: NoiseStream
@@ -104,7 +104,7 @@ class Noisy:
         self._stream.load(store)
 
 
-class BaseScheduledDropout(Noisy, keras.layers.Layer):
+class BaseScheduledDropout(NoisyLayer, keras.layers.Layer):
     """A layer that is the identity at inference, and noise of a scheduled rate in training.
 
     Subclasses define `drop(inputs, rate, key)`, and their own arguments in

@@ -9,12 +9,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._keras.hyperparameter import Hyperparameter, NumberOrSchedule
 from kerasreg._validation import check_number
 from kerasreg.layers._base import NoiseStream, check_noise_shape
 from kerasreg.layers._dropout import mask_shape
 from kerasreg.layers._wrapper import NoisyWrapper, kernels
 from kerasreg.random import Key, uniform
-from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
 
 
 def concrete_dropout(

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._keras.hyperparameter import NumberOrSchedule
 from kerasreg._validation import check_count
 from kerasreg.layers._base import BaseScheduledDropout, check_data_format
 from kerasreg.random import Key, keep_mask
-from kerasreg.schedules._hyperparameter import NumberOrSchedule
 
 # Halvings of an interval of length 1: beyond the resolution of float32.
 _HALVINGS = 30

@@ -6,11 +6,11 @@ from typing import Any
 
 import keras
 
+from kerasreg._keras.hyperparameter import Hyperparameter, NumberOrSchedule, PartOfPass
 from kerasreg.layers._base import NoiseStream
 from kerasreg.layers._dropout import dropout
 from kerasreg.layers._wrapper import NoisyWrapper, kernels
 from kerasreg.random import fold_in
-from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule, PartOfPass
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")

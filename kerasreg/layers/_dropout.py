@@ -12,9 +12,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._keras.fused import fused, fuses_here
 from kerasreg.layers._base import BaseMaskedDropout
 from kerasreg.random import Key, keep_mask
-from kerasreg.random._fused import fused, fuses_here
 
 
 def dropout(x: Any, rate: Any, key: Key, noise_shape: Any = None) -> Any:

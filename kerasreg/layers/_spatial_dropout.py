@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 
+from kerasreg._keras.hyperparameter import NumberOrSchedule
 from kerasreg.layers._base import BaseScheduledDropout, check_data_format
 from kerasreg.layers._dropout import dropout
 from kerasreg.random import Key
-from kerasreg.schedules._hyperparameter import NumberOrSchedule
 
 
 class _SpatialDropout(BaseScheduledDropout):

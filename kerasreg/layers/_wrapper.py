@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 
-from kerasreg.layers._base import Noisy
+from kerasreg.layers._base import NoisyLayer
 
 
-class NoisyWrapper(Noisy, keras.layers.Wrapper):
+class NoisyWrapper(NoisyLayer, keras.layers.Wrapper):
     """What wrappers have in common that give a layer something else in training."""
 
     def __init__(self, layer: keras.layers.Layer, **kwargs: Any) -> None:

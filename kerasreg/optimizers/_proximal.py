@@ -14,7 +14,7 @@ from keras.src.backend.common.stateless_scope import get_stateless_scope, in_sta
 
 from kerasreg.optimizers._step_sizes import KNOWN, is_scalar, rule, summing_momentum
 from kerasreg.optimizers._wrapper import Wrapper
-from kerasreg.regularizers._penalty import Penalty
+from kerasreg.regularizers import Penalty
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")

@@ -12,7 +12,7 @@ from typing import Any
 
 from keras import ops
 
-from kerasreg.random._fused import fused_draw, is_static
+from kerasreg._keras.fused import fused_draw, is_static
 from kerasreg.random._key import Key, absorb, word
 
 # How finely a rate is resolved: masks compare this many random bits.

@@ -7,8 +7,8 @@ from typing import Any
 
 from keras import ops
 
+from kerasreg._keras.fused import fused_draw
 from kerasreg.random._bits import bits
-from kerasreg.random._fused import fused_draw
 from kerasreg.random._key import Key, fold_in, word
 
 # What is folded into a key for a normal number's second draw: none that anyone

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._keras.hyperparameter import Hyperparameter, NumberOrSchedule
 from kerasreg._validation import check_number
 from kerasreg.regularizers._norms import absolute_sum
 from kerasreg.regularizers._penalty import Penalty
@@ -17,7 +18,6 @@ from kerasreg.regularizers._proximal_operators import (
     shrink_scaled_groups,
     soft_threshold,
 )
-from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
 
 Axis = int | tuple[int, ...]
 

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._keras.hyperparameter import Hyperparameter, NumberOrSchedule
 from kerasreg._validation import check_above
 from kerasreg.regularizers._penalty import Penalty
 from kerasreg.regularizers._proximal_operators import firm_threshold, scad_threshold
-from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
 
 
 class _Concave(Penalty):

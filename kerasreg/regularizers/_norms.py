@@ -12,10 +12,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._keras.hyperparameter import Hyperparameter, NumberOrSchedule
 from kerasreg._validation import check_number
 from kerasreg.regularizers._penalty import Penalty
 from kerasreg.regularizers._proximal_operators import soft_threshold
-from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule
 
 
 def _total(terms: Any) -> Any:

@@ -13,8 +13,8 @@ from keras import ops
 from keras.src.backend.common import global_state
 from keras.src.saving import serialization_lib
 
+from kerasreg._keras.hyperparameter import Hyperparameter, NumberOrSchedule, copy_state
 from kerasreg._validation import check_number
-from kerasreg.schedules._hyperparameter import Hyperparameter, NumberOrSchedule, copy_state
 
 
 class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
@@ -71,6 +71,11 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
     def proximal(self, v: Any, t: Any, strength: Any) -> Any:
         """The proximal operator of `t` times the penalty at a strength, like `v`."""
         return self.unit_prox(v, t * strength)
+
+    @property
+    def hyperparameter(self) -> Hyperparameter:
+        """The strength and its schedule, which callbacks and reports find by this name."""
+        return self._strength
 
     @property
     def has_prox(self) -> bool:

@@ -7,11 +7,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._keras.hyperparameter import NumberOrSchedule
 from kerasreg.regularizers._groups import axes_within
 from kerasreg.regularizers._norms import absolute_sum
 from kerasreg.regularizers._penalty import Penalty
 from kerasreg.regularizers._total_variation import fuse
-from kerasreg.schedules._hyperparameter import NumberOrSchedule
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")

@@ -9,12 +9,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._keras.hyperparameter import NumberOrSchedule
 from kerasreg.regularizers._groups import GroupLasso, SparseGroupLasso
 from kerasreg.regularizers._norms import L1, L2, ElasticNet
 from kerasreg.regularizers._penalty import Penalty
 from kerasreg.regularizers._proximal_operators import soft_threshold
 from kerasreg.regularizers._shape import TotalVariation
-from kerasreg.schedules._hyperparameter import NumberOrSchedule
 
 # Before the operator of the absolute sum, or after it, theirs makes that of the sum.
 _BEFORE_ABSOLUTE = (TotalVariation,)

@@ -4,6 +4,7 @@ Keras' own schedules (`keras.optimizers.schedules`) are accepted wherever
 kerasreg takes a schedule, and kerasreg's wherever Keras does.
 """
 
+from kerasreg._keras.hyperparameter import Hyperparameter
 from kerasreg.schedules._arithmetic import Product, Scaled, Sum
 from kerasreg.schedules._constant import Constant
 from kerasreg.schedules._cyclical import CosineRestarts, Cyclical
@@ -14,7 +15,6 @@ from kerasreg.schedules._dropout_recipes import (
     LateDropout,
     linear_depth,
 )
-from kerasreg.schedules._hyperparameter import Hyperparameter
 from kerasreg.schedules._join import Join
 from kerasreg.schedules._one_cycle import OneCycle, WarmupStableDecay
 from kerasreg.schedules._piecewise import Cosine, Linear, Piecewise, Polynomial

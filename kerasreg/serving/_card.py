@@ -15,9 +15,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._keras.hyperparameter import hyperparameters_of
 from kerasreg._version import __version__
-from kerasreg.callbacks._targets import hyperparameters
-from kerasreg.editing import SparsityReport, sparsity_report
+from kerasreg.models import SparsityReport, sparsity_report
 from kerasreg.regularizers import Penalty
 
 FOLDER = "assets.extra"  # Which TensorFlow's loaders leave alone.
@@ -52,7 +52,7 @@ def model_card(model: keras.Model, given: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": int(model.count_params()),
         "bytes": report.bytes,
         "zeros": {"count": report.zeros, "share": report.share},
-        "hyperparameters_of_layers": _hyperparameters(model),
+        "hyperparameters_of_layers": _rows_of_hyperparameters(model),
         "penalties": _penalties(model),
         "optimizer": _optimizer(model),
         "versions": _versions(),
@@ -71,7 +71,7 @@ def _number(value: Any) -> float:
     return float(ops.convert_to_numpy(value))
 
 
-def _hyperparameters(model: keras.Model) -> list[dict[str, Any]]:
+def _rows_of_hyperparameters(model: keras.Model) -> list[dict[str, Any]]:
     """Rates and strengths as they are, with the schedule that moved them and how far it was."""
     return [
         {
@@ -81,7 +81,7 @@ def _hyperparameters(model: keras.Model) -> list[dict[str, Any]]:
             "schedule": None if hyperparameter.schedule is None else repr(hyperparameter.schedule),
             "step": None if hyperparameter.step is None else int(_number(hyperparameter.step)),
         }
-        for names, hyperparameter in hyperparameters(model)
+        for names, hyperparameter in hyperparameters_of(model)
     ]
 
 

@@ -111,7 +111,7 @@ def export(
             In contrast to `model.quantize("int8")`, of which the result can be exported too,
             this is for all layers, and what is computed between them stays floating. None
             stores them as they are.
-        original: the model before it was made smaller, such as by `kerasreg.editing.compress`,
+        original: the model before it was made smaller, such as by `kerasreg.models.compress`,
             to compare with. By default the model itself without `quantization`.
         validation_data: `(x, y)`, inputs as for `samples` and targets (or None), on which
             the original and what is exported are compared, by outputs and by the metrics that the

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from kerasreg._keras.fans import kernel_fans
+from kerasreg._keras.weights import own_weights
 from kerasreg._validation import check_choice
-from kerasreg.initializers._fans import kernel_fans
-from kerasreg.initializers._weights import own_weights
 
 MODES = ("float16", "int8")
 _LARGEST = 127  # Symmetric: -128 is left out, so that 0 stays 0.

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from kerasreg._text_table import table
 from kerasreg._validation import check_count, check_positive
-from kerasreg.initializers._record import table
 from kerasreg.serving._signatures import Served
 from kerasreg.serving._verify import (
     as_plain,

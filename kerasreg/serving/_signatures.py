@@ -12,8 +12,8 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from kerasreg.layers._base import NoiseStream, monte_carlo
-from kerasreg.random._key import mix
+from kerasreg.layers import NoisyLayer, monte_carlo
+from kerasreg.random import mix
 from kerasreg.serving._quantization import StoredWeights
 
 # Named by Keras, with numbers that another process would not give.
@@ -276,7 +276,7 @@ def monte_carlo_signature(served: Served, passes: int) -> Any:
     in any batch.
     """
     layers = list(served.model._flatten_layers())
-    if not any(isinstance(getattr(layer, "_stream", None), NoiseStream) for layer in layers):
+    if not any(isinstance(layer, NoisyLayer) for layer in layers):
         raise ValueError(
             "`mc_passes` must be 0 for a model without a layer of dropout of kerasreg, such as "
             f"kerasreg.layers.ScheduledDropout. Received: mc_passes={passes}"

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from kerasreg.lanes import Lanes
+from kerasreg.models import update_batch_normalization
 from kerasreg.optimizers import (
     DecoupledWeightDecay,
     LayerLearningRates,
     Lookahead,
     Proximal,
     WeightAveraging,
-    update_batch_normalization,
 )
 from kerasreg.regularizers import L1
 from kerasreg.schedules import Linear

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kerasreg
+from kerasreg._keras.fused import _kernel
 from kerasreg.random import Key, bits, fold_in, keep_mask, key, normal, uniform
-from kerasreg.random._fused import _kernel
 
 laws = settings(deadline=None, max_examples=50, derandomize=True)
 words = st.integers(-(2**31), 2**32 - 1)
