@@ -474,12 +474,9 @@ class Reader(ast.NodeVisitor):
     # Replacements.
 
     def _is_ours(self, owner: ast.expr) -> bool:
-        """Whether an object is surely kerasreg's: itself, or of a class that is defined here."""
-        if isinstance(owner, ast.Name):
-            if any(owner.id in functions for functions in self.functions):
-                return True
-            if owner.id in ("self", "cls") and self.classes:
-                return True
+        """Whether an object is surely kerasreg's: a function or of a class that is defined here."""
+        if isinstance(owner, ast.Name) and any(owner.id in each for each in self.functions):
+            return True
         return bool(self._owners(owner))
 
     def _replaces(self, node: ast.AST, owner: ast.expr) -> None:

@@ -8,8 +8,8 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def constants(name):
-    """The strings in the value of a variable of BUILD, which is Python enough to be read."""
+def value_of(name):
+    """The value of a variable of BUILD, which is Python enough to be read."""
     for node in ast.parse((ROOT / "BUILD").read_text()).body:
         if isinstance(node, ast.Assign) and node.targets[0].id == name:
             return node.value
@@ -18,7 +18,7 @@ def constants(name):
 
 def packages():
     """Each package with the packages that BUILD lets it depend on."""
-    table = constants("PACKAGES")
+    table = value_of("PACKAGES")
     return {
         key.value: {
             part.value.removeprefix(":")

@@ -228,6 +228,14 @@ def test_any_private_name_of_an_imported_module_is_foreign(read):
     assert read(source)[1] == ["np._core", "np.linalg._core"]
 
 
+def test_any_private_name_of_a_module_of_the_package_is_its_own(read):
+    assert read("from kerasreg.layers import _b\n_b._helper")[1] == []
+
+
+def test_one_name_counts_once_a_line(read):
+    assert read("x._a + x._a + x._b\nx._a")[1] == ["x._a", "x._b", "x._a"]
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -292,7 +300,7 @@ def test_what_is_put_back_counts_with_the_replacement(read):
         "self.fit = replacement",
         "object.__setattr__(self, 'fit', 1)",
         "setattr(self, name, 1)",
-        "replacement.attribute = 1",
+        "replacement.attribute = lambda: 1",
         "own.fit = replacement",
         "setattr(own, name, 1)",
         "library(name).restype = ctypes.c_void_p",
