@@ -1,6 +1,7 @@
 """KerasTuner searches: many trials at a time; failures are seen; state survives a kill."""
 
 from kerasreg.tuners._population import PopulationBasedTraining
+from kerasreg.tuners._progress import expected_trials
 from kerasreg.tuners._ready import (
     VectorizedBayesianOptimization,
     VectorizedGridSearch,
@@ -28,6 +29,7 @@ __all__ = [
     "VectorizedRandomSearch",
     "VectorizedTuner",
     "completed_trials",
+    "expected_trials",
     "keep_whole",
     "regularization_path",
     "search",

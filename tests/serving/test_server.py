@@ -94,7 +94,7 @@ def serving_folder(folder, *flags):
 def running(tmp_path_factory):
     """A server of a classifier, and the classifier."""
     model, folder = classifier(), tmp_path_factory.mktemp("base") / "flowers"
-    export(model, folder, labels=LABELS, mc_passes=8)
+    export(model, folder, labels=LABELS, passes=8)
     with serving_folder(folder, "--max_batch=1000", "--max_body=200000") as one:
         yield one, model, folder
 

@@ -1,8 +1,12 @@
 """`verify` trusts an exported model only when a process without Keras agrees with it."""
 
+import contextlib
+import contextvars
 import dataclasses
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -121,13 +125,89 @@ def test_a_saved_model_that_does_not_run_is_an_error_that_names_it(exported, cop
     assert "\n" not in str(caught.value)
 
 
+@pytest.fixture
+def started(monkeypatch):
+    """Outside the process that is shared by the tests: the processes that are started."""
+    found, popen = [], subprocess.Popen
+
+    def recording(*args, **kwargs):
+        found.append(popen(*args, **kwargs))
+        return found[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", recording)
+    return found
+
+
+def test_each_verification_has_a_process_of_its_own_that_ends(exported, started):
+    model, path = exported
+    with contextlib.chdir(os.path.dirname(path)):
+        found = contextvars.Context().run(serving.verify, os.path.basename(path), model, samples())
+    assert found.passed
+    assert [process.returncode for process in started] == [0]
+
+
+def test_inside_a_verifier_all_share_one_that_ends_with_it(exported, copy, started, tmp_path):
+    model, path = exported
+    (copy / "saved_model.pb").write_bytes(b"no model")
+    other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+
+    def several():
+        with serving.verifier():
+            assert started == []  # Before it is needed.
+            assert serving.verify(path, model, samples()).passed
+            # What fails is no burden to what follows, and nothing is mixed up.
+            with pytest.raises(RuntimeError, match="does not run"):
+                serving.verify(copy, model, samples())
+            added = serving.export(other, tmp_path / "added", samples=samples()[:, :2])
+            assert serving.read_card(added)["verification"]["samples"] == 12
+            different = serving.verify(added, keras.models.clone_model(other), samples()[:, :2])
+            assert not different.passed
+            assert serving.verify(path, model, samples()).passed
+            assert [process.poll() for process in started] == [None]
+        assert [process.returncode for process in started] == [0]
+
+    contextvars.Context().run(several)
+
+
+def test_a_verifier_whose_process_was_ended_starts_another(exported, started):
+    model, path = exported
+
+    def twice():
+        with serving.verifier():
+            assert serving.verify(path, model, samples()).passed
+            started[0].send_signal(signal.SIGTERM)
+            started[0].wait()
+            with pytest.raises(RuntimeError, match="does not run: no message"):
+                serving.verify(path, model, samples())
+            assert serving.verify(path, model, samples()).passed
+            assert len(started) == 2
+
+    contextvars.Context().run(twice)
+
+
+def test_a_request_that_was_broken_off_does_not_answer_the_next_one(exported, monkeypatch):
+    model, path = exported
+
+    def broken(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    def interrupted():
+        with serving.verifier():
+            with monkeypatch.context() as patch:
+                patch.setattr("kerasreg.serving._verify.json.dumps", broken)
+                with pytest.raises(KeyboardInterrupt):
+                    serving.verify(path, model, samples())
+            assert serving.verify(path, model, samples()).passed
+
+    contextvars.Context().run(interrupted)
+
+
 # No Keras.
 
 # Runs the script as `verify` does, and then looks at what was imported.
 LOOK = """
 import runpy, sys
-script, *sys.argv[1:] = sys.argv[1:]
-runpy.run_path(script, run_name="__main__")
+runpy.run_path(sys.argv[1], run_name="__main__")
 forbidden = ("keras", "tf_keras", "kerasreg")
 found = [m for m in sys.modules if m.split(".")[0] in forbidden and sys.modules[m] is not None]
 assert found == [], found
@@ -148,7 +228,8 @@ def test_the_process_runs_the_model_without_keras(exported, tmp_path):
     np.savez(inputs, features=samples())
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     process = subprocess.run(
-        [sys.executable, "-c", LOOK, script, path, str(inputs), str(outputs)],
+        [sys.executable, "-c", LOOK, script],
+        input=json.dumps([path, str(inputs), str(outputs)]) + "\n",
         env=environment,
         capture_output=True,
         text=True,
@@ -156,6 +237,7 @@ def test_the_process_runs_the_model_without_keras(exported, tmp_path):
         timeout=300,
     )
     assert process.returncode == 0, process.stderr[-4000:]
+    assert process.stdout == "null\n"
     with np.load(outputs) as found:
         (values,) = found.values()
     assert values == pytest.approx(np.array(model(samples())), abs=1e-5)
@@ -171,7 +253,9 @@ def test_verify_uses_a_process_that_imports_no_keras(exported, tmp_path, monkeyp
         )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))
     model, path = exported
-    assert serving.verify(path, model, samples().astype("float64")).passed
+    x = samples().astype("float64")
+    # Outside the process that is shared by the tests.
+    assert contextvars.Context().run(serving.verify, path, model, x).passed
     assert not trace.exists()
     subprocess.run([sys.executable, "-c", "import keras"], check=True)
     assert trace.read_text() == "keras"
