@@ -154,22 +154,17 @@ class _Verifier:
                 answer = self._process.stdout.readline()
             except BaseException:
                 # An answer that nobody has read would be taken for that of the next request.
-                self._end()
+                self._process.kill()
+                self._close()
                 raise
             if answer:
                 problem: str | None = json.loads(answer)
                 return problem
-            return self._end()
-
-    def _end(self) -> str:
-        """Ends the process; returns the last line of its errors."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines() or ["no message"]
-        self._close()
-        return lines[-1]
+            code = self._process.wait()
+            self._errors.seek(0)
+            lines = self._errors.read().decode(errors="replace").strip().splitlines()
+            self._close()
+            return f"its process ended with {code}: {lines[-1] if lines else 'no message'}"
 
     def _close(self) -> None:
         if self._process is not None:

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 
+from absl import logging as absl_logging
+
 import kerasreg
 from kerasreg.cli import _main
 
@@ -42,12 +44,18 @@ def command_inside(*arguments, cwd, out=None):
     with contextlib.ExitStack() as stack:
         for logger in (root, server, tensorflow, absl):
             stack.callback(logger.setLevel, logger.level)
-        stack.callback(setattr, root, "handlers", list(root.handlers))
+        # Out of reach: the command may close the handlers that it finds.
+        stack.callback(setattr, root, "handlers", root.handlers)
+        root.handlers = []
         for number in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, number, signal.getsignal(number))
         stack.enter_context(contextlib.chdir(cwd))
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
+        # A web server lets all handlers close their streams; absl's leaves that of `sys.stderr`.
+        handler = absl_logging.get_absl_handler().python_handler
+        stack.callback(handler.setStream, handler.stream)
+        handler.setStream(err)
         code = _main.run(["kerasreg", *arguments])
     return Finished(code, out.getvalue(), err.getvalue())
 

@@ -169,37 +169,35 @@ def test_inside_a_verifier_all_share_one_that_ends_with_it(exported, copy, start
     contextvars.Context().run(several)
 
 
-def test_a_verifier_whose_process_was_ended_starts_another(exported, started):
+def test_a_verifier_goes_on_after_an_interruption_and_after_the_end_of_its_process(
+    exported, copy, started
+):
     model, path = exported
+    (copy / "saved_model.pb").write_bytes(b"no model")
 
-    def twice():
+    class Interrupted:
+        def readline(self):
+            raise KeyboardInterrupt
+
+    def several():
         with serving.verifier():
             assert serving.verify(path, model, samples()).passed
-            started[0].send_signal(signal.SIGTERM)
-            started[0].wait()
-            with pytest.raises(RuntimeError, match="does not run: no message"):
+            (first,) = started
+            # While it is asked for a model that does not run.
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(first, "stdout", Interrupted())
+                patch.setattr(first, "kill", lambda: patch.undo() or first.terminate())
+                with pytest.raises(KeyboardInterrupt):
+                    serving.verify(copy, model, samples())
+            # The answer to that is not taken for the next one's.
+            assert serving.verify(path, model, samples()).passed
+            started[-1].send_signal(signal.SIGTERM)
+            with pytest.raises(RuntimeError, match=r"does not run: its process ended with -15: "):
                 serving.verify(path, model, samples())
             assert serving.verify(path, model, samples()).passed
-            assert len(started) == 2
+        assert [process.poll() for process in started] == [-15, -15, 0]
 
-    contextvars.Context().run(twice)
-
-
-def test_a_request_that_was_broken_off_does_not_answer_the_next_one(exported, monkeypatch):
-    model, path = exported
-
-    def broken(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    def interrupted():
-        with serving.verifier():
-            with monkeypatch.context() as patch:
-                patch.setattr("kerasreg.serving._verify.json.dumps", broken)
-                with pytest.raises(KeyboardInterrupt):
-                    serving.verify(path, model, samples())
-            assert serving.verify(path, model, samples()).passed
-
-    contextvars.Context().run(interrupted)
+    contextvars.Context().run(several)
 
 
 # No Keras.
