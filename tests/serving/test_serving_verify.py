@@ -88,6 +88,15 @@ def test_an_exported_model_does_not_agree_with_other_weights(exported):
     assert 1e-4 < verification.relative_difference < 1e-1
 
 
+def test_one_of_several_outputs_that_differs_is_enough(tmp_path):
+    inputs = keras.Input((3,), name="x")
+    layers = {name: keras.layers.Dense(1) for name in ("first", "second", "third")}
+    model = keras.Model(inputs, {name: layer(inputs) for name, layer in layers.items()})
+    path = serving.export(model, tmp_path, samples=samples())
+    layers["second"].bias.assign([1.0])
+    assert not serving.verify(path, model, samples()).passed
+
+
 def test_it_passes_up_to_the_tolerance_and_not_above():
     at = serving.Verification(samples=1, relative_difference=0.5, tolerance=0.5)
     assert at.passed
