@@ -48,6 +48,17 @@ def patched(owner: Any, **attributes: Any) -> Iterator[None]:
         yield
 
 
+def replace(owner: Any, name: str, value: Any) -> None:
+    """Gives an object another attribute for good, past the object's own `__setattr__`.
+
+    Args:
+        owner: an object that is no class and no module.
+        name: the name of the attribute.
+        value: the new attribute.
+    """
+    object.__setattr__(owner, name, value)
+
+
 @contextlib.contextmanager
 def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
     put, take = _accessors(owner)
