@@ -26,6 +26,7 @@ from kerasreg._keras.internals import (
     stateless_scope,
     tracked_variables,
 )
+from kerasreg._keras.patterns import names_within
 from kerasreg._keras.recompute import Recomputations
 from kerasreg._validation import check_number, check_schedule
 
@@ -252,8 +253,8 @@ def hyperparameters_of(model: keras.Model) -> list[tuple[list[str], Hyperparamet
 
     def take(hyperparameter: Hyperparameter, within: list[str], *names: str) -> None:
         known, _ = found.get(id(hyperparameter), ([], None))
-        joined = ["/".join(within[first:]) for first in range(len(within))]
-        found[id(hyperparameter)] = ([*known, *joined, *names, *within], hyperparameter)
+        own = names_within("/".join(within))
+        found[id(hyperparameter)] = ([*known, *sorted(own), *names, *within], hyperparameter)
 
     def visit(layer: Any, within: list[str]) -> None:
         # A layer that is built from the beginning has no path.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ import keras
 from kerasreg._keras.hyperparameter import hyperparameters_of
 from kerasreg._keras.internals import forget_functions, learning_rate_of, stateless_scope
 from kerasreg._keras.live_number import LiveNumber, live_number
+from kerasreg._keras.patterns import matches
 from kerasreg.optimizers import DecoupledWeightDecay
 
 # Of a target: the argument of the components that have it, and the bounds of its values.
@@ -118,7 +118,7 @@ class Target:
         matching = [
             (names[-1], hyperparameter)
             for names, hyperparameter in found
-            if any(fnmatch.fnmatchcase(name, self.pattern) for name in names)
+            if matches(self.pattern, names)
         ]
         if not matching:
             there = ", ".join(dict.fromkeys(names[-1] for names, _ in found)) or "none"

@@ -62,13 +62,15 @@ def _check_takes(site: Site, penalty: Any) -> None:
         # Symbolically: a spectral norm of large matrices takes minutes.
         w = keras.KerasTensor(variable.shape, dtype=variable.dtype)
         what = f"the {site.kind} of {layer} of shape {tuple(variable.shape)}"
+        function = _Function(of)
         try:
-            shape = tuple(_Function(of).compute_output_spec(w).shape)
+            shape = tuple(function.compute_output_spec(w).shape)
         except Exception as error:
+            cause = function.error or error
             raise ValueError(
                 f"`penalty` must take the weights that `layers` and `weights` match. "
-                f"Received: penalty={named(penalty)}, which does not take {what}: {error}"
-            ) from error
+                f"Received: penalty={named(penalty)}, which does not take {what}: {cause}"
+            ) from cause
         if shape != ():
             raise ValueError(
                 f"`penalty` must return a scalar. Received: penalty={named(penalty)}, which "
@@ -82,9 +84,14 @@ class _Function(keras.Operation):
     def __init__(self, function: Callable[[Any], Any]) -> None:
         super().__init__()
         self.function = function
+        self.error: Exception | None = None
 
     def call(self, x: Any) -> Any:
-        return self.function(x)
+        try:
+            return self.function(x)
+        except Exception as error:
+            self.error = error  # Keras wraps it in an error that speaks of the operation.
+            raise
 
 
 def _note(site: Site, variable: Any) -> str:

@@ -7,8 +7,6 @@ clipping. There, a wrapper does what it does for that variable.
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -186,32 +184,3 @@ def rule_of(optimizer: Any) -> Any:
     while isinstance(optimizer, Wrapper):
         optimizer = optimizer.inner_optimizer
     return optimizer
-
-
-def check_patterns(argument: str, patterns: Any) -> tuple[str, ...]:
-    """Returns patterns of names as a tuple, or raises."""
-    if isinstance(patterns, str) or not isinstance(patterns, Sequence):
-        patterns = (patterns,)
-    if not all(isinstance(pattern, str) and pattern for pattern in patterns):
-        raise ValueError(
-            f"`{argument}` must be patterns of names, a list of strings. "
-            f"Received: {argument}={patterns!r}"
-        )
-    return tuple(patterns)
-
-
-def matches(variable: keras.Variable, pattern: str) -> bool:
-    """Whether a pattern matches a variable's path, its end, or the name of what it is in."""
-    parts = variable.path.split("/")
-    names = {*parts, *("/".join(parts[start:]) for start in range(len(parts)))}
-    return any(fnmatch.fnmatchcase(name, pattern) for name in names)
-
-
-def check_matches(argument: str, patterns: Iterable[str], variables: Any) -> None:
-    """A `ValueError` if a pattern matches no variable."""
-    for pattern in patterns:
-        if not any(matches(variable, pattern) for variable in variables):
-            raise ValueError(
-                f"`{argument}` must be of patterns that each match a variable, of which there are: "
-                f"{', '.join(variable.path for variable in variables)}. Received: {pattern!r}"
-            )
