@@ -399,6 +399,28 @@ def profiles_batches(callback: Any) -> bool:
     return not callback._start_batch == callback._stop_batch == 0
 
 
+def metric_direction(metric: Any) -> str | None:
+    """In which direction does a metric get better? `"up"`, `"down"`, or None if it does not say.
+
+    Read for Keras 3.10 to 3.15.
+
+    Raises:
+        RuntimeError: if no metric of Keras says it where it did.
+    """
+    _check_directions()
+    return getattr(metric, "_direction", None)
+
+
+@functools.cache
+def _check_directions() -> None:
+    metric = _in_new_thread(keras.metrics.MeanSquaredError)
+    if getattr(metric, "_direction", None) != "down":
+        raise RuntimeError(
+            f"Keras {keras.__version__} does not keep the direction of a metric in `_direction`, "
+            "as it did from 3.10 to 3.15. kerasreg must be told where it is now."
+        )
+
+
 def stored_dtype(variable: Any) -> str:
     """Which dtype does a variable have outside of an autocast scope?
 

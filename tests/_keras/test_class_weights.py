@@ -16,7 +16,7 @@ from kerasreg._keras.class_weights import sample_weights_of_classes
         np.array([[0.1, 0.9], [0.7, 0.3]], "float32"),
     ],
 )
-def test_weights_are_those_of_keras(y):
+def test_sample_weights_of_classes_are_those_of_keras(y):
     weights = {0: 0.5, 2: 3.0}
     found, expected = (
         sample_weights_of_classes(y, weights),
@@ -26,6 +26,6 @@ def test_weights_are_those_of_keras(y):
     assert found.dtype == expected.dtype
 
 
-def test_targets_of_another_shape_are_refused():
+def test_sample_weights_of_classes_refuse_targets_of_another_shape():
     with pytest.raises(ValueError, match=r"`y` must have the shape .* \(1, 2, 3\)"):
         sample_weights_of_classes(np.zeros((1, 2, 3)), {0: 1.0})

@@ -27,7 +27,8 @@ COMPARED = {
     "_compute_loss_has_training_arg", "_inputs_struct", "_jit_compile", "_outputs_struct",
     "_run_eagerly", "compiled",
     # Of attention, and the layers in it.
-    "_combine_equation", "_dot_product_equation", "_inverse_sqrt_key_dim", "partial_output_shape",
+    "_combine_equation", "_dot_product_equation", "_inverse_sqrt_key_dim", "full_output_shape",
+    "partial_output_shape",
     # Of recurrent layers.
     "_expected_batch_size", "implementation", "output_size", "single_state", "state_size", "states",
     # Of batch normalization; the variables before it is built.
@@ -158,13 +159,19 @@ def test_each_attribute_of_other_objects_is_compared_or_ignored(value):
     assert unknown_attributes(value) == set()
 
 
+def test_module_of_a_class_and_a_function_is_the_package():
+    assert module_of(keras.layers.Dense) == "keras"
+    assert module_of(np.mean) == "numpy"
+    assert module_of(3) == ""
+
+
 def test_an_attribute_that_is_new_is_named():
     layer = LAYERS.Dense(1)
     object.__setattr__(layer, "_new_of_keras", 3)
     assert unknown_attributes(layer) == {"Dense._new_of_keras"}
 
 
-def test_a_users_own_attribute_of_an_ignored_name_is_compared():
+def test_is_bookkeeping_is_no_attribute_of_a_users_own_class():
     class Own:
         pass
 

@@ -365,6 +365,18 @@ def test_profiles_batches_asks_for_the_batches_of_the_profiler():
     assert internals.profiles_batches(keras.callbacks.TensorBoard(profile_batch=2)) is True
 
 
+def test_metric_direction_is_known_of_metrics_that_compare():
+    assert internals.metric_direction(keras.metrics.BinaryAccuracy()) == "up"
+    assert internals.metric_direction(keras.metrics.MeanSquaredError()) == "down"
+    assert internals.metric_direction(keras.metrics.Mean()) is None
+
+
+def test_metric_direction_says_that_keras_keeps_none(monkeypatch, fresh_probes):
+    monkeypatch.setattr(keras.metrics, "MeanSquaredError", keras.metrics.Mean)
+    with pytest.raises(RuntimeError, match="_direction"):
+        internals.metric_direction(keras.metrics.Mean())
+
+
 def test_stored_dtype_is_not_that_of_an_autocast_scope():
     seen = []
 

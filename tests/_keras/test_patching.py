@@ -31,7 +31,7 @@ class Tracking:
         object.__setattr__(self, name, value)
 
 
-def test_methods_and_values_of_a_class_are_as_before_in_the_end():
+def test_patched_methods_and_values_of_a_class_are_as_before_in_the_end():
     before = dict(vars(Owner))
     with patched(Owner, own=lambda self: "new", method=lambda self: "other", number=2, added=3):
         owner = Owner()
