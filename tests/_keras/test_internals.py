@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+import kerasreg
 from kerasreg._keras import internals
 
 
@@ -76,6 +77,22 @@ def test_running_call_names_the_key_that_keras_no_longer_has(monkeypatch, fresh_
     monkeypatch.setattr(internals, "_CALL", "moved")
     with pytest.raises(RuntimeError, match="'moved'"):
         internals.running_call()
+
+
+def test_running_call_that_is_gone_stops_a_training_with_a_scheduled_penalty(
+    monkeypatch, fresh_probes
+):
+    """The strength would stay at its first value otherwise, and nothing would say so."""
+    schedule = keras.optimizers.schedules.PolynomialDecay(0.0, 8, 1.0)
+    penalty = kerasreg.regularizers.L1(schedule)
+    dense = keras.layers.Dense(1, kernel_regularizer=penalty)
+    model = keras.Sequential([keras.Input((2,)), dense])
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.fit(X, np.zeros((4, 1)), epochs=4, batch_size=4, verbose=0)
+    assert float(penalty.strength) == pytest.approx(3 / 8)
+    monkeypatch.setattr(internals, "_CALL", "moved")
+    with pytest.raises(RuntimeError, match="'moved'"):
+        model.fit(X, np.zeros((4, 1)), verbose=0)
 
 
 @pytest.mark.parametrize("training", [True, False])
