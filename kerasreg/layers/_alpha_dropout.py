@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from kerasreg.layers._base import BELOW_ONE, BaseMaskedDropout
+from kerasreg._keras.hyperparameter import NumberOrSchedule
+from kerasreg.layers._base import BELOW_ONE, BaseScheduledDropout, check_noise_shape
 from kerasreg.layers._dropout import mask_shape
 from kerasreg.random import Key, keep_mask
 
@@ -53,7 +55,7 @@ def alpha_dropout(x: Any, rate: Any, key: Key, noise_shape: Any = None) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
-class ScheduledAlphaDropout(BaseMaskedDropout):
+class ScheduledAlphaDropout(BaseScheduledDropout):
     """Dropout for self-normalising networks, with a rate that may be scheduled.
 
     `y = a · (x · m + α' · (1 - m)) + b`, with `m ~ Bernoulli(1 - p(t))`, `α' =
@@ -90,5 +92,18 @@ class ScheduledAlphaDropout(BaseMaskedDropout):
 
     maximum_rate = BELOW_ONE
 
+    def __init__(
+        self,
+        rate: NumberOrSchedule,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(rate, seed, **kwargs)
+        self.noise_shape = check_noise_shape(noise_shape)
+
     def drop(self, inputs: Any, rate: Any, key: Key) -> Any:
         return alpha_dropout(inputs, rate, key, self.noise_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "noise_shape": self.noise_shape}

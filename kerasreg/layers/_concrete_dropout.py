@@ -11,14 +11,15 @@ from keras import ops
 
 from kerasreg._keras.hyperparameter import Hyperparameter, NumberOrSchedule
 from kerasreg._validation import check_number
-from kerasreg.layers._base import NoiseStream, check_noise_shape
+from kerasreg.layers._base import check_noise_shape
 from kerasreg.layers._dropout import mask_shape
+from kerasreg.layers._noise_stream import NoiseStream
 from kerasreg.layers._wrapper import NoisyWrapper, kernels
 from kerasreg.random import Key, uniform
 
 
 def concrete_dropout(
-    x: Any, logit: Any, key: Key, temperature: Any = 0.1, noise_shape: Any = None
+    x: Any, logit: Any, key: Key, *, temperature: Any = 0.1, noise_shape: Any = None
 ) -> Any:
     """Dropout relaxed to a continuous mask, through which the rate has a gradient.
 
@@ -105,7 +106,9 @@ class ConcreteDropout(NoisyWrapper):
     Example:
 
     >>> import keras, kerasreg
-    >>> layer = kerasreg.layers.ConcreteDropout(keras.layers.Dense(3), 1e-4, 1e-3)
+    >>> layer = kerasreg.layers.ConcreteDropout(
+    ...     keras.layers.Dense(3), 1e-4, dropout_regularizer=1e-3
+    ... )
     >>> layer(keras.ops.ones((2, 4)), training=True).shape, round(float(layer.rate), 3)
     (TensorShape([2, 3]), 0.1)
     """
@@ -114,6 +117,7 @@ class ConcreteDropout(NoisyWrapper):
         self,
         layer: keras.layers.Layer,
         weight_regularizer: NumberOrSchedule = 1e-6,
+        *,
         dropout_regularizer: NumberOrSchedule = 1e-5,
         initial_rate: float = 0.1,
         temperature: NumberOrSchedule = 0.1,
@@ -155,8 +159,8 @@ class ConcreteDropout(NoisyWrapper):
         return ops.sigmoid(self.logit)
 
     def _penalty(self, logit: Any) -> Any:
-        weight_strength, _ = self._weight_regularizer.current()
-        entropy_strength, _ = self._dropout_regularizer.current()
+        weight_strength, *_ = self._weight_regularizer.current()
+        entropy_strength, *_ = self._dropout_regularizer.current()
         squares = sum(
             ops.sum(ops.square(ops.cast(kernel, logit.dtype))) for kernel in kernels(self.layer)
         )
@@ -173,16 +177,18 @@ class ConcreteDropout(NoisyWrapper):
         drawn = self._stream.draw(training)
         if drawn is not None:
             temperature, key = drawn
-            inputs = concrete_dropout(inputs, self.logit, key, temperature, self.noise_shape)
+            inputs = concrete_dropout(
+                inputs, self.logit, key, temperature=temperature, noise_shape=self.noise_shape
+            )
         return self.call_layer(inputs, training, mask, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "weight_regularizer": self._weight_regularizer.get_value(),
-            "dropout_regularizer": self._dropout_regularizer.get_value(),
+            "weight_regularizer": self._weight_regularizer.serialized_value(),
+            "dropout_regularizer": self._dropout_regularizer.serialized_value(),
             "initial_rate": self.initial_rate,
-            "temperature": self._temperature.get_value(),
+            "temperature": self._temperature.serialized_value(),
             "noise_shape": self.noise_shape,
             "seed": self.seed,
         }

@@ -16,7 +16,7 @@ from kerasreg.random import Key, keep_mask
 _HALVINGS = 30
 
 
-def drop_block(x: Any, rate: Any, key: Key, block_size: int) -> Any:
+def drop_block(x: Any, rate: Any, key: Key, *, block_size: int) -> Any:
     """Zeroes square blocks of each feature map, and scales what is kept.
 
     Each of the `(H - b + 1)·(W - b + 1)` places where a block of side `b` fits is
@@ -143,6 +143,7 @@ class ScheduledDropBlock2D(BaseScheduledDropout):
         self,
         rate: NumberOrSchedule,
         block_size: int = 7,
+        *,
         data_format: str | None = None,
         seed: int | None = None,
         **kwargs: Any,
@@ -154,8 +155,9 @@ class ScheduledDropBlock2D(BaseScheduledDropout):
 
     def drop(self, inputs: Any, rate: Any, key: Key) -> Any:
         if self.data_format == "channels_last":
-            return drop_block(inputs, rate, key, self.block_size)
-        last = drop_block(ops.transpose(inputs, (0, 2, 3, 1)), rate, key, self.block_size)
+            return drop_block(inputs, rate, key, block_size=self.block_size)
+        last = ops.transpose(inputs, (0, 2, 3, 1))
+        last = drop_block(last, rate, key, block_size=self.block_size)
         return ops.transpose(last, (0, 3, 1, 2))
 
     def get_config(self) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from kerasreg._keras.hyperparameter import Hyperparameter, NumberOrSchedule, PartOfPass
-from kerasreg.layers._base import NoiseStream
 from kerasreg.layers._dropout import dropout
+from kerasreg.layers._noise_stream import NoiseStream
 from kerasreg.layers._wrapper import NoisyWrapper, kernels
 from kerasreg.random import fold_in
 
@@ -59,6 +59,7 @@ class DropConnect(NoisyWrapper):
         self,
         layer: keras.layers.Layer,
         rate: NumberOrSchedule,
+        *,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -70,6 +71,11 @@ class DropConnect(NoisyWrapper):
     def rate(self) -> keras.Variable:
         """The rate of the last training step: a scalar variable, which may be assigned."""
         return self._rate.variable
+
+    @property
+    def schedule(self) -> Any:
+        """The schedule of the rate, or None."""
+        return self._rate.schedule
 
     def build(self, input_shape: Any = None) -> None:
         super().build(input_shape)
@@ -104,4 +110,4 @@ class DropConnect(NoisyWrapper):
         return outputs
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self._rate.get_value(), "seed": self.seed}
+        return {**super().get_config(), "rate": self._rate.serialized_value(), "seed": self.seed}

@@ -7,13 +7,15 @@ overfitting"; scheduled rates after Morerio et al. 2017, "Curriculum Dropout"
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from kerasreg._keras.fused import fused, fuses_here
-from kerasreg.layers._base import BaseMaskedDropout
+from kerasreg._keras.hyperparameter import NumberOrSchedule
+from kerasreg.layers._base import BaseScheduledDropout, check_noise_shape
 from kerasreg.random import Key, keep_mask
 
 
@@ -92,7 +94,7 @@ def _draw_and_mask(x: Any, rate: Any, key: Key, noise_shape: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
-class ScheduledDropout(BaseMaskedDropout):
+class ScheduledDropout(BaseScheduledDropout):
     """Dropout with a rate that may be scheduled, moved and searched.
 
     In training, an element is kept with probability `1 - p(t)` and divided by
@@ -136,5 +138,18 @@ class ScheduledDropout(BaseMaskedDropout):
     (1, 0.0)
     """
 
+    def __init__(
+        self,
+        rate: NumberOrSchedule,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(rate, seed, **kwargs)
+        self.noise_shape = check_noise_shape(noise_shape)
+
     def drop(self, inputs: Any, rate: Any, key: Key) -> Any:
         return dropout(inputs, rate, key, self.noise_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "noise_shape": self.noise_shape}

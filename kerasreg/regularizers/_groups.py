@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -10,53 +9,20 @@ from keras import ops
 
 from kerasreg._keras.hyperparameter import Hyperparameter, NumberOrSchedule
 from kerasreg._validation import check_number
-from kerasreg.regularizers._norms import absolute_sum
+from kerasreg.regularizers._functions import (
+    Axis,
+    absolute_sum,
+    axes_within,
+    check_axis,
+    norm_sum,
+    root_of_size,
+)
 from kerasreg.regularizers._penalty import Penalty
 from kerasreg.regularizers._proximal_operators import (
-    norm,
     shrink_groups,
     shrink_scaled_groups,
     soft_threshold,
 )
-
-Axis = int | tuple[int, ...]
-
-
-def check_axis(axis: Any) -> Axis:
-    """Returns an axis or several different ones, or raises a `ValueError`."""
-    axes = [axis] if isinstance(axis, int) else axis
-    whole = isinstance(axes, list | tuple) and all(type(each) is int for each in axes)
-    if not whole or not axes or len(set(axes)) < len(axes):
-        raise ValueError(
-            "`axis` must be an integer, or several different ones in a tuple. "
-            f"Received: axis={axis!r}"
-        )
-    return axis if isinstance(axis, int) else tuple(axes)
-
-
-def axes_within(axis: Axis, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes over which a group extends: all of `shape` but `axis`."""
-    rank = len(shape)
-    kept = (axis,) if isinstance(axis, int) else axis
-    if any(not -rank <= each < rank for each in kept):
-        raise ValueError(
-            f"`axis` must be from {-rank} to {rank - 1} for weights of shape {tuple(shape)}. "
-            f"Received: axis={axis!r}"
-        )
-    return tuple(each for each in range(rank) if each not in {k % rank for k in kept})
-
-
-def root_of_size(w: Any, axes: tuple[int, ...]) -> Any:
-    """`√p` of groups of `p` numbers: static for weights, not for a batch of activities."""
-    sizes = ops.shape(w)
-    size = math.prod(sizes[axis] for axis in axes)
-    return math.sqrt(size) if isinstance(size, int) else ops.sqrt(ops.cast(size, w.dtype))
-
-
-def norm_sum(w: Any, axis: Axis) -> Any:
-    """`√p·Σ_g‖w_g‖` over the groups, of `p` weights each, that `axis` numbers."""
-    axes = axes_within(axis, w.shape)
-    return root_of_size(w, axes) * ops.sum(norm(w, axes)) if axes else absolute_sum(w)
 
 
 def shrink_norms(v: Any, t: Any, axis: Axis) -> Any:
@@ -118,8 +84,10 @@ class GroupLasso(Penalty):
     [2.5, 0.0]
     """
 
+    prox_order = "after"
+
     def __init__(
-        self, strength: NumberOrSchedule, axis: Axis = -1, name: str | None = None
+        self, strength: NumberOrSchedule, axis: Axis = -1, *, name: str | None = None
     ) -> None:
         super().__init__(strength, name=name)
         self.axis = check_axis(axis)  # Static.
@@ -167,10 +135,13 @@ class SparseGroupLasso(Penalty):
     4.0
     """
 
+    prox_order = "after"
+
     def __init__(
         self,
         strength: NumberOrSchedule,
         l1_ratio: float = 0.5,
+        *,
         axis: Axis = -1,
         name: str | None = None,
     ) -> None:
@@ -196,4 +167,8 @@ class SparseGroupLasso(Penalty):
         return shrink_norms(soft_threshold(v, ratio * t), (1.0 - ratio) * t, self.axis)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "l1_ratio": self._l1_ratio.get_value(), "axis": self.axis}
+        return {
+            **super().get_config(),
+            "l1_ratio": self._l1_ratio.serialized_value(),
+            "axis": self.axis,
+        }

@@ -32,10 +32,10 @@ class _Concave(Penalty):
     @property
     def largest_step_size(self) -> float:
         """The step size below which `prox` is continuous, as the objective is convex."""
-        return self._gamma.get_value() - self._LEAST_GAMMA
+        return self._gamma.serialized_value() - self._LEAST_GAMMA
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "gamma": self._gamma.get_value()}
+        return {**super().get_config(), "gamma": self._gamma.serialized_value()}
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -74,7 +74,7 @@ class MCP(_Concave):
     _LEAST_GAMMA = 0.0
 
     def __init__(
-        self, strength: NumberOrSchedule, gamma: float = 3.0, name: str | None = None
+        self, strength: NumberOrSchedule, gamma: float = 3.0, *, name: str | None = None
     ) -> None:
         super().__init__(strength, gamma, name)
 
@@ -124,7 +124,7 @@ class SCAD(_Concave):
     _LEAST_GAMMA = 1.0
 
     def __init__(
-        self, strength: NumberOrSchedule, gamma: float = 3.7, name: str | None = None
+        self, strength: NumberOrSchedule, gamma: float = 3.7, *, name: str | None = None
     ) -> None:
         super().__init__(strength, gamma, name)
 

@@ -1,12 +1,11 @@
-"""Penalties that are sums over single weights: L1, L2 and the elastic net.
+"""Penalties made of sums of absolute values and of squares.
 
-Hoerl and Kennard 1970 (ridge), Tibshirani 1996 (lasso), Zou and Hastie 2005
-(elastic net).
+Hoerl and Kennard 1970 (ridge), Tibshirani 1996 (lasso), Zou and Hastie 2005 (elastic net),
+Hoyer 2004.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -14,43 +13,9 @@ from keras import ops
 
 from kerasreg._keras.hyperparameter import Hyperparameter, NumberOrSchedule
 from kerasreg._validation import check_number
-from kerasreg.regularizers._penalty import Penalty
+from kerasreg.regularizers._functions import absolute_sum, half_square_sum
+from kerasreg.regularizers._penalty import Penalty, Prox
 from kerasreg.regularizers._proximal_operators import soft_threshold
-
-
-def _total(terms: Any) -> Any:
-    """The sum of numbers >= 0, a scalar.
-
-    By way of vectors where the static size allows it: XLA adds up to one scalar with
-    one number at a time. It would join two sums to one, if nothing stood between.
-    """
-    # A length that is not known may be None, or an object of JAX's.
-    known = all(isinstance(length, int) for length in terms.shape)
-    size = math.prod(terms.shape) if known else 0
-    if size < 4096 or size % 8:
-        return ops.sum(terms)
-    return ops.sum(ops.maximum(ops.sum(ops.reshape(terms, (8, -1)), axis=0), 0.0))
-
-
-@ops.custom_gradient
-def absolute_sum(w: Any) -> Any:
-    """`Σ|w|` over all elements, a scalar."""
-
-    # The gradient in one pass: that of a sum is written out by TensorFlow first.
-    def gradient(*arguments: Any, upstream: Any = None) -> Any:
-        return (arguments[0] if upstream is None else upstream) * ops.sign(w)
-
-    return _total(ops.abs(w)), gradient
-
-
-@ops.custom_gradient
-def half_square_sum(w: Any) -> Any:
-    """`½·Σw²` over all elements, a scalar."""
-
-    def gradient(*arguments: Any, upstream: Any = None) -> Any:
-        return (arguments[0] if upstream is None else upstream) * w
-
-    return 0.5 * _total(ops.square(w)), gradient
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -85,6 +50,9 @@ class L1(Penalty):
 
     def unit_prox(self, v: Any, t: Any) -> Any:
         return soft_threshold(v, t)
+
+    def prox_terms(self, strength: Any) -> tuple[Any, Any, Prox | None]:
+        return strength, None, None
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -124,6 +92,9 @@ class L2(Penalty):
     def unit_prox(self, v: Any, t: Any) -> Any:
         return v / (1.0 + t)
 
+    def prox_terms(self, strength: Any) -> tuple[Any, Any, Prox | None]:
+        return None, strength, None
+
 
 @keras.saving.register_keras_serializable(package="kerasreg")
 class ElasticNet(Penalty):
@@ -157,7 +128,7 @@ class ElasticNet(Penalty):
     """
 
     def __init__(
-        self, strength: NumberOrSchedule, alpha: float = 0.5, name: str | None = None
+        self, strength: NumberOrSchedule, alpha: float = 0.5, *, name: str | None = None
     ) -> None:
         super().__init__(strength, name=name)
         # In a variable too, so that it can be moved without retracing.
@@ -178,12 +149,16 @@ class ElasticNet(Penalty):
         alpha = ops.cast(self.alpha, v.dtype)
         return soft_threshold(v, (1.0 - alpha) * t) / (1.0 + 2.0 * alpha * t)
 
+    def prox_terms(self, strength: Any) -> tuple[Any, Any, Prox | None]:
+        alpha = ops.cast(self.alpha, strength.dtype)
+        return (1.0 - alpha) * strength, 2.0 * alpha * strength, None
+
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "alpha": self._alpha.get_value()}
+        return {**super().get_config(), "alpha": self._alpha.serialized_value()}
 
     @classmethod
     def from_sklearn(
-        cls, alpha: float, l1_ratio: float = 0.5, loss: str = "mse", name: str | None = None
+        cls, alpha: float, l1_ratio: float = 0.5, *, loss: str = "mse", name: str | None = None
     ) -> ElasticNet:
         """The penalty of `sklearn.linear_model.ElasticNet(alpha, l1_ratio)`.
 
@@ -222,3 +197,39 @@ class ElasticNet(Penalty):
         quadratic = scale * alpha * (1.0 - l1_ratio) / 2.0
         total = absolute + quadratic
         return cls(total, quadratic / total if total > 0 else 0.5, name=name)
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class Hoyer(Penalty):
+    """The Hoyer-square `strength * (Σ|w|)² / Σw²`: about how many weights are used.
+
+    It is 1 where a single one is not zero, the number of weights where all are
+    equally large, and does not change when all are multiplied by a number; 0 for
+    zeros. There is no proximal operator.
+
+    Args:
+        strength: λ, a finite number >= 0 or a schedule of them.
+        name: optional name of the penalty.
+
+    Returns:
+        Called with a tensor of any shape: a scalar of its dtype; float32 for
+        half precision.
+
+    Raises:
+        ValueError: if the strength is, or a schedule of it becomes, negative.
+
+    Yang, Wen and Li 2020, after the measure of Hoyer 2004.
+
+    Example:
+
+    >>> import numpy as np, kerasreg
+    >>> penalty = kerasreg.regularizers.Hoyer(0.5)
+    >>> float(penalty(np.array([5.0, 5.0, 0.0, 0.0])))
+    1.0
+    """
+
+    def unit_penalty(self, w: Any) -> Any:
+        squares = ops.sum(ops.square(w))
+        positive = squares > 0.0
+        ratio = ops.square(absolute_sum(w)) / ops.where(positive, squares, 1.0)
+        return ops.where(positive, ratio, 0.0)

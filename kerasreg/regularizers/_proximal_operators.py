@@ -12,6 +12,8 @@ from typing import Any
 
 from keras import ops
 
+from kerasreg.regularizers._functions import norm
+
 
 def soft_threshold(v: Any, threshold: Any) -> Any:
     """`sign(v)·max(|v| - threshold, 0)`: the operator of the absolute sum.
@@ -22,18 +24,6 @@ def soft_threshold(v: Any, threshold: Any) -> Any:
     """
     # Not by the sign, which would make zeros with one.
     return v - ops.clip(v, -threshold, threshold)
-
-
-def norm(v: Any, axes: tuple[int, ...]) -> Any:
-    """The Euclidean norm over `axes`, which stay with length 1.
-
-    Its gradient at zero is zero, as an element of the subdifferential; what has
-    squares below the smallest number of its dtype counts as zero.
-    """
-    squares = ops.sum(ops.square(v), axis=axes, keepdims=True)
-    positive = squares > 0.0
-    # Twice: the gradient of what `where` leaves out must be finite too.
-    return ops.where(positive, ops.sqrt(ops.where(positive, squares, 1.0)), 0.0)
 
 
 def shrink_groups(v: Any, threshold: Any, axes: tuple[int, ...]) -> Any:

@@ -1,12 +1,13 @@
-"""The proximal operator of the total variation, exact.
+"""The total variation along an axis, and its exact proximal operator.
 
-Johnson 2013, "A dynamic programming algorithm for the fused lasso": for `i` from the
-first, the derivative `g(b)` of the least objective up to `i` with `w[i] = b` is a line with
-knots that rises; passing it over the difference to the next weight cuts it off at `-t` and
-`t`, which adds two knots, and the weights follow from the last one backwards. He keeps the
-knots sorted; here they lie in any order, and every one is looked at in each step. So it
-takes `n²` operations instead of `n`, without a loop of unknown length, which a program of
-many lanes could not have.
+Johnson 2013, "A dynamic programming algorithm for the fused lasso". For `i` from the first,
+the derivative `g(b)` of the least objective up to `i` with `w[i] = b` is a rising line with
+knots. The step over the difference to the next weight cuts the line off at `-t` and `t`, which
+adds two knots. The weights follow from the last one backwards.
+
+Johnson keeps the knots sorted. Here the knots lie in any order, and each step looks at every
+one. So the operator takes `n²` operations instead of `n`, but no loop of unknown length, which
+a program of many lanes could not have.
 """
 
 from __future__ import annotations
@@ -14,7 +15,68 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import keras
 from keras import ops
+
+from kerasreg._keras.hyperparameter import NumberOrSchedule
+from kerasreg.regularizers._functions import absolute_sum, axes_within
+from kerasreg.regularizers._penalty import Penalty
+
+
+@keras.saving.register_keras_serializable(package="kerasreg")
+class TotalVariation(Penalty):
+    """`strength * Σ|w[i+1] - w[i]|` along an axis: neighbours become equal.
+
+    For weights in an order, such as the taps of a filter of `Conv1D`, whose kernel
+    is `(taps, channels, filters)`. With `L1` added it is the fused lasso.
+
+    Args:
+        strength: λ, a finite number >= 0 or a schedule of them.
+        axis: the axis along which neighbours are compared, an integer.
+        name: optional name of the penalty.
+
+    Returns:
+        Called with a tensor that has this axis: a scalar of its dtype; float32
+        for half precision.
+
+    Raises:
+        ValueError: if the strength is, or a schedule of it becomes, negative;
+            if `axis` is no integer, or not an axis of the tensor.
+
+    Rudin, Osher and Fatemi 1992, Tibshirani et al. 2005; its proximal operator is
+    the exact one of Johnson 2013.
+
+    Example:
+
+    >>> import numpy as np, kerasreg
+    >>> penalty = kerasreg.regularizers.TotalVariation(0.5)
+    >>> float(penalty(np.array([1.0, 3.0, 2.0])))
+    1.5
+    >>> penalty.prox(np.array([1.0, 3.0, 2.0]), t=1.0).numpy().tolist()
+    [1.5, 2.25, 2.25]
+    """
+
+    takes_step_sizes = False
+    prox_order = "before"
+
+    def __init__(
+        self, strength: NumberOrSchedule, axis: int = 0, *, name: str | None = None
+    ) -> None:
+        super().__init__(strength, name=name)
+        if type(axis) is not int:
+            raise ValueError(f"`axis` must be an integer. Received: axis={axis!r}")
+        self.axis = axis  # Static.
+
+    def unit_penalty(self, w: Any) -> Any:
+        axes_within(self.axis, w.shape)
+        return absolute_sum(ops.diff(w, axis=self.axis))
+
+    def unit_prox(self, v: Any, t: Any) -> Any:
+        axes_within(self.axis, v.shape)
+        return fuse(v, t, self.axis)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axis": self.axis}
 
 
 def fuse(v: Any, t: Any, axis: int) -> Any:

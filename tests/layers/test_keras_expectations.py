@@ -24,8 +24,8 @@ from kerasreg.layers import (
     ScheduledSpatialDropout2D,
     ScheduledSpatialDropout3D,
     ScheduledStochasticDepth,
-    mc_predict,
 )
+from kerasreg.models import mc_predict
 
 
 def identity(units=8):
@@ -231,7 +231,9 @@ def everything():
         ScheduledGaussianDropout(ramp, seed=7),
         layers.Flatten(),
         ScheduledAlphaDropout(ramp, seed=8),
-        ConcreteDropout(layers.Dense(8, "tanh"), 1e-3, 1e-2, temperature=0.5, seed=9),
+        ConcreteDropout(
+            layers.Dense(8, "tanh"), 1e-3, dropout_regularizer=1e-2, temperature=0.5, seed=9
+        ),
         ScheduledDropout(ramp, seed=10),
     ]
     model = keras.Sequential([keras.Input((2, 2, 4, 2)), *noisy, layers.Dense(1)])
@@ -528,7 +530,8 @@ import json, sys
 import jax, keras, numpy as np
 from keras import ops
 import test_keras_expectations as expectations
-from kerasreg.layers import DropConnect, mc_predict
+from kerasreg.layers import DropConnect
+from kerasreg.models import mc_predict
 from kerasreg.regularizers import L2
 
 model, noisy = expectations.everything()

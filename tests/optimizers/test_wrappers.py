@@ -22,7 +22,7 @@ X = RNG.normal(size=(24, 3)).astype("float32")
 Y = (X @ [[1.0], [-0.5], [0.0]] + 0.3).astype("float32")
 WRAPPERS = {
     "Lookahead": lambda inner: Lookahead(inner, sync_period=3),
-    "WeightAveraging": lambda inner: WeightAveraging(inner, start=4, period=3),
+    "WeightAveraging": lambda inner: WeightAveraging(inner, start_step=4, period=3),
     "DecoupledWeightDecay": lambda inner: DecoupledWeightDecay(inner, 0.5, exclude=["bias"]),
     "LayerLearningRates": lambda inner: LayerLearningRates(inner, {"first": 0.1}),
 }
@@ -132,7 +132,7 @@ def test_a_scheduled_decay_is_that_which_is_assigned_before_each_step():
 
     class Assign(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
-            optimizer.decay.assign(schedule(optimizer.iterations))
+            optimizer.weight_decay.assign(schedule(optimizer.iterations))
 
     assigned = trained(optimizer, callbacks=[Assign()])
     scheduled = trained(DecoupledWeightDecay(SGD(0.1), schedule))
@@ -193,13 +193,13 @@ class Keep(keras.callbacks.Callback):
 @pytest.mark.parametrize("jit", [False, True])
 def test_when_training_ends_the_weights_are_their_means(jit):
     keep = Keep()
-    optimizer = WeightAveraging(SGD(0.1), start=4, period=3)
+    optimizer = WeightAveraging(SGD(0.1), start_step=4, period=3)
     model = trained(optimizer, callbacks=[keep], jit_compile=jit)
     np.testing.assert_allclose(weights(model), np.mean(keep.seen[3::3], axis=0), rtol=1e-5)
 
 
 def test_before_its_start_the_weights_are_as_they_are():
-    model = trained(WeightAveraging(SGD(0.1), start=1000))
+    model = trained(WeightAveraging(SGD(0.1), start_step=1000))
     np.testing.assert_array_equal(weights(model), weights(trained(SGD(0.1))))
 
 

@@ -82,7 +82,7 @@ def test_scaled_is_the_multiple(factor):
 SCHEDULES = {
     "CurriculumDropout": lambda: CurriculumDropout(0.5, 20),
     "EarlyDropout": lambda: EarlyDropout(0.5, 5),
-    "EarlyDropout linear": lambda: EarlyDropout(0.5, 5, "linear"),
+    "EarlyDropout linear": lambda: EarlyDropout(0.5, 5, shape="linear"),
     "LateDropout": lambda: LateDropout(PolynomialDecay(0.1, 3, 0.6), 2),
     "Scaled": lambda: Scaled(CosineDecay(0.5, 5), 0.5),
 }
@@ -123,7 +123,7 @@ def test_a_layer_follows_it_in_a_training(name):
 
 def test_they_combine():
     # Late, then rising as in the curriculum, to half of it.
-    combined = LateDropout(Scaled(CurriculumDropout(0.8, 20), 0.5), start=5)
+    combined = LateDropout(Scaled(CurriculumDropout(0.8, 20), 0.5), start_step=5)
     expected = [0.0 if t < 5 else 0.4 * (1 - math.exp(-(t - 5) / 2)) for t in STEPS]
     np.testing.assert_allclose(values(combined), expected, rtol=1e-5, atol=1e-7)
     warm = Warmup(EarlyDropout(0.5, 3), steps=2, start=0.0)
