@@ -24,18 +24,18 @@ def concrete_dropout(
     """Dropout relaxed to a continuous mask, through which the rate has a gradient.
 
     `y = x · (1 - d) / (1 - p)`, `d = sigmoid((logit(p) + logit(u)) / temperature)`,
-    `u` uniform on (0, 1): towards temperature 0, `d` is 1 with probability `p`,
-    else 0.
+    `u` uniform on (0, 1). Towards temperature 0, `d` becomes 1 with probability `p`, and 0
+    otherwise.
 
     Args:
         x: a floating-point tensor.
         logit: `log(p / (1 - p))`, a scalar tensor.
         key: the key of the mask, from `kerasreg.random.key`.
-        temperature: > 0.
+        temperature: a number > 0 or a scalar tensor.
         noise_shape: shape of the mask, as for `dropout`.
 
     Returns:
-        A tensor like `x`.
+        A tensor of the shape and dtype of `x`.
 
     Example:
 
@@ -52,7 +52,7 @@ def concrete_dropout(
 
 
 class _Regularization(keras.regularizers.Regularizer):
-    """A method of a layer as what older versions of Keras take for a regularizer."""
+    """A method of a layer as a regularizer, for older versions of Keras."""
 
     def __init__(self, penalty: Callable[[Any], Any]) -> None:
         self.penalty = penalty
@@ -65,27 +65,26 @@ class _Regularization(keras.regularizers.Regularizer):
 class ConcreteDropout(NoisyWrapper):
     """Drops the inputs of a layer at a rate that is learned with the weights.
 
-    In training the inputs are multiplied by a relaxed mask (see
-    `kerasreg.layers.concrete_dropout`) of one rate `p`, a trainable weight; at
-    inference the wrapper is the layer itself. The loss of the model gains
+    In training the wrapper multiplies the inputs by a relaxed mask (see
+    `kerasreg.layers.concrete_dropout`), whose rate `p` is a trainable weight. At inference the
+    wrapper calls the layer alone. The wrapper adds to the loss of the model
 
     `weight_regularizer · Σ‖W‖² / (1 - p) + dropout_regularizer · K · (p log p + (1 -
     p) log(1 - p))`,
 
-    over the kernels `W` of the layer, with `K` input features. With prior length
-    scale `l`, `N` examples and model precision `τ`, the paper's objective, for a
-    loss that is a mean over examples, has `weight_regularizer = l² / (τN)` and
-    `dropout_regularizer = 2 / (τN)`, for the mean squared error; for a
-    cross-entropy, half of each with `τ = 1`.
+    over the kernels `W` of the layer, with `K` input features. The paper has a prior length
+    scale `l`, `N` examples and a model precision `τ`. For a mean squared error the paper's
+    objective has `weight_regularizer = l² / (τN)` and `dropout_regularizer = 2 / (τN)`. For a
+    mean cross-entropy take half of each, with `τ = 1`.
 
     Args:
         layer: any Keras layer with weights whose names end in `kernel`.
-        weight_regularizer: a number >= 0 or a schedule of such over training steps.
+        weight_regularizer: a number >= 0 or a schedule of such numbers over training steps.
         dropout_regularizer: a number >= 0 or a schedule of such over training
-            steps; greater, the closer `p` is drawn to 1/2.
-        initial_rate: where `p` begins, from 0.001 to 0.999.
-        temperature: of the relaxation, a number from 0.01 to 100 or a schedule of
-            such over training steps.
+            steps. A larger number draws `p` closer to 1/2.
+        initial_rate: the first `p`, from 0.001 to 0.999.
+        temperature: the temperature of the relaxation, a number from 0.01 to 100 or a schedule
+            of such numbers over training steps.
         noise_shape: shape of the mask, as in `ScheduledDropout`; `(None, 1, 1, None)`
             drops whole feature maps of a convolution's inputs.
         seed: an integer; equal seeds give equal masks.
@@ -97,11 +96,11 @@ class ConcreteDropout(NoisyWrapper):
         training: True drops, False does not.
 
     Returns:
-        What the layer returns.
+        The outputs of the layer.
 
     Raises:
-        ValueError: if a number is outside its range, or `layer` is no Keras layer
-            or has no floating-point kernel.
+        ValueError: if a number is outside its range, or `layer` is no Keras layer, or `layer`
+            has no floating-point kernel.
 
     Example:
 

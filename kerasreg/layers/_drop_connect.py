@@ -18,34 +18,34 @@ class DropConnect(NoisyWrapper):
     """Drops weights of a layer in training, at a rate that may be scheduled.
 
     `layer(x; W · M / (1 - p(t)))`, with a mask `M` of the shape of each kernel `W`
-    whose entries are 1 with probability `1 - p(t)`, else 0; biases are kept. At
-    inference it is the layer itself. What `ScheduledDropout` says of schedules,
-    seeds, replicas and resuming holds here.
+    whose entries are 1 with probability `1 - p(t)`, else 0. Biases are kept. At inference the
+    wrapper calls the layer alone. Schedules, seeds, replicas and
+    resuming work as in `ScheduledDropout`.
 
-    One mask serves the batch of a replica, as most implementations do; the paper
-    draws one for each example, and approximates inference by a Gaussian instead
-    of the mean weights.
+    All examples of a batch on a replica share one mask, as in most implementations. The paper
+    draws a mask for each example, and approximates inference by a Gaussian instead of the mean
+    weights.
 
     Args:
         layer: any Keras layer with weights whose names end in `kernel`: `Dense`,
-            `EinsumDense`, `Conv1D` to `Conv3D`, depthwise, separable and
-            transposed convolutions, and recurrent layers, whose masks are the
-            same at every time step.
+            `EinsumDense`, `Conv1D` to `Conv3D`, depthwise, separable and transposed
+            convolutions, and recurrent layers. A recurrent layer has the same mask at every
+            time step.
         rate: probability `p` that a weight is dropped, a number from 0 to 1 or a
             schedule of such numbers over training steps.
         seed: an integer; equal seeds give equal masks.
         **kwargs: `name`, `dtype`, `trainable` of a Keras layer.
 
     Call arguments:
-        inputs: what the layer takes.
+        inputs: the inputs of the layer.
         training: True drops, False does not.
 
     Returns:
-        What the layer returns.
+        The outputs of the layer.
 
     Raises:
-        ValueError: if the rate is outside [0, 1], or `layer` is no Keras layer or
-            has no floating-point kernel.
+        ValueError: if the rate is outside [0, 1], or `layer` is no Keras layer, or `layer` has
+            no floating-point kernel.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Penalties on weights and activities, used like `keras.regularizers`."""
+"""Penalties on weights and activities, used like those of `keras.regularizers`."""
 
 from kerasreg.regularizers._groups import GroupLasso, SparseGroupLasso
 from kerasreg.regularizers._nonconvex import MCP, SCAD

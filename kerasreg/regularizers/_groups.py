@@ -1,4 +1,4 @@
-"""Penalties that are sums over groups of weights, which become zero together."""
+"""Penalties on groups of weights, which become zero together."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def shrink_norms(v: Any, t: Any, axis: Axis) -> Any:
 class GroupLasso(Penalty):
     """The group lasso `strength * √p * Σ_g ‖w_g‖`: whole groups become zero.
 
-    `axis` says what a group is as in `keras.layers.BatchNormalization`: each
-    index along it is one, and extends over all other axes. `p` is the number of
-    weights of a group, so that large and small groups are alike.
+    Each index along `axis` is one group, which extends over all other axes; the axis is meant
+    as in `keras.layers.BatchNormalization`. `p` is the number of weights of a group: the factor
+    makes large and small groups alike.
 
     ========================================= =========================== ==========
     weights                                   group                       axis
@@ -58,7 +58,7 @@ class GroupLasso(Penalty):
     ========================================= =========================== ==========
 
     Args:
-        strength: λ, a finite number >= 0 or a schedule of them.
+        strength: λ, a finite number >= 0 or a schedule of such numbers.
         axis: the axis, or a tuple of axes, whose indices are the groups.
         name: optional name of the penalty.
 
@@ -67,12 +67,12 @@ class GroupLasso(Penalty):
         for half precision.
 
     Raises:
-        ValueError: if the strength is, or a schedule of it becomes, negative;
-            if `axis` is none, or not one of the tensor.
+        ValueError: if the strength is negative, or a schedule that becomes negative;
+            if `axis` is no integer or tuple of integers, or no axis of the tensor.
 
-    skglm's `GroupLasso(alpha, weights)` has no factor `√p` unless given as
-    weights. A group of one weight is `L1`. Yuan and Lin 2006; for neurons and
-    filters Wen et al. 2016, Scardapane et al. 2017.
+    skglm's `GroupLasso(alpha, weights)` has the factor `√p` only if the weights give it. With
+    groups of one weight the penalty is `L1`. Yuan and Lin 2006; for neurons and filters Wen et
+    al. 2016, Scardapane et al. 2017.
 
     Example:
 
@@ -106,10 +106,10 @@ class GroupLasso(Penalty):
 class SparseGroupLasso(Penalty):
     """`strength * (l1_ratio * Σ|w| + (1 - l1_ratio) * √p * Σ_g ‖w_g‖)`.
 
-    Whole groups become zero, and single weights in those that stay.
+    Whole groups become zero, and so do single weights of the other groups.
 
     Args:
-        strength: λ, a finite number >= 0 or a schedule of them.
+        strength: λ, a finite number >= 0 or a schedule of such numbers.
         l1_ratio: the share of the absolute sum, a number from 0 (`GroupLasso`)
             to 1 (`L1`).
         axis: the axis, or a tuple of axes, whose indices are the groups, as in
@@ -121,9 +121,9 @@ class SparseGroupLasso(Penalty):
         for half precision.
 
     Raises:
-        ValueError: if the strength is, or a schedule of it becomes, negative;
-            if `l1_ratio` is outside [0, 1]; if `axis` is none, or not one of the
-            tensor.
+        ValueError: if the strength is negative, or a schedule that becomes negative;
+            if `l1_ratio` is outside [0, 1]; if `axis` is no integer or tuple of integers, or
+            no axis of the tensor.
 
     Simon et al. 2013, where `l1_ratio` is α.
 

@@ -23,7 +23,7 @@ class L1(Penalty):
     """The lasso penalty `strength * Σ|w|`.
 
     Args:
-        strength: λ, a finite number >= 0 or a schedule of them.
+        strength: λ, a finite number >= 0 or a schedule of such numbers.
         name: optional name of the penalty.
 
     Returns:
@@ -31,12 +31,11 @@ class L1(Penalty):
         half precision.
 
     Raises:
-        ValueError: if the strength is, or a schedule of it becomes, negative.
+        ValueError: if the strength is negative, or a schedule that becomes negative.
 
-    The formula is the one of `keras.regularizers.L1(l1=strength)`. For
-    scikit-learn's `Lasso(alpha)`, whose loss is `1/(2n)·‖y-Xw‖²`: use
-    `L1(alpha)` with a loss of *half* the mean squared error, `L1(2 * alpha)`
-    with `"mse"`.
+    The formula is that of `keras.regularizers.L1(l1=strength)`. scikit-learn's
+    `Lasso(alpha)` has the loss `1/(2n)·‖y-Xw‖²`: use `L1(alpha)` with a loss of *half* the mean
+    squared error, or `L1(2 * alpha)` with `"mse"`.
 
     Example:
 
@@ -60,12 +59,11 @@ class L2(Penalty):
     """The ridge penalty `½ * strength * Σw²`.
 
     The half makes the strength a decay rate: under plain SGD a weight is
-    multiplied by `1 - learning_rate * strength` in each step. Keras'
-    `L2(l)` is `l * Σw²`; it is written `L2(2 * l)` here. PyTorch's
-    `weight_decay` in SGD is this strength.
+    multiplied by `1 - learning_rate * strength` in each step. Keras' `L2(l)` is `l * Σw²`:
+    write `L2(2 * l)` here. PyTorch's `weight_decay` in SGD is this strength.
 
     Args:
-        strength: λ, a finite number >= 0 or a schedule of them.
+        strength: λ, a finite number >= 0 or a schedule of such numbers.
         name: optional name of the penalty.
 
     Returns:
@@ -73,11 +71,11 @@ class L2(Penalty):
         half precision.
 
     Raises:
-        ValueError: if the strength is, or a schedule of it becomes, negative.
+        ValueError: if the strength is negative, or a schedule that becomes negative.
 
-    For scikit-learn's `Ridge(alpha)`, whose loss is `‖y-Xw‖²` with penalty
-    `alpha·‖w‖²`: use `L2(2 * alpha / n)` with `"mse"` over the `n` samples,
-    `L2(alpha / n)` with half the mean squared error.
+    scikit-learn's `Ridge(alpha)` has the loss `‖y-Xw‖²` and the penalty `alpha·‖w‖²`. Use
+    `L2(2 * alpha / n)` with `"mse"` over the `n` samples, or `L2(alpha / n)` with half the mean
+    squared error.
 
     Example:
 
@@ -100,14 +98,13 @@ class L2(Penalty):
 class ElasticNet(Penalty):
     """The elastic net `strength * Σ(alpha * w² + (1 - alpha) * |w|)`.
 
-    Note that `alpha` weighs the *quadratic* part, and that the square is not
-    halved, in contrast to `L2`: `ElasticNet(s, 1.0)` is `L2(2 * s)` and
-    `ElasticNet(s, 0.0)` is `L1(s)`. scikit-learn's `l1_ratio` weighs the other
-    part and halves the square; `from_sklearn` converts. Keras' `L1L2(l1, l2)`
-    is `ElasticNet(l1 + l2, l2 / (l1 + l2))`.
+    `alpha` weighs the *quadratic* part, and the square is not halved, in contrast to `L2`:
+    `ElasticNet(s, 1.0)` is `L2(2 * s)` and `ElasticNet(s, 0.0)` is `L1(s)`. scikit-learn's
+    `l1_ratio` weighs the other part and halves the square; `from_sklearn` converts. Keras'
+    `L1L2(l1, l2)` is `ElasticNet(l1 + l2, l2 / (l1 + l2))`.
 
     Args:
-        strength: λ, a finite number >= 0 or a schedule of them.
+        strength: λ, a finite number >= 0 or a schedule of such numbers.
         alpha: weight of the quadratic part, a number from 0 to 1.
         name: optional name of the penalty.
 
@@ -116,7 +113,7 @@ class ElasticNet(Penalty):
         half precision.
 
     Raises:
-        ValueError: if the strength is, or a schedule of it becomes, negative;
+        ValueError: if the strength is negative, or a schedule that becomes negative;
             if `alpha` is outside [0, 1].
 
     Example:
@@ -168,15 +165,13 @@ class ElasticNet(Penalty):
         Args:
             alpha: scikit-learn's strength, a number >= 0.
             l1_ratio: scikit-learn's weight of the absolute part, from 0 to 1.
-            loss: `"half_mse"` if the Keras loss is ½·mean (the objectives are
-                then equal), `"mse"` if it is the mean, as in
-                `model.compile(loss="mse")` (the objective is then twice
-                scikit-learn's, with the same minimum).
+            loss: `"half_mse"` if the Keras loss is ½·mean: the objectives are then equal.
+                `"mse"` if the loss is the mean, as in `model.compile(loss="mse")`: the objective
+                is then twice that of scikit-learn, with the same minimum.
             name: optional name of the penalty.
 
         Returns:
-            An `ElasticNet`. `Ridge` and `Lasso` are mapped in the docstrings
-            of `L2` and `L1`.
+            An `ElasticNet`. The docstrings of `L2` and `L1` map `Ridge` and `Lasso`.
 
         Raises:
             ValueError: if an argument is outside its range.
@@ -201,14 +196,14 @@ class ElasticNet(Penalty):
 
 @keras.saving.register_keras_serializable(package="kerasreg")
 class Hoyer(Penalty):
-    """The Hoyer-square `strength * (Σ|w|)² / Σw²`: about how many weights are used.
+    """The Hoyer square `strength * (Σ|w|)² / Σw²`: about the number of weights in use.
 
-    It is 1 where a single one is not zero, the number of weights where all are
-    equally large, and does not change when all are multiplied by a number; 0 for
-    zeros. There is no proximal operator.
+    With one weight that is not zero the penalty is 1. With weights that are all equally large
+    the penalty is their number. Multiplying all weights by a number does not change the
+    penalty; for zeros the penalty is 0. There is no proximal operator.
 
     Args:
-        strength: λ, a finite number >= 0 or a schedule of them.
+        strength: λ, a finite number >= 0 or a schedule of such numbers.
         name: optional name of the penalty.
 
     Returns:
@@ -216,7 +211,7 @@ class Hoyer(Penalty):
         half precision.
 
     Raises:
-        ValueError: if the strength is, or a schedule of it becomes, negative.
+        ValueError: if the strength is negative, or a schedule that becomes negative.
 
     Yang, Wen and Li 2020, after the measure of Hoyer 2004.
 

@@ -22,7 +22,7 @@ def soft_threshold(v: Any, threshold: Any) -> Any:
         v: an array of any shape.
         threshold: a number >= 0 or an array.
     """
-    # Not by the sign, which would make zeros with one.
+    # Not by the sign, which would give zeros a sign.
     return v - ops.clip(v, -threshold, threshold)
 
 
@@ -123,7 +123,7 @@ def scad_threshold(v: Any, t: Any, strength: Any, gamma: Any) -> Any:
 def of_singular_values(matrix: Any, operator: Callable[[Any], Any]) -> Any:
     """Applies an operator to the singular values of a matrix.
 
-    This is the operator of any penalty that is a symmetric function of them
+    This is the operator of any penalty that is a symmetric function of the singular values
     (Lewis 1995).
     """
     u, s, vt = ops.svd(matrix, full_matrices=False)
@@ -133,9 +133,9 @@ def of_singular_values(matrix: Any, operator: Callable[[Any], Any]) -> Any:
 def clip_largest(s: Any, threshold: Any) -> Any:
     """The operator of `threshold` times the largest of numbers >= 0 that fall.
 
-    What is above a level is cut down to it, where what is cut sums up to the
-    threshold (Duchi et al. 2008, by Moreau's identity); all to zero where they sum
-    up to less.
+    Numbers above a level are cut down to the level, at which the parts cut off sum up to the
+    threshold (Duchi et al. 2008, by Moreau's identity). Numbers that sum up to less than the
+    threshold become zero.
 
     Args:
         s: numbers >= 0, falling along the last axis.

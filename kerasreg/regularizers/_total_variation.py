@@ -31,7 +31,7 @@ class TotalVariation(Penalty):
     is `(taps, channels, filters)`. With `L1` added it is the fused lasso.
 
     Args:
-        strength: λ, a finite number >= 0 or a schedule of them.
+        strength: λ, a finite number >= 0 or a schedule of such numbers.
         axis: the axis along which neighbours are compared, an integer.
         name: optional name of the penalty.
 
@@ -40,11 +40,11 @@ class TotalVariation(Penalty):
         for half precision.
 
     Raises:
-        ValueError: if the strength is, or a schedule of it becomes, negative;
-            if `axis` is no integer, or not an axis of the tensor.
+        ValueError: if the strength is negative, or a schedule that becomes negative;
+            if `axis` is no integer, or no axis of the tensor.
 
-    Rudin, Osher and Fatemi 1992, Tibshirani et al. 2005; its proximal operator is
-    the exact one of Johnson 2013.
+    Rudin, Osher and Fatemi 1992, Tibshirani et al. 2005. The proximal operator is the exact one
+    of Johnson 2013.
 
     Example:
 
@@ -80,12 +80,12 @@ class TotalVariation(Penalty):
 
 
 def fuse(v: Any, t: Any, axis: int) -> Any:
-    """`argmin_w ½‖w-v‖² + t·Σ|w[i+1]-w[i]|` along `axis`, the same for all other indices.
+    """`argmin_w ½‖w-v‖² + t·Σ|w[i+1]-w[i]|` along `axis`, for all other indices at once.
 
     Args:
         v: an array.
         t: a scalar tensor >= 0 of the dtype of `v`.
-        axis: an integer; the weights along it are `n`, static.
+        axis: an integer; the number of weights along this axis is static.
     """
     moved = ops.moveaxis(v, axis, 0)
     count = moved.shape[0]
@@ -124,13 +124,13 @@ def fuse(v: Any, t: Any, axis: int) -> Any:
 
 
 def _put(knots: Any, at: Any, low: Any, high: Any) -> Any:
-    """Writes the two new knots of a step, each to the half of the knots that is for it."""
+    """Writes the two new knots of a step, the low one to the first half of the knots."""
     first, second = ops.split(knots, 2, axis=0)
     return ops.concatenate([ops.where(at, low, first), ops.where(at, high, second)])
 
 
 def _root(x: Any, g: Any, level: Any) -> Any:
-    """Where a line through the points `(x, g)`, of slope 1 outside of them, is `level`."""
+    """The place where a line through points `(x, g)`, of slope 1 outside, is `level`."""
     before = g <= level
     x_left = ops.max(ops.where(before, x, -math.inf), axis=0)
     g_left = ops.max(ops.where(before, g, -math.inf), axis=0)

@@ -463,7 +463,9 @@ def test_arguments_that_are_none_are_refused():
     for inner in (None, "adam", around, Proximal(SGD(0.1))):
         with pytest.raises(ValueError, match="`inner_optimizer` must be a Keras optimizer"):
             Proximal(inner)
-    with pytest.raises(ValueError, match="`step_size` must be one of 'per_weight', 'learning_rate'"):
+    with pytest.raises(
+        ValueError, match="`step_size` must be one of 'per_weight', 'learning_rate'"
+    ):
         Proximal(SGD(0.1), step_size="Per_weight")
     with pytest.raises(ValueError, match="`step_size` must be 'learning_rate' for Lion"):
         Proximal(keras.optimizers.Lion(0.1))

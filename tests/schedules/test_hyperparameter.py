@@ -50,7 +50,7 @@ def test_a_number_is_the_value_of_the_variable():
     assert rate.serialized_value() == 0.25
     value, step, use = rate.current(training=True)
     assert float(value) == 0.25
-    assert step is None
+    assert (step, use) == (None, 0)
 
 
 def test_an_assigned_number_is_used_and_reported():
