@@ -60,8 +60,8 @@ class ScheduledAlphaDropout(BaseScheduledDropout):
     `y = a · (x · m + α' · (1 - m)) + b`, with `m ~ Bernoulli(1 - p(t))`, `α' =
     -1.7581` (SELU's saturation), `a = ((1 - p) · (1 + p · α'²))^(-½)` and `b = -a ·
     α' · p`, in training; the identity at inference. Inputs of mean 0 and
-    variance 1 keep both. Schedules, seeds, replicas and
-    resuming work as in `ScheduledDropout`.
+    variance 1 keep both.
+    Schedules, seeds, replicas and resuming work as in `ScheduledDropout`.
 
     Args:
         rate: `p`, a number from 0 to 0.999999 or a schedule of such numbers over

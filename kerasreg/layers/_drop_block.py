@@ -99,8 +99,8 @@ class ScheduledDropBlock2D(BaseScheduledDropout):
     """Dropout of square blocks of feature maps, at a rate that may be scheduled.
 
     In training, blocks are dropped in each channel of each example independently. At inference
-    the layer is the identity. The paper ramps the rate linearly from 0: give a schedule. Schedules, seeds, replicas and
-    resuming work as in `ScheduledDropout`.
+    the layer is the identity. The paper ramps the rate linearly from 0: give a schedule.
+    Schedules, seeds, replicas and resuming work as in `ScheduledDropout`.
 
     The paper and timm's `drop_block_2d` ignore that blocks overlap, and so drop less than
     `rate`. Both scale by the fraction that happened to be kept in the batch. Here `rate` is the

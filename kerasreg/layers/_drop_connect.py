@@ -19,8 +19,8 @@ class DropConnect(NoisyWrapper):
 
     `layer(x; W · M / (1 - p(t)))`, with a mask `M` of the shape of each kernel `W`
     whose entries are 1 with probability `1 - p(t)`, else 0. Biases are kept. At inference the
-    wrapper calls the layer alone. Schedules, seeds, replicas and
-    resuming work as in `ScheduledDropout`.
+    wrapper calls the layer alone.
+    Schedules, seeds, replicas and resuming work as in `ScheduledDropout`.
 
     All examples of a batch on a replica share one mask, as in most implementations. The paper
     draws a mask for each example, and approximates inference by a Gaussian instead of the mean

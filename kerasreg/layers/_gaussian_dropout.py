@@ -43,8 +43,8 @@ class ScheduledGaussianDropout(BaseScheduledDropout):
     """Multiplicative Gaussian noise, with a rate that may be scheduled.
 
     `y = x · (1 + √(p(t) / (1 - p(t))) · z)`, `z ~ N(0, 1)` for each element, in
-    training; the identity at inference. Schedules, seeds, replicas
-    and resuming work as in `ScheduledDropout`.
+    training; the identity at inference.
+    Schedules, seeds, replicas and resuming work as in `ScheduledDropout`.
 
     Args:
         rate: `p`, a number from 0 to 0.999999 or a schedule of such numbers over

@@ -41,8 +41,8 @@ class ScheduledSpatialDropout1D(_SpatialDropout):
     """Dropout of whole channels of a sequence, with a rate that may be scheduled.
 
     `y[n, :, c] = x[n, :, c] · m[n, c] / (1 - p(t))`, with `m[n, c]` 1 with
-    probability `1 - p(t)`, else 0, in training; the identity at inference. Schedules, seeds, replicas and
-    resuming work as in `ScheduledDropout`.
+    probability `1 - p(t)`, else 0, in training; the identity at inference.
+    Schedules, seeds, replicas and resuming work as in `ScheduledDropout`.
 
     Args:
         rate: probability `p` that a channel is dropped, a number from 0 to 1 or a
@@ -84,8 +84,8 @@ class ScheduledSpatialDropout2D(_SpatialDropout):
     """Dropout of whole feature maps of an image, with a rate that may be scheduled.
 
     `y[n, :, :, c] = x[n, :, :, c] · m[n, c] / (1 - p(t))`, with `m[n, c]` 1 with
-    probability `1 - p(t)`, else 0, in training; the identity at inference. Schedules, seeds, replicas and
-    resuming work as in `ScheduledDropout`.
+    probability `1 - p(t)`, else 0, in training; the identity at inference.
+    Schedules, seeds, replicas and resuming work as in `ScheduledDropout`.
 
     Args:
         rate: probability `p` that a map is dropped, a number from 0 to 1 or a
@@ -124,8 +124,7 @@ class ScheduledSpatialDropout3D(_SpatialDropout):
 
     `y[n, :, :, :, c] = x[n, :, :, :, c] · m[n, c] / (1 - p(t))`, with `m[n, c]` 1
     with probability `1 - p(t)`, else 0, in training; the identity at inference.
-    Schedules, seeds, replicas and
-    resuming work as in `ScheduledDropout`.
+    Schedules, seeds, replicas and resuming work as in `ScheduledDropout`.
 
     Args:
         rate: probability `p` that a map is dropped, a number from 0 to 1 or a

@@ -17,9 +17,9 @@ class ScheduledStochasticDepth(BaseScheduledDropout):
 
     `y[n] = shortcut[n] + m[n] · branch[n] / (1 - p(t))`, with `m[n]` 1 with
     probability `1 - p(t)`, else 0, for each example in training; `shortcut +
-    branch` at inference. Schedules, seeds, replicas and
-    resuming work as in `ScheduledDropout`. Rates that grow with depth:
-    `kerasreg.schedules.linear_depth`.
+    branch` at inference.
+    Schedules, seeds, replicas and resuming work as in `ScheduledDropout`.
+    `kerasreg.schedules.linear_depth` gives rates that grow with depth.
 
     TensorFlow Addons' `StochasticDepth` takes the *survival* probability `1 - p`, leaves a
     branch out for a whole batch, and scales by `1 - p` at inference instead of in training.
