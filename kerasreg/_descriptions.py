@@ -18,7 +18,7 @@ def described(value: Any) -> str:
 
     Keras prints its own schedules and optimizers by their address in memory.
     """
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list):
         return f"[{', '.join(map(described, value))}]"
     if isinstance(value, Hyperparameter):
         return described(value.variable if value.schedule is None else value.schedule)
@@ -44,11 +44,15 @@ def described_schedule(schedule: Any) -> str:
     return f"{type(schedule).__name__}({', '.join(arguments)})"
 
 
-def described_component(component: Any) -> str:
+def described_component(component: Any, **values: Any) -> str:
     """A component as the call that makes it, with the arguments that are no defaults.
 
     A number in a variable is shown as the number is now, and a schedule as the schedule.
     Names and seeds are left out.
+
+    Args:
+        component: an object whose arguments are attributes.
+        **values: arguments that are shown otherwise than by their attribute.
     """
     arguments = []
     for name, parameter in inspect.signature(type(component).__init__).parameters.items():
@@ -56,16 +60,23 @@ def described_component(component: Any) -> str:
         held = getattr(component, f"_{name}", None)
         missing = parameter.empty
         value = held if isinstance(held, Hyperparameter) else getattr(component, name, missing)
+        value = values.get(name, value)
         if name in _LEFT_OUT or value is missing:
             continue
-        shown = described(value)
-        if parameter.default is missing or shown != described(parameter.default):
+        shown, default = described(value), parameter.default
+        # A number in a variable is shown as numbers are, and 1.0 there as 1.
+        usual = {described(default)} | ({_number(default)} if _is_number(default) else set())
+        if default is missing or shown not in usual:
             arguments.append(f"{name}={shown}")
     return f"{type(component).__name__}({', '.join(arguments)})"
 
 
 def _is_schedule(value: Any) -> bool:
     return isinstance(value, keras.optimizers.schedules.LearningRateSchedule)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _number(value: Any) -> str:

@@ -24,10 +24,10 @@ CASES = {
     "ScheduledDropout(rate=0.1, noise_shape=(None, 1))": lambda: layers.ScheduledDropout(
         0.1, (None, 1)
     ),
-    "DropConnect(layer=<ReLU name=inner, built=False>, rate=0.2)": lambda: layers.DropConnect(
+    "DropConnect(layer=<ReLU name=inner, built=True>, rate=0.2)": lambda: layers.DropConnect(
         keras.layers.ReLU(name="inner"), 0.2
     ),
-    "ConcreteDropout(layer=<ReLU name=inner, built=False>, weight_regularizer=0.1, "
+    "ConcreteDropout(layer=<ReLU name=inner, built=True>, weight_regularizer=0.1, "
     f"temperature={SHOWN})": lambda: layers.ConcreteDropout(
         keras.layers.ReLU(name="inner"), 0.1, temperature=RAMP.clip(0.1), seed=1
     ),

@@ -21,8 +21,8 @@ class ScheduledStochasticDepth(BaseScheduledDropout):
     Schedules, seeds, replicas and resuming work as in `ScheduledDropout`.
     `kerasreg.schedules.linear_depth` gives rates that grow with depth.
 
-    TensorFlow Addons' `StochasticDepth` takes the *survival* probability `1 - p`, leaves a
-    branch out for a whole batch, and scales by `1 - p` at inference instead of in training.
+    TensorFlow Addons' `StochasticDepth` takes the *survival* probability `1 - p`, and leaves a
+    branch out for a whole batch. It scales by `1 - p` at inference instead of in training.
 
     Args:
         rate: probability `p` that the branch is left out, a number from 0 to 1 or

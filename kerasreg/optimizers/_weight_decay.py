@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._descriptions import described_component
 from kerasreg._validation import check_number, check_schedule
 from kerasreg.optimizers._wrapper import Wrapper, check_matches, check_patterns, matches
 
@@ -103,6 +104,10 @@ class DecoupledWeightDecay(Wrapper):
             dtype=keras.config.floatx(),
             name="decay",  # As it was called before 0.1.0, and as checkpoints may have it.
         )
+
+    def __repr__(self) -> str:
+        decay = self.weight_decay if self.schedule is None else self.schedule
+        return described_component(self, weight_decay=decay)
 
     def make_slots(self, variables: Any) -> None:
         """Checks that each pattern matches a variable."""

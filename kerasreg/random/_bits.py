@@ -1,7 +1,7 @@
 """Counter-based random bits: a hash of a key and an element's index, no state.
 
-The same integers give the same bits in eager, graph and XLA execution, inside
-`tf.vectorized_map`, and on every backend, because the hash uses 32-bit integers only.
+The hash uses 32-bit integers only. So the same integers give the same bits in eager, graph and
+XLA execution, inside `tf.vectorized_map`, and on every backend.
 """
 
 from __future__ import annotations

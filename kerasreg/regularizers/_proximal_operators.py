@@ -49,9 +49,9 @@ def shrink_scaled_groups(v: Any, thresholds: Any, axes: tuple[int, ...]) -> Any:
 
     A group is zero where `‖v/thresholds‖ <= 1`, and otherwise
     `w = v·r/(r + thresholds)`, with the length `r = ‖w‖` at which
-    `‖v/(r + thresholds)‖ = 1`. Newton's method finds it for the inverse of this norm,
-    which is concave in `r` and nearly a line, from below and without a search (as
-    Moré and Sorensen 1983 do for trust regions; Deleu and Bengio 2021).
+    `‖v/(r + thresholds)‖ = 1`. The inverse of this norm is concave in `r` and nearly a line, so
+    Newton's method finds `r` from below and without a search (Moré and Sorensen 1983 for trust
+    regions; Deleu and Bengio 2021).
 
     Args:
         v: an array.

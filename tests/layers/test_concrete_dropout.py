@@ -192,7 +192,7 @@ def test_the_gradient_of_the_term_is_that_of_the_formula():
 def test_scheduled_strengths_are_those_of_the_training_step():
     strengths = keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.0, 1.0])
     dense = layers.Dense(1, kernel_initializer="zeros", trainable=False)
-    wrapper = ConcreteDropout(dense, 0.0, strengths, initial_rate=0.5, seed=1)
+    wrapper = ConcreteDropout(dense, 0.0, dropout_regularizer=strengths, initial_rate=0.5, seed=1)
     model = keras.Sequential([keras.Input((4,)), wrapper])
     model.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=False)
     x, y = np.ones((2, 4)), np.zeros((2, 1))

@@ -107,7 +107,7 @@ DECAYS = {
 @pytest.mark.parametrize("name", DECAYS)
 def test_decay_that_does_not_follow_the_learning_rate(name, addons):
     make, exclude = DECAYS[name]
-    optimizer = DecoupledWeightDecay(make(), 1e-2, exclude, scaled_by_learning_rate=False)
+    optimizer = DecoupledWeightDecay(make(), 1e-2, exclude=exclude, scaled_by_learning_rate=False)
     found, _ = trajectory(optimizer, addons)
     # Later RMSprop swings about the minimum, and makes more of each rounding.
     steps = 30 if name == "rmspropw" else STEPS

@@ -126,6 +126,13 @@ def test_the_decay_is_that_of_keras_where_it_follows_the_learning_rate():
     np.testing.assert_allclose(weights(trained(ours)), weights(trained(theirs)), rtol=1e-5)
 
 
+def test_a_decay_may_be_beside_another_one():
+    outer = DecoupledWeightDecay(DecoupledWeightDecay(SGD(), 0.25), 0.5)
+    assert [float(part.weight_decay) for part in (outer, outer.inner_optimizer)] == [0.5, 0.25]
+    with pytest.raises(ValueError, match="without a `weight_decay` of its own"):
+        DecoupledWeightDecay(SGD(weight_decay=0.25), 0.5)
+
+
 def test_a_scheduled_decay_is_that_which_is_assigned_before_each_step():
     schedule = Linear(1.0, 0.0, steps=10)
     optimizer = DecoupledWeightDecay(SGD(0.1), 0.0)
