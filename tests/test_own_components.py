@@ -60,7 +60,7 @@ X = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
 
 def test_components_of_ones_own_train_are_saved_and_go_on(tmp_path):
     keras.utils.set_random_seed(1)
-    penalty = Negative(SquareRoot(0.5, 8)) + regularizers.L1(0.01)
+    penalty = Negative(SquareRoot(0.5, 8)) + regularizers.L1(1.0)
     dense = keras.layers.Dense(4, kernel_regularizer=penalty)
     model = keras.Sequential([keras.Input((4,)), FlippedSigns(SquareRoot(0.4, 8), seed=1), dense])
     model.compile(optimizers.Proximal(keras.optimizers.SGD(0.1)), "mse", jit_compile=False)

@@ -35,7 +35,7 @@ CASES = {
         optimizers.Proximal(keras.optimizers.Adam(1e-3), "learning_rate")
     ),
     f"DecoupledWeightDecay(inner_optimizer=SGD(learning_rate={SHOWN}), weight_decay=0.1, "
-    "exclude=['bias'])": lambda: optimizers.DecoupledWeightDecay(
+    "exclude=('bias',))": lambda: optimizers.DecoupledWeightDecay(
         keras.optimizers.SGD(RAMP), 0.1, exclude=["bias"]
     ),
     "WeightAveraging(inner_optimizer=Lookahead(inner_optimizer=SGD(learning_rate=0.1), "

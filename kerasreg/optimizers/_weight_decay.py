@@ -56,7 +56,7 @@ class DecoupledWeightDecay(Wrapper):
     >>> _ = optimizer.weight_decay.assign(0.02)
     >>> optimizer
     DecoupledWeightDecay(inner_optimizer=RMSprop(learning_rate=0.001), weight_decay=0.02,
-    exclude=['bias'])
+    exclude=('bias',))
     """
 
     def __init__(
