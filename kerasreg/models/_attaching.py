@@ -33,17 +33,19 @@ def edit(model: keras.Model, some: list[Site], after: Callable[[Site], Any]) -> 
         note_applies(model, new)
     _trace_again(model)
     return RegularizerEdits(
-        RegularizerEdit(
-            weight.layer,
-            site.kind,
-            tuple(weight.variable.shape),
-            int(keras.ops.size(weight.variable)),
-            named(old),
-            named(new),
-            _note(site, weight.variable) if new is not None else "",
+        tuple(
+            RegularizerEdit(
+                weight.layer,
+                site.kind,
+                tuple(weight.variable.shape),
+                int(keras.ops.size(weight.variable)),
+                named(old),
+                named(new),
+                _note(site, weight.variable) if new is not None else "",
+            )
+            for site, old, new in planned
+            for weight in site.weights
         )
-        for site, old, new in planned
-        for weight in site.weights
     )
 
 
@@ -94,7 +96,7 @@ def _set(layer: Any, attribute: str, regularizer: Any) -> None:
 
 
 def _trace_again(model: keras.Model) -> None:
-    """What was traced has the old losses."""
+    """Lets Keras trace its functions again: the traced ones have the old losses."""
     for layer in model._flatten_layers():
         if isinstance(layer, keras.Model):
             layer.train_function = layer.test_function = None

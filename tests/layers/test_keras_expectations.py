@@ -568,7 +568,7 @@ theirs = keras.regularizers.L2(1.0)
 theirs = keras.layers.Dense(3, kernel_initializer="ones", activity_regularizer=theirs)
 theirs(np.ones((2, 4), "float32"))
 
-prediction = mc_predict(expectations.small(), expectations.SMALL, samples=3, batch_size=2)
+prediction = mc_predict(expectations.small(), expectations.SMALL, passes=3, batch_size=2)
 json.dump({
     "backend": keras.backend.backend(),
     "weights": expectations.weights_of(model).tolist(),
@@ -620,7 +620,7 @@ SMALL = np.arange(20, dtype="float32").reshape(5, 4)
 
 
 def test_on_jax_mc_predict_draws_the_masks_of_tensorflow(on_jax):
-    prediction = mc_predict(small(), SMALL, samples=3, batch_size=2)
+    prediction = mc_predict(small(), SMALL, passes=3, batch_size=2)
     np.testing.assert_allclose(on_jax["mean"], prediction.mean, rtol=1e-3, atol=1e-5)
 
 

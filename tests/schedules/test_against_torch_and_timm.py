@@ -100,7 +100,7 @@ def test_it_reacts_to_plateaus_as_torch_and_timm_do(name, torch_timm):
         patience=7 + 1,  # Theirs is how many epochs are let pass.
         min_delta=1e-3,
         cooldown=3,
-        minimum=1e-4,
+        min_value=1e-4,
         **PLATEAUS[name],
     )
     callback.set_model(model)

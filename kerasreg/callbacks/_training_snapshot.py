@@ -20,7 +20,7 @@ from keras.src.backend.common import global_state
 GLOBAL_SEED_GENERATOR = "global_seed_generator"
 
 
-class State:
+class TrainingSnapshot:
     """The variables of a compiled and built model, and the generators, as they are now."""
 
     def __init__(self, model: keras.Model) -> None:
