@@ -58,7 +58,7 @@ class Terms(Penalty):
 
 
 # What takes seconds for each is done for these, and by `make test-long` for all.
-IN_SHORT = ("ElasticNet", "GroupLasso", "GroupLasso by row")
+IN_SHORT = ("ElasticNet", "GroupLasso")
 CONVEX = {
     "L1": lambda s: L1(s),
     "L2": lambda s: L2(s),

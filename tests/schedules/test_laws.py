@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from keras.optimizers.schedules import CosineDecay, PolynomialDecay
 
@@ -252,18 +252,21 @@ def test_it_is_equal_after_a_round_trip_and_unequal_to_others(name, data):
     np.testing.assert_array_equal(again(some_steps[:200]), schedule(some_steps[:200]))
 
 
-@every_schedule
-@settings(deadline=None, max_examples=3, derandomize=True)
-@given(st.data())
-def test_graphs_and_xla_give_what_eager_execution_gives(name, data):
-    schedule = data.draw(STRATEGIES[name])
+@settings(deadline=None, max_examples=3, derandomize=True, phases=[Phase.explicit, Phase.generate])
+@given(st.fixed_dictionaries(STRATEGIES))
+def test_graphs_and_xla_give_what_eager_execution_gives(drawn):
     steps = tf.constant([0, 1, 5, 77, 300, 5000])
-    expected = np.array(schedule(steps))
-    for jit in (False, True):
-        program = tf.function(lambda steps: schedule(steps), jit_compile=jit)
-        np.testing.assert_allclose(program(steps), expected, rtol=1e-5, atol=1e-6)
     counter = keras.Variable(77, dtype="int32")
-    np.testing.assert_allclose(schedule(counter), expected[3], rtol=1e-5, atol=1e-6)
+
+    def run(steps):
+        return {name: schedule(steps) for name, schedule in drawn.items()}
+
+    expected = {name: np.array(values) for name, values in run(steps).items()}
+    for jit in (False, True):
+        for name, values in tf.function(run, jit_compile=jit)(steps).items():
+            np.testing.assert_allclose(values, expected[name], 1e-5, 1e-6, err_msg=name)
+    for name, value in run(counter).items():
+        np.testing.assert_allclose(value, expected[name][3], 1e-5, 1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
