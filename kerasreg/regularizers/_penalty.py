@@ -401,6 +401,10 @@ class Sum(Penalty):
                 f"Received: penalties={penalties!r}"
             )
         self.penalties: list[Any] = parts
+        # Static: which terms there are. By index, since Keras would track the parts twice.
+        terms = [part.prox_terms(ops.ones((), keras.config.floatx())) for part in parts]
+        self._has_absolute = any(absolute is not None for absolute, _, _ in terms)
+        self._with_rest = [index for index, (_, _, rest) in enumerate(terms) if rest is not None]
 
     def unit_penalty(self, w: Any) -> Any:
         return sum(part.counted(w) for part in self.penalties)
@@ -417,31 +421,23 @@ class Sum(Penalty):
         total = sum(part.value(w) for part in self.penalties)
         return ops.cast(ops.convert_to_tensor(self.strength), total.dtype) * total
 
-    def _parts(self, dtype: Any) -> list[tuple[Penalty, Any, Any, Prox | None]]:
-        """The parts, each with its terms at its strength as it is now."""
-        strengths = [ops.cast(part.strength, dtype) for part in self.penalties]
-        pairs = zip(self.penalties, strengths, strict=True)
-        return [(part, *part.prox_terms(strength)) for part, strength in pairs]
-
-    def _parts_with_rest(self) -> list[Penalty]:
-        parts = self._parts(keras.config.floatx())
-        return [part for part, _, _, rest in parts if rest is not None]
+    def _terms(self, dtype: Any) -> list[tuple[Any, Any, Prox | None]]:
+        """The terms of each part, at its strength as it is now."""
+        return [part.prox_terms(ops.cast(part.strength, dtype)) for part in self.penalties]
 
     @property
     def prox_order(self) -> Literal["before", "after"] | None:  # type: ignore[override]
         """The order of the part that is neither absolute values nor squares."""
-        rests = self._parts_with_rest()
-        return rests[0].prox_order if len(rests) == 1 else None
+        return self.penalties[self._with_rest[0]].prox_order if self._with_rest else None
 
     @property
     def has_prox(self) -> bool:
-        parts = self._parts(keras.config.floatx())
-        rests = [part for part, _, _, rest in parts if rest is not None]
-        if not rests:
+        """Whether the operators of the parts make one of the sum."""
+        if not self._with_rest:
             return True
-        has_absolute = any(absolute is not None for _, absolute, _, _ in parts)
-        combines = rests[0].prox_order is not None or not has_absolute
-        return len(rests) == 1 and rests[0].has_prox and combines
+        other = self.penalties[self._with_rest[0]]
+        combines = other.prox_order is not None or not self._has_absolute
+        return len(self._with_rest) == 1 and other.has_prox and combines
 
     @property
     def takes_step_sizes(self) -> bool:  # type: ignore[override]
@@ -464,7 +460,7 @@ class Sum(Penalty):
         Returns:
             `(absolute, quadratic, rest)`, as for any penalty; the rest is that of one part.
         """
-        _, absolutes, quadratics, rests = zip(*self._parts(strength.dtype), strict=True)
+        absolutes, quadratics, rests = zip(*self._terms(strength.dtype), strict=True)
         rest = next((rest for rest in rests if rest is not None), None)
         scaled = None if rest is None else lambda v, t: rest(v, t * strength)
         return _scaled_sum(absolutes, strength), _scaled_sum(quadratics, strength), scaled

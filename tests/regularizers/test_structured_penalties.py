@@ -189,11 +189,11 @@ def test_they_take_activities():
     inputs, outputs, penalties = keras.Input((3,)), [], []
     for penalty, _ in CASES.values():
         penalties.append(type(penalty).from_config(penalty.get_config()))
-        dense = keras.layers.Dense(4, "relu", activity_regularizer=penalties[-1])
+        dense = keras.layers.Dense(4, "tanh", activity_regularizer=penalties[-1])
         outputs.append(dense(inputs))
     model = keras.Model(inputs, outputs)
     model.compile("sgd", "mse", jit_compile=False)
-    x, y = np.ones((8, 3)), [np.ones((8, 4))] * len(outputs)
+    x, y = matrix((8, 3)), [np.ones((8, 4))] * len(outputs)
     history = model.fit(x, y, epochs=2, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
     expected = 0.0
