@@ -27,7 +27,9 @@ def test_a_saved_model_loads_with_its_schedules_wrappers_and_state():
         schedule = model.get_layer(name).schedule
         assert [float(schedule(step)) for step in range(10)] == pytest.approx(values), name
         assert int(model.get_layer(name).step) == 3
-    assert type(model.get_layer("dense").kernel.regularizer.schedule) is schedules.Step
+    penalty = model.get_layer("dense").kernel.regularizer
+    assert type(penalty.schedule) is schedules.Step
+    assert (int(penalty.hyperparameter().step), float(penalty.strength)) == (3, 0.25)
     np.testing.assert_array_equal(model.get_layer("dense").kernel.numpy(), SAVED["kernel"])
     assert (model.optimizer.start_step, model.optimizer.period) == (2, 2)
     assert_restored(model.optimizer)

@@ -8,12 +8,13 @@ from typing import Any
 
 import keras
 
+from kerasreg._keras.internals import metric_direction
+
 
 def direction_of(model: keras.Model, name: str) -> str | None:
     """Whether a metric of a model is better when larger or when smaller.
 
-    Keras' metrics hold their direction in `_direction`, "up" or "down" (the same from 3.10 to
-    3.15); a metric that wraps a function which is no loss of Keras has none.
+    A metric that wraps a function which is no loss of Keras has no direction.
 
     Args:
         model: a compiled model.
@@ -27,10 +28,10 @@ def direction_of(model: keras.Model, name: str) -> str | None:
     logged = name.removeprefix("val_")
     names = {logged, re.sub(r"_\d+$", "", logged)}
     directions = {
-        metric.name: metric._direction
+        metric.name: direction
         for metric in _metrics_within(getattr(model, "metrics", None) or ())
         # Not all metrics have one: a mean says nothing of what it is the mean of.
-        if getattr(metric, "_direction", None) is not None
+        if (direction := metric_direction(metric)) is not None
         and any(one == metric.name or one.endswith(f"_{metric.name}") for one in names)
     }
     if directions:

@@ -10,11 +10,17 @@ import keras
 
 from kerasreg import layers as ours
 from kerasreg._keras.graph import has_graph
+from kerasreg._keras.internals import made_by
 from kerasreg._keras.layers import places
+from kerasreg._keras.patterns import (
+    Patterns,
+    check_matches,
+    check_patterns,
+    matches,
+    names_of_layer,
+)
 from kerasreg._report import Report
 from kerasreg._text_table import table
-from kerasreg._validation import check_choice
-from kerasreg.models._matching import Patterns, check_patterns, meant
 from kerasreg.models._rebuilding import check_has_graph, layers_of, rebuild
 
 _layers = keras.layers
@@ -213,10 +219,8 @@ def _chosen(
     there = [(p, one) for p, one in layers_of(model) if only is None or type(one) in only]
     found: set[int] = set()
     for pattern in check_patterns(argument, patterns):
-        matched = {id(one) for p, one in there if meant(pattern, frozenset({p, one.name}))}
-        if not matched:
-            check_choice(argument, pattern, (path for path, _ in there))
-        found |= matched
+        check_matches(argument, pattern, {path: names_of_layer(path) for path, _ in there})
+        found |= {id(one) for path, one in there if matches(pattern, names_of_layer(path))}
     # The first path of a layer that has several.
     first: dict[int, tuple[str, Any]] = {}
     for path, one in there:
@@ -238,7 +242,7 @@ def _ends(model: Any) -> list[Any]:
     """The layers that make the outputs of a model, those of nested models too."""
     ends: list[Any] = []
     for tensor in model.outputs:
-        operation = tensor._keras_history.operation
+        operation = made_by(tensor)
         ends.append(operation)
         if has_graph(operation):
             ends += _ends(operation)

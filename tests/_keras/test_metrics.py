@@ -43,7 +43,10 @@ def test_direction_of(metric, name, direction):
 
 def test_direction_of_a_metric_of_one_of_several_outputs():
     x = keras.Input((3,))
-    heads = {"a_b": keras.layers.Dense(1)(x), "c": keras.layers.Dense(1, "sigmoid")(x)}
+    heads = {
+        "a_b": keras.layers.Dense(1, name="a_b")(x),
+        "c": keras.layers.Dense(1, "sigmoid", name="c")(x),
+    }
     model = keras.Model(x, heads)
     model.compile("sgd", {"a_b": "mse", "c": "mse"}, metrics={"a_b": ["mae"], "c": ["accuracy"]})
     y = np.ones((4, 1), "float32")

@@ -185,7 +185,7 @@ def test_frozen_layers_stay_frozen():
 @pytest.mark.parametrize(
     ("after", "message"),
     [
-        ("aa", "`after` must be one of 'a', 'b', 'out'.*did you mean 'a'"),
+        ("aa", "`after` must match one of 'a', 'b', 'out'.*did you mean 'a'"),
         ("*", "`after` must match no layer that makes an output.*out"),
         ((), "`after` must be a pattern"),
     ],
@@ -259,7 +259,7 @@ def test_a_rate_may_be_given_and_layers_chosen():
     assert found["plain"].schedule is RAMP
     assert found["gaussian"].schedule is RAMP
     assert type(found["spatial"]) is layers.SpatialDropout1D
-    with pytest.raises(ValueError, match="`layers` must be one of 'spatial', 'plain'"):
+    with pytest.raises(ValueError, match="`layers` must match one of 'spatial', 'plain'"):
         replace_dropout(noisy(), layers="flatten")
 
 

@@ -383,11 +383,11 @@ def test_what_a_built_proximal_optimizer_cannot_apply_is_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layers": "aa"}, "`layers` must be one of 'a', 'b'.*did you mean 'a'"),
-        ({"layers": ["a", "c*"]}, "`layers` must be one of.*c"),
+        ({"layers": "aa"}, "`layers` must match one of 'a', 'b'.*did you mean 'a'"),
+        ({"layers": ["a", "c*"]}, "`layers` must match one of.*c"),
         ({"layers": []}, "`layers` must be a pattern"),
         ({"layers": 3}, "`layers` must be a pattern"),
-        ({"weights": "kernels"}, "`weights` must be one of 'kernel', 'bias'.*mean 'kernel'"),
+        ({"weights": "kernels"}, "`weights` must match one of 'kernel', 'bias'.*mean 'kernel'"),
         ({"existing": "sum"}, "`existing` must be one of"),
         ({"penalty": GroupLasso(0.1, axis=2)}, "a kernel|kernel of a of shape.*axis"),
         ({"penalty": keras.ops.abs}, "must return a scalar.*shape \\(8, 6\\)"),
