@@ -1,9 +1,9 @@
 """Writes `saved_with_old_names.*`: models as files held them before names changed.
 
 The arguments `initial`, `warmup`, `decay`, `metric` and `start` have other names now. This
-ran with the code at commit 1eecb07 and runs with no later one:
+ran with the code at commit 4bc03f2 and runs with no later one:
 
-    git worktree add ../old 1eecb07
+    git worktree add ../old 4bc03f2
     cp tests/references/make_saved_with_old_names.py ../old
     cd ../old && python make_saved_with_old_names.py ../kerasreg/tests/references
 """
