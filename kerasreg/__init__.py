@@ -21,8 +21,18 @@ _COMPONENTS = (
 )
 
 # Imported when first used: they need keras-tuner or TensorFlow, which take long
-# to import and which the components do not need.
-_ON_USE = ("cli", "distribute", "editing", "hypermodels", "lanes", "serving", "spaces", "tuners")
+# to import and which the components do not need, or are for tests.
+_ON_USE = (
+    "cli",
+    "distribute",
+    "editing",
+    "hypermodels",
+    "lanes",
+    "serving",
+    "spaces",
+    "testing",
+    "tuners",
+)
 
 __all__ = [
     "__version__",
@@ -39,6 +49,7 @@ __all__ = [
     "schedules",
     "serving",
     "spaces",
+    "testing",
     "tuners",
 ]
 

@@ -4,8 +4,6 @@ import contextlib
 import io
 import logging
 import os
-import subprocess
-import sys
 import types
 import zlib
 
@@ -15,6 +13,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import pytest
+from helpers import processes
 
 # Programs that run where other packages are; pytest looks into every module for docstrings.
 collect_ignore_glob = ["references/*"]
@@ -78,22 +77,5 @@ def command_inside():
 
 @pytest.fixture(scope="session")
 def run_python():
-    """Runs Python with arguments in a process of its own, and returns what it printed.
-
-    The process imports what this one can; keyword arguments are environment variables.
-    """
-
-    def run(*arguments, **environment):
-        paths = os.pathsep.join(filter(None, sys.path))
-        process = subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": paths, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,
-        )
-        assert process.returncode == 0, process.stderr[-4000:]
-        return process.stdout
-
-    return run
+    """Runs Python with arguments in a process of its own; see `helpers.processes`."""
+    return processes.run_python

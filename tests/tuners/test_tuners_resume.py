@@ -2,15 +2,15 @@
 
 import contextlib
 import errno
+import functools
 import glob
 import io
 import json
 import os
-import subprocess
-import sys
 
 import keras_tuner
 import pytest
+from helpers import processes
 
 from kerasreg import tuners
 
@@ -21,22 +21,7 @@ ENDED = ("COMPLETED", "FAILED")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the program forks")
 
 
-def run_program(*arguments):
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "CUDA_VISIBLE_DEVICES": "-1",
-    }
-    process = subprocess.run(
-        [sys.executable, PROGRAM, *map(str, arguments)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert process.returncode == 0, process.stderr[-4000:]
-    return json.loads(process.stdout.splitlines()[-1])
+run_program = functools.partial(processes.run_program, PROGRAM)
 
 
 def statuses(state):
