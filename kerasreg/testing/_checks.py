@@ -40,6 +40,7 @@ from kerasreg.testing._training import (
     is_callback,
     is_optimizer,
     is_schedule,
+    model_of_optimizers,
     owners,
     shape_for,
     state_of,
@@ -83,13 +84,20 @@ def behaviour(component: Component, shape: tuple[int, ...] | None = None) -> Any
 
 
 def _steps(optimizer: keras.optimizers.Optimizer) -> list[Any]:
-    """The weights after steps of an optimizer that made none."""
-    training = Training({"optimizer": lambda: optimizer}, run_eagerly=True)
+    """The weights after each of four steps of an optimizer that made none, and at the end."""
+    variables = model_of_optimizers().trainable_variables
+    optimizer.build(variables)
     found = []
-    for epoch in range(2):
-        training.fit(epoch + 1, initial_epoch=epoch)
-        found.append([np.array(weight).tolist() for weight in training.model.trainable_variables])
-    return found
+    for step in range(4):
+        sizes = [int(np.prod(variable.shape)) for variable in variables]
+        gradients = [
+            ops.convert_to_tensor(np.cos(step + np.arange(size)).reshape(variable.shape), "float32")
+            for size, variable in zip(sizes, variables, strict=True)
+        ]
+        optimizer.apply(gradients, variables)
+        found.append([np.array(variable).tolist() for variable in variables])
+    optimizer.finalize_variable_values(variables)
+    return [*found, [np.array(variable).tolist() for variable in variables]]
 
 
 def config(make: Make, shape: tuple[int, ...] | None) -> None:

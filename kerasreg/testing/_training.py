@@ -239,7 +239,7 @@ class Training:
             self.model = _model_of_callbacks()
         elif is_optimizer(first):
             optimizer = optimizer if absent else first
-            self.model = _model_of_optimizers()
+            self.model = model_of_optimizers()
         else:
             self.model = self._model_of_branches(shapes or {}, absent)
         if keras.config.dtype_policy().name == "mixed_float16":
@@ -306,7 +306,7 @@ def _model_of_callbacks() -> keras.Model:
     )
 
 
-def _model_of_optimizers() -> keras.Model:
+def model_of_optimizers() -> keras.Model:
     """With a penalty, which an optimizer may apply itself."""
     initializer = keras.initializers.GlorotNormal(seed=3)
     return keras.Sequential(
