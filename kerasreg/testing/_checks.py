@@ -231,6 +231,11 @@ class Trainings:
         self._eager: Training | None = None
         self._whole: State | None = None
 
+    @property
+    def of_whole_models(self) -> bool:
+        """Whether it is an optimizer or a callback that is trained with."""
+        return any(acts_on_whole_models(make()) for make in self.makes.values())
+
     def new(self, **options: Any) -> Training:
         """One that has not begun."""
         return Training(self.makes, self.shapes, **options)
@@ -286,6 +291,9 @@ def counted(trainings: Trainings) -> Faults:
     """Each training step is counted once, and a schedule has moved what it moves."""
     training, steps = trainings.eager, EPOCHS * BATCHES
     faults: Faults = {}
+    # The model of an optimizer or a callback counts by itself, and a callback may end it.
+    if trainings.of_whole_models:
+        return faults
     for name, values in training.state().items():
         for path, value in values.items():
             if path.endswith("/step") and value.shape == () and value != steps:
@@ -350,12 +358,14 @@ def _state(model: keras.Model, trainings: Trainings) -> State:
 
 def used_copy(trainings: Trainings) -> Faults:
     """A deep copy of a component that was trained with goes on from there."""
+    faults: Faults = {}
+    # Copies of optimizers and callbacks begin anew, as Keras' own do.
+    if trainings.of_whole_models:
+        return faults
     training = trainings.new(run_eagerly=True)
     training.fit(1)
-    faults = {}
     for name, component in training.components.items():
-        # Copies of optimizers and callbacks begin anew, as Keras' own do.
-        if acts_on_whole_models(component) or not getattr(component, "variables", []):
+        if not getattr(component, "variables", []):
             continue
         copied = copy.deepcopy(component)
         pairs = zip(copied.variables, component.variables, strict=True)
