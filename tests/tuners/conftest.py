@@ -1,18 +1,15 @@
 """What the tests of searches with lanes share: data, and a hypermodel of values."""
 
 import keras
-import numpy as np
 import pytest
+from helpers import data
 
 from kerasreg.layers import ScheduledDropout
 
 
 @pytest.fixture(scope="session")
 def blobs():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(90, 6)).astype("float32")
-    y = (x[:, :3] + 0.3 * rng.normal(size=(90, 3))).argmax(axis=1)
-    return x[:60], y[:60], (x[60:], y[60:])
+    return data.blobs(90, 60)
 
 
 def _build(hp):
