@@ -302,10 +302,8 @@ def test_each_weight_may_have_its_step_size():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda s: L1(s),
-        lambda s: L2(s),
-        lambda s: ElasticNet(s),
-        lambda s: GroupLasso(s),
+        # Parts of the sum below, which is tested always.
+        *(pytest.param(kind, marks=pytest.mark.long) for kind in (L1, L2, ElasticNet, GroupLasso)),
         lambda s: GroupLasso(s, axis=0),
         lambda s: SparseGroupLasso(s, l1_ratio=0.3),
         lambda s: L1(s) + L2(0.5) + GroupLasso(0.3),
