@@ -25,7 +25,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasreg import editing
+from kerasreg import models
 
 
 def mlp():
@@ -86,7 +86,7 @@ def main():
             keras.utils.set_random_seed(0)
             random = np.random.default_rng(0)
             whole = emptied(make(), share, random)
-            small = editing.compress(whole).model
+            small = models.compress(whole).model
             x = tf.constant(random.normal(size=(flags.batch, *whole.input_shape[1:])), "float32")
             programs = [tf.function(lambda x, m=m: m(x, training=False)) for m in (whole, small)]
             expected, got = (program(x).numpy() for program in programs)

@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 from keras import ops
 
-from kerasreg.lanes._convolution import lane_convolutions
+from kerasreg._keras.lane_convolutions import lane_convolutions
 
 LANES, BATCH = 16, 64
 

@@ -39,7 +39,9 @@ def optimizers(steps_per_epoch):
         "SGD": inner(),
         "Lookahead": kerasreg.optimizers.Lookahead(inner()),
         "a slower first layer": kerasreg.optimizers.LayerLearningRates(inner(), {"first": 0.1}),
-        "mean of the weights": kerasreg.optimizers.WeightAveraging(inner(), half, steps_per_epoch),
+        "mean of the weights": kerasreg.optimizers.WeightAveraging(
+            inner(), half, period=steps_per_epoch
+        ),
     }
 
 
@@ -68,7 +70,7 @@ def main(picture: str) -> None:
             verbose=0,
         ).history
         if averages:  # Which the layer of batch normalization has never seen.
-            kerasreg.optimizers.update_batch_normalization(model, x_train, BATCH_SIZE)
+            kerasreg.models.update_batch_normalization(model, x_train, batch_size=BATCH_SIZE)
         test_loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
         print(f"{name}: test loss {test_loss:.3f}, accuracy {accuracy:.3f}")
         axes.plot(range(1, EPOCHS + 1), history["val_loss"], label=name)

@@ -58,14 +58,14 @@ def main(seeds: int) -> None:
         keras.utils.set_random_seed(seed)
         sparse = network(5e-4)
         train(sparse, x_train, y_train, 2e-3, EPOCHS, proximal=True)
-        result = kerasreg.editing.compress(sparse)
+        result = kerasreg.models.compress(sparse)
         small = result.model
         outputs = [model.predict(x_test, verbose=0) for model in (sparse, small)]
         error = np.max(np.abs(outputs[0] - outputs[1]) / np.max(outputs[0]))
         accuracies = [model.evaluate(x_test, y_test, verbose=0)[1] for model in (large, sparse)]
-        removed = 1 - sum(row.after for row in result.widths) / sum(HIDDEN)
+        removed = 1 - sum(row.after for row in result.rows) / sum(HIDDEN)
         # What is left needs no penalty.
-        kerasreg.editing.remove(small)
+        kerasreg.models.remove_regularizer(small)
         train(small, x_train, y_train, 2e-3, EPOCHS // 3)
         accuracies.append(small.evaluate(x_test, y_test, verbose=0)[1])
         sizes = [saved_size(model) for model in (large, small)]

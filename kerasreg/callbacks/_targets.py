@@ -1,22 +1,19 @@
-"""What a callback moves, by name: a number of the optimizer, rates of dropout, strengths."""
+"""Targets of callbacks, by name: numbers of the optimizer, rates of dropout, strengths."""
 
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
 
-# Whether the model is that of one lane, or of a traced program: private, as in `schedules`.
-from keras.src.backend import in_stateless_scope
-
+from kerasreg._keras.hyperparameter import hyperparameters_of
+from kerasreg._keras.internals import forget_functions, learning_rate_of, stateless_scope
+from kerasreg._keras.live_number import LiveNumber, live_number
+from kerasreg._keras.patterns import matches
 from kerasreg.optimizers import DecoupledWeightDecay
-from kerasreg.optimizers._live_number import LiveNumber, live_number
-from kerasreg.regularizers import Penalty
-from kerasreg.schedules import Hyperparameter
 
 # Of a target: the argument of the components that have it, and the bounds of its values.
 _COMPONENTS = {"dropout": "rate", "strength": "strength"}
@@ -35,7 +32,7 @@ class Place(NamedTuple):
     def assign(self, value: float) -> None:
         """Sets it to a value, or to the nearest that it may have."""
         value = min(max(value, self.minimum), self.maximum)
-        if keras.backend.backend() == "tensorflow" and not in_stateless_scope():
+        if keras.backend.backend() == "tensorflow" and stateless_scope() is None:
             # Before each batch: Keras' own takes twice as long, as it reads the value again.
             self.variable.value.assign(value, read_value=False)
         else:
@@ -43,7 +40,7 @@ class Place(NamedTuple):
 
 
 class Target:
-    """Which numbers of a model are meant.
+    """The numbers of a model that a name means.
 
     Args:
         name: `"learning_rate"`, `"momentum"` (`beta_1` of Adam and its kind) or
@@ -90,7 +87,7 @@ class Target:
         if self.kind not in ("momentum", "weight_decay"):
             return
         moved = [o for o in optimizers_of(model, self.name) if self._decay_of(o) is None]
-        if moved and (keras.backend.backend() == "jax" or in_stateless_scope()):
+        if moved and (keras.backend.backend() == "jax" or stateless_scope() is not None):
             raise ValueError(
                 f"`target` must not be {self.kind!r} on the JAX backend and in lanes, where a "
                 "step is given only the optimizer's own variables."
@@ -102,7 +99,7 @@ class Target:
                 with scope_of(model):
                     live_number(inner, attribute)
                 # A step that was traced with the number must be traced again.
-                model.train_function = None
+                forget_functions(model, "train")
 
     def places(self, model: keras.Model) -> list[Place]:
         """The numbers of a compiled and built model.
@@ -115,13 +112,13 @@ class Target:
             return [self._of_optimizer(optimizer) for optimizer in optimizers_of(model, self.name)]
         found = [
             (names, hyperparameter)
-            for names, hyperparameter in hyperparameters(model)
+            for names, hyperparameter in hyperparameters_of(model)
             if hyperparameter.argument == _COMPONENTS[self.kind]
         ]
         matching = [
             (names[-1], hyperparameter)
             for names, hyperparameter in found
-            if any(fnmatch.fnmatchcase(name, self.pattern) for name in names)
+            if matches(self.pattern, names)
         ]
         if not matching:
             there = ", ".join(dict.fromkeys(names[-1] for names, _ in found)) or "none"
@@ -141,11 +138,11 @@ class Target:
 
     def _of_optimizer(self, optimizer: keras.optimizers.Optimizer) -> Place:
         if (decoupled := self._decay_of(optimizer)) is not None:
-            return Place(decoupled.name, decoupled.decay, 0.0, math.inf)
+            return Place(decoupled.name, decoupled.weight_decay, 0.0, math.inf)
         inner = innermost(optimizer)
         if self.kind == "learning_rate":
             check_learning_rate(inner, self.name)
-            return Place(inner.name, inner._learning_rate, 0.0, math.inf)
+            return Place(inner.name, learning_rate_of(inner), 0.0, math.inf)
         variable = live_number(inner, _attribute(inner, self.kind))
         return Place(inner.name, variable, 0.0, self.maximum)
 
@@ -153,10 +150,10 @@ class Target:
         """The wrapper that has the weight decay in a variable already, if there is one."""
         while self.kind == "weight_decay" and optimizer is not None:
             if isinstance(optimizer, DecoupledWeightDecay):
-                if optimizer.moved_by is not None:
+                if optimizer.schedule is not None:
                     raise ValueError(
                         "`target` must be numbers that no schedule of their own moves: that of "
-                        f"{optimizer.name} has a {type(optimizer.moved_by).__name__}. "
+                        f"{optimizer.name} has a {type(optimizer.schedule).__name__}. "
                         f"Received: target={self.name!r}"
                     )
                 return optimizer
@@ -188,23 +185,23 @@ def innermost(optimizer: Any) -> keras.optimizers.Optimizer:
 
 
 def steps_of(model: keras.Model, target: str) -> int:
-    """How many steps the optimizer of a compiled model has made, or the first of several."""
+    """The steps that the optimizer of a compiled model has made, or the first of several."""
     # Read before each batch: `ops.convert_to_numpy` takes half as long again.
     return int(innermost(optimizers_of(model, target)[0]).iterations.numpy())
 
 
 def check_learning_rate(optimizer: keras.optimizers.Optimizer, target: str) -> None:
     """A `ValueError` if the optimizer has a schedule, which Keras does not let change."""
-    if not isinstance(optimizer._learning_rate, keras.Variable):
+    if not isinstance(learning_rate_of(optimizer), keras.Variable):
         raise ValueError(
             f"`target` {target!r} must be a number in {optimizer.name!r} for a callback to "
-            f"move it. Received: a {type(optimizer._learning_rate).__name__}; give the "
+            f"move it. Received: a {type(learning_rate_of(optimizer)).__name__}; give the "
             "optimizer a number, or leave the callback out."
         )
 
 
 def _attribute(optimizer: keras.optimizers.Optimizer, kind: str) -> str:
-    """Which attribute of an optimizer is its momentum, or its weight decay."""
+    """The attribute of an optimizer that is its momentum, or its weight decay."""
     names = ["weight_decay"] if kind == "weight_decay" else ["momentum", "beta_1"]
     for name in names:
         if getattr(optimizer, name, None):
@@ -222,36 +219,3 @@ def scope_of(model: keras.Model) -> Iterator[None]:
     strategy = getattr(model, "distribute_strategy", None)
     with strategy.scope() if strategy is not None else contextlib.nullcontext():
         yield
-
-
-def hyperparameters(model: keras.Model) -> list[tuple[list[str], Hyperparameter]]:
-    """The hyperparameters of a model, each with the names that lead to it, its owner's last.
-
-    One that several layers share has the names of all of them.
-    """
-    found: dict[int, tuple[list[str], Hyperparameter]] = {}
-
-    def take(hyperparameter: Hyperparameter, within: list[str], *names: str) -> None:
-        known, _ = found.get(id(hyperparameter), ([], None))
-        joined = ["/".join(within[first:]) for first in range(len(within))]
-        found[id(hyperparameter)] = ([*known, *joined, *names, *within], hyperparameter)
-
-    def visit(layer: Any, within: list[str]) -> None:
-        # A layer that is built from the beginning has no path.
-        path = getattr(layer, "path", None) or ""
-        # On a weight that exists, a penalty may be tracked by nobody.
-        weights = layer._trainable_variables + layer._non_trainable_variables
-        for part in [*weights, *layer._layers]:
-            penalty = getattr(part, "regularizer", part)
-            if isinstance(part, Hyperparameter):
-                take(part, within, path)
-            elif isinstance(penalty, Penalty):
-                # Of a sum, the factor: its parts stay in proportion.
-                take(penalty._strength, [*within, penalty.name], path)
-                if penalty is not part:
-                    take(penalty._strength, [*within, part.name], part.path)
-            elif isinstance(part, keras.layers.Layer):
-                visit(part, [*within, part.name])
-
-    visit(model, [])
-    return list(found.values())

@@ -14,8 +14,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
+from kerasreg._keras.activations import activation_name, elementwise
 from kerasreg._validation import check_choice, check_positive
 
 # Activations of outputs: not elementwise, or no activation at all. What follows
@@ -79,7 +79,7 @@ def activation_gain(
     if gain is None:
         raise ValueError(
             "`activation` must be one of which some gain keeps the second moment "
-            f"{kept:g}. Received: activation={_name(activation)!r}"
+            f"{kept:g}. Received: activation={activation_name(activation)!r}"
         )
     return gain
 
@@ -87,6 +87,7 @@ def activation_gain(
 def for_activation(
     activation: str | Callable[..., Any] | None,
     distribution: str = "normal",
+    *,
     seed: int | keras.random.SeedGenerator | None = None,
 ) -> keras.initializers.Initializer:
     """The initializer that suits the activation behind the weights.
@@ -130,7 +131,7 @@ def for_activation(
     2.54
     """
     check_choice("distribution", distribution, ("normal", "uniform"))
-    name = _name(activation)
+    name = activation_name(activation)
     is_keras = not callable(activation) or activation is getattr(keras.activations, name, None)
     if is_keras and name in _OUTPUTS:
         return getattr(keras.initializers, f"Glorot{distribution.title()}")(seed=seed)
@@ -148,48 +149,6 @@ def for_activation(
     return keras.initializers.VarianceScaling(
         gain**2, "fan_in", "truncated_normal" if distribution == "normal" else "uniform", seed=seed
     )
-
-
-def _name(activation: Any) -> str:
-    if activation is None:
-        return "linear"
-    if callable(activation):
-        return str(getattr(activation, "__name__", type(activation).__name__))
-    return str(activation)
-
-
-def elementwise(activation: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """An activation as a function of NumPy arrays.
-
-    Raises:
-        ValueError: if it is unknown, or not elementwise.
-    """
-    if callable(activation):
-        function = activation
-    else:
-        names = [name for name in dir(keras.activations) if not name.startswith("_")]
-        names = [name for name in names if name not in ("get", "serialize", "deserialize")]
-        function = getattr(keras.activations, check_choice("activation", _name(activation), names))
-
-    def of_array(x: np.ndarray) -> np.ndarray:
-        try:
-            y = np.asarray(ops.convert_to_numpy(function(ops.convert_to_tensor(x))), "float64")
-        except Exception as error:  # It is the user's: it may raise anything.
-            raise ValueError(
-                "`activation` must be a function of arrays. "
-                f"Received: activation={_name(activation)!r}, which raised {error!r}"
-            ) from error
-        return y
-
-    probe = np.array([[-2.0, -0.5, 0.25], [0.5, 1.0, 3.0]])
-    whole = of_array(probe)
-    # The same values, in other company.
-    if whole.shape != probe.shape or not np.allclose(whole[:, 1:], of_array(probe[:, 1:])):
-        raise ValueError(
-            "`activation` must be an elementwise function. "
-            f"Received: activation={_name(activation)!r}"
-        )
-    return of_array
 
 
 def _second_moments(function: Callable[[np.ndarray], np.ndarray], deviations: np.ndarray) -> Any:

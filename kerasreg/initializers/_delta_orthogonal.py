@@ -11,8 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._keras.seeds import check_seed
 from kerasreg._validation import check_positive
-from kerasreg.initializers._seed import check_seed
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")

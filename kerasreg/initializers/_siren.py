@@ -12,9 +12,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._keras.fans import fan_in
+from kerasreg._keras.seeds import check_seed
 from kerasreg._validation import check_positive
-from kerasreg.initializers._fans import fan_in
-from kerasreg.initializers._seed import check_seed
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -71,7 +71,7 @@ class Siren(keras.initializers.RandomUniform):
     True
     """
 
-    def __init__(self, first: bool = False, frequency: float = 30.0, seed: Any = None) -> None:
+    def __init__(self, first: bool = False, frequency: float = 30.0, *, seed: Any = None) -> None:
         super().__init__(-1.0, 1.0, seed=check_seed(seed))
         self.first = bool(first)
         self.frequency = check_positive("frequency", frequency)

@@ -11,11 +11,11 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from kerasreg._warnings import warn
 from kerasreg.lanes._batches import Examples
 from kerasreg.lanes._state import State, backend_module
 from kerasreg.lanes._step import Step
 from kerasreg.lanes._structure import Structure
-from kerasreg.lanes._warning import warn
 
 # Compiling with XLA costs seconds, and then saves half of each step and more.
 # Measured: worth it from about this many steps, times lanes, of one shape.

@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 
-from kerasreg.lanes._refusal import refusal
 from kerasreg.lanes._structure import Structure
 
 
@@ -34,7 +33,7 @@ def group(models: Sequence[keras.Model]) -> list[list[int]]:
     """
     groups: dict[Any, list[int]] = {}
     for index, model in enumerate(models):
-        lane = refusal(model) is None
+        lane = why_not_a_lane(model) is None
         key = Structure(model).tokens if lane else ("alone", index)
         groups.setdefault(key, []).append(index)
     return list(groups.values())
@@ -51,7 +50,7 @@ def structure_of(model: keras.Model, like: keras.Model, structure: Structure | N
     Raises:
         ValueError: if it cannot be a lane, or shares no program, and why.
     """
-    if (reason := refusal(model)) is not None:
+    if (reason := why_not_a_lane(model)) is not None:
         name = getattr(model, "name", model)
         raise ValueError(f"{name!r} cannot be a lane: {reason}.")
     found = Structure(model)
@@ -59,3 +58,29 @@ def structure_of(model: keras.Model, like: keras.Model, structure: Structure | N
         place = Structure(like, places=True).difference(Structure(model, places=True))
         raise ValueError(f"{like.name!r} and {model.name!r} share no program: {place}.")
     return found
+
+
+_STEPS = ("train_step", "test_step", "make_train_function", "make_test_function")
+
+
+def why_not_a_lane(model: Any) -> str | None:
+    """What keeps a model from being trained as a lane, in words, or None."""
+    if not isinstance(model, keras.Model):
+        return f"it must be a Keras model, and is a {type(model).__name__}"
+    if not model.built:
+        return "it is not built; call it on data, or give it an `Input`"
+    if not getattr(model, "compiled", False):
+        return "it is not compiled; call `model.compile(...)`"
+    if model.optimizer is None:
+        return "it is compiled without an optimizer"
+    for name in _STEPS:
+        if getattr(type(model), name) is not getattr(keras.Model, name):
+            return f"its class defines its own `{name}`, of which the program would know nothing"
+    if model.run_eagerly:
+        return "it is compiled with `run_eagerly=True`"
+    if not model.trainable_variables:
+        return "it has no trainable weights"
+    strategy = getattr(model, "distribute_strategy", None)
+    if strategy is not None and strategy.num_replicas_in_sync > 1:
+        return "it was built for several replicas"
+    return None

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg.lanes._scope import outside
+from kerasreg._keras.scope import outside
 from kerasreg.lanes._view import LaneScope
 
 if TYPE_CHECKING:

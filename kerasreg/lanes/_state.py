@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasreg.lanes._deferred import initial_value
+from kerasreg._keras.deferred_variables import initial_value
+from kerasreg._keras.scope import Scope
+from kerasreg._keras.stateless_optimizer import optimizer_variables
 from kerasreg.lanes._numbers import Values, values_of
-from kerasreg.lanes._scope import Scope
-from kerasreg.lanes._stateless import optimizer_variables
 from kerasreg.lanes._structure import Structure
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import keras
 from keras import ops, tree
 
+from kerasreg._keras.scope import Scope
+from kerasreg._keras.stateless_optimizer import keys_by_identity, stateless
 from kerasreg.lanes._numbers import Number, Values, replaced
-from kerasreg.lanes._scope import Scope
-from kerasreg.lanes._stateless import keys_by_identity, stateless
 
 # `differentiate(function)(values)` is `(gradients, what the function gave besides)`.
 Differentiate = Callable[[Callable[[Any], tuple[Any, Any]]], Callable[[Any], tuple[Any, Any]]]

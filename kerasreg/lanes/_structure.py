@@ -25,7 +25,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg.lanes._bookkeeping import (
+from kerasreg._keras.ignored_attributes import (
     KNOWN,
     global_names,
     is_bookkeeping,

@@ -9,13 +9,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from kerasreg.lanes._converters import (
+from kerasreg._keras.lane_convolutions import lane_convolutions
+from kerasreg._keras.pfor_converters import (
     calls_of_python,
     draws_random_numbers,
     fallbacks,
     register_converters,
 )
-from kerasreg.lanes._convolution import lane_convolutions
 from kerasreg.lanes._numbers import Values
 from kerasreg.lanes._step import Step
 

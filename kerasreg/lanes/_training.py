@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import keras
 import numpy as np
 
+from kerasreg._keras.stateless_optimizer import inner_optimizers
 from kerasreg._validation import check_count
+from kerasreg._warnings import warn
 from kerasreg.lanes._batches import Examples, batch_order, split
 from kerasreg.lanes._callbacks import Callbacks
 from kerasreg.lanes._fit_arguments import check_rows, counts_of_lanes
 from kerasreg.lanes._logs import logs_of_lanes
 from kerasreg.lanes._single_batches import SingleBatches
-from kerasreg.lanes._stateless import inner_optimizers
 from kerasreg.lanes._structure import Structure
-from kerasreg.lanes._warning import warn
 
 if TYPE_CHECKING:
     from kerasreg.lanes._lanes import Lanes

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasreg.lanes._scope import Scope
+from kerasreg._keras.scope import Scope
 
 
 class LaneScope(Scope):

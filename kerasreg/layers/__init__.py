@@ -1,12 +1,13 @@
-"""Layers: dropout and its relatives, with rates that are scheduled."""
+"""Layers: dropout and its relatives, with rates that may be scheduled."""
 
 from kerasreg.layers._alpha_dropout import ScheduledAlphaDropout, alpha_dropout
+from kerasreg.layers._base import BaseScheduledDropout
 from kerasreg.layers._concrete_dropout import ConcreteDropout, concrete_dropout
 from kerasreg.layers._drop_block import ScheduledDropBlock2D, drop_block
 from kerasreg.layers._drop_connect import DropConnect
 from kerasreg.layers._dropout import ScheduledDropout, dropout
 from kerasreg.layers._gaussian_dropout import ScheduledGaussianDropout, gaussian_dropout
-from kerasreg.layers._mc_predict import MonteCarloPrediction, mc_predict
+from kerasreg.layers._noise_stream import NoisyLayer, monte_carlo
 from kerasreg.layers._spatial_dropout import (
     ScheduledSpatialDropout1D,
     ScheduledSpatialDropout2D,
@@ -15,9 +16,10 @@ from kerasreg.layers._spatial_dropout import (
 from kerasreg.layers._stochastic_depth import ScheduledStochasticDepth
 
 __all__ = [
+    "BaseScheduledDropout",
     "ConcreteDropout",
     "DropConnect",
-    "MonteCarloPrediction",
+    "NoisyLayer",
     "ScheduledAlphaDropout",
     "ScheduledDropBlock2D",
     "ScheduledDropout",
@@ -31,5 +33,5 @@ __all__ = [
     "drop_block",
     "dropout",
     "gaussian_dropout",
-    "mc_predict",
+    "monte_carlo",
 ]

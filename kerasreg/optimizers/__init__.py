@@ -1,6 +1,5 @@
-"""Wrappers around any Keras optimizer."""
+"""Optimizers that wrap any Keras optimizer and add to its step."""
 
-from kerasreg.optimizers._batch_normalization import update_batch_normalization
 from kerasreg.optimizers._layer_rates import LayerLearningRates
 from kerasreg.optimizers._lookahead import Lookahead
 from kerasreg.optimizers._proximal import Proximal
@@ -13,5 +12,4 @@ __all__ = [
     "Lookahead",
     "Proximal",
     "WeightAveraging",
-    "update_batch_normalization",
 ]

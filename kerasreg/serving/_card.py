@@ -15,9 +15,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._keras.hyperparameter import hyperparameters_of
 from kerasreg._version import __version__
-from kerasreg.callbacks._targets import hyperparameters
-from kerasreg.editing import SparsityReport, sparsity_report
+from kerasreg.models import SparsityReport, sparsity_report
 from kerasreg.regularizers import Penalty
 
 FOLDER = "assets.extra"  # Which TensorFlow's loaders leave alone.
@@ -52,7 +52,7 @@ def model_card(model: keras.Model, given: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": int(model.count_params()),
         "bytes": report.bytes,
         "zeros": {"count": report.zeros, "share": report.share},
-        "hyperparameters_of_layers": _hyperparameters(model),
+        "hyperparameters_of_layers": _rows_of_hyperparameters(model),
         "penalties": _penalties(model),
         "optimizer": _optimizer(model),
         "versions": _versions(),
@@ -71,7 +71,7 @@ def _number(value: Any) -> float:
     return float(ops.convert_to_numpy(value))
 
 
-def _hyperparameters(model: keras.Model) -> list[dict[str, Any]]:
+def _rows_of_hyperparameters(model: keras.Model) -> list[dict[str, Any]]:
     """Rates and strengths as they are, with the schedule that moved them and how far it was."""
     return [
         {
@@ -81,7 +81,7 @@ def _hyperparameters(model: keras.Model) -> list[dict[str, Any]]:
             "schedule": None if hyperparameter.schedule is None else repr(hyperparameter.schedule),
             "step": None if hyperparameter.step is None else int(_number(hyperparameter.step)),
         }
-        for names, hyperparameter in hyperparameters(model)
+        for names, hyperparameter in hyperparameters_of(model)
     ]
 
 
@@ -125,6 +125,36 @@ def write_card(saved_model: str, card: Mapping[str, Any]) -> None:
     for name, text in zip(NAMES, texts, strict=True):
         with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
             file.write(text)
+
+
+def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads the model card of an exported version.
+
+    Args:
+        path: a version directory, as `export` returns it.
+
+    Returns:
+        The entries of the card, by name.
+
+    Raises:
+        ValueError: if `path` has no model card.
+
+    Example:
+
+    >>> import tempfile, keras, kerasreg
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name="net")
+    >>> path = kerasreg.serving.export(model, tempfile.mkdtemp(), tolerance=None)
+    >>> kerasreg.serving.read_card(path)["model"]
+    'net'
+    """
+    try:
+        with open(os.path.join(path, FOLDER, NAMES[0]), encoding="utf-8") as file:
+            return dict(json.load(file))
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"`path` must be a version directory with a model card. Received: path="
+            f"{os.fspath(path)!r}, of which it is said: {error}"
+        ) from error
 
 
 def as_markdown(card: Mapping[str, Any]) -> str:

@@ -1,19 +1,20 @@
 """KerasTuner searches: many trials at a time; failures are seen; state survives a kill."""
 
+from kerasreg.tuners._crash_safe import keep_whole
 from kerasreg.tuners._population import PopulationBasedTraining
-from kerasreg.tuners._ready import (
-    VectorizedBayesianOptimization,
-    VectorizedGridSearch,
-    VectorizedHyperband,
-    VectorizedRandomSearch,
-)
+from kerasreg.tuners._progress import expected_trials
 from kerasreg.tuners._regularization_path import (
     PathPoint,
     RegularizationPath,
     regularization_path,
 )
-from kerasreg.tuners._resume import keep_whole
 from kerasreg.tuners._search import SearchFailedError, completed_trials, search
+from kerasreg.tuners._searches import (
+    VectorizedBayesianOptimization,
+    VectorizedGridSearch,
+    VectorizedHyperband,
+    VectorizedRandomSearch,
+)
 from kerasreg.tuners._standard_error import standard_error
 from kerasreg.tuners._vectorized import VectorizedTuner
 
@@ -28,6 +29,7 @@ __all__ = [
     "VectorizedRandomSearch",
     "VectorizedTuner",
     "completed_trials",
+    "expected_trials",
     "keep_whole",
     "regularization_path",
     "search",

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from kerasreg._pictures import check_picture, figure, write_figure
+from kerasreg._text_table import table
 from kerasreg._validation import check_number
-from kerasreg.initializers._record import table
 from kerasreg.lanes import Lanes
 from kerasreg.regularizers import Penalty
 

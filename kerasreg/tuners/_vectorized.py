@@ -15,18 +15,18 @@ from keras_tuner.src import errors
 from keras_tuner.src.engine import metrics_tracking, tuner_utils
 from keras_tuner.src.engine.tuner import maybe_distribute
 
+from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._validation import check_count
 from kerasreg.lanes import Lanes
-from kerasreg.lanes._deferred import deferred_variables
 from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._ahead import Ahead
+from kerasreg.tuners._crash_safe import keep_whole
 from kerasreg.tuners._folds import check_folds, folds_of
 from kerasreg.tuners._many_trials import ManyTrialsTuner, no_garbage_collection
 from kerasreg.tuners._memory import lanes_that_fit
 from kerasreg.tuners._plan import Digests, Plan, is_arrays
 from kerasreg.tuners._progress import Progress
 from kerasreg.tuners._pruning import Pruning
-from kerasreg.tuners._resume import keep_whole
 from kerasreg.tuners._running import Running
 from kerasreg.tuners._together import OutOfMemory, train_together
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from kerasreg.lanes._convolution import lane_convolutions
+from kerasreg._keras.lane_convolutions import lane_convolutions
 
 
 def both(function, inputs, dtype):

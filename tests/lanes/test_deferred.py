@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasreg.lanes._deferred import deferred_variables, initial_value
+from kerasreg._keras.deferred_variables import deferred_variables, initial_value
 
 layers = keras.layers
 

@@ -25,8 +25,8 @@ from kerasreg.layers import (
     ScheduledSpatialDropout2D,
     ScheduledSpatialDropout3D,
     ScheduledStochasticDepth,
-    mc_predict,
 )
+from kerasreg.models import mc_predict
 
 
 def identity(units=8):
@@ -227,7 +227,9 @@ def everything():
         ScheduledGaussianDropout(ramp, seed=7),
         layers.Flatten(),
         ScheduledAlphaDropout(ramp, seed=8),
-        ConcreteDropout(layers.Dense(8, "tanh"), 1e-3, 1e-2, temperature=0.5, seed=9),
+        ConcreteDropout(
+            layers.Dense(8, "tanh"), 1e-3, dropout_regularizer=1e-2, temperature=0.5, seed=9
+        ),
         ScheduledDropout(ramp, seed=10),
     ]
     model = keras.Sequential([keras.Input((2, 2, 4, 2)), *noisy, layers.Dense(1)])
@@ -524,7 +526,8 @@ import json, sys
 import jax, keras, numpy as np
 from keras import ops
 import test_keras_expectations as expectations
-from kerasreg.layers import DropConnect, mc_predict
+from kerasreg.layers import DropConnect
+from kerasreg.models import mc_predict
 from kerasreg.regularizers import L2
 
 model, noisy = expectations.everything()
@@ -561,7 +564,7 @@ theirs = keras.regularizers.L2(1.0)
 theirs = keras.layers.Dense(3, kernel_initializer="ones", activity_regularizer=theirs)
 theirs(np.ones((2, 4), "float32"))
 
-prediction = mc_predict(expectations.small(), expectations.SMALL, samples=3, batch_size=2)
+prediction = mc_predict(expectations.small(), expectations.SMALL, passes=3, batch_size=2)
 json.dump({
     "backend": keras.backend.backend(),
     "weights": expectations.weights_of(model).tolist(),
@@ -613,7 +616,7 @@ SMALL = np.arange(20, dtype="float32").reshape(5, 4)
 
 
 def test_on_jax_mc_predict_draws_the_masks_of_tensorflow(on_jax):
-    prediction = mc_predict(small(), SMALL, samples=3, batch_size=2)
+    prediction = mc_predict(small(), SMALL, passes=3, batch_size=2)
     np.testing.assert_allclose(on_jax["mean"], prediction.mean, rtol=1e-3, atol=1e-5)
 
 

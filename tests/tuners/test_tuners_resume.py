@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import functools
 import glob
 import io
 import json
@@ -10,18 +9,13 @@ import os
 
 import keras_tuner
 import pytest
-from helpers import processes
+from helpers.processes import needs_fork, run_program
 
 from kerasreg import tuners
 
 PROGRAM = os.path.join(os.path.dirname(__file__), "kills_program.py")
 
 ENDED = ("COMPLETED", "FAILED")
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the program forks")
-
-
-run_program = functools.partial(processes.run_program, PROGRAM)
 
 
 def statuses(state):
@@ -35,7 +29,7 @@ def statuses(state):
 @needs_fork
 @pytest.mark.parametrize("kind", ["discovered", "failing", "hyperband", "grid"])
 def test_a_search_killed_at_any_write_is_whole_and_resumes_to_the_same_results(kind, tmp_path):
-    found = run_program("writes", kind, tmp_path)
+    found = run_program(PROGRAM, "writes", kind, tmp_path)
     whole = found["whole"]
     assert len(whole["trials"]) >= 3
     # Two writes at the start, and each trial has several.
@@ -54,7 +48,7 @@ def test_a_search_killed_at_any_write_is_whole_and_resumes_to_the_same_results(k
 @pytest.mark.long
 @needs_fork
 def test_a_search_with_lanes_killed_at_any_time_resumes(tmp_path):
-    found = run_program("moments", "lanes", 5, 5, tmp_path)
+    found = run_program(PROGRAM, "moments", "lanes", 5, 5, tmp_path)
     assert found["exit_code"] == 0
     assert found["resumed"]["broken"] == []
     assert [killed["left"]["broken"] for killed in found["killed"]] == [[]] * 5
@@ -68,7 +62,7 @@ def test_a_search_with_lanes_killed_at_any_time_resumes(tmp_path):
 @needs_fork
 def test_a_killed_bayesian_search_resumes_to_as_many_trials(tmp_path):
     # Not to the same ones: KerasTuner does not save the random state of its optimizer.
-    found = run_program("moments", "bayesian", 3, 3, tmp_path)
+    found = run_program(PROGRAM, "moments", "bayesian", 3, 3, tmp_path)
     assert found["exit_code"] == 0
     assert statuses(found["resumed"]) == dict.fromkeys("0123", "COMPLETED")
     # The points before the first fit do not depend on that state.
@@ -82,7 +76,7 @@ def test_a_killed_bayesian_search_resumes_to_as_many_trials(tmp_path):
 def test_a_search_killed_many_times_at_random_moments_ends_as_if_it_never_was(
     kind, kills, tmp_path
 ):
-    found = run_program("moments", kind, 11, kills, tmp_path)
+    found = run_program(PROGRAM, "moments", kind, 11, kills, tmp_path)
     assert len(found["killed"]) == kills
     assert any(killed["exit_code"] != 0 for killed in found["killed"])
     before = {}

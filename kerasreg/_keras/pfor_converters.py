@@ -1,0 +1,86 @@
+"""Vectorised forms of TensorFlow operations that `tf.vectorized_map` does not know.
+
+An operation without one runs in a loop over the lanes: right, and slow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from kerasreg._keras.tensorflow_internals import (
+    all_operations,
+    has_converter,
+    looped_operation,
+    path_in_vectorized_map,
+)
+
+
+def register_converters() -> None:
+    """Teaches TensorFlow the vectorised forms; does nothing the second time."""
+    import tensorflow as tf
+    from tensorflow.python.ops.parallel_for import pfor
+
+    def bitcast(converted: Any) -> Any:
+        # Keras' `argmax`, hence its accuracies, looks at the sign of a zero.
+        kind = converted.get_attr("type")
+        return pfor.wrap(tf.bitcast(converted.stacked_input(0), kind), True)
+
+    def in_top_k(converted: Any) -> Any:
+        converted.stack_inputs([0, 1])
+        predictions, targets = converted.stacked_input(0), converted.stacked_input(1)
+        k = converted.unstacked_input(2)
+        classes = tf.shape(predictions)[-1]
+        known = (targets >= 0) & (targets < tf.cast(classes, targets.dtype))
+        safe = tf.where(known, targets, tf.zeros_like(targets))
+        target = tf.gather(predictions, safe, batch_dims=2)[..., None]
+        # As the operation itself: with ties at the boundary, all of them are in.
+        greater = tf.reduce_sum(tf.cast(predictions > target, k.dtype), axis=-1)
+        finite = tf.reduce_all(tf.math.is_finite(predictions), axis=-1)
+        return pfor.wrap(known & finite & (greater < k), True)
+
+    converters: dict[str, Callable[[Any], Any]] = {"Bitcast": bitcast, "InTopKV2": in_top_k}
+    for operation, converter in converters.items():
+        # A later TensorFlow may have its own, and refuses a second one.
+        if not has_converter(operation):
+            pfor.RegisterPFor(operation)(converter)
+
+
+def fallbacks(function: Any) -> list[tuple[str, str]]:
+    """The operations of a traced function that run in a loop over the lanes.
+
+    Args:
+        function: a TensorFlow `ConcreteFunction`.
+
+    Returns:
+        `(layer, operation)` for each: the path of the layer, and the name of
+        the operation within it.
+    """
+    found: list[tuple[str, str]] = []
+    for operation in all_operations(function.graph):
+        looped = looped_operation(operation)
+        if looped is None:
+            continue
+        layer, name = looped
+        # A recurrent layer's own loop, which all lanes take together.
+        if re.fullmatch(r"while(_\d+)?", name):
+            continue
+        # Chosen so: see `lane_convolutions`.
+        if re.search(r"conv|Conv", name):
+            continue
+        if (layer, name) not in found:
+            found.append((layer, name))
+    return found
+
+
+def calls_of_python(function: Any) -> list[str]:
+    """The places in a traced function that call Python when it runs."""
+    kinds = ("PyFunc", "EagerPyFunc", "PyFuncStateless", "NumpyFunction")
+    names = [op.name for op in all_operations(function.graph) if op.type in kinds]
+    return sorted(set(map(path_in_vectorized_map, names)))
+
+
+def draws_random_numbers(function: Any) -> bool:
+    """Whether a traced function has TensorFlow's own random operations."""
+    return any("Random" in operation.type for operation in all_operations(function.graph))

@@ -1,0 +1,150 @@
+"""`patched`: attributes of others are replaced for a while, and for one thread only."""
+
+import threading
+import types
+
+import pytest
+
+from kerasreg._keras.patching import original, patched, replace
+
+
+class Base:
+    def method(self):
+        return "base"
+
+
+class Owner(Base):
+    number = 1
+
+    def own(self):
+        return "own"
+
+
+class Tracking:
+    """Like a Keras layer: it sees what is set."""
+
+    def __init__(self):
+        object.__setattr__(self, "seen", [])
+
+    def __setattr__(self, name, value):
+        self.seen.append(name)
+        object.__setattr__(self, name, value)
+
+
+def test_patched_methods_and_values_of_a_class_are_as_before_in_the_end():
+    before = dict(vars(Owner))
+    with patched(Owner, own=lambda self: "new", method=lambda self: "other", number=2, added=3):
+        owner = Owner()
+        assert (owner.own(), owner.method()) == ("new", "other")
+        assert (Owner.number, Owner.added) == (2, 3)
+    assert dict(vars(Owner)) == before
+    assert (Owner().own(), Owner().method()) == ("own", "base")
+
+
+def test_an_error_inside_leaves_nothing_behind():
+    before = dict(vars(Owner))
+    with pytest.raises(KeyError), patched(Owner, own=lambda self: "new", number=2):
+        raise KeyError
+    assert dict(vars(Owner)) == before
+
+
+def test_patches_nest():
+    with patched(Owner, own=lambda self: "outer"):
+        with patched(Owner, own=lambda self: "inner"):
+            assert Owner().own() == "inner"
+        assert Owner().own() == "outer"
+    assert Owner().own() == "own"
+
+
+def test_another_thread_has_the_functions_as_they_were():
+    module = types.ModuleType("module")
+    module.function = lambda: "module"
+    found = []
+
+    def look():
+        found.append((Owner().own(), Owner().method(), module.function()))
+
+    with (
+        patched(Owner, own=lambda self: "new", method=lambda self: "new"),
+        patched(module, function=lambda: "new"),
+    ):
+        look()
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+    assert found == [("new", "new", "new"), ("own", "base", "module")]
+
+
+def test_threads_may_leave_in_the_order_in_which_they_came():
+    before = dict(vars(Owner))
+    first_left, second_entered, found = threading.Event(), threading.Event(), []
+
+    def second():
+        with patched(Owner, own=lambda self: "second"):
+            second_entered.set()
+            first_left.wait(30)
+            found.append(Owner().own())
+
+    thread = threading.Thread(target=second)
+    with patched(Owner, own=lambda self: "first"):
+        thread.start()
+        assert second_entered.wait(30)
+        assert Owner().own() == "first"
+    assert Owner().own() == "own"
+    first_left.set()
+    thread.join()
+    assert found == ["second"]
+    assert dict(vars(Owner)) == before
+
+
+class Methods:
+    @staticmethod
+    def static(x):
+        return ("static", x)
+
+    @classmethod
+    def of_class(cls):
+        return cls
+
+
+def test_static_methods_are_replaced_by_static_methods():
+    before = dict(vars(Methods))
+    with patched(Methods, static=lambda x: ("new", x)):
+        assert Methods().static(1) == Methods.static(1) == ("new", 1)
+    assert dict(vars(Methods)) == before
+    assert Methods().static(1) == ("static", 1)
+
+
+def test_class_methods_are_refused():
+    with pytest.raises(TypeError, match="of_class"), patched(Methods, of_class=lambda: None):
+        pass
+    assert Methods.of_class() is Methods
+
+
+def test_original_is_what_a_thread_has_that_replaced_nothing():
+    def own(self):
+        return [*original(Owner, "own")(self), "new"]
+
+    assert original(Owner, "own") is Owner.own
+    before = Owner.own
+    with patched(Owner, own=own), patched(Owner, own=own):
+        assert original(Owner, "own") is before
+        # Not without end.
+        assert Owner().own() == [*"own", "new"]
+
+
+def test_replace_is_for_good_and_past_the_objects_own_setattr():
+    tracking = Tracking()
+    replace(tracking, "added", 3)
+    assert tracking.added == 3
+    assert tracking.seen == []
+
+
+def test_attributes_of_objects_are_set_past_their_own_setattr():
+    tracking = Tracking()
+    tracking.kept = 1
+    with patched(tracking, kept=2, added=3):
+        assert (tracking.kept, tracking.added) == (2, 3)
+    assert tracking.kept == 1
+    assert not hasattr(tracking, "added")
+    assert tracking.seen == ["kept"]

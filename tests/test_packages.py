@@ -1,0 +1,105 @@
+"""Data flows one way: a package imports only the packages that it may, by their public names."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent / "kerasreg"
+BELOW = {"schedules", "random", "regularizers", "layers", "initializers", "optimizers"}
+COMPONENTS = BELOW | {"callbacks"}
+MAY_IMPORT = {
+    "schedules": set(),
+    "random": set(),
+    "regularizers": {"schedules"},
+    "layers": {"schedules", "random"},
+    "initializers": set(),
+    "optimizers": {"regularizers", "schedules"},
+    "callbacks": BELOW,
+    "models": COMPONENTS,
+    "distribute": set(),
+    "spaces": COMPONENTS,
+    "lanes": {"random"},
+    "hypermodels": COMPONENTS | {"spaces", "distribute"},
+    "tuners": COMPONENTS | {"spaces", "hypermodels", "distribute", "lanes"},
+    "serving": COMPONENTS | {"models"},
+    "testing": {"schedules", "regularizers", "layers", "distribute"},
+    "cli": COMPONENTS
+    | {"models", "distribute", "spaces", "hypermodels", "lanes", "tuners", "serving"},
+}
+# Where TensorFlow may be imported at module level; elsewhere inside a function.
+TENSORFLOW_PACKAGES = {"distribute", "lanes", "serving"}
+
+
+def imports(path: pathlib.Path) -> set[str]:
+    """Every module that a file imports, `from a import b` as both `a` and `a.b`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def packages_of(modules: set[str]) -> set[str]:
+    parts = [module.split(".") for module in modules if module.startswith("kerasreg.")]
+    return {part[1] for part in parts if not part[1].startswith("_")}
+
+
+def test_every_package_is_in_the_table():
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages == set(MAY_IMPORT) | {"_keras"}
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_imports_only_what_it_may(package):
+    for path in (ROOT / package).rglob("*.py"):
+        assert packages_of(imports(path)) <= MAY_IMPORT[package] | {package}, path
+
+
+def test_shared_private_modules_import_no_package():
+    for path in ROOT.glob("_[a-z]*.py"):
+        assert not packages_of(imports(path)), path
+
+
+def test_no_package_imports_a_private_module_of_another_one():
+    """But `_keras`, the ground floor, which is there for all."""
+    for path in ROOT.rglob("*.py"):
+        package = path.relative_to(ROOT).parts[0]
+        for module in imports(path):
+            of, *names = module.removeprefix("kerasreg.").split(".")
+            foreign = module.startswith("kerasreg.") and of not in (package, "_keras")
+            private = any(name.startswith("_") and not name.endswith("__") for name in names)
+            assert not (foreign and private), f"{path} imports {module}"
+
+
+def test_the_ground_floor_imports_no_package():
+    for path in (ROOT / "_keras").rglob("*.py"):
+        assert not packages_of(imports(path)), path
+
+
+@pytest.mark.parametrize("package", sorted(set(MAY_IMPORT) - TENSORFLOW_PACKAGES))
+def test_components_do_not_need_tensorflow_to_be_imported(package):
+    for path in (ROOT / package).rglob("*.py"):
+        at_module_level = ast.Module(
+            [node for node in ast.parse(path.read_text()).body if not isinstance(node, ast.If)], []
+        )
+        names = {
+            alias.name.split(".")[0]
+            for node in at_module_level.body
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        assert "tensorflow" not in names, path
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_public_names_are_listed_and_exist(package):
+    import importlib
+
+    module = importlib.import_module(f"kerasreg.{package}")
+    assert len(module.__all__) == len(set(module.__all__)) > 0
+    for name in module.__all__:
+        assert hasattr(module, name)
+        assert not name.startswith("_")
