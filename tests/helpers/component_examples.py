@@ -28,6 +28,7 @@ TOOLS = {
 # Exported classes that cannot be made, and why.
 ABSTRACT = {
     "callbacks.RangeTestResult": "what `find_learning_rate` returns",
+    "callbacks.RangeTestRow": "a row of it",
     "layers.BaseScheduledDropout": "the base class: `drop` is for subclasses to define",
     "layers.NoisyLayer": "the base class of layers with a stream of noise",
     "random.Key": "what `key` returns",
@@ -268,7 +269,7 @@ EXAMPLES = {
         {"peak": 0.3},
         {
             "peak": 0.5,
-            "length": 6,
+            "steps": 6,
             "pct_start": 0.4,
             "div_factor": 2.0,
             "final_div_factor": 3.0,
@@ -281,12 +282,12 @@ EXAMPLES = {
     "callbacks.TimeStopping": [{"seconds": 3600, "unit": "step"}, {"seconds": 1e-9}],
     "callbacks.EpochStatistics": [{"per_layer": True}],
     "callbacks.AdaptiveRegularization": [
-        {"target": "dropout:block*", "minimum": 0.1, "maximum": 0.5, "metric": "auc"},
+        {"target": "dropout:block*", "min_value": 0.1, "max_value": 0.5, "metric": "auc"},
         # The gap is above -10 in any epoch; the third one raises the decay, if it is counted.
         {
             "target": "weight_decay",
-            "minimum": 0.3,
-            "maximum": 2.0,
+            "min_value": 0.3,
+            "max_value": 2.0,
             "low_gap": -11.0,
             "high_gap": -10.0,
             "factor": 1.5,
@@ -300,7 +301,7 @@ EXAMPLES = {
     "callbacks.TimeBasedDecay": [{"learning_rate": 0.5, "decay": 0.5, "unit": "step"}],
     "callbacks.CosineDecay": [{"learning_rate": 0.5, "length": 3, "minimum": 0.1}],
     "callbacks.ReduceOnPlateau": [
-        {"monitor": "val_auc", "mode": "max", "minimum": 1e-3},
+        {"monitor": "val_auc", "mode": "max", "min_value": 1e-3},
         # Nothing improves by as much, so every epoch but the first reduces the rate.
         {"monitor": "loss", "factor": 0.1, "patience": 1, "min_delta": 100.0},
     ],
@@ -524,7 +525,7 @@ REFUSED = {
     },
     "callbacks.OneCycle": {
         "peak": POSITIVE,
-        "length": [0, -1, 0.5, "1", True],
+        "steps": [0, -1, 0.5, "1", True],
         "pct_start": [*FRACTIONS, 0, 1],
         "div_factor": [*POSITIVE, 0.9],
         "final_div_factor": [*POSITIVE, 0.9],
@@ -547,11 +548,11 @@ REFUSED = {
     "callbacks.EpochStatistics": {"per_layer": FLAGS},
     "callbacks.AdaptiveRegularization": {
         "target": [*TARGETS, "learning_rate", "momentum"],
-        "minimum": [*POSITIVE, 0.0],
-        "maximum": [*POSITIVE, 0.0, 1.1],
+        "min_value": [*POSITIVE, 0.0],
+        "max_value": [*POSITIVE, 0.0, 1.1],
         "metric": [None, 1],
-        "low": NUMBERS,
-        "high": [*NUMBERS, 0.0],
+        "low_gap": NUMBERS,
+        "high_gap": [*NUMBERS, 0.0],
         "factor": [*NUMBERS, 1.0],
         "patience": [*COUNTS, 0],
         "smoothing": [*FRACTIONS, 1.0],
@@ -588,7 +589,7 @@ REFUSED = {
         "mode": ["mean", None],
         "min_delta": POSITIVE,
         "cooldown": COUNTS,
-        "minimum": POSITIVE,
+        "min_value": POSITIVE,
         "backup_dir": [1, True],
         "target": TARGETS,
         "threshold_mode": ["relative", None],
