@@ -1,12 +1,8 @@
 """What all tests share: quiet TensorFlow, a clean Keras before each test, parts of a suite."""
 
-import contextlib
-import io
-import logging
 import os
 import subprocess
 import sys
-import types
 import zlib
 
 # Before TensorFlow is loaded, also in the processes that tests start.
@@ -15,6 +11,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import pytest
+
+from kerasreg import serving
 
 # Programs that run where other packages are; pytest looks into every module for docstrings.
 collect_ignore_glob = ["references/*"]
@@ -48,32 +46,11 @@ def clean_keras():
     keras.config.set_dtype_policy("float32")
 
 
-@pytest.fixture(scope="session")
-def command_inside():
-    """Runs the `kerasreg` command in this process, which has TensorFlow already: for bad input.
-
-    That a process of its own does the same is tested with some of it.
-    """
-    from absl.testing import flagsaver
-
-    from kerasreg.cli import _flags, _main
-
-    def run(*arguments, cwd):
-        out, err = io.StringIO(), io.StringIO()
-        values = [_flags.EXPORT, _flags.LR_FIND, _flags.SEARCH, _flags.SERVE]
-        with contextlib.ExitStack() as stack:
-            for each in values:
-                saved = flagsaver.save_flag_values(each)
-                stack.callback(flagsaver.restore_flag_values, saved, each)
-            root = logging.getLogger()
-            stack.callback(setattr, root, "handlers", list(root.handlers))
-            stack.enter_context(contextlib.chdir(cwd))
-            stack.enter_context(contextlib.redirect_stdout(out))
-            stack.enter_context(contextlib.redirect_stderr(err))
-            code = _main._run(["kerasreg", *arguments])
-        return types.SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
-
-    return run
+@pytest.fixture(scope="session", autouse=True)
+def one_verifier():
+    """All exports are verified by one process; tests of the verification start others."""
+    with serving.verifier():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
+from helpers.commands import command_inside
 
 import kerasreg
 
@@ -114,7 +115,7 @@ def test_a_search_of_keras_tuner_is_read(folder):
     assert tuner.get_best_models()[0].predict(X, verbose=0).shape == (8, 1)
 
 
-def test_the_command_goes_on_with_its_search(folder, command_inside):
+def test_the_command_goes_on_with_its_search(folder):
     arguments = ["search", "--resume", "--output_dir=houses", "--trials=3"]
     done = command_inside(*arguments, cwd=folder)
     assert done.code == 0, done.err
@@ -125,7 +126,7 @@ def test_the_command_goes_on_with_its_search(folder, command_inside):
 
 def test_a_card_says_now_all_that_it_said_then(folder, tmp_path):
     model = keras.models.load_model(folder / "layers.keras")
-    path = kerasreg.serving.export(model, tmp_path, samples=X, mc_passes=4)
+    path = kerasreg.serving.export(model, tmp_path, samples=X, passes=4)
     now = json.loads((pathlib.Path(path) / "assets.extra" / "model_card.json").read_text())
     then = json.loads((folder / "model_card.json").read_text())
     assert set(then) <= set(now)

@@ -281,8 +281,8 @@ def monte_carlo_signature(served: Served, passes: int) -> Any:
     layers = walk_layers(served.model)
     if not any(isinstance(layer, NoisyLayer) for layer in layers):
         raise ValueError(
-            "`mc_passes` must be 0 for a model without a layer of dropout of kerasreg, such as "
-            f"kerasreg.layers.ScheduledDropout. Received: mc_passes={passes}"
+            "`passes` must be 0 for a model without a layer of dropout of kerasreg, such as "
+            f"kerasreg.layers.ScheduledDropout. Received: passes={passes}"
         )
 
     def answer(features: Mapping[str, Any]) -> dict[str, Any]:

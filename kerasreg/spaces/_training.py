@@ -10,10 +10,10 @@ import keras
 import keras_tuner
 
 from kerasreg import callbacks
+from kerasreg._optimizer_names import OPTIMIZERS
 from kerasreg._validation import check_choice, check_count, check_positive
 from kerasreg.spaces._conditional import when
 
-OPTIMIZERS = ("sgd", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw")
 POLICIES = ("fixed", "step", "exponential", "time_based", "cosine", "plateau")
 
 # Which optimizers share a scale of learning rates, and that scale.

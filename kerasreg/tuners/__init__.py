@@ -2,6 +2,7 @@
 
 from kerasreg.tuners._crash_safe import keep_whole
 from kerasreg.tuners._population import PopulationBasedTraining
+from kerasreg.tuners._progress import expected_trials
 from kerasreg.tuners._regularization_path import (
     PathPoint,
     RegularizationPath,
@@ -28,6 +29,7 @@ __all__ = [
     "VectorizedRandomSearch",
     "VectorizedTuner",
     "completed_trials",
+    "expected_trials",
     "keep_whole",
     "regularization_path",
     "search",

@@ -9,12 +9,31 @@ from typing import Any, TextIO
 
 import keras_tuner
 
+from kerasreg._durations import duration
+
 # Seconds between lines where a line cannot be written over.
 _EVERY = 10.0
 
 
 def expected_trials(tuner: keras_tuner.Tuner) -> int | None:
-    """How many trials a search will run at most; None where nobody can say."""
+    """How many trials a search will run at most, those included that have ended.
+
+    Args:
+        tuner: a tuner of KerasTuner, or one made of it.
+
+    Returns:
+        The limit of the tuner; for Hyperband, the trials of all its brackets and rounds; None for
+        a search without a limit.
+
+    Example:
+
+    >>> import keras_tuner, kerasreg, tempfile
+    >>> tuner = keras_tuner.RandomSearch(
+    ...     lambda hp: None, "val_loss", max_trials=7, directory=tempfile.mkdtemp()
+    ... )
+    >>> kerasreg.tuners.expected_trials(tuner)
+    7
+    """
     oracle = tuner.oracle
     if isinstance(oracle, keras_tuner.oracles.HyperbandOracle):
         brackets = range(oracle._get_num_brackets())
@@ -25,13 +44,6 @@ def expected_trials(tuner: keras_tuner.Tuner) -> int | None:
         )
         return oracle.hyperband_iterations * sum(sizes)
     return oracle.max_trials
-
-
-def duration(seconds: float) -> str:
-    """Minutes and seconds, and hours if there are some."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 class Progress:

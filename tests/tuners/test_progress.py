@@ -7,7 +7,9 @@ import keras_tuner
 import pytest
 
 from kerasreg import tuners
-from kerasreg.tuners._progress import Progress, duration, expected_trials
+from kerasreg._durations import duration
+from kerasreg.tuners import expected_trials
+from kerasreg.tuners._progress import Progress
 
 
 class Terminal(io.StringIO):

@@ -14,7 +14,7 @@ from typing import Any
 
 from kerasreg._keras.patching import patched
 from kerasreg._validation import check_count, check_positive
-from kerasreg.serving._export import versions
+from kerasreg.serving._export import list_versions
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
@@ -64,7 +64,7 @@ def serve(
         OSError: if the port is taken.
     """
     base_dir = os.fspath(base_dir)
-    if not versions(base_dir):
+    if not list_versions(base_dir):
         raise ValueError(
             "`base_dir` must be a directory of versions, such as models/digits with "
             f"models/digits/1 in it. Received: base_dir={base_dir!r}"
