@@ -38,7 +38,6 @@ TOOLS = {
 ABSTRACT = {
     "callbacks.RangeTestResult": "what `find_learning_rate` returns",
     "layers.BaseScheduledDropout": "the base class: `drop` is for subclasses to define",
-    "layers.NoiseStream": "what a noisy layer draws its keys from",
     "layers.NoisyLayer": "the base class of layers with a stream of noise",
     "random.Key": "what `key` returns",
     "schedules.Schedule": "the base class: `__call__` is for subclasses to define",
@@ -96,8 +95,8 @@ EXAMPLES = {
         {"rate": 0.5, "steps": 5, "shape": "linear"},
     ],
     "schedules.LateDropout": [
-        {"rate": 0.5, "start": 3},
-        {"rate": PolynomialDecay(0.3, 6, 0.1), "start": 2},
+        {"rate": 0.5, "start_step": 3},
+        {"rate": PolynomialDecay(0.3, 6, 0.1), "start_step": 2},
     ],
     "schedules.Scaled": [{"schedule": 0.5, "factor": 2.0}, {"schedule": RAMP, "factor": 0.5}],
     "schedules.Sum": [{"schedules": [-0.2, PolynomialDecay(0.5, 6, 0.3)]}],
@@ -122,13 +121,13 @@ EXAMPLES = {
         {"boundaries": [2, 5.5], "values": [0.1, 0.5, 0.3]},
         {"boundaries": [2, 5], "values": [0.1, 0.5, 0.3], "shape": "sqrt"},
     ],
-    "schedules.Step": [{"initial": 0.5, "factor": 0.5, "every": 2}],
+    "schedules.Step": [{"start": 0.5, "factor": 0.5, "every": 2}],
     "schedules.MultiStep": [
-        {"initial": 0.3, "milestones": [2, 4]},
-        {"initial": 0.3, "milestones": [2, 4], "factor": [0.5, 3.0]},
+        {"start": 0.3, "milestones": [2, 4]},
+        {"start": 0.3, "milestones": [2, 4], "factor": [0.5, 3.0]},
     ],
-    "schedules.TimeBased": [{"initial": 0.5, "decay": 0.5}],
-    "schedules.InverseSqrt": [{"peak": 0.5, "warmup": 3}],
+    "schedules.TimeBased": [{"start": 0.5, "decay": 0.5}],
+    "schedules.InverseSqrt": [{"peak": 0.5, "warmup_steps": 3}],
     "schedules.OneCycle": [
         {"peak": 0.5, "steps": 6},
         {
@@ -142,21 +141,21 @@ EXAMPLES = {
         },
     ],
     "schedules.WarmupStableDecay": [
-        {"peak": 0.5, "warmup": 2, "stable": 2, "decay": 2},
+        {"peak": 0.5, "warmup_steps": 2, "stable_steps": 2, "decay_steps": 2},
         {
             "peak": 0.5,
-            "warmup": 2,
-            "stable": 2,
-            "decay": 2,
+            "warmup_steps": 2,
+            "stable_steps": 2,
+            "decay_steps": 2,
             "minimum": 0.1,
             "start": 0.2,
             "shape": "sqrt",
         },
     ],
     "schedules.Cyclical": [
-        {"low": 0.1, "high": 0.5, "rise": 2},
-        {"low": 0.1, "high": 0.5, "rise": 1, "fall": 2, "shape": "triangular2"},
-        {"low": 0.1, "high": 0.5, "rise": 2, "shape": "exp_range", "gamma": 0.9},
+        {"low": 0.1, "high": 0.5, "rise_steps": 2},
+        {"low": 0.1, "high": 0.5, "rise_steps": 1, "fall_steps": 2, "shape": "triangular2"},
+        {"low": 0.1, "high": 0.5, "rise_steps": 2, "shape": "exp_range", "gamma": 0.9},
     ],
     "schedules.CosineRestarts": [
         {"peak": 0.5, "steps": 2},
@@ -164,7 +163,7 @@ EXAMPLES = {
             "peak": 0.5,
             "steps": 2,
             "growth": 1.5,
-            "decay": 0.5,
+            "peak_factor": 0.5,
             "minimum": 0.1,
             "cycles": 2,
         },
@@ -173,7 +172,7 @@ EXAMPLES = {
     "regularizers.L2": [{"strength": 0.5, "name": "decay"}, {"strength": RAMP}],
     "regularizers.ElasticNet": [{"strength": 0.5}, {"strength": RAMP, "alpha": 0.25}],
     "optimizers.Proximal": [
-        {"inner_optimizer": lambda: keras.optimizers.Adam(0.05), "metric": "plain"},
+        {"inner_optimizer": lambda: keras.optimizers.Adam(0.05), "step_size": "learning_rate"},
         {"inner_optimizer": lambda: keras.optimizers.SGD(0.2, momentum=0.5, nesterov=True)},
     ],
     "optimizers.Lookahead": [
@@ -187,7 +186,7 @@ EXAMPLES = {
     "optimizers.WeightAveraging": [
         {
             "inner_optimizer": lambda: keras.optimizers.SGD(0.2, momentum=0.5),
-            "start": 2,
+            "start_step": 2,
             "period": 2,
         },
     ],
@@ -372,7 +371,7 @@ REFUSED = {
         "steps": [*COUNTS, 0],
         "shape": ["cosine", None],
     },
-    "schedules.LateDropout": {"rate": NUMBERS, "start": COUNTS},
+    "schedules.LateDropout": {"rate": NUMBERS, "start_step": COUNTS},
     "schedules.Scaled": {"schedule": NUMBERS, "factor": NUMBERS},
     "schedules.Sum": {"schedules": LISTS},
     "schedules.Product": {"schedules": LISTS},
@@ -404,14 +403,14 @@ REFUSED = {
         "values": [*LISTS, [0.1, 0.2]],
         "shape": ["step", None],
     },
-    "schedules.Step": {"initial": NUMBERS, "factor": POSITIVE, "every": [*POSITIVE, 0]},
+    "schedules.Step": {"start": NUMBERS, "factor": POSITIVE, "every": [*POSITIVE, 0]},
     "schedules.MultiStep": {
-        "initial": NUMBERS,
+        "start": NUMBERS,
         "milestones": [*LISTS, [2, 2], [0, 1]],
         "factor": [*POSITIVE, [0.5], [0.5, -0.5], []],
     },
-    "schedules.TimeBased": {"initial": NUMBERS, "decay": POSITIVE},
-    "schedules.InverseSqrt": {"peak": NUMBERS, "warmup": [*COUNTS, 0]},
+    "schedules.TimeBased": {"start": NUMBERS, "decay": POSITIVE},
+    "schedules.InverseSqrt": {"peak": NUMBERS, "warmup_steps": [*COUNTS, 0]},
     "schedules.OneCycle": {
         "peak": POSITIVE,
         "steps": [*POSITIVE, 0],
@@ -423,9 +422,9 @@ REFUSED = {
     },
     "schedules.WarmupStableDecay": {
         "peak": [*POSITIVE, 0],
-        "warmup": COUNTS,
-        "stable": COUNTS,
-        "decay": [*COUNTS, 0],
+        "warmup_steps": COUNTS,
+        "stable_steps": COUNTS,
+        "decay_steps": [*COUNTS, 0],
         "minimum": [*POSITIVE, 0.6],
         "start": [*OPTIONAL, -0.1, 0.6],
         "shape": ["step", None],
@@ -433,8 +432,8 @@ REFUSED = {
     "schedules.Cyclical": {
         "low": NUMBERS,
         "high": [*NUMBERS, 0.05],
-        "rise": [*POSITIVE, 0],
-        "fall": [*OPTIONAL, 0],
+        "rise_steps": [*POSITIVE, 0],
+        "fall_steps": [*OPTIONAL, 0],
         "shape": ["linear", None],
         "gamma": [*FRACTIONS, 0],
     },
@@ -442,7 +441,7 @@ REFUSED = {
         "peak": [*POSITIVE, 0],
         "steps": [*POSITIVE, 0],
         "growth": [*POSITIVE, 0.9],
-        "decay": [*FRACTIONS, 0],
+        "peak_factor": [*FRACTIONS, 0],
         "minimum": [*POSITIVE, 0.6],
         "cycles": [0, -1, 0.5, "1", True],
     },
@@ -456,7 +455,7 @@ REFUSED = {
             keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()),
             kerasreg.optimizers.Proximal(keras.optimizers.SGD()),
         ],
-        "metric": [None, 1, "Scaled", "exact"],
+        "step_size": [None, 1, "Per_weight", "exact"],
     },
     "optimizers.Lookahead": {
         "inner_optimizer": OPTIMIZERS,
@@ -465,7 +464,7 @@ REFUSED = {
     },
     "optimizers.WeightAveraging": {
         "inner_optimizer": [*OPTIMIZERS, keras.optimizers.SGD(use_ema=True)],
-        "start": [*COUNTS, 0],
+        "start_step": [*COUNTS, 0],
         "period": [*COUNTS, 0],
     },
     "optimizers.DecoupledWeightDecay": {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from kerasreg._keras.patching import patched
 from kerasreg._keras.seeds import Seeds
 from kerasreg._keras.weights import is_kernel, own_weights
 from kerasreg._validation import check_choice, check_count, check_positive
+from kerasreg._warnings import warn
 from kerasreg.models._initialization_report import InitializationReport
 from kerasreg.models._kernel_rules import draw
 
@@ -162,7 +162,7 @@ def lsuv(
     record = InitializationReport(tuple(rows.values()))
     if record.left_alone:
         notes = "\n".join(f"  {row.layer}: {row.note}" for row in record.left_alone)
-        warnings.warn(f"lsuv has not the wanted variance in\n{notes}", UserWarning, stacklevel=2)
+        warn(f"lsuv has not the wanted variance in\n{notes}")
     return record
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from keras import ops, tree
 
 from kerasreg._keras.internals import walk_layers
 from kerasreg._validation import check_choice, check_count
+from kerasreg._warnings import warn
 from kerasreg.layers import NoisyLayer, monte_carlo
 
 # Keras' own noise, which has no keys that could differ from sample to sample.
@@ -134,10 +134,9 @@ def _check_noise(model: keras.Model) -> None:
         )
     silent = [layer.name for layer in layers if isinstance(layer, _OF_KERAS)]
     if silent:
-        warnings.warn(
+        warn(
             f"mc_predict leaves Keras' own layers {silent} without noise; "
             "kerasreg.layers has one for each of them.",
-            stacklevel=3,
         )
 
 

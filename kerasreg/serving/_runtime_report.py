@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -15,7 +16,7 @@ import keras
 import numpy as np
 
 from kerasreg._keras.tensorflow_internals import saved_signature
-from kerasreg._text_table import table
+from kerasreg._report import Report
 from kerasreg._validation import check_count, check_positive
 from kerasreg.serving._signatures import Served
 from kerasreg.serving._verify import (
@@ -63,7 +64,15 @@ RUNTIMES = tuple(_RUNTIMES)
 
 
 class RuntimeRow(NamedTuple):
-    """One runtime; None where it could not be run, for the reason in `problem`."""
+    """An exported model in one runtime; numbers are None where the model could not be run.
+
+    Attributes:
+        runtime: the name of the runtime.
+        version: the version of the runtime.
+        relative_difference: the largest difference from Keras, relative to the largest output.
+        milliseconds: the median time of a call with one sample.
+        problem: why the model could not be run, or None.
+    """
 
     runtime: str
     version: str | None
@@ -72,12 +81,13 @@ class RuntimeRow(NamedTuple):
     problem: str | None
 
 
-class RuntimeReport(NamedTuple):
-    """What `runtime_report` found; `str` of it is a table.
+@dataclasses.dataclass(frozen=True)
+class RuntimeReport(Report):
+    """An exported model beside Keras in several runtimes; `str` of it is a table.
 
-    `rows` has for each runtime its `version`, the largest `relative_difference` from Keras,
-    the median time of a call with one example in `milliseconds`, and the `problem` of one that
-    could not be run.
+    Attributes:
+        rows: a `RuntimeRow` for each runtime.
+        tolerance: the largest accepted relative difference.
     """
 
     rows: tuple[RuntimeRow, ...]
@@ -85,12 +95,9 @@ class RuntimeReport(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether all ran and agree with Keras within the tolerance."""
+        """Whether the model ran in all runtimes and agrees with Keras within the tolerance."""
         found = [row.relative_difference for row in self.rows]
         return all(difference is not None and difference <= self.tolerance for difference in found)
-
-    def __str__(self) -> str:
-        return str(table(RuntimeRow._fields, self.rows))
 
 
 def runtime_report(

@@ -231,7 +231,9 @@ def everything():
         ScheduledGaussianDropout(ramp, seed=7),
         layers.Flatten(),
         ScheduledAlphaDropout(ramp, seed=8),
-        ConcreteDropout(layers.Dense(8, "tanh"), 1e-3, 1e-2, temperature=0.5, seed=9),
+        ConcreteDropout(
+            layers.Dense(8, "tanh"), 1e-3, dropout_regularizer=1e-2, temperature=0.5, seed=9
+        ),
         ScheduledDropout(ramp, seed=10),
     ]
     model = keras.Sequential([keras.Input((2, 2, 4, 2)), *noisy, layers.Dense(1)])
