@@ -37,45 +37,60 @@ def functions_of(module: types.ModuleType) -> dict[str, Any]:
 
 
 class Breaker:
-    """Runs each test a second time with the function that its name begins with broken."""
+    """A plugin of pytest: each test runs a second time, with the function of its name broken."""
 
     def __init__(self, modules: list[types.ModuleType]) -> None:
-        self.functions = {
-            name: (module, function)
-            for module in modules
-            for name, function in functions_of(module).items()
-        }
+        self.functions: dict[str, tuple[types.ModuleType, Any]] = {}
+        for module in modules:
+            for name, function in functions_of(module).items():
+                if name in self.functions:
+                    raise ValueError(f"Two modules of the ground floor have a function {name}")
+                self.functions[name] = module, function
         # By function: whether a test noticed, for each test.
         self.noticed: dict[str, list[bool]] = collections.defaultdict(list)
 
-    def question(self, item: pytest.Function) -> str | None:
+    def question(self, test: str) -> str | None:
         """The function that a test is named after: the longest that fits."""
-        text = item.originalname.removeprefix("test_")
+        text = test.removeprefix("test_")
         fits = [name for name in self.functions if f"{text}_".startswith(f"{name}_")]
         return max(fits, key=len, default=None)
 
+    @pytest.fixture
+    def broken(self, request: pytest.FixtureRequest) -> bool:
+        """Whether a test runs with its function broken."""
+        return bool(request.param)
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Makes of each test that is named after a function two, each with fixtures of its own."""
+        if self.question(metafunc.function.__name__) is not None:
+            metafunc.fixturenames.append("broken")
+            metafunc.parametrize("broken", [False, True], ids=["whole", "broken"], indirect=True)
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
-        """Breaks the function, runs the test for what it says, and then runs it as it is."""
-        name = self.question(item) if isinstance(item, pytest.Function) else None
-        if name is not None and isinstance(item, pytest.Function):
-            module, whole = self.functions[name]
-            # The test may have the function, or the module of it.
-            holders = [one for one in (module, item.module) if getattr(one, name, None) is whole]
+        """Breaks the function while a test runs that is to fail then."""
+        parameters = getattr(item, "callspec", None)
+        if not isinstance(item, pytest.Function) or not parameters:
+            return (yield)
+        if not parameters.params.get("broken"):
+            return (yield)
+        name = str(self.question(item.originalname))
+        module, whole = self.functions[name]
+        # The test may have the function, or the module of it.
+        holders = [one for one in (module, item.module) if getattr(one, name, None) is whole]
+        for holder in holders:
+            setattr(holder, name, lambda *_, **__: None)
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # Such as that of `pytest.fail`, which is no `Exception`.
+            self.noticed[name].append(True)
+        else:
+            self.noticed[name].append(False)
+        finally:
             for holder in holders:
-                setattr(holder, name, lambda *_, **__: None)
-            try:
-                item.runtest()
-            except KeyboardInterrupt:
-                raise
-            except BaseException:  # Such as `pytest.fail`, which is no `Exception`.
-                self.noticed[name].append(True)
-            else:
-                self.noticed[name].append(False)
-            finally:
-                for holder in holders:
-                    setattr(holder, name, whole)
-        return (yield)
+                setattr(holder, name, whole)
 
     def report(self) -> list[str]:
         """What is wrong, a line for each function."""

@@ -482,14 +482,6 @@ def learning_rate_of(optimizer: Any) -> Any:
     return optimizer._learning_rate
 
 
-def is_learning_rate(attribute: str) -> bool:
-    """Does an attribute of this name hold an optimizer's learning rate?
-
-    Read for Keras 3.10 to 3.15.
-    """
-    return attribute == "_learning_rate"
-
-
 def show_moving_averages(optimizer: Any, averages: Sequence[Any]) -> None:
     """Where does `keras.callbacks.SwapEMAWeights` look for averages of weights?
 
@@ -605,16 +597,6 @@ def restore_global_seed_generator(generator: Any) -> None:
     """
     _check_seeds_are_seen()
     _set_global(_SEEDS, generator)
-
-
-def reset_automatic_names() -> None:
-    """How do new layers get the names `dense`, `dense_1`, ... from the beginning again?
-
-    Read for Keras 3.10 to 3.15.
-    """
-    from keras.src.utils.naming import reset_uids
-
-    reset_uids()
 
 
 @functools.cache

@@ -459,12 +459,6 @@ def test_learning_rate_of_an_optimizer_is_a_variable_or_a_schedule():
     assert internals.learning_rate_of(_OF.SGD(schedule)) is schedule
 
 
-def test_is_learning_rate_knows_the_attribute_that_has_it():
-    optimizer = _OF.SGD(0.1)
-    found = [name for name in vars(optimizer) if internals.is_learning_rate(name)]
-    assert [getattr(optimizer, name) for name in found] == [internals.learning_rate_of(optimizer)]
-
-
 def test_show_moving_averages_lets_keras_swap_them_in():
     model = compiled()
     weights = model.trainable_variables
@@ -584,10 +578,3 @@ def test_restore_global_seed_generator_draws_from_another_one():
         assert draws[0] == draws[1]
     finally:
         internals.restore_global_seed_generator(before)
-
-
-def test_reset_automatic_names_begins_anew():
-    first = keras.layers.Dense(1).name
-    assert keras.layers.Dense(1).name != first
-    internals.reset_automatic_names()
-    assert keras.layers.Dense(1).name == "dense"

@@ -13,7 +13,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasreg import editing, serving
+from kerasreg import models, serving
 from kerasreg.layers import ScheduledDropout
 from kerasreg.serving._quantization import StoredWeights
 
@@ -263,7 +263,7 @@ def test_a_compressed_and_quantized_model_is_compared_with_the_one_before(tmp_pa
     kernel[:, ::2] = 0.0
     rest[0][::2] = 0.0
     model.set_weights([kernel, *rest])
-    small = editing.compress(model).model
+    small = models.compress(model).model
     asked = {"original": model, "validation_data": (X, Y), "tolerance": None}
     path = serving.export(small, tmp_path, **asked)
     assert card_of(path)["against_original"]["relative_difference"] < 1e-5

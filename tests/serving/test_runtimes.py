@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasreg import editing, serving
+from kerasreg import models, serving
 from kerasreg.layers import ScheduledDropout
 from kerasreg.optimizers import Proximal
 from kerasreg.regularizers import GroupLasso
@@ -72,7 +72,7 @@ def compressed():
     kernel, *rest = model.get_weights()
     kernel[:, ::2] = 0.0
     model.set_weights([kernel, *rest])
-    small = editing.compress(trained(model, normal(64, 5), Proximal)).model
+    small = models.compress(trained(model, normal(64, 5), Proximal)).model
     assert small.count_params() < model.count_params()
     return small
 

@@ -18,6 +18,7 @@ def unnoticed(): return None
 def _private(): return 1
 """
 TESTS = """
+import pytest
 import questions
 from questions import answer_of
 
@@ -25,6 +26,13 @@ def test_answer_is_a_number(): assert questions.answer() == 42
 def test_answer_of_a_number_imported_by_name(): assert answer_of(3) == 3
 def test_unnoticed(): assert questions.unnoticed() is None
 def test_of_nothing(): pass
+
+@pytest.fixture
+def once(): return []
+
+def test_answer_has_fixtures_of_its_own(once):
+    once.append(questions.answer())
+    assert once == [42]
 """
 
 
@@ -43,7 +51,7 @@ def test_functions_without_a_test_that_notices_are_named(script, pytester, monke
     pytester.makepyfile(test_questions=TESTS)
     breaker = script.Breaker([questions])
     result = pytester.inline_run("-p", "no:cacheprovider", plugins=[breaker])
-    result.assertoutcome(passed=4)
+    result.assertoutcome(passed=9)
     assert breaker.report() == [
         "questions.unasked: no test is named after it",
         "questions.unnoticed: broken, and no test of it fails",
