@@ -55,10 +55,10 @@ class Ahead:
         self._tried.add((key, count))
         first, structure = same[0], same[0].structure
         assert structure is not None  # Its key says so.
-        lanes = Lanes([first.model] * count, tuner.jit_compile, [structure] * count)
+        lanes = Lanes([first.model] * count, tuner.jit_compile, structures=[structure] * count)
         try:
             begin, end = first.epochs()
-            lanes.prepare(
+            lanes.precompile(
                 **first.common_arguments(),
                 epochs=end,
                 initial_epoch=begin,
@@ -84,7 +84,7 @@ class Ahead:
                 lanes.load(dict(enumerate(models)), dict(enumerate(structures)))
                 return lanes
             self._misses += 1
-        return Lanes(models, self._tuner.jit_compile, structures)
+        return Lanes(models, self._tuner.jit_compile, structures=structures)
 
     def _left(self) -> int:
         """How many trainings the oracle will still give, at most."""

@@ -18,7 +18,7 @@ import keras
 import keras_tuner
 import numpy as np
 
-from kerasreg.lanes import Structure, why_not_a_lane
+from kerasreg.lanes import ModelStructure, why_not_a_lane
 
 # Arguments of `model.fit` that lanes have too.
 _COMMON = frozenset(
@@ -69,7 +69,7 @@ class Plan:
         self.execution = execution
         self.model = model
         self.fold = fold
-        self.structure = Structure(model) if why_not_a_lane(model) is None else None
+        self.structure = ModelStructure(model) if why_not_a_lane(model) is None else None
         self.arguments: dict[str, Any] | None = None
         self.rows: tuple[np.ndarray, np.ndarray] | None = None
         self.history: Any = None

@@ -156,10 +156,10 @@ def regularization_path(
             each.strength.assign(values[lane])
 
     if not warm_start:
-        lanes = Lanes.copies(model, len(values), assign)
+        lanes = Lanes.from_model(model, len(values), assign=assign)
         histories = lanes.fit(x, y, **arguments)
         return _path(values, [_weights(lanes, k) for k in range(len(values))], places, histories)
-    lanes = Lanes.copies(model, 1)
+    lanes = Lanes.from_model(model, 1)
     with lanes.view(0):
         begun = [np.array(variable) for variable in model.optimizer.variables]
     histories, weights = [], []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from kerasreg.lanes import Successor
+from kerasreg.lanes import Replacement
 from kerasreg.tuners._best_epochs import BestEpochs
 from kerasreg.tuners._plan import Plan
 
@@ -52,7 +52,7 @@ def train_together(tuner: VectorizedTuner, plans: list[Plan]) -> None:
             own.append(error)
             raise
 
-    def refill(ended: dict[int, Any]) -> dict[int, Successor]:
+    def refill(ended: dict[int, Any]) -> dict[int, Replacement]:
         try:
             done = []
             for lane, history in ended.items():
@@ -78,14 +78,14 @@ def train_together(tuner: VectorizedTuner, plans: list[Plan]) -> None:
             for lane, plan in zip(free, found, strict=False):
                 rows, validation_rows = plan.rows or (None, None)
                 first, last = plan.epochs()
-                successors[lane] = Successor(
+                successors[lane] = Replacement(
                     plan.model,
                     plan.callbacks(),
-                    rows,
-                    validation_rows,
-                    last,
-                    first,
-                    plan.structure,
+                    rows=rows,
+                    validation_rows=validation_rows,
+                    epochs=last,
+                    initial_epoch=first,
+                    structure=plan.structure,
                 )
             return successors
         except Exception as error:

@@ -87,6 +87,20 @@ def _same_as_alone(
     return together, histories, alone
 
 
+def _all_values(together):
+    """The variables of all lanes, those of optimizers too, each with a first axis of lanes."""
+    values = []
+    for lane in range(len(together)):
+        with together.view(lane) as model:
+            values.append([np.array(v) for v in [*model.variables, *model.optimizer.variables]])
+    return [np.stack(of_lanes) for of_lanes in zip(*values, strict=True)]
+
+
+@pytest.fixture(scope="session")
+def all_values():
+    return _all_values
+
+
 @pytest.fixture(scope="session")
 def same_as_alone():
     return _same_as_alone

@@ -39,7 +39,7 @@ def trained(blobs, trials):
 
 def test_a_lane_that_is_loaded_is_that_model(trained, blobs, trials, equal_models):
     x, y, _ = blobs
-    program, traces = trained._epochs._program, trained._epochs._program.traces
+    traces = trained.traces
     keras.utils.set_random_seed(7)
     model, other = classifier(3), classifier(3)
     other.set_weights(model.get_weights())
@@ -47,18 +47,20 @@ def test_a_lane_that_is_loaded_is_that_model(trained, blobs, trials, equal_model
     trained.fit(x, y, 16, 2, shuffle=False)
     other.fit(x, y, 16, 2, shuffle=False, verbose=0)
     equal_models(trained.unstack(1), other)
-    assert trained._epochs._program is program
-    assert program.traces == traces
+    assert trained.traces == traces
     # The others have gone on: four epochs.
     expected = trials(classifier, 3)[2]
     expected.fit(x, y, 16, 4, shuffle=False, verbose=0)
     equal_models(trained.unstack(2), expected)
 
 
-def test_a_copy_is_a_copy_of_everything(trained, blobs):
+def test_a_copy_is_a_copy_of_everything(trained, blobs, all_values):
     trained.copy(2, 0)
-    for value in trained._state.values:
+    for value in all_values(trained):
         np.testing.assert_array_equal(value[0], value[2])
+    for lane in (0, 2):
+        with trained.view(lane) as model:
+            assert float(model.layers[0].kernel_regularizer.strength) == pytest.approx(0.03)
     trained.fit(blobs[0], blobs[1], 16, 2, shuffle=False)
     for value in trained.get_values():
         np.testing.assert_allclose(value[0], value[2], rtol=1e-5, atol=1e-6)
@@ -153,7 +155,7 @@ def test_what_is_assigned_in_a_view_is_the_lanes(trained):
     assert rates == pytest.approx([0.02, 0.125, 0.06])
 
 
-def test_copies_of_one_model_differ_by_what_is_assigned(blobs, equal_models):
+def test_lanes_of_one_model_differ_by_what_is_assigned(blobs, equal_models):
     x, y, _ = blobs
     keras.utils.set_random_seed(3)
     model = classifier(0)
@@ -162,7 +164,7 @@ def test_copies_of_one_model_differ_by_what_is_assigned(blobs, equal_models):
     def assign(model, lane):
         model.optimizer.learning_rate = 0.1 / (lane + 1)
 
-    together = lanes.Lanes.copies(model, 3, assign)
+    together = lanes.Lanes.from_model(model, 3, assign=assign)
     together.fit(x, y, 16, 2, shuffle=False)
     for lane in range(3):
         alone = classifier(0)

@@ -32,10 +32,6 @@ def by_keras(model, x, y, epochs=2):
     return model
 
 
-def all_values(together):
-    return [np.array(value) for value in together._state.values]
-
-
 def test_values_go_in_and_out_unchanged(trials):
     models = trials(classifier, 3)
     together = lanes.Lanes(models)
@@ -98,7 +94,7 @@ def test_a_number_of_its_own_that_comes_later(blobs, trials, equal_models):
     equal_models(together.unstack(1), by_keras(trials(build, 2)[1], x, y, 4))
 
 
-def test_a_copy_has_the_numbers_that_are_in_no_variable(blobs, trials):
+def test_a_copy_has_the_numbers_that_are_in_no_variable(blobs, trials, all_values):
     x, y, _ = blobs
 
     def build(number):
@@ -130,7 +126,7 @@ def test_the_optimizer_may_be_left_out(blobs, trials):
         np.testing.assert_array_equal(value[1], variable)
 
 
-def test_asking_changes_nothing(blobs, trials):
+def test_asking_changes_nothing(blobs, trials, all_values):
     x, y, _ = blobs
     together = lanes.Lanes(trials(classifier, 2))
     together.fit(x, y, 16, 1)

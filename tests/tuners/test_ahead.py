@@ -13,8 +13,8 @@ def made(monkeypatch):
     counts = []
 
     class Counted(_ahead.Lanes):
-        def prepare(self, *args, **kwargs):
-            super().prepare(*args, **kwargs)
+        def precompile(self, *args, **kwargs):
+            super().precompile(*args, **kwargs)
             counts.append(len(self))
 
     monkeypatch.setattr(_ahead, "Lanes", Counted)
@@ -70,7 +70,7 @@ def test_what_was_foreseen_wrongly_is_dropped(blobs, build, tmp_path, made, monk
 
 def test_an_error_while_it_is_made_is_no_error_of_the_search(build, blobs, tmp_path, monkeypatch):
     class Failing(_ahead.Lanes):
-        def prepare(self, *args, **kwargs):
+        def precompile(self, *args, **kwargs):
             raise RuntimeError("no memory")
 
     monkeypatch.setattr(_ahead, "Lanes", Failing)

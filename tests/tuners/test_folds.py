@@ -25,7 +25,7 @@ def fold_alone(build, x, y, trial, rows, seed):
     model = build(trial.hyperparameters)
     losses = []
     for epoch in range(2):
-        order = train[batch_order(len(train), epoch, seed)]
+        order = train[batch_order(len(train), epoch, seed=seed)]
         history = model.fit(
             x[order],
             y[order],
@@ -132,7 +132,7 @@ def test_weights_of_examples_are_split_with_them(build, blobs, tmp_path):
         model = build(trial.hyperparameters)
         of_epochs = []
         for epoch in range(2):
-            order = train[batch_order(len(train), epoch, found.oracle.seed)]
+            order = train[batch_order(len(train), epoch, seed=found.oracle.seed)]
             model.fit(
                 x[order], y[order], 16, sample_weight=weights[order], shuffle=False, verbose=0
             )

@@ -67,7 +67,7 @@ def test_a_schedule_replayed_by_keras_gives_the_score(build, blobs, tmp_path):
             if entry["epoch"] == epoch:
                 model.optimizer.learning_rate = entry["values"]["learning_rate"]
                 model.layers[1].rate.assign(entry["values"]["rate"])
-        order = batch_order(len(x), epoch, found.oracle.seed)
+        order = batch_order(len(x), epoch, seed=found.oracle.seed)
         model.fit(x[order], y[order], 16, shuffle=False, verbose=0)
     loss = model.evaluate(*validation_data, verbose=0)[0]
     last = found.load_model(trial).evaluate(*validation_data, verbose=0)[0]

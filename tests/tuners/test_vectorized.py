@@ -39,7 +39,7 @@ def alone(build, blobs, trial, seed, epochs=3, initial_epoch=0, model=None):
     model = build(trial.hyperparameters) if model is None else model
     history = {}
     for epoch in range(initial_epoch, epochs):
-        order = batch_order(len(x), epoch, seed)
+        order = batch_order(len(x), epoch, seed=seed)
         found = model.fit(
             x[order],
             y[order],

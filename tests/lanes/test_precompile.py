@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from kerasreg import lanes
-from kerasreg.lanes import _epochs
 from kerasreg.layers import ScheduledDropout
 
 
@@ -25,30 +24,31 @@ def classifier(number):
     return model
 
 
-@pytest.fixture(params=["by XLA", "by TensorFlow"])
-def compiled(request, monkeypatch):
-    # So few steps are not worth it otherwise.
-    if request.param == "by XLA":
-        monkeypatch.setattr(_epochs, "_STEPS_WORTH_COMPILING", 1)
-    return request.param == "by XLA"
-
-
-def test_it_changes_no_result_and_all_is_traced(blobs, trials, equal_logs, equal_models, compiled):
+@pytest.mark.parametrize("by_xla", [True, False])
+def test_it_changes_no_result_and_all_is_traced(blobs, trials, equal_logs, equal_models, by_xla):
     x, y, validation_data = blobs
-    given = {"batch_size": 16, "epochs": 3, "validation_data": validation_data, "seed": 4}
+    given = {"batch_size": 16, "validation_data": validation_data, "seed": 4}
     first = trials(classifier, 1)[0]
     together = lanes.Lanes([first] * 3)
-    # With models to come, which may differ in any number.
-    together.prepare(x, y, refill=lambda ended: {}, **given)
-    program = together._epochs._program
-    traces, runs = program.traces, len(program._runs)
-    assert any(by_xla for _, by_xla, _ in program._runs) == compiled
+
+    def on_epoch_end(epochs, logs):
+        together.stopped[:] = epochs[0] == 2
+
+    # So few steps are not worth a compilation, if it is not said that there are to be more.
+    planned = {
+        "epochs": 2000 if by_xla else 3,
+        "on_epoch_end": on_epoch_end,
+        # Of models to come, which may differ in any number.
+        "refill": lambda ended: {},
+    }
+    together.precompile(x, y, **planned, **given)
+    traces, compilations = together.traces, together.compilations
+    assert (compilations > 0) == by_xla
     together.load(dict(enumerate(trials(classifier, 3))))
-    histories = together.fit(x, y, refill=lambda ended: {}, **given)
-    assert together._epochs._program is program
-    assert (program.traces, len(program._runs)) == (traces, runs)
+    histories = together.fit(x, y, **planned, **given)
+    assert (together.traces, together.compilations) == (traces, compilations)
     plain = lanes.Lanes(trials(classifier, 3))
-    for one, other in zip(histories, plain.fit(x, y, **given), strict=True):
+    for one, other in zip(histories, plain.fit(x, y, epochs=3, **given), strict=True):
         equal_logs(one.history, other.history, 1e-5)
     for lane in range(3):
         equal_models(together.unstack(lane), plain.unstack(lane), 1e-4)
@@ -58,8 +58,8 @@ def test_it_moves_nothing(blobs, trials):
     x, y, _ = blobs
     together = lanes.Lanes(trials(classifier, 2))
     before = together.get_values()
-    together.prepare(x, y, epochs=2, batch_size=16)
-    together._epochs._wait()
+    together.precompile(x, y, epochs=2, batch_size=16)
+    together.evaluate(x, y, 16)  # Waits for what compiles, and moves nothing either.
     for old, new in zip(before, together.get_values(), strict=True):
         np.testing.assert_array_equal(old, new)
 
@@ -79,6 +79,6 @@ def test_what_cannot_be_compiled_is_told_by_fit_too(blobs, trials):
 
     x, y = blobs[0], np.zeros((len(blobs[0]), 3))
     together = lanes.Lanes(trials(build, 2))
-    for method in (together.prepare, together.fit):
+    for method in (together.precompile, together.fit):
         with pytest.raises(ValueError, match="cannot be a lane"):
             method(x, y)
