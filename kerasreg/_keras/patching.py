@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _MISSING = object()
+_Slot = types.MemberDescriptorType
 _lock = threading.Lock()
 
 
@@ -62,7 +63,7 @@ def replace(owner: Any, name: str, value: Any) -> None:
 @contextlib.contextmanager
 def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
     put, take = _accessors(owner)
-    before = vars(owner).get(name, _MISSING)
+    before = _held(owner, name)
     put(name, value)
     try:
         yield
@@ -71,6 +72,14 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
             take(name)
         else:
             put(name, before)
+
+
+def _held(owner: Any, name: str) -> Any:
+    """The value that an object itself has under a name, in its dictionary or in a slot."""
+    held = getattr(owner, "__dict__", {})
+    if name not in held and isinstance(getattr(type(owner), name, None), _Slot):
+        return getattr(owner, name, _MISSING)
+    return held.get(name, _MISSING)
 
 
 def _accessors(owner: Any) -> tuple[Callable[[str, Any], None], Callable[[str], None]]:
