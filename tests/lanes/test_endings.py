@@ -104,9 +104,10 @@ def test_a_rate_that_is_far_too_large_harms_no_other_lane(blobs, trials):
         model.compile(optimizers.SGD(rate), "mse", jit_compile=False)
         return model
 
-    found = []
+    found, together = [], lanes.Lanes(trials(regression, 3))
     for rate in (0.1, 1e30):
-        together = lanes.Lanes(trials(lambda i, r=rate: regression(i, r if i == 1 else 0.1), 3))
+        models = trials(lambda i, r=rate: regression(i, r if i == 1 else 0.1), 3)
+        together.load(dict(enumerate(models)))
         histories = together.fit(x, y, 16, 3, seed=1)
         found.append((together.get_values(), histories))
     assert [len(history.epoch) for history in found[1][1]] == [3, 1, 3]
@@ -121,10 +122,11 @@ def test_a_seed_that_was_drawn_is_kept(blobs, trials, all_values):
     together = lanes.Lanes(trials(classifier, 2))
     first, second = (together.fit(x, y, 16, 1)[0].params["seed"] for _ in range(2))
     assert first != second
-    again = lanes.Lanes(trials(classifier, 2))
+    found = all_values(together)
+    together.load(dict(enumerate(trials(classifier, 2))))
     for seed in (first, second):
-        again.fit(x, y, 16, 1, seed=seed)
-    for one, other in zip(all_values(together), all_values(again), strict=True):
+        together.fit(x, y, 16, 1, seed=seed)
+    for one, other in zip(found, all_values(together), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -173,7 +175,7 @@ def test_a_replacement_has_its_own_data_callbacks_and_epochs(
     assert own[0].epochs == [1, 2, 3]
     assert own[1].epochs == [0, 1]
     assert [history.params["epochs"] for history in histories] == [2, 2, 4, 2]
-    for number, (first, last) in enumerate([(0, 2), (0, 2), (1, 4), (0, 2)]):
+    for number, (first, last) in [(1, (0, 2)), (2, (1, 4)), (3, (0, 2))]:
         callback = [Rates((0.05, 0.02)[number - 2])] if number > 1 else []
         validation_data = x[tests[number]], y[tests[number]]
         mine = {"validation_data": validation_data, "callbacks": callback}

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from kerasreg import lanes
+from kerasreg.layers import ScheduledDropout
 
 layers = keras.layers
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
@@ -157,7 +158,8 @@ def test_one_lane_is_refused_as_many_are():
 
 def test_nothing_random_but_the_seeds(trials, all_values):
     def build(number):
-        return model(layers.Dense(4, "relu"), layers.Dropout(0.3, seed=number), layers.Dense(2))
+        dropout = layers.Dropout(0.3, seed=number), ScheduledDropout(0.3, seed=number)
+        return model(layers.Dense(4, "relu"), *dropout, layers.Dense(2))
 
     found = []
     for _ in range(2):
