@@ -187,6 +187,14 @@ def inner_layers(layer: Any) -> list[Any]:
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
+def tracked_variables(layer: Any) -> list[Any]:
+    """Which variables does a layer hold itself, also those that it does not call its weights?
+
+    Read for Keras 3.10 to 3.15.
+    """
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
 def set_on_built_layer(layer: Any, name: str, value: Any) -> None:
     """How does a built layer, which takes no new state, get an attribute that has some?
 

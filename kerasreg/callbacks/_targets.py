@@ -10,10 +10,8 @@ from typing import Any, NamedTuple
 
 import keras
 
-# Whether the model is that of one lane, or of a traced program: private, as in `schedules`.
-from keras.src.backend import in_stateless_scope
-
 from kerasreg._keras.hyperparameter import hyperparameters_of
+from kerasreg._keras.internals import forget_functions, learning_rate_of, stateless_scope
 from kerasreg._keras.live_number import LiveNumber, live_number
 from kerasreg.optimizers import DecoupledWeightDecay
 
@@ -34,7 +32,7 @@ class Place(NamedTuple):
     def assign(self, value: float) -> None:
         """Sets it to a value, or to the nearest that it may have."""
         value = min(max(value, self.minimum), self.maximum)
-        if keras.backend.backend() == "tensorflow" and not in_stateless_scope():
+        if keras.backend.backend() == "tensorflow" and stateless_scope() is None:
             # Before each batch: Keras' own takes twice as long, as it reads the value again.
             self.variable.value.assign(value, read_value=False)
         else:
@@ -89,7 +87,7 @@ class Target:
         if self.kind not in ("momentum", "weight_decay"):
             return
         moved = [o for o in optimizers_of(model, self.name) if self._decay_of(o) is None]
-        if moved and (keras.backend.backend() == "jax" or in_stateless_scope()):
+        if moved and (keras.backend.backend() == "jax" or stateless_scope() is not None):
             raise ValueError(
                 f"`target` must not be {self.kind!r} on the JAX backend and in lanes, where a "
                 "step is given only the optimizer's own variables."
@@ -101,7 +99,7 @@ class Target:
                 with scope_of(model):
                     live_number(inner, attribute)
                 # A step that was traced with the number must be traced again.
-                model.train_function = None
+                forget_functions(model, "train")
 
     def places(self, model: keras.Model) -> list[Place]:
         """The numbers of a compiled and built model.
@@ -144,7 +142,7 @@ class Target:
         inner = innermost(optimizer)
         if self.kind == "learning_rate":
             check_learning_rate(inner, self.name)
-            return Place(inner.name, inner._learning_rate, 0.0, math.inf)
+            return Place(inner.name, learning_rate_of(inner), 0.0, math.inf)
         variable = live_number(inner, _attribute(inner, self.kind))
         return Place(inner.name, variable, 0.0, self.maximum)
 
@@ -194,10 +192,10 @@ def steps_of(model: keras.Model, target: str) -> int:
 
 def check_learning_rate(optimizer: keras.optimizers.Optimizer, target: str) -> None:
     """A `ValueError` if the optimizer has a schedule, which Keras does not let change."""
-    if not isinstance(optimizer._learning_rate, keras.Variable):
+    if not isinstance(learning_rate_of(optimizer), keras.Variable):
         raise ValueError(
             f"`target` {target!r} must be a number in {optimizer.name!r} for a callback to "
-            f"move it. Received: a {type(optimizer._learning_rate).__name__}; give the "
+            f"move it. Received: a {type(learning_rate_of(optimizer)).__name__}; give the "
             "optimizer a number, or leave the callback out."
         )
 

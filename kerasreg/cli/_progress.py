@@ -8,6 +8,7 @@ from typing import Any
 
 import keras_tuner
 
+from kerasreg._keras.patching import replace
 from kerasreg.tuners import completed_trials
 from kerasreg.tuners._progress import duration, expected_trials
 
@@ -34,7 +35,7 @@ def report_progress(
         done = len(tuner.oracle.end_order)
         write(progress_line(tuner, trial, done, total, clock() - begun, done - before))
 
-    tuner.on_trial_end = on_trial_end
+    replace(tuner, "on_trial_end", on_trial_end)
 
 
 def progress_line(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import tree
+
+from kerasreg._keras.class_weights import sample_weights_of_classes
 
 # Above this many bytes, data is given to the program in parts.
 RESIDENT_BYTES = 2**28
@@ -55,7 +57,7 @@ class Samples:
         if class_weight is not None:
             if sample_weight is not None:
                 raise ValueError("`class_weight` and `sample_weight` cannot be given together.")
-            sample_weight = _weights_of_classes(np.asarray(y), class_weight)
+            sample_weight = sample_weights_of_classes(y, class_weight)
         parts = tree.map_structure(_array, (x, y, sample_weight))
         flat = tree.flatten(parts)
         self.arrays = [part for part in flat if part is not None]
@@ -175,15 +177,6 @@ def split(arrays: Any, fraction: float) -> tuple[Any, Any]:
 
     before = tree.map_structure(part(slice(None, at)), arrays)
     return before, tree.map_structure(part(slice(at, None)), arrays)
-
-
-def _weights_of_classes(y: np.ndarray, class_weight: Mapping[int, float]) -> np.ndarray:
-    """The weight of each sample's class, as Keras has it: 1 for a class without one."""
-    if y.ndim > 1:
-        # The numbers of classes in a column, or one column for each class.
-        y = y[..., 0] if y.shape[-1] == 1 else np.argmax(y, axis=-1)
-    classes = np.round(y).astype("int32")
-    return np.array([class_weight.get(int(one), 1.0) for one in classes], keras.config.floatx())
 
 
 def _array(part: Any) -> np.ndarray | None:

@@ -9,6 +9,7 @@ import keras
 
 from kerasreg import layers as ours
 from kerasreg._keras.graph import has_graph
+from kerasreg._keras.internals import made_by
 from kerasreg._keras.layers import places
 from kerasreg._text_table import table
 from kerasreg._validation import check_choice
@@ -224,7 +225,7 @@ def _ends(model: Any) -> list[Any]:
     """The layers that make the outputs of a model, those of nested models too."""
     ends: list[Any] = []
     for tensor in model.outputs:
-        operation = tensor._keras_history.operation
+        operation = made_by(tensor)
         ends.append(operation)
         if has_graph(operation):
             ends += _ends(operation)

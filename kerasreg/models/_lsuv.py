@@ -15,10 +15,11 @@ import keras
 import numpy as np
 
 from kerasreg._keras.activations import elementwise
-from kerasreg._keras.calls import numbers, seen
+from kerasreg._keras.calls import intercept_calls, numbers
 from kerasreg._keras.fans import kernel_fans
 from kerasreg._keras.graph import graph_of
 from kerasreg._keras.layers import places
+from kerasreg._keras.patching import patched
 from kerasreg._keras.seeds import Seeds
 from kerasreg._keras.weights import is_kernel, own_weights
 from kerasreg._validation import check_choice, check_count, check_positive
@@ -151,7 +152,7 @@ def lsuv(
                     continue
                 before.append((weight, np.array(weight)))
                 weight.assign(_first_values(layer, weight, seeds.at(number)))
-        with seen([layer for layer, _ in targets.values()], hook):
+        with intercept_calls([layer for layer, _ in targets.values()], hook):
             model(x, training=False)
     except BaseException:
         for weight, value in before:
@@ -189,13 +190,9 @@ def _linear(layer: Any) -> Iterator[None]:
     if not hasattr(layer, "activation"):
         yield
         return
-    activation = layer.activation
-    # Behind Keras' back: an activation may be a layer, and tracked.
-    object.__setattr__(layer, "activation", keras.activations.linear)
-    try:
+    # Past Keras' tracking: an activation may be a layer.
+    with patched(layer, activation=keras.activations.linear):
         yield
-    finally:
-        object.__setattr__(layer, "activation", activation)
 
 
 def _can_have(activation: Any, variance: float) -> bool:

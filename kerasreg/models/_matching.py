@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 import keras
 
-# Private: whether a model writes its layers into its config, or only its own arguments.
-from keras.src.models.functional import Functional, functional_like_constructor
-
+from kerasreg._keras.internals import (
+    inner_layers,
+    is_functional,
+    is_made_of_inputs_and_outputs,
+)
 from kerasreg._keras.layers import places
-from kerasreg._keras.weights import inside, own_weights
+from kerasreg._keras.weights import own_weights
 from kerasreg._validation import check_choice
 
 _layers = keras.layers
@@ -99,7 +101,9 @@ def sites(model: keras.Model) -> list[Site]:
         if layer is not model:
             by_path[path] = layer
         if isinstance(layer, _ATTENTION):
-            dense = (inner for inner in inside(layer) if isinstance(inner, _layers.EinsumDense))
+            dense = (
+                inner for inner in inner_layers(layer) if isinstance(inner, _layers.EinsumDense)
+            )
             attention |= {id(inner): (layer, path) for inner in dense}
         for variable in own_weights(layer):
             argument, kind = argument_of(layer, variable)
@@ -184,8 +188,8 @@ def _above(path: str, by_path: dict[str, Any]) -> list[Any]:
 
 
 def _writes_what_is_inside(layer: Any) -> bool:
-    if isinstance(layer, Functional):
-        return bool(functional_like_constructor(type(layer)))
+    if is_functional(layer):
+        return is_made_of_inputs_and_outputs(type(layer))
     return isinstance(layer, _WRITE_WHAT_IS_INSIDE)
 
 

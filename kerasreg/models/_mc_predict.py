@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from kerasreg._keras.internals import walk_layers
 from kerasreg._validation import check_choice, check_count
 from kerasreg.layers import NoisyLayer, monte_carlo
 
@@ -123,7 +124,7 @@ def mc_predict(
 
 
 def _check_noise(model: keras.Model) -> None:
-    layers = list(model._flatten_layers())
+    layers = walk_layers(model)
     if not any(isinstance(layer, NoisyLayer) for layer in layers):
         raise ValueError(
             "`model` must hold a layer of dropout of kerasreg, such as "

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from kerasreg._keras.internals import walk_layers
 from kerasreg._validation import check_choice
 from kerasreg.models._attaching import edit
 from kerasreg.models._edits import RegularizerEdits, named
@@ -233,7 +234,7 @@ def _maker(penalty: Any, shared: bool) -> Callable[[Site], Any]:
 
 
 def _is_scheduled(penalty: Any) -> bool:
-    inside = penalty._flatten_layers() if isinstance(penalty, Penalty) else []
+    inside = walk_layers(penalty) if isinstance(penalty, Penalty) else []
     return any(getattr(layer, "schedule", None) is not None for layer in inside)
 
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._keras.calls import numbers, seen
+from kerasreg._keras.calls import intercept_calls, numbers
 from kerasreg._keras.graph import graph_of
 from kerasreg._keras.layers import places
 from kerasreg._keras.weights import has_matrix, is_kernel, own_weights
@@ -112,7 +112,7 @@ def signal_report(
                 calls.append((layer, uses[id(layer)], mean, variance))
             return result
 
-        with seen([place.layer for place in found], hook):
+        with intercept_calls([place.layer for place in found], hook):
             output = model(x, training=training)
         return _loss(model, x, y, loss, output, seed)
 

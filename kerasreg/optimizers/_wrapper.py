@@ -13,8 +13,12 @@ from typing import Any
 
 import keras
 
-# The class that has no rule of its own: an optimizer that keeps its `update_step` wraps others.
-from keras.src.optimizers.base_optimizer import BaseOptimizer
+from kerasreg._keras.internals import (
+    index_of,
+    own_variables,
+    replace_update_step,
+    trainable_variables_of,
+)
 
 
 class Wrapper(keras.optimizers.Optimizer):
@@ -41,8 +45,7 @@ class Wrapper(keras.optimizers.Optimizer):
         self.inner_optimizer = inner_optimizer
         # For good, not while `apply` runs: replicas of a strategy take turns in it. Past
         # Keras' tracking, which is for state. Subclasses check their arguments before.
-        object.__setattr__(self, "_next_step", self.rule.update_step)
-        object.__setattr__(self.rule, "update_step", self.step)
+        object.__setattr__(self, "_next_step", replace_update_step(self.rule, self.step))
 
     @classmethod
     def checked(cls, inner_optimizer: Any) -> keras.optimizers.Optimizer:
@@ -52,7 +55,8 @@ class Wrapper(keras.optimizers.Optimizer):
         wrapper = isinstance(inner_optimizer, Wrapper)
         has_rule = (
             isinstance(inner_optimizer, keras.optimizers.Optimizer)
-            and type(inner_optimizer).update_step is not BaseOptimizer.update_step
+            # An optimizer that has no rule of its own wraps others.
+            and type(inner_optimizer).update_step is not keras.optimizers.Optimizer.update_step
         )
         if not (cls.wraps_wrappers if wrapper else has_rule):
             raise ValueError(
@@ -103,11 +107,12 @@ class Wrapper(keras.optimizers.Optimizer):
 
     def index(self, variable: Any) -> int:
         """Which of the trainable variables one is, also as the backend's own."""
-        return self.rule._get_variable_index(variable)
+        return index_of(self.rule, variable)
 
     def known(self, variable: Any) -> keras.Variable:
         """The trainable variable that one is, also as the backend's own."""
-        return self.rule._trainable_variables[self.index(variable)]
+        known: keras.Variable = trainable_variables_of(self.rule)[self.index(variable)]
+        return known
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Applies gradients."""
@@ -126,7 +131,7 @@ class Wrapper(keras.optimizers.Optimizer):
     @property
     def variables(self) -> list[keras.Variable]:
         """Its own variables and the inner optimizer's."""
-        return [*self._variables, *self.inner_optimizer.variables]
+        return [*own_variables(self), *self.inner_optimizer.variables]
 
     @property
     def learning_rate(self) -> Any:

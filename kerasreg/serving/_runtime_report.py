@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from kerasreg._keras.tensorflow_internals import saved_signature
 from kerasreg._text_table import table
 from kerasreg._validation import check_count, check_positive
 from kerasreg.serving._signatures import Served
@@ -165,11 +166,7 @@ def runtime_report(
 
 def _tensors(path: str) -> dict[str, dict[str, str]]:
     """The names of the tensors of `serving_default`, by the names of inputs and outputs."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    with open(os.path.join(path, "saved_model.pb"), "rb") as file:
-        (graph,) = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs
-    signature = graph.signature_def["serving_default"]
+    signature = saved_signature(path)
     return {
         part: {name: tensor.name for name, tensor in getattr(signature, part).items()}
         for part in ("inputs", "outputs")

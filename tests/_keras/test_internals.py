@@ -192,6 +192,13 @@ def test_inner_layers_are_not_those_of_inner_layers():
     assert internals.inner_layers(dense) == []
 
 
+def test_tracked_variables_are_those_of_the_layer_alone():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization()])
+    assert internals.tracked_variables(model) == []
+    names = [variable.name for variable in internals.tracked_variables(model.layers[0])]
+    assert names == ["gamma", "beta", "moving_mean", "moving_variance"]
+
+
 def test_set_on_built_layer_tracks_the_state_of_the_value():
     layer, inner = keras.layers.Dense(1), keras.layers.Dense(2)
     layer.build((None, 2))

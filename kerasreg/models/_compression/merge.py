@@ -8,9 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-# Private: the classes behind operators.
-from keras.src.ops import numpy as operations
-
+from kerasreg._keras.internals import operation_classes
 from kerasreg.models._compression.channels import Channels, Tensor
 from kerasreg.models._compression.rule import Followed
 
@@ -24,12 +22,7 @@ _MERGED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "Multiply": lambda parts: np.where((parts == 0).any(axis=0), 0.0, np.prod(parts, axis=0)),
 }
 # As layers, and as functions: `x + y` of two tensors.
-MERGING = tuple(
-    getattr(module, name)
-    for name in _MERGED
-    for module in (keras.layers, operations)
-    if hasattr(module, name)
-)
+MERGING = (*(getattr(keras.layers, name) for name in _MERGED), *operation_classes(tuple(_MERGED)))
 
 
 class Merging(Followed):

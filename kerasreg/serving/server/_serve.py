@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from kerasreg._keras.patching import patched
 from kerasreg._validation import check_count, check_positive
 from kerasreg.serving._export import versions
 
@@ -115,10 +116,10 @@ def _until_a_signal(server: Any) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    server.capture_signals = contextlib.nullcontext
     before = {one: signal.signal(one, server.handle_exit) for one in _ENDING}
     try:
-        yield
+        with patched(server, capture_signals=contextlib.nullcontext):
+            yield
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
