@@ -1,10 +1,13 @@
 """What is compiled before `fit` is what `fit` runs."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
 
 from kerasreg import lanes
+from kerasreg.lanes._training import FitArguments
 from kerasreg.layers import ScheduledDropout
 
 
@@ -92,3 +95,12 @@ def test_what_cannot_be_compiled_is_told_by_fit_too(blobs, trials):
     for method in (together.precompile, together.fit):
         with pytest.raises(ValueError, match="cannot be a lane"):
             method(x, y)
+
+
+def test_the_arguments_of_fit_are_those_that_are_checked():
+    fit = inspect.signature(lanes.Lanes.fit).parameters
+    checked = inspect.signature(FitArguments).parameters
+    assert list(checked)[0] == "lanes"
+    assert [(one.name, one.default) for one in list(fit.values())[1:]] == [
+        (one.name, one.default) for one in list(checked.values())[1:]
+    ]
