@@ -46,12 +46,14 @@ def patched(owner: Any, **attributes: Any) -> Iterator[None]:
     1
     """
     shared = isinstance(owner, (type, types.ModuleType))
+    values: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
         for name, value in attributes.items():
             if shared and callable(getattr(owner, name, None)) and callable(value):
                 stack.enter_context(_switched(owner, name, value))
             else:
-                stack.enter_context(_replaced(owner, name, value))
+                values[name] = value
+        stack.enter_context(_replaced(owner, values))
         yield
 
 
@@ -77,17 +79,21 @@ def replace(owner: Any, name: str, value: Any) -> None:
 
 
 @contextlib.contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def _replaced(owner: Any, values: dict[str, Any]) -> Iterator[None]:
     put, take = _accessors(owner)
-    before = _held(owner, name)
-    put(name, value)
+    before: dict[str, Any] = {}
     try:
+        for name, value in values.items():
+            held = _held(owner, name)
+            put(name, value)
+            before[name] = held
         yield
     finally:
-        if before is _MISSING:
-            take(name)
-        else:
-            put(name, before)
+        for name, held in before.items():
+            if held is _MISSING:
+                take(name)
+            else:
+                put(name, held)
 
 
 def _held(owner: Any, name: str) -> Any:

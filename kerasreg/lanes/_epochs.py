@@ -226,7 +226,7 @@ class Epochs:
         return tree.map_structure(lambda *parts: np.concatenate(parts, axis=1), *outputs)
 
     def finalize(self, samples: Samples) -> None:
-        """What Keras does with the weights of the lane in scope when a training ends."""
+        """Puts averages of weights in place, as Keras does at the end, for the lane in scope."""
         self._program_for(samples).step.finalize()
 
     def worth_compiling(self, steps: int) -> bool:

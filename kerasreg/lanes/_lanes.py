@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import keras
@@ -189,8 +189,8 @@ class Lanes:
                 `batch_size` by default.
             sample_weight: weights of samples.
             class_weight: a dictionary of weights by class number.
-            shuffle: whether each epoch has another order of the samples. The order is
-                that of `kerasreg.lanes.batch_order`, the same for all lanes.
+            shuffle: whether each epoch has another order of the samples. All lanes have
+                the order that `kerasreg.lanes.batch_order` returns.
             seed: the seed of that order. By default it is drawn at random; the
                 `params` of each history have it.
             callbacks: a list with a list of Keras callbacks for each lane. They see
@@ -441,8 +441,7 @@ class Lanes:
         stack.state.store(lane, model, structure, slots)
         return model
 
-    @contextlib.contextmanager
-    def view(self, lane: int) -> Iterator[keras.Model]:
+    def view(self, lane: int) -> contextlib.AbstractContextManager[keras.Model]:
         """Shows one lane as a model: the lane's values are read from it and assigned to it.
 
         The model is the one that all lanes share. Until the context is left, its
@@ -452,6 +451,9 @@ class Lanes:
 
         Args:
             lane: the number of the lane.
+
+        Returns:
+            A context manager, which gives the model.
 
         Example:
 
@@ -465,8 +467,7 @@ class Lanes:
         ...     float(shown.optimizer.learning_rate)
         0.5
         """
-        with self._stack.view(lane) as model:
-            yield model
+        return self._stack.view(lane)
 
     def get_values(self) -> list[np.ndarray]:
         """The values of `model.variables`, in that order, each with a first axis of lanes."""

@@ -1,4 +1,4 @@
-"""What the program of K lanes offers, on any backend, and what a run of it is given."""
+"""The program of K lanes: the functions that each backend offers, and what a run is given."""
 
 from __future__ import annotations
 

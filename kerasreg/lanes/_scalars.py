@@ -125,7 +125,7 @@ def replaced_scalars(scalars: Sequence[Scalar], values: ScalarValues) -> Iterato
 
     Args:
         scalars: the scalars of the model.
-        values: those of the lane, tensors with one entry for each of `scalars`.
+        values: the values of the lane, tensors with one entry for each of `scalars`.
     """
     numbers = [scalar for scalar in scalars if scalar.name != "seed"]
     seeds = [scalar for scalar in scalars if scalar.name == "seed"]

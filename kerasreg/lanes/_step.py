@@ -108,7 +108,7 @@ class Step:
             return self._values(scope)
 
     def finalize(self) -> None:
-        """What Keras does with the weights when a training ends."""
+        """Puts averages of weights in place, as Keras does when a training ends."""
         optimizer = self.model.optimizer
         with stateless(), keys_by_identity(optimizer):
             optimizer.finalize_variable_values(self.model.trainable_variables)

@@ -1,14 +1,12 @@
 """Which models share a program: those that differ in nothing but the values of variables.
 
-A model is walked object by object. What decides how it is traced becomes a
-token: classes, numbers, functions with their code and what they close over, the
-shapes and dtypes of variables. What is a value in a variable does not: weights,
+`ModelStructure` walks a model object by object. It makes a token of all that decides
+how the model is traced: classes, numbers, functions with their code and their
+closures, shapes and dtypes of variables. Values of variables make no token: weights,
 slots, seeds, learning rates, strengths, rates, and the numbers that
-`kerasreg.lanes._scalars` turns into such. Two models share a program if their
-tokens are the same.
+`kerasreg.lanes._scalars` finds. Models share a program if their tokens are equal.
 
-When in doubt, models differ: an object that cannot be looked into is equal to
-itself alone.
+In doubt, models differ: an object that cannot be looked into equals only itself.
 """
 
 from __future__ import annotations

@@ -29,17 +29,17 @@ class Replacement:
 
     Args:
         model: a built and compiled model that shares the program of the lanes.
-        callbacks: the Keras callbacks of its training.
-        rows: the rows of the samples that it is trained with. They must be given
-            if `fit` was given `rows`.
-        validation_rows: the rows of the samples that it is validated with. They
-            must be given if `fit` was given `validation_rows`.
-        epochs: the number of its last epoch; by default that of the model before
-            it in the lane.
-        initial_epoch: the number of its first epoch; by default that of the model
-            before it in the lane.
-        structure: the structure of `model`, if the caller knows that it equals that
-            of the lanes. It is not checked then.
+        callbacks: the Keras callbacks of the model's training.
+        rows: the rows of the samples that the model is trained with. Required if `fit`
+            was given `rows`.
+        validation_rows: the rows of the samples that the model is validated with.
+            Required if `fit` was given `validation_rows`.
+        epochs: the number of the model's last epoch; by default the last epoch of the model
+            that had the lane before.
+        initial_epoch: the number of the model's first epoch; by default the first epoch of the
+            model that had the lane before.
+        structure: the structure of `model`, if the caller knows that the model shares
+            the program. The model is not checked then.
 
     Example:
 
