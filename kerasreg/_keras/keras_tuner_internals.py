@@ -7,7 +7,6 @@ import this module, so that the components need no KerasTuner.
 
 from __future__ import annotations
 
-import copy
 import functools
 import os
 from collections.abc import Callable
@@ -51,45 +50,13 @@ def build_hypermodel(tuner: keras_tuner.Tuner, hp: keras_tuner.HyperParameters) 
     return _private(tuner, "_build_hypermodel")(hp)
 
 
-def explore_space(oracle: keras_tuner.Oracle, hypermodel: Any, once: bool = False) -> None:
+def explore_space(tuner: keras_tuner.Tuner) -> None:
     """Which hyperparameters does a hypermodel declare? The oracle learns them.
 
-    KerasTuner builds the hypermodel once for each conditional scope that no build entered, and
-    again each time that a build met the scope. Here each scope counts once: the same builds, and
-    so the same space in the same order, without their repetitions. A scope that a build for it
-    does not enter is given up, where KerasTuner never ends.
-
-    Args:
-        oracle: an oracle of KerasTuner.
-        hypermodel: a hypermodel.
-        once: whether one build is known to declare all hyperparameters.
+    KerasTuner builds the hypermodel again and again, until each of its conditional scopes was
+    entered.
     """
-    hp = oracle.get_space()
-    hypermodel.declare_hyperparameters(hp)
-    oracle.update_space(hp)
-    entered: list[Any] = []
-    waiting: list[Any] = []
-    tried: list[Any] = []
-    hp = oracle.get_space()
-    while True:
-        hypermodel.build(hp)
-        oracle.update_space(hp)
-        if once:
-            return
-        for scope in _private(hp, "active_scopes"):
-            if scope not in entered:
-                entered.append(copy.deepcopy(scope))
-        for scope in _private(hp, "inactive_scopes"):
-            if scope not in waiting:
-                waiting.append(copy.deepcopy(scope))
-        left = [scope for scope in waiting if scope not in entered and scope not in tried]
-        if not left:
-            return
-        tried.append(left[0])
-        hp = oracle.get_space()
-        for condition in left[0]:
-            hp.values[condition.name] = condition.values[0]
-        hp.ensure_active_values()
+    _private(keras_tuner.Tuner, "_populate_initial_space")(tuner)
 
 
 def restart_names() -> None:

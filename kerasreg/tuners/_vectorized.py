@@ -69,7 +69,7 @@ class VectorizedTuner(keras_tuner.Tuner):
     trial runs, each epoch is reported to the oracle (`update_trial`).
 
     Before the first trial the tuner builds the hypermodel to learn the space: as often as
-    there are conditions to meet, or once if the class of the hypermodel has
+    KerasTuner needs to meet the conditions, or once if the class of the hypermodel has
     `declares_whole_space = True`. The class promises by this that its `build` declares all
     hyperparameters whatever their values are. A subclass with another `build` promises nothing.
 
@@ -260,19 +260,23 @@ class VectorizedTuner(keras_tuner.Tuner):
         return any(getattr(type(self), name) is not getattr(base, name) for name in names)
 
     def _populate_initial_space(self) -> None:
-        """Learns the space before the first trial: KerasTuner calls it, if nothing is resumed."""
-        if self.hypermodel is not None:
-            once = _declares_whole_space(self.hypermodel)
-            internals.explore_space(self.oracle, self.hypermodel, once=once)
+        # KerasTuner's hook: learns the space before the first trial, if nothing is resumed.
+        if not _declares_whole_space(self.hypermodel):
+            internals.explore_space(self)
+            return
+        hp = self.oracle.get_space()
+        self.hypermodel.declare_hyperparameters(hp)
+        self.hypermodel.build(hp)
+        self.oracle.update_space(hp)
 
 
 def _declares_whole_space(hypermodel: Any) -> bool:
     """Whether one build declares all hyperparameters, as the class of its `build` says."""
     for owner in (hypermodel, *type(hypermodel).__mro__):
-        said = vars(owner).get("declares_whole_space")
-        if said is not None:
-            return bool(said)
+        own = getattr(owner, "__dict__", {})
+        if "declares_whole_space" in own:
+            return bool(own["declares_whole_space"])
         # KerasTuner wraps the method in an attribute of the object itself.
-        if owner is not hypermodel and "build" in vars(owner):
+        if owner is not hypermodel and "build" in own:
             return False
     return False

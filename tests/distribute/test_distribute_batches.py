@@ -101,7 +101,10 @@ def test_the_order_is_shuffled_over_the_whole_data():
 
 
 def test_the_seed_decides_the_order():
-    orders = [epochs_of(training_batches(*numbered(30), 10, 2, seed=seed), 2) for seed in (4, 4, 5)]
+    orders = [
+        epochs_of(training_batches(*numbered(30), 10, replicas=2, seed=seed), 2)
+        for seed in (4, 4, 5)
+    ]
     assert orders[0] == orders[1]
     assert orders[0] != orders[2]
 
