@@ -8,9 +8,10 @@ from typing import Any
 
 import keras_tuner
 
+from kerasreg._durations import duration
+from kerasreg._keras.keras_tuner_internals import expected_trials
 from kerasreg._keras.patching import replace
 from kerasreg.tuners import completed_trials
-from kerasreg.tuners._progress import duration, expected_trials
 
 
 def report_progress(

@@ -1,4 +1,4 @@
-"""What a search with lanes shows on the screen."""
+"""The line that a search with lanes shows on the screen."""
 
 from __future__ import annotations
 
@@ -7,31 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
-import keras_tuner
+from kerasreg._durations import duration
+from kerasreg._keras.keras_tuner_internals import expected_trials
 
 # Seconds between lines where a line cannot be written over.
 _EVERY = 10.0
-
-
-def expected_trials(tuner: keras_tuner.Tuner) -> int | None:
-    """How many trials a search will run at most; None where nobody can say."""
-    oracle = tuner.oracle
-    if isinstance(oracle, keras_tuner.oracles.HyperbandOracle):
-        brackets = range(oracle._get_num_brackets())
-        sizes = (
-            oracle._get_size(bracket, number)
-            for bracket in brackets
-            for number in range(oracle._get_num_rounds(bracket))
-        )
-        return oracle.hyperband_iterations * sum(sizes)
-    return oracle.max_trials
-
-
-def duration(seconds: float) -> str:
-    """Minutes and seconds, and hours if there are some."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 class Progress:
@@ -49,7 +29,7 @@ class Progress:
 
     def __init__(
         self,
-        tuner: keras_tuner.Tuner,
+        tuner: Any,
         quiet: bool = False,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,

@@ -78,7 +78,7 @@ def search(broken, folder, **kwargs):
         directory=folder,
         **kwargs,
     )
-    return tuner, lambda: tuners.search(tuner, *table(), validation_data=table(4), verbose=0)
+    return tuner, lambda: tuners.run_search(tuner, *table(), validation_data=table(4), verbose=0)
 
 
 def test_one_diverged_trial_costs_itself_alone(tmp_path):

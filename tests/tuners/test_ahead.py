@@ -4,21 +4,31 @@ import keras
 import pytest
 
 from kerasreg import tuners
-from kerasreg.tuners import _ahead
+from kerasreg.lanes import Lanes
 
 
 @pytest.fixture
 def made(monkeypatch):
     """How many lanes were made before their trials were built."""
     counts = []
+    precompile = Lanes.precompile
 
-    class Counted(_ahead.Lanes):
-        def precompile(self, *args, **kwargs):
-            super().precompile(*args, **kwargs)
-            counts.append(len(self))
+    def counted(self, *args, **kwargs):
+        precompile(self, *args, **kwargs)
+        counts.append(len(self))
 
-    monkeypatch.setattr(_ahead, "Lanes", Counted)
+    monkeypatch.setattr(Lanes, "precompile", counted)
     return counts
+
+
+@pytest.fixture
+def nothing_ahead(monkeypatch):
+    """Makes every attempt to compile ahead fail, from the call on."""
+
+    def fail(self, *args, **kwargs):
+        raise RuntimeError("no memory")
+
+    return lambda: monkeypatch.setattr(Lanes, "precompile", fail)
 
 
 def search(build, blobs, folder, **arguments):
@@ -38,10 +48,10 @@ def search(build, blobs, folder, **arguments):
         (7, 128, []),  # Too few to be worth it.
     ],
 )
-def test_scores_are_the_same(trials, lanes, expected, build, blobs, tmp_path, made, monkeypatch):
+def test_scores_are_the_same(trials, lanes, expected, build, blobs, tmp_path, made, nothing_ahead):
     found = search(build, blobs, tmp_path / "ahead", max_trials=trials, max_lanes=lanes)
     assert made == expected
-    monkeypatch.setattr(_ahead, "_FEWEST", 1000)
+    nothing_ahead()
     assert found == search(build, blobs, tmp_path / "not", max_trials=trials, max_lanes=lanes)
     assert made == expected
     assert len(found) == trials
@@ -52,7 +62,7 @@ def test_executions_are_foreseen(build, blobs, tmp_path, made):
     assert made == [12]
 
 
-def test_what_was_foreseen_wrongly_is_dropped(blobs, build, tmp_path, made, monkeypatch):
+def test_what_was_foreseen_wrongly_is_dropped(blobs, build, tmp_path, made, nothing_ahead):
     def any_structure(hp):
         if hp.Choice("other", [False, True]):
             seeded = keras.initializers.GlorotUniform(seed=1)
@@ -64,14 +74,10 @@ def test_what_was_foreseen_wrongly_is_dropped(blobs, build, tmp_path, made, monk
 
     found = search(any_structure, blobs, tmp_path / "ahead", max_trials=16)
     assert made
-    monkeypatch.setattr(_ahead, "_FEWEST", 1000)
+    nothing_ahead()
     assert found == search(any_structure, blobs, tmp_path / "not", max_trials=16)
 
 
-def test_an_error_while_it_is_made_is_no_error_of_the_search(build, blobs, tmp_path, monkeypatch):
-    class Failing(_ahead.Lanes):
-        def precompile(self, *args, **kwargs):
-            raise RuntimeError("no memory")
-
-    monkeypatch.setattr(_ahead, "Lanes", Failing)
+def test_an_error_while_it_is_made_is_no_error_of_the_search(build, blobs, tmp_path, nothing_ahead):
+    nothing_ahead()
     assert len(search(build, blobs, tmp_path, max_trials=8)) == 8

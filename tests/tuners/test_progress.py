@@ -3,11 +3,11 @@
 import io
 import re
 
-import keras_tuner
 import pytest
 
 from kerasreg import tuners
-from kerasreg.tuners._progress import Progress, duration, expected_trials
+from kerasreg._durations import duration
+from kerasreg.tuners._progress import Progress
 
 
 class Terminal(io.StringIO):
@@ -94,27 +94,6 @@ def test_a_search_shows_it_and_nothing_else(build, blobs, tmp_path, capsys):
         assert len(shown) == expected
         line = r"trials 3/3, best val_loss [\d.]+, [\d.]+/s, 0:\d\d elapsed"
         assert all(re.fullmatch(line, of) for of in shown)
-
-
-def test_how_many_trials_there_will_be(build, tmp_path):
-    class Count(keras_tuner.Hyperband):
-        ran = 0
-
-        def run_trial(self, trial, *args, **kwargs):
-            self.ran += 1
-            return 1.0
-
-    found = Count(
-        build, keras_tuner.Objective("x", "min"), max_epochs=9, factor=3, directory=tmp_path
-    )
-    found.search(verbose=0)
-    assert expected_trials(found) == found.ran
-    random = tuners.VectorizedRandomSearch(
-        build, "val_loss", max_trials=7, directory=tmp_path / "r"
-    )
-    assert expected_trials(random) == 7
-    grid = tuners.VectorizedGridSearch(build, "val_loss", directory=tmp_path / "grid")
-    assert expected_trials(grid) is None
 
 
 def test_durations():
