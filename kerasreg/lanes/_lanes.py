@@ -26,9 +26,9 @@ class Lanes:
     training step moves all lanes. The result of a lane is the result of its model
     trained alone with the same batches, up to rounding.
 
-    Models share a program if they differ only in values. These may be the values
-    of variables, the seeds of kerasreg's layers, and the numbers of Keras' own
-    optimizers (`momentum`, `weight_decay`, `beta_1`, ...), L1 and L2 regularizers
+    Models share a program if they differ only in values: those of variables, the
+    seeds of kerasreg's layers, and some numbers of Keras' own classes. These classes
+    are optimizers (`momentum`, `weight_decay`, `beta_1`, ...), L1 and L2 regularizers
     and learning-rate schedules. `kerasreg.lanes.group_by_program` finds out.
 
     Args:

@@ -100,7 +100,7 @@ class Validations(callbacks.Callback):
 def test_batches_of_the_validation(blobs, trials):
     x, y, validation_data = blobs
     own, alone = [Validations(), Validations()], Validations()
-    given = {"batch_size": 16, "shuffle": False, "validation_data": validation_data}
+    given = {"shuffle": False, "validation_data": validation_data, "validation_batch_size": 8}
     lanes.Lanes(trials(classifier, 2)).fit(x, y, callbacks=[[one] for one in own], **given)
     classifier(0).fit(x, y, callbacks=[alone], verbose=0, **given)
     assert own[0].seen == own[1].seen == alone.seen
