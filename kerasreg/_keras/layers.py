@@ -1,4 +1,4 @@
-"""What a model is made of: its layers, each once, and where they are."""
+"""The layers of a model, each once, and the place of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which weights a layer has of its own, and which of them are kernels."""
+"""The weights that a layer has of its own, and the kernels among them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a callback moves, by name: a number of the optimizer, rates of dropout, strengths."""
+"""Targets of callbacks, by name: numbers of the optimizer, rates of dropout, strengths."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Place(NamedTuple):
 
 
 class Target:
-    """Which numbers of a model are meant.
+    """The numbers of a model that a name means.
 
     Args:
         name: `"learning_rate"`, `"momentum"` (`beta_1` of Adam and its kind) or
@@ -185,7 +185,7 @@ def innermost(optimizer: Any) -> keras.optimizers.Optimizer:
 
 
 def steps_of(model: keras.Model, target: str) -> int:
-    """How many steps the optimizer of a compiled model has made, or the first of several."""
+    """The steps that the optimizer of a compiled model has made, or the first of several."""
     # Read before each batch: `ops.convert_to_numpy` takes half as long again.
     return int(innermost(optimizers_of(model, target)[0]).iterations.numpy())
 
@@ -201,7 +201,7 @@ def check_learning_rate(optimizer: keras.optimizers.Optimizer, target: str) -> N
 
 
 def _attribute(optimizer: keras.optimizers.Optimizer, kind: str) -> str:
-    """Which attribute of an optimizer is its momentum, or its weight decay."""
+    """The attribute of an optimizer that is its momentum, or its weight decay."""
     names = ["weight_decay"] if kind == "weight_decay" else ["momentum", "beta_1"]
     for name in names:
         if getattr(optimizer, name, None):

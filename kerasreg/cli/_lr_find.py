@@ -12,7 +12,7 @@ import keras
 import keras_tuner
 
 from kerasreg._pictures import check_picture
-from kerasreg.callbacks import RangeTest, find_learning_rate
+from kerasreg.callbacks import RangeTestResult, find_learning_rate
 from kerasreg.cli._data import Table
 from kerasreg.cli._split import split
 from kerasreg.hypermodels import DenseHyperModel
@@ -48,7 +48,7 @@ class Settings:
     plot: str | None
 
 
-def find(settings: Settings, table: Table, write: Callable[[str], None]) -> RangeTest:
+def find(settings: Settings, table: Table, write: Callable[[str], None]) -> RangeTestResult:
     """Tests learning rates on the training part of a table.
 
     Raises:

@@ -38,17 +38,19 @@ def edit(model: keras.Model, some: list[Site], after: Callable[[Site], Any]) -> 
         note_applies(model, new)
     _trace_again(model)
     return RegularizerEdits(
-        RegularizerEdit(
-            weight.layer,
-            site.kind,
-            tuple(weight.variable.shape),
-            int(keras.ops.size(weight.variable)),
-            named(old),
-            named(new),
-            _note(site, weight.variable) if new is not None else "",
+        tuple(
+            RegularizerEdit(
+                weight.layer,
+                site.kind,
+                tuple(weight.variable.shape),
+                int(keras.ops.size(weight.variable)),
+                named(old),
+                named(new),
+                _note(site, weight.variable) if new is not None else "",
+            )
+            for site, old, new in planned
+            for weight in site.weights
         )
-        for site, old, new in planned
-        for weight in site.weights
     )
 
 
@@ -64,7 +66,7 @@ def _check_takes(site: Site, penalty: Any) -> None:
             shape = tuple(_Function(of).compute_output_spec(w).shape)
         except Exception as error:
             raise ValueError(
-                f"`penalty` must take the weights that `layers` and `kinds` match. "
+                f"`penalty` must take the weights that `layers` and `weights` match. "
                 f"Received: penalty={named(penalty)}, which does not take {what}: {error}"
             ) from error
         if shape != ():
@@ -103,7 +105,7 @@ def _set(layer: Any, attribute: str, regularizer: Any) -> None:
 
 
 def _trace_again(model: keras.Model) -> None:
-    """What was traced has the old losses."""
+    """Lets Keras trace its functions again: the traced ones have the old losses."""
     for layer in walk_layers(model):
         if isinstance(layer, keras.Model):
             forget_functions(layer, "train", "test")

@@ -13,7 +13,7 @@ from kerasreg._keras.internals import walk_layers
 from kerasreg._validation import check_count
 
 
-def update_batch_normalization(model: keras.Model, x: Any, batch_size: int = 128) -> None:
+def update_batch_normalization(model: keras.Model, x: Any, *, batch_size: int = 128) -> None:
     """Makes the moving means and variances of batch normalization anew.
 
     Weights that were averaged have never been seen by the `BatchNormalization` layers, whose

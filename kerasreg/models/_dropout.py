@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from kerasreg import layers as ours
 from kerasreg._keras.graph import has_graph
 from kerasreg._keras.internals import made_by
 from kerasreg._keras.layers import places
+from kerasreg._report import Report
 from kerasreg._text_table import table
 from kerasreg._validation import check_choice
 from kerasreg.models._matching import Patterns, check_patterns, meant
@@ -29,31 +31,43 @@ _COUNTERPARTS: dict[type, tuple[type, tuple[str, ...]]] = {
 
 
 class DropoutEdit(NamedTuple):
-    """A layer, and the dropout there before and after."""
+    """A layer, and the dropout there before and after.
+
+    Attributes:
+        layer: the path of the layer.
+        before: the dropout before, as text; `"-"` for none.
+        after: the dropout after, as text.
+    """
 
     layer: str
     before: str
     after: str
 
 
-class DropoutInsertion(NamedTuple):
-    """What `insert_dropout` or `replace_dropout` made; `str` of it is a table.
+@dataclasses.dataclass(frozen=True)
+class DropoutInsertion(Report):
+    """A model with dropout inserted or replaced, and where; `str` of it is a table.
 
-    `model` is the new model; `edits` says what was changed, `left_alone` which
-    dropout cannot be replaced, being inside of a layer.
+    Attributes:
+        rows: a `DropoutEdit` for each layer that is new.
+        model: the new model.
+        left_alone: a `DropoutEdit` for each dropout inside of a layer, which stays.
     """
 
+    rows: tuple[DropoutEdit, ...]
     model: keras.Model
-    edits: tuple[DropoutEdit, ...]
     left_alone: tuple[DropoutEdit, ...] = ()
 
+    objects = ("model",)
+
     def __str__(self) -> str:
-        return table(DropoutEdit._fields, (*self.edits, *self.left_alone))
+        return table(DropoutEdit._fields, (*self.rows, *self.left_alone))
 
 
 def insert_dropout(
     model: keras.Model,
     rate: Any,
+    *,
     after: Patterns,
     make: Callable[..., keras.layers.Layer] = ours.ScheduledDropout,
 ) -> DropoutInsertion:
@@ -120,11 +134,11 @@ def insert_dropout(
             "`after` must match no layer that makes an output of the model. "
             f"Received: after={after!r}, which makes {wrong[0]!r} an output"
         )
-    return DropoutInsertion(new, tuple(edits[key] for key in found))
+    return DropoutInsertion(tuple(edits[key] for key in found), new)
 
 
 def replace_dropout(
-    model: keras.Model, rate: Any = None, layers: Patterns = "*"
+    model: keras.Model, rate: Any = None, *, layers: Patterns = "*"
 ) -> DropoutInsertion:
     """Makes a new model with dropout of kerasreg in the place of Keras' own.
 
@@ -190,7 +204,7 @@ def replace_dropout(
         return new
 
     new = rebuild(model, instead, lambda layer: None)
-    return DropoutInsertion(new, tuple(edits[key] for key in found), left)
+    return DropoutInsertion(tuple(edits[key] for key in found), new, left)
 
 
 def _chosen(

@@ -59,7 +59,7 @@ def activation_behind(
 
 
 def _own_activation(operation: Any) -> Any:
-    """What a layer or an operation applies, None for nothing or a linear one."""
+    """The activation of a layer or an operation; None for no activation or a linear one."""
     if isinstance(operation, keras.layers.PReLU):
         return "relu"  # Which it begins as, unless its slopes do not begin at zero.
     if isinstance(operation, keras.layers.Softmax):

@@ -38,13 +38,14 @@ class Scaled(NamedTuple):
 
     @property
     def is_left_alone(self) -> bool:
-        """Whether it has not the wanted variance; the note says why."""
+        """Whether the layer misses the wanted variance; the note says why."""
         return bool(self.note)
 
 
 def lsuv(
     model: keras.Model,
     x: Any,
+    *,
     target_variance: float = 1.0,
     tolerance: float = 0.05,
     max_iterations: int = 10,
@@ -83,7 +84,7 @@ def lsuv(
         seed: a whole number >= 0, or None for another draw each time.
 
     Returns:
-        A `InitializationReport` of `(layer, variance_before, variance, iterations, note)`, which
+        An `InitializationReport` of `(layer, variance_before, variance, iterations, note)`, which
         prints as a table. `variance_before` is that of the orthonormal kernel. The
         note is empty where all is well.
 
@@ -158,7 +159,7 @@ def lsuv(
         for weight, value in before:
             weight.assign(value)
         raise
-    record = InitializationReport(rows.values())
+    record = InitializationReport(tuple(rows.values()))
     if record.left_alone:
         notes = "\n".join(f"  {row.layer}: {row.note}" for row in record.left_alone)
         warnings.warn(f"lsuv has not the wanted variance in\n{notes}", UserWarning, stacklevel=2)

@@ -133,21 +133,23 @@ def sites(model: keras.Model) -> list[Site]:
     return list(found.values())
 
 
-def chosen(all_sites: list[Site], layers: Sequence[str], kinds: Sequence[str]) -> list[Site]:
+def chosen(all_sites: list[Site], layers: Sequence[str], weights: Sequence[str]) -> list[Site]:
     """The sites that the patterns mean; each pattern means at least one, or it is an error."""
     for pattern in layers:
         if not any(_is_meant(site, pattern) for site in all_sites):
             check_choice("layers", pattern, dict.fromkeys(site.layer for site in all_sites))
-    for pattern in kinds:
+    for pattern in weights:
         if not any(meant(pattern, frozenset({site.kind})) for site in all_sites):
-            check_choice("kinds", pattern, dict.fromkeys(site.kind for site in all_sites))
+            check_choice("weights", pattern, dict.fromkeys(site.kind for site in all_sites))
     of_layers = [site for site in all_sites if any(_is_meant(site, one) for one in layers)]
-    found = [site for site in of_layers if any(meant(one, frozenset({site.kind})) for one in kinds)]
+    found = [
+        site for site in of_layers if any(meant(one, frozenset({site.kind})) for one in weights)
+    ]
     if not found:
         there = list(dict.fromkeys(site.kind for site in of_layers))
         raise ValueError(
-            f"`kinds` must be among those of the layers that `layers` matches: {there}. "
-            f"Received: kinds={list(kinds)}, layers={list(layers)}"
+            f"`weights` must be among those of the layers that `layers` matches: {there}. "
+            f"Received: weights={list(weights)}, layers={list(layers)}"
         )
     for site in found:
         parts = [any(meant(one, names) for one in layers) for names in site.names_of_parts]

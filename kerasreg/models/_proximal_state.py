@@ -1,4 +1,4 @@
-"""Whether an optimizer that is built can apply a penalty that is new."""
+"""Checks that an optimizer which is built can apply a penalty which is new."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well a model's weights carry the signal: through the layers, and back.
+"""The signal through the layers of a model and back: whether its weights keep it alive.
 
 Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward
 neural networks", whose figures 6 and 7 this is.
@@ -27,6 +27,7 @@ def signal_report(
     model: keras.Model,
     x: Any,
     y: Any = None,
+    *,
     loss: Any = None,
     training: bool = True,
     seed: int = 0,

@@ -17,7 +17,7 @@ from kerasreg._keras.internals import global_seed_generator, restore_global_seed
 from kerasreg._keras.tensorflow_internals import forget_kernels, operation_seeds
 
 
-class State:
+class TrainingSnapshot:
     """The variables of a compiled and built model, and the generators, as they are now."""
 
     def __init__(self, model: keras.Model) -> None:
