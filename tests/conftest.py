@@ -28,10 +28,10 @@ def pytest_collection_modifyitems(config, items):
     part, parts = map(int, config.getoption("part").split("/"))
     chosen, others = [], []
     for item in items:
-        # By name, so that a test is in the same part wherever it stands; and all values of
-        # its parameters in the same one.
-        name = item.nodeid.split("[")[0]
-        (chosen if zlib.crc32(name.encode()) % parts == part - 1 else others).append(item)
+        # By name, so that a test is in the same part wherever it stands. Its values of parameters
+        # go to different parts: some tests have hundreds, which would be one part's alone.
+        is_chosen = zlib.crc32(item.nodeid.encode()) % parts == part - 1
+        (chosen if is_chosen else others).append(item)
     config.hook.pytest_deselected(items=others)
     items[:] = chosen
 

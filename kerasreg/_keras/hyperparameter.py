@@ -261,11 +261,11 @@ def hyperparameters_of(model: keras.Model) -> list[tuple[list[str], Hyperparamet
         # On a weight that exists, a penalty may be tracked by nobody.
         for part in [*tracked_variables(layer), *inner_layers(layer)]:
             penalty = getattr(part, "regularizer", part)
-            strength = getattr(penalty, "hyperparameter", None)
             if isinstance(part, Hyperparameter):
                 take(part, within, path)
-            elif isinstance(strength, Hyperparameter):
+            elif hasattr(penalty, "hyperparameter"):  # A penalty.
                 # Of a sum, the factor: its parts stay in proportion.
+                strength = penalty.hyperparameter()
                 take(strength, [*within, penalty.name], path)
                 if penalty is not part:
                     take(strength, [*within, part.name], part.path)

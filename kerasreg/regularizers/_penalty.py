@@ -74,9 +74,9 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
         """The proximal operator of `t` times the penalty at a strength, like `v`."""
         return self.unit_prox(v, t * strength)
 
-    @property
+    # No property: Keras would write the strength into files under the name of the property.
     def hyperparameter(self) -> Hyperparameter:
-        """The strength and its schedule, which callbacks and reports find by this name."""
+        """The strength and its schedule, for those that move or report strengths."""
         return self._strength
 
     @property
