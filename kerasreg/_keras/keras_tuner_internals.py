@@ -1,8 +1,9 @@
-"""What kerasreg knows of the insides of KerasTuner: one function for each question.
+"""Questions about the insides of KerasTuner: one function for each.
 
-Every name was read in KerasTuner 1.4.7 and 1.4.8, whose code is the same there. A name that a later
-version has no more raises a `RuntimeError` which tells it. Only the tuners and the command
-import this module, so that the components need no KerasTuner.
+Each docstring says for which versions the answer was read in the source. A name that a later
+version lacks raises a `RuntimeError`, which tells the name. Only the tuners and the command import
+this module, so that the components need no KerasTuner. `tests/_keras/test_keras_tuner_internals.py`
+has a test for each function, with the function's name in its own.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ def callbacks_of_execution(
 
     Copies of the callbacks of the search. TensorBoard's write to a folder of the execution.
 
+    Read for KerasTuner 1.4.7 and 1.4.8.
+
     Raises:
         keras_tuner.errors.FatalValueError: if a callback cannot be copied.
     """
@@ -31,22 +34,34 @@ def callbacks_of_execution(
 
 
 def hooks_callback(tuner: keras_tuner.Tuner, trial: Any) -> Any:
-    """Which callback calls `on_epoch_end` and the other hooks of a tuner?"""
+    """Which callback calls `on_epoch_end` and the other hooks of a tuner?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     return _private(_tuner_utils(), "TunerCallback")(tuner, trial)
 
 
 def best_epoch_callback(objective: Any, path: str) -> Any:
-    """Which callback saves the weights of the best epoch to a file?"""
+    """Which callback saves the weights of the best epoch to a file?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     return _private(_tuner_utils(), "SaveBestEpoch")(objective, path)
 
 
 def checkpoint_path(tuner: keras_tuner.Tuner, trial_id: str) -> str:
-    """In which file does a tuner keep the weights of a trial's best epoch?"""
+    """In which file does a tuner keep the weights of a trial's best epoch?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     return str(_private(tuner, "_get_checkpoint_fname")(trial_id))
 
 
 def build_hypermodel(tuner: keras_tuner.Tuner, hp: keras_tuner.HyperParameters) -> Any:
-    """Which model does the hypermodel build, with the tuner's own `loss`, `optimizer`, ...?"""
+    """Which model does the hypermodel build, with the tuner's own `loss`, `optimizer`, ...?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     return _private(tuner, "_build_hypermodel")(hp)
 
 
@@ -55,12 +70,17 @@ def explore_space(tuner: keras_tuner.Tuner) -> None:
 
     KerasTuner builds the hypermodel again and again, until each of its conditional scopes was
     entered.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
     """
     _private(keras_tuner.Tuner, "_populate_initial_space")(tuner)
 
 
 def restart_names() -> None:
-    """How do the automatic names of layers begin anew, as for the first model of a process?"""
+    """How do the automatic names of layers begin anew, as for the first model of a process?
+
+    Read for Keras 3.10 to 3.15.
+    """
     from keras.src.utils.naming import reset_uids
 
     reset_uids()
@@ -69,6 +89,8 @@ def restart_names() -> None:
 def check_result(result: Any, objective: Any) -> None:
     """Is what a hypermodel's `fit` returned a result that KerasTuner takes?
 
+    Read for KerasTuner 1.4.7 and 1.4.8.
+
     Raises:
         keras_tuner.errors.FatalError: if it is none.
     """
@@ -76,17 +98,26 @@ def check_result(result: Any, objective: Any) -> None:
 
 
 def metrics_of_result(result: Any, objective: Any) -> dict[str, Any]:
-    """Which metrics does KerasTuner read from a result?"""
+    """Which metrics does KerasTuner read from a result?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     return dict(_private(_tuner_utils(), "convert_to_metrics_dict")(result, objective))
 
 
 def best_step_of_results(results: list[Any], objective: Any) -> int:
-    """Which epoch does KerasTuner take for the best one of these results?"""
+    """Which epoch does KerasTuner take for the best one of these results?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     return int(_private(_tuner_utils(), "get_best_step")(results, objective))
 
 
 def expected_trials(tuner: keras_tuner.Tuner) -> int | None:
-    """How many trials will a search run at most? None where nobody can say."""
+    """How many trials will a search run at most? None where nobody can say.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     oracle = tuner.oracle
     if isinstance(oracle, keras_tuner.oracles.HyperbandOracle):
         rounds, size = _private(oracle, "_get_num_rounds"), _private(oracle, "_get_size")
@@ -100,17 +131,26 @@ def expected_trials(tuner: keras_tuner.Tuner) -> int | None:
 
 
 def oracle_path(oracle: keras_tuner.Oracle) -> str:
-    """In which file is the state of an oracle?"""
+    """In which file is the state of an oracle?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     return str(_private(oracle, "_get_oracle_fname")())
 
 
 def trial_path(oracle: keras_tuner.Oracle, trial_id: str) -> str:
-    """In which file is the state of a trial?"""
+    """In which file is the state of a trial?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     return os.path.join(_private(oracle, "_get_trial_dir")(trial_id), "trial.json")
 
 
 def tuner_path(tuner: keras_tuner.Tuner) -> str:
-    """In which file is the state of a tuner?"""
+    """In which file is the state of a tuner?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     return str(_private(tuner, "_get_tuner_fname")())
 
 
@@ -120,7 +160,10 @@ def write_state_by(
     save_trial: Callable[[Any], None],
     save_tuner: Callable[[], None],
 ) -> None:
-    """How does a tuner write its state by other functions? For good, and from all threads."""
+    """How does a tuner write its state by other functions? For good, and from all threads.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     for owner, name in ((tuner.oracle, "save"), (tuner.oracle, "_save_trial"), (tuner, "save")):
         _private(owner, name)  # What it does not call would never be called.
     tuner.oracle.save = save_oracle
@@ -129,13 +172,19 @@ def write_state_by(
 
 
 def retry_queue(oracle: keras_tuner.Oracle) -> list[str]:
-    """Which trials does an oracle give again? The list is the oracle's own, and may be changed."""
+    """Which trials does an oracle give again? The list is the oracle's own, and may be changed.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     queue: list[str] = _private(oracle, "_retry_queue")
     return queue
 
 
 def record_end(oracle: keras_tuner.Oracle, trial: Any) -> None:
-    """How does an oracle learn that a trial has ended, which it does not know of yet?"""
+    """How does an oracle learn that a trial has ended, which it does not know of yet?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     oracle.update_space(trial.hyperparameters)
     _private(oracle, "_record_values")(trial)
     _private(oracle, "_run_times")[trial.trial_id] += 1
@@ -143,7 +192,10 @@ def record_end(oracle: keras_tuner.Oracle, trial: Any) -> None:
 
 
 def restore_grid(oracle: keras_tuner.oracles.GridSearchOracle) -> None:
-    """Which points of the grid were visited? KerasTuner does not save it: the trials tell."""
+    """Which points of the grid were visited? KerasTuner does not save it: the trials tell.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     compare, ordered = _private(oracle, "_compare"), _private(oracle, "_ordered_ids")
     values = {name: trial.hyperparameters.values for name, trial in oracle.trials.items()}
     order = functools.cmp_to_key(lambda one, other: compare(values[one], values[other]))
@@ -156,23 +208,35 @@ def restore_grid(oracle: keras_tuner.oracles.GridSearchOracle) -> None:
 
 
 def continue_grid_after(oracle: keras_tuner.oracles.GridSearchOracle, trial_id: str) -> None:
-    """How does a grid give the point after a trial that has not ended yet?"""
+    """How does a grid give the point after a trial that has not ended yet?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     _private(oracle, "_populate_next").append(trial_id)
 
 
 def next_seed(oracle: keras_tuner.Oracle) -> int:
-    """Which seed has the next draw of an oracle? The oracle counts it."""
+    """Which seed has the next draw of an oracle? The oracle counts it.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     oracle._seed_state = _private(oracle, "_seed_state") + 1
     return int(oracle._seed_state)
 
 
 def was_tried(oracle: keras_tuner.Oracle, values: dict[str, Any]) -> bool:
-    """Has a trial of an oracle had these values?"""
+    """Has a trial of an oracle had these values?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     return bool(_private(oracle, "_duplicate")(values))
 
 
 def most_collisions(oracle: keras_tuner.Oracle) -> int:
-    """After how many values that were tried does an oracle give up?"""
+    """After how many values that were tried does an oracle give up?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
     return int(_private(oracle, "_max_collisions"))
 
 

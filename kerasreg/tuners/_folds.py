@@ -1,4 +1,4 @@
-"""Which samples each fold of a cross-validation trains and validates on."""
+"""The folds of a cross-validation: which samples train, and which validate."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class PopulationBasedTraining(VectorizedTuner):
 
     Every `interval` epochs the worst `quantile` of the population each take the
     weights, the optimizer's slots and the hyperparameters of one of the best
-    `quantile` (exploit), and then each hyperparameter is drawn anew, with
+    `quantile` (exploit), and then each hyperparameter is drawn again, with
     probability `resample`, or moved: a number is multiplied by 0.8 or 1.2 within
     its bounds, a choice goes to a neighbour (explore). As in Jaderberg et al.
     2017, "Population Based Training of Neural Networks" (arXiv:1711.09846), with
@@ -46,7 +46,7 @@ class PopulationBasedTraining(VectorizedTuner):
         population: number of trials, >= 2.
         interval: epochs from exploit to exploit, >= 1.
         quantile: share of the population that is replaced, in (0, 0.5].
-        resample: probability that a hyperparameter is drawn anew, in [0, 1].
+        resample: probability that a hyperparameter is drawn again, in [0, 1].
         max_lanes: at most so many trials at a time, >= 1. None for the whole
             population: only trials that train at the same time can copy each other.
         jit_compile: as for `kerasreg.lanes.Lanes`.

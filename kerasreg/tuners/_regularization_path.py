@@ -40,7 +40,7 @@ class RegularizationPath:
     Attributes:
         rows: a `PathPoint` for each strength, in the order given.
         weights: for each strength, the values of `model.weights`.
-        penalised: the places in `model.weights` of those that have the penalty.
+        penalised: the places in `model.weights` of the weights with the penalty.
     """
 
     rows: tuple[PathPoint, ...]
@@ -119,32 +119,32 @@ def regularization_path(
 ) -> RegularizationPath:
     """Trains a model at many strengths of its penalty, all at once.
 
-    Each strength is a lane of one program (`kerasreg.lanes.Lanes`), and each
-    begins with the weights that the model has. With `warm_start` the strengths are trained
-    one after another instead, in the order given, each from the weights of the one
-    before, with an optimizer that begins anew: for a path along a problem with many
-    minima, usually from the largest strength down. With an optimizer in
+    Each strength is a lane of one program (`kerasreg.lanes.Lanes`), and each lane
+    begins with the weights of the model. With `warm_start` the strengths are trained
+    one after another, in the order given. Each training then begins with the weights of the
+    training before, and with a new optimizer. Use it for a problem with many minima,
+    usually from the largest strength down. With an optimizer in
     `kerasreg.optimizers.Proximal` weights become exactly zero; with others they do not.
 
     Args:
-        model: a built and compiled Keras model. It stays as it is; to go on with a point,
+        model: a built and compiled Keras model. The model is not changed; to go on with a row,
             `model.set_weights(path.weights[k])`.
         penalty: the penalty of `kerasreg.regularizers` whose strength is varied, or
-            several that get the same one. Each is the regularizer of a trainable weight,
-            and its strength a number.
+            several penalties that get the same strength. Each is the regularizer of a
+            trainable weight, and its strength is a number.
         strengths: numbers >= 0.
         x: inputs, as for `Lanes.fit`.
         y: targets.
-        warm_start: whether each begins where the one before ended.
-        **arguments: others of `Lanes.fit`, such as `epochs`, `batch_size` and
+        warm_start: whether each training begins where the training before ended.
+        **arguments: other arguments of `Lanes.fit`, such as `epochs`, `batch_size` and
             `validation_data`.
 
     Returns:
         A `RegularizationPath`: `str` of it is a table, `plot(path)` its picture.
 
     Raises:
-        ValueError: if an argument is outside its range, a penalty is that of no
-            trainable weight, or has a schedule; if the model cannot be a lane.
+        ValueError: if an argument is outside its range; if no trainable weight has the
+            penalty, or the penalty has a schedule; if the model cannot be a lane.
 
     scikit-learn's `lasso_path` and R's glmnet (Friedman, Hastie and Tibshirani 2010) trace
     this for linear models.

@@ -28,18 +28,18 @@ class VectorizedRandomSearch(VectorizedTuner):
         objective: as for KerasTuner, such as `"val_loss"`.
         max_trials: number of trials.
         seed: a whole number for the draws; None or 0 for another one each time.
-        hyperparameters: hyperparameters that are known before the first build: they override
-            those that the hypermodel declares.
+        hyperparameters: hyperparameters that are known before the first build. They override
+            hyperparameters of the same names in the hypermodel.
         tune_new_entries: whether hyperparameters that are not in `hyperparameters` are searched;
             otherwise they keep their defaults.
         allow_new_entries: whether the hypermodel may declare hyperparameters that are not in
             `hyperparameters`.
         max_retries_per_trial: how often a trial that crashed is tried again.
         max_consecutive_failed_trials: so many failed trials in a row end the search with an error.
-        trials_per_structure: how many trials in a row share those hyperparameters that decide on
-            the program, such as widths and activations, and draw the others anew. With 1, the
-            default, each trial draws all of them, as KerasTuner does, and trials of a large
-            space seldom share a program.
+        trials_per_structure: how many trials in a row share the hyperparameters that decide on
+            the program, such as widths and activations. Each of these trials draws the other
+            hyperparameters itself. With 1 each trial draws all of them, as KerasTuner does, and
+            trials of a large space seldom share a program.
         max_lanes: at most so many trainings at a time, >= 1. None for 128, or a lower power
             of two if memory asks for it.
         folds: a number of folds >= 2, or a splitter of scikit-learn's, to validate each trial
@@ -167,8 +167,8 @@ class VectorizedGridSearch(VectorizedTuner):
         objective: as for KerasTuner, such as `"val_loss"`.
         max_trials: at most so many trials; None for the whole grid.
         seed: a whole number for the draws; None or 0 for another one each time.
-        hyperparameters: hyperparameters that are known before the first build: they override
-            those that the hypermodel declares.
+        hyperparameters: hyperparameters that are known before the first build. They override
+            hyperparameters of the same names in the hypermodel.
         tune_new_entries: whether hyperparameters that are not in `hyperparameters` are searched;
             otherwise they keep their defaults.
         allow_new_entries: whether the hypermodel may declare hyperparameters that are not in
@@ -286,8 +286,8 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         alpha: the noise that the oracle expects of results.
         beta: the larger, the more is explored.
         seed: a whole number for the draws; None or 0 for another one each time.
-        hyperparameters: hyperparameters that are known before the first build: they override
-            those that the hypermodel declares.
+        hyperparameters: hyperparameters that are known before the first build. They override
+            hyperparameters of the same names in the hypermodel.
         tune_new_entries: whether hyperparameters that are not in `hyperparameters` are searched;
             otherwise they keep their defaults.
         allow_new_entries: whether the hypermodel may declare hyperparameters that are not in
@@ -406,8 +406,8 @@ class VectorizedHyperband(VectorizedTuner):
         factor: the divisor of the number of trials from round to round, >= 2.
         hyperband_iterations: how often the whole algorithm runs.
         seed: a whole number for the draws; None or 0 for another one each time.
-        hyperparameters: hyperparameters that are known before the first build: they override
-            those that the hypermodel declares.
+        hyperparameters: hyperparameters that are known before the first build. They override
+            hyperparameters of the same names in the hypermodel.
         tune_new_entries: whether hyperparameters that are not in `hyperparameters` are searched;
             otherwise they keep their defaults.
         allow_new_entries: whether the hypermodel may declare hyperparameters that are not in

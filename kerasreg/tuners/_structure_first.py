@@ -1,4 +1,4 @@
-"""Which hyperparameters are only values of a program, and a random search that uses it."""
+"""A random search of trials that share a program, and the probe that finds how."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kerasreg.tuners._trial import Digests, Plan
 
 
 class StructuralProbe:
-    """Tells hyperparameters that are values of a program from those that decide on it.
+    """Tells hyperparameters that are values of a program from hyperparameters that decide on it.
 
     A hyperparameter is a value if a model that differs in it alone, and its
     training, share the program. The probe builds two models to try that, once for each.

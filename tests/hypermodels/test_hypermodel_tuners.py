@@ -48,7 +48,7 @@ def test_every_trial_of_every_tuner_completes(kind, task, tmp_path):
         assert tuner.oracle.get_trial("0").hyperparameters.get("penalty") == "none"
 
 
-def test_the_best_model_of_a_search_is_loaded_with_its_weights(tmp_path):
+def test_the_best_model_of_a_search_is_loaded_with_its_weights(tmp_path, one_build):
     hypermodel = hypermodels.DenseHyperModel(
         features=3, classes=2, epochs=2, samples=33, widths=(4, 8), depths=(1, 2), seed=1
     )

@@ -1,9 +1,15 @@
 """What the tests of searches with lanes share: data, and a hypermodel of values."""
 
+import contextlib
+import io
+import types
+
 import keras
 import numpy as np
 import pytest
 
+from kerasreg import tuners
+from kerasreg.lanes import Lanes
 from kerasreg.layers import ScheduledDropout
 
 
@@ -38,3 +44,45 @@ def _build(hp):
 @pytest.fixture(scope="session")
 def build():
     return _build
+
+
+@pytest.fixture(scope="session")
+def searched(blobs, build, tmp_path_factory):
+    """A random search with lanes that has ended: do not search on.
+
+    Its `tuner`, the `folder` of its project, how many `lanes` each program began with, and what
+    was `printed`.
+    """
+    folder, lanes, fit = tmp_path_factory.mktemp("searched"), [], Lanes.fit
+
+    def counted(self, *args, **kwargs):
+        lanes.append(len(self))
+        return fit(self, *args, **kwargs)
+
+    tuner = tuners.VectorizedRandomSearch(
+        build, "val_loss", max_trials=6, seed=5, directory=folder, project_name="project"
+    )
+    x, y, validation_data = blobs
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(io.StringIO()) as printed,
+    ):
+        patch.setattr(Lanes, "fit", counted)
+        tuner.search(x, y, epochs=3, batch_size=16, validation_data=validation_data)
+    return types.SimpleNamespace(
+        tuner=tuner, folder=folder, lanes=lanes, printed=printed.getvalue()
+    )
+
+
+@pytest.fixture
+def made_ahead(monkeypatch):
+    """How many lanes were made before their trials were built."""
+    counts = []
+    precompile = Lanes.precompile
+
+    def counted(self, *args, **kwargs):
+        precompile(self, *args, **kwargs)
+        counts.append(len(self))
+
+    monkeypatch.setattr(Lanes, "precompile", counted)
+    return counts

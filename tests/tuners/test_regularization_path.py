@@ -27,10 +27,10 @@ def linear(penalty, learning_rate=0.1):
     return model
 
 
-def train(model, penalty, **options):
+def train(model, penalty, strengths=STRENGTHS, **options):
     x, y = data()
     return regularization_path(
-        model, penalty, STRENGTHS, x, y,
+        model, penalty, strengths, x, y,
         **{"epochs": 100, "batch_size": 64, "shuffle": False, **options},
     )  # fmt: skip
 
@@ -62,8 +62,8 @@ def test_each_point_is_the_training_alone():
     penalty = L1(0.7)
     model = linear(penalty)
     start = model.get_weights()
-    path = train(model, penalty, epochs=3, validation_data=(x[:16], y[:16]))
-    for k, strength in enumerate(STRENGTHS):
+    path = train(model, penalty, STRENGTHS[::2], epochs=3, validation_data=(x[:16], y[:16]))
+    for k, strength in enumerate(STRENGTHS[::2]):
         alone = linear(L1(strength))
         alone.set_weights(start)
         logs = alone.fit(
@@ -79,8 +79,8 @@ def test_a_warm_start_begins_where_the_one_before_ended_with_a_fresh_optimizer()
     model = linear(penalty)
     model.optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(0.1, 3)
     start = model.get_weights()
-    path = train(model, penalty, epochs=3, warm_start=True)
-    for k, strength in enumerate(STRENGTHS):
+    path = train(model, penalty, STRENGTHS[::2], epochs=3, warm_start=True)
+    for k, strength in enumerate(STRENGTHS[::2]):
         alone = linear(L1(strength))
         alone.optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(0.1, 3)
         alone.set_weights(start)
