@@ -82,8 +82,10 @@ def test_a_number_of_its_own_that_comes_later(blobs, trials, equal_models):
 
     together = lanes.Lanes(trials(build, 2))
     together.fit(x, y, 16, 2, shuffle=False)
+    traces = together.traces
     together.load({0: trials(build, 3)[2]})
     together.fit(x, y, 16, 2, shuffle=False)
+    assert together.traces == 2 * traces  # Another program, which is traced as the first was.
     equal_models(together.unstack(0), by_keras(trials(build, 3)[2], x, y))
     equal_models(together.unstack(1), by_keras(trials(build, 2)[1], x, y, 4))
 
