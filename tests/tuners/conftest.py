@@ -1,6 +1,7 @@
 """What the tests of searches with lanes share: data, and a hypermodel of values."""
 
 import contextlib
+import functools
 import io
 import types
 
@@ -55,6 +56,7 @@ def searched(blobs, build, tmp_path_factory):
     """
     folder, lanes, fit = tmp_path_factory.mktemp("searched"), [], Lanes.fit
 
+    @functools.wraps(fit)
     def counted(self, *args, **kwargs):
         lanes.append(len(self))
         return fit(self, *args, **kwargs)
