@@ -368,6 +368,13 @@ def test_the_state_on_disk_is_keras_tuners(build, searched):
     )
 
 
+def test_state_is_written_when_trials_begin_and_end_and_not_in_each_epoch(searched):
+    assert searched.written.count("trial.json") == 2 * 6
+    # All trials begin together, and end together: the state grows with them.
+    assert searched.written.count("oracle.json") <= 4
+    assert sum(name.startswith("lanes-") for name in searched.written) == 1
+
+
 @pytest.mark.parametrize(
     ("cls", "kerastuners"),
     [
