@@ -52,6 +52,7 @@ def table(samples=90, seed=0):
 def fit(model, hp, **kwargs):
     """Builds and trains one setting; returns the model and the history."""
     built = model.build(hp)
+    built.jit_compile = False  # XLA would compile longer than there is to train.
     x, y = table()
     history = model.fit(hp, built, x, y, validation_data=table(30, seed=1), **kwargs)
     return built, history.history

@@ -55,7 +55,7 @@ def test_the_best_model_of_a_search_is_loaded_with_its_weights(tmp_path, one_bui
     tuner = keras_tuner.RandomSearch(
         hypermodel,
         keras_tuner.Objective("val_accuracy", "max"),
-        max_trials=2,
+        max_trials=1,
         seed=2,
         directory=tmp_path,
     )

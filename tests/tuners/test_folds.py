@@ -115,7 +115,7 @@ def weighted(build, blobs, folder, **arguments):
     x, y, _ = blobs
     weights = np.where(y == 0, 0.0, 1.0).astype("float32")
     found = tuners.VectorizedRandomSearch(
-        build, "val_loss", max_trials=2, directory=folder, seed=5, folds=3, **arguments
+        build, "val_loss", max_trials=2, directory=folder, seed=5, folds=2, **arguments
     )
     found.search(x, y, sample_weight=weights, epochs=2, batch_size=16, verbose=0)
     return found, weights
@@ -126,7 +126,7 @@ def test_weights_of_samples_are_split_with_them(build, blobs, tmp_path):
     found, weights = weighted(build, blobs, tmp_path / "together")
     trial = found.oracle.get_best_trials()[0]
     losses = []
-    for train, validation in folds_of(3, x, y, None, found.oracle.seed):
+    for train, validation in folds_of(2, x, y, None, found.oracle.seed):
         model = build(trial.hyperparameters)
         of_epochs = []
         for epoch in range(2):
@@ -143,5 +143,5 @@ def test_weights_of_samples_are_split_with_them(build, blobs, tmp_path):
     # One fold after the other, in one lane.
     one_by_one, _ = weighted(build, blobs, tmp_path / "alone", max_lanes=1)
     alone = one_by_one.oracle.trials[trial.trial_id]
-    assert len(alone.metrics.get_history("val_loss")[0].value) == 3
+    assert len(alone.metrics.get_history("val_loss")[0].value) == 2
     assert alone.score == pytest.approx(trial.score, rel=1e-4)

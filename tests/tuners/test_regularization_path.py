@@ -23,7 +23,8 @@ def data():
 def linear(penalty, learning_rate=0.1):
     dense = keras.layers.Dense(1, use_bias=False, kernel_regularizer=penalty)
     model = keras.Sequential([keras.Input((6,)), dense])
-    model.compile(Proximal(keras.optimizers.SGD(learning_rate)), "mse", metrics=["mae"])
+    optimizer = Proximal(keras.optimizers.SGD(learning_rate))
+    model.compile(optimizer, "mse", metrics=["mae"], jit_compile=False)
     return model
 
 

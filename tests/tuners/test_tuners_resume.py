@@ -239,6 +239,16 @@ def test_the_same_tuner_is_returned(tmp_path):
     assert tuners.crash_safe(tuner) is tuner
 
 
+def test_a_tuner_that_is_crash_safe_already_stays_as_it_is(build, tmp_path):
+    for tuner in (
+        tuners.VectorizedRandomSearch(build, "val_loss", directory=tmp_path / "lanes"),
+        begin(tmp_path / "other"),
+    ):
+        before = tuner.save, tuner.oracle.save
+        assert tuners.crash_safe(tuner) is tuner
+        assert (tuner.save, tuner.oracle.save) == before
+
+
 def test_a_search_that_has_ended_is_not_run_again(tmp_path):
     first = begin(tmp_path)
     tuners.run_search(first)

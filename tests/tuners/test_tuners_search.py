@@ -77,8 +77,11 @@ def test_the_arguments_of_a_search_reach_the_trials(tmp_path):
 
 def test_some_failures_are_warned_about_with_counts_and_reasons(tmp_path):
     tuner = black_box(tmp_path, [ValueError("too large"), 2.0, ValueError("too large"), 1.0])
-    with pytest.warns(UserWarning, match=r"2 of 4 trials failed.*2 x ValueError: too large"):
+    with pytest.warns(
+        UserWarning, match=r"2 of 4 trials failed.*2 x ValueError: too large"
+    ) as told:
         completed = tuners.run_search(tuner)
+    assert [one.filename for one in told if one.category is UserWarning] == [__file__]
     assert scores(completed) == [1.0, 2.0]
 
 
