@@ -387,6 +387,19 @@ class Lanes:
 
         Raises:
             ValueError: if a model does not share the program. No lane is changed then.
+
+        Example:
+
+        >>> import keras, numpy as np, kerasreg
+        >>> def model(learning_rate):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     model.compile(keras.optimizers.SGD(learning_rate), "mse")
+        ...     return model
+        >>> lanes = kerasreg.lanes.Lanes([model(0.5), model(0.25)])
+        >>> lanes.load({1: model(0.125)})
+        >>> with lanes.view(1) as shown:
+        ...     float(shown.optimizer.learning_rate)
+        0.125
         """
         self._stack.load(models, structures or {})
 
@@ -396,6 +409,19 @@ class Lanes:
         Args:
             source: the number of the lane that is copied.
             target: the number of the lane that becomes a copy.
+
+        Example:
+
+        >>> import keras, numpy as np, kerasreg
+        >>> def model(learning_rate):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     model.compile(keras.optimizers.SGD(learning_rate), "mse")
+        ...     return model
+        >>> lanes = kerasreg.lanes.Lanes([model(0.5), model(0.25)])
+        >>> lanes.copy(source=0, target=1)
+        >>> kernels = lanes.get_values()[0]
+        >>> bool(np.all(kernels[0] == kernels[1]))
+        True
         """
         self._stack.state.copy(source, target)
 
@@ -412,6 +438,19 @@ class Lanes:
 
         Raises:
             ValueError: if the model does not share the program.
+
+        Example:
+
+        >>> import keras, numpy as np, kerasreg
+        >>> def model(learning_rate):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     model.compile(keras.optimizers.SGD(learning_rate), "mse")
+        ...     return model
+        >>> lanes = kerasreg.lanes.Lanes([model(0.5), model(0.25)])
+        >>> lanes.assign_hyperparameters(0, model(0.0625))
+        >>> with lanes.view(0) as shown:
+        ...     float(shown.optimizer.learning_rate)
+        0.0625
         """
         stack = self._stack
         stack.state.assign_hyperparameters(lane, model, stack.structure_of(model))
@@ -433,6 +472,18 @@ class Lanes:
 
         Raises:
             ValueError: if the model does not share the program.
+
+        Example:
+
+        >>> import keras, numpy as np, kerasreg
+        >>> def model(learning_rate):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     model.compile(keras.optimizers.SGD(learning_rate), "mse")
+        ...     return model
+        >>> lanes = kerasreg.lanes.Lanes([model(0.5), model(0.25)])
+        >>> best = lanes.unstack(1)
+        >>> best.predict(np.ones((8, 3)), verbose=0).shape
+        (8, 1)
         """
         stack = self._stack
         model = stack.models[lane] if model is None else model
@@ -470,7 +521,20 @@ class Lanes:
         return self._stack.view(lane)
 
     def get_values(self) -> list[np.ndarray]:
-        """The values of `model.variables`, in that order, each with a first axis of lanes."""
+        """The values of the variables of all lanes, without those of optimizers.
+
+        Returns:
+            A list of arrays in the order of `model.variables`, each of the shape of the
+            variable with a first axis of lanes.
+
+        Example:
+
+        >>> import keras, kerasreg
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> [value.shape for value in kerasreg.lanes.Lanes.from_model(model, 2).get_values()]
+        [(2, 3, 1), (2, 1)]
+        """
         state = self._stack.state
         index = {id(variable): i for i, variable in enumerate(state.variables)}
         return [
