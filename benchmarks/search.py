@@ -104,7 +104,6 @@ def run(contender, kind, seed, trials):
     import keras_tuner
 
     import kerasreg
-    from kerasreg.lanes import _epochs
 
     x, x_validation, y, y_validation = data()
     watch = Watch()
@@ -168,20 +167,23 @@ def run(contender, kind, seed, trials):
         tuner = kerasreg.tuners.VectorizedRandomSearch(
             build, "val_accuracy", max_lanes=lanes, **common
         )
-        seconds, runs, end = [], _epochs.Epochs.run, tuner.on_trial_end
+        seconds, fit, end = [], kerasreg.lanes.Lanes.fit, tuner.on_trial_end
 
-        def timed(self, *args, **kwargs):
-            at = time.perf_counter()
-            found = runs(self, *args, **kwargs)
-            if args[0] == "train":
-                seconds.append(time.perf_counter() - at)
-            return found
+        def timed(self, *args, on_epoch_end, **kwargs):
+            at = [time.perf_counter()]
+
+            def watched(epochs, logs):
+                seconds.append(time.perf_counter() - at[-1])
+                on_epoch_end(epochs, logs)
+                at.append(time.perf_counter())
+
+            return fit(self, *args, on_epoch_end=watched, **kwargs)
 
         def ended(trial):
             end(trial)
             watch.result()
 
-        _epochs.Epochs.run, tuner.on_trial_end = timed, ended
+        kerasreg.lanes.Lanes.fit, tuner.on_trial_end = timed, ended
         begun = time.perf_counter()
         tuner.search(x, y, verbose=0, **given)
         watch.epochs(seconds)

@@ -34,7 +34,7 @@ def main() -> None:
             hypermodel, "val_accuracy", max_trials=4, seed=1, directory=folder
         )
         # Like `tuner.search(...)`, but a search in which every trial failed raises.
-        trials = kerasreg.tuners.search(
+        trials = kerasreg.tuners.run_search(
             tuner, x_train, y_train, validation_data=(x_valid, y_valid), verbose=0
         )
         for trial in trials:

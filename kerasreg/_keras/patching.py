@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _MISSING = object()
+_Slot = types.MemberDescriptorType
 _ORIGINAL = "__kerasreg_original__"
 _lock = threading.Lock()
 
@@ -45,12 +46,14 @@ def patched(owner: Any, **attributes: Any) -> Iterator[None]:
     1
     """
     shared = isinstance(owner, (type, types.ModuleType))
+    values: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
         for name, value in attributes.items():
             if shared and callable(getattr(owner, name, None)) and callable(value):
                 stack.enter_context(_switched(owner, name, value))
             else:
-                stack.enter_context(_replaced(owner, name, value))
+                values[name] = value
+        stack.enter_context(_replaced(owner, values))
         yield
 
 
@@ -76,17 +79,29 @@ def replace(owner: Any, name: str, value: Any) -> None:
 
 
 @contextlib.contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def _replaced(owner: Any, values: dict[str, Any]) -> Iterator[None]:
     put, take = _accessors(owner)
-    before = vars(owner).get(name, _MISSING)
-    put(name, value)
+    before: dict[str, Any] = {}
     try:
+        for name, value in values.items():
+            held = _held(owner, name)
+            put(name, value)
+            before[name] = held
         yield
     finally:
-        if before is _MISSING:
-            take(name)
-        else:
-            put(name, before)
+        for name, held in before.items():
+            if held is _MISSING:
+                take(name)
+            else:
+                put(name, held)
+
+
+def _held(owner: Any, name: str) -> Any:
+    """The value that an object itself has under a name, in its dictionary or in a slot."""
+    held = getattr(owner, "__dict__", {})
+    if name not in held and isinstance(getattr(type(owner), name, None), _Slot):
+        return getattr(owner, name, _MISSING)
+    return held.get(name, _MISSING)
 
 
 def _accessors(owner: Any) -> tuple[Callable[[str, Any], None], Callable[[str], None]]:

@@ -6,10 +6,6 @@ from typing import Any
 
 import keras
 
-from kerasreg._keras.internals import outside_stateless_scopes
-
-outside = outside_stateless_scopes
-
 
 class Scope(keras.StatelessScope):
     """Keras' scope, which keeps values and never variables.

@@ -178,7 +178,7 @@ class SearchJob:
             contextlib.redirect_stderr(io.StringIO()),
         ):
             warnings.simplefilter("always")
-            completed = tuners.search(
+            completed = tuners.run_search(
                 tuner, *self.parts.train, validation_data=self.parts.validation, verbose=0
             )
         for warning in caught:

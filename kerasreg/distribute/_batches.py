@@ -15,7 +15,7 @@ import tensorflow as tf
 from kerasreg._validation import check_count
 
 
-def even_batch_size(samples: int, batch_size: int, replicas: int) -> int:
+def even_batch_size(samples: int, batch_size: int, *, replicas: int) -> int:
     """The largest batch size <= `batch_size` that splits evenly over the replicas.
 
     Args:
@@ -45,7 +45,7 @@ def even_batch_size(samples: int, batch_size: int, replicas: int) -> int:
 
 
 def training_batches(
-    x: np.ndarray, y: np.ndarray, batch_size: int, replicas: int, seed: int | None = None
+    x: np.ndarray, y: np.ndarray, batch_size: int, *, replicas: int, seed: int | None = None
 ) -> tf.data.Dataset:
     """Shuffled batches of equal size; a new order, and other left-out samples, each epoch.
 
@@ -72,14 +72,14 @@ def training_batches(
     >>> [len(features) for features, _ in batches]
     [4, 4]
     """
-    size = even_batch_size(len(x), batch_size, replicas)
+    size = even_batch_size(len(x), batch_size, replicas=replicas)
     dataset = tf.data.Dataset.from_tensor_slices((x, y))
     dataset = dataset.shuffle(len(x), seed=seed, reshuffle_each_iteration=True)
     return dataset.batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_batches(
-    x: np.ndarray, y: np.ndarray, batch_size: int, replicas: int
+    x: np.ndarray, y: np.ndarray, batch_size: int, *, replicas: int
 ) -> tf.data.Dataset:
     """All samples in batches of equal size, the last one padded with weight 0.
 
@@ -107,7 +107,7 @@ def evaluation_batches(
     [[1.33, 1.33], [1.33, 0.0]]
     """
     samples = len(x)
-    size = even_batch_size(samples, batch_size, replicas)
+    size = even_batch_size(samples, batch_size, replicas=replicas)
     padding = -samples % size
     # Keras divides a batch's loss by its size, padding included: the weight of
     # the real samples makes up for that.

@@ -48,6 +48,10 @@ class DenseHyperModel(keras_tuner.HyperModel):
     padded batches (see `kerasreg.distribute`) are counted rightly. Objectives:
     `"val_accuracy"` or `"val_loss"`; the reported loss contains the penalty.
 
+    One build declares the whole space (`declares_whole_space`): a tuner of
+    `kerasreg.tuners` builds one model before the first trial. A subclass with a
+    `build` of its own makes this promise anew, or the tuner explores.
+
     Example:
 
     >>> import keras_tuner, kerasreg
@@ -57,10 +61,13 @@ class DenseHyperModel(keras_tuner.HyperModel):
     (None, 3)
     """
 
+    declares_whole_space = True
+
     def __init__(
         self,
         features: int,
         classes: int | None,
+        *,
         epochs: int,
         samples: int,
         mean: Any = None,
@@ -165,7 +172,8 @@ class DenseHyperModel(keras_tuner.HyperModel):
         kwargs["callbacks"] = [policy, *kwargs.get("callbacks", ())]
         kwargs.setdefault("epochs", self.epochs)
         kwargs.setdefault("verbose", 0)
-        return fit(model, x, y, validation_data, spaces.batch_size(hp), seed=self.seed, **kwargs)
+        size = spaces.batch_size(hp)
+        return fit(model, x, y, validation_data, batch_size=size, seed=self.seed, **kwargs)
 
     def _seed(self, index: int) -> int | None:
         return None if self.seed is None else self.seed + index

@@ -1,4 +1,4 @@
-"""`model.fit` with what a trial needs besides: even batches, and failure when it diverges."""
+"""`model.fit` for a trial: with even batches, and with a failure when the training diverges."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def fit(
     x: Any,
     y: Any,
     validation_data: tuple[Any, Any],
+    *,
     batch_size: int,
     seed: int | None = None,
     **kwargs: Any,
@@ -59,8 +60,10 @@ def fit(
 
         kwargs["shuffle"] = False  # The dataset shuffles.
         history = model.fit(
-            distribute.training_batches(x, y, batch_size, replicas, seed=seed),
-            validation_data=distribute.evaluation_batches(*validation_data, batch_size, replicas),
+            distribute.training_batches(x, y, batch_size, replicas=replicas, seed=seed),
+            validation_data=distribute.evaluation_batches(
+                *validation_data, batch_size, replicas=replicas
+            ),
             **kwargs,
         )
     # The validation sees the weights that the last step left.

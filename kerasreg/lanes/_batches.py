@@ -1,4 +1,4 @@
-"""Which examples make which batch, and the arrays that they come from."""
+"""Which samples make which batch, and the arrays that the samples are rows of."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ import keras
 import numpy as np
 from keras import tree
 
-# Private: how Keras turns the weights of classes into weights of examples.
-from keras.src.trainers.data_adapters import data_adapter_utils
+from kerasreg._keras.class_weights import sample_weights_of_classes
 
 # Above this many bytes, data is given to the program in parts.
 RESIDENT_BYTES = 2**28
 
 
-def batch_order(examples: int, epoch: int, seed: int) -> np.ndarray:
-    """The order in which lanes see the examples in an epoch.
+def batch_order(samples: int, epoch: int, *, seed: int) -> np.ndarray:
+    """The order in which lanes see the samples in an epoch.
 
     Args:
-        examples: how many there are.
-        epoch: the epoch, from 0.
+        samples: the number of samples.
+        epoch: the number of the epoch, from 0.
         seed: the seed of `Lanes.fit`.
 
     Returns:
-        A permutation of `range(examples)`: batch `i` of size `b` is its entries
+        A permutation of `range(samples)`. Batch `i` of size `b` is its entries
         from `i * b` to `(i + 1) * b`.
 
     Example:
@@ -36,20 +35,20 @@ def batch_order(examples: int, epoch: int, seed: int) -> np.ndarray:
     >>> sorted(kerasreg.lanes.batch_order(4, epoch=0, seed=7).tolist())
     [0, 1, 2, 3]
     """
-    return np.random.default_rng([seed, epoch]).permutation(examples)
+    return np.random.default_rng([seed, epoch]).permutation(samples)
 
 
-class Examples:
-    """Arrays of examples, and how a batch of them is packed for Keras.
+class Samples:
+    """Arrays whose rows are samples, and how a batch of them is packed for Keras.
 
     Args:
         x: inputs: an array, or a list, tuple or dictionary of arrays.
-        y: targets, likewise, or None.
-        sample_weight: weights of examples, or None.
+        y: targets: as `x`, or None.
+        sample_weight: weights of samples, or None.
         class_weight: a dictionary of weights by class number, or None.
 
     Raises:
-        ValueError: if there are no examples, or arrays of different lengths.
+        ValueError: if there are no samples, or arrays have different lengths.
     """
 
     def __init__(
@@ -58,9 +57,7 @@ class Examples:
         if class_weight is not None:
             if sample_weight is not None:
                 raise ValueError("`class_weight` and `sample_weight` cannot be given together.")
-            sample_weight = data_adapter_utils.class_weight_to_sample_weights(
-                np.asarray(y), class_weight
-            )
+            sample_weight = sample_weights_of_classes(y, class_weight)
         parts = tree.map_structure(_array, (x, y, sample_weight))
         flat = tree.flatten(parts)
         self.arrays = [part for part in flat if part is not None]
@@ -82,15 +79,15 @@ class Examples:
         """The runs of equal batches that make an epoch.
 
         Args:
-            order: rows in the order of their use: an array for all lanes, or a
-                list with one for each.
-            batch_size: size of a batch; the last one may be smaller.
-            steps: at most so many batches in a run.
+            order: rows in the order of their use: one array for all lanes, or a
+                list with an array for each lane.
+            batch_size: the size of a batch; the last one may be smaller.
+            steps: the largest number of batches in a run.
 
         Yields:
-            The arrays; which of their rows make each batch, shape (steps, batch)
-            or (steps, lanes, batch); and which lanes have these batches, None
-            for all of them.
+            The arrays; the rows of each batch, shape (steps, batch) or (steps,
+            lanes, batch); and the lanes that have these batches, shape (lanes,),
+            Boolean, or None if all lanes do.
         """
         size = sum(array.nbytes for array in self.arrays)
         for rows, having in _runs(order, batch_size):
@@ -171,8 +168,8 @@ def split(arrays: Any, fraction: float) -> tuple[Any, Any]:
     at = math.floor(lengths[0] * (1.0 - fraction))
     if not 0 < at < lengths[0]:
         raise ValueError(
-            "`validation_split` must leave examples on both sides. "
-            f"Received: validation_split={fraction} for {lengths[0]} examples"
+            "`validation_split` must leave samples on both sides. "
+            f"Received: validation_split={fraction} for {lengths[0]} samples"
         )
 
     def part(which: slice) -> Callable[[Any], Any]:

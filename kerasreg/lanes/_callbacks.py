@@ -1,40 +1,69 @@
-"""The callbacks of each lane, which see the lane as their model."""
+"""The callbacks of each lane, which see the lane as their model, and the lane's history."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 
-from kerasreg.lanes._hooks import has_batch_hooks
-from kerasreg.lanes._view import merge
+from kerasreg._keras.internals import profiles_batches
+from kerasreg.lanes._epochs import BatchHooks, Kind
+from kerasreg.lanes._stack import ModelStack
 
-if TYPE_CHECKING:
-    from kerasreg.lanes._lanes import Lanes
+Logs = dict[str, Any]
+
+
+def logs_of_lanes(metrics: dict[str, np.ndarray]) -> list[Logs]:
+    """The logs of each lane, of arrays whose first axis is the lanes."""
+    lanes = len(next(iter(metrics.values())))
+    return [{name: _plain(of[lane]) for name, of in metrics.items()} for lane in range(lanes)]
+
+
+def _plain(value: Any) -> Any:
+    # Some metrics have one number for each class.
+    return float(value) if np.ndim(value) == 0 else np.array(value)
+
+
+class LaneHistory(keras.callbacks.History):
+    """The history of one model's training in a lane.
+
+    Args:
+        lane: the number of the lane.
+
+    Attributes:
+        lane: the number of the lane.
+        error: the error that a callback raised, which ended the training; or None.
+    """
+
+    def __init__(self, lane: int) -> None:
+        super().__init__()
+        self.epoch: list[int] = []  # Keras makes it when a training begins.
+        self.lane = lane
+        self.error: Exception | None = None
 
 
 class Callbacks:
     """Calls the hooks of Keras callbacks, each with the model that shows its lane.
 
     Args:
-        lanes: the lanes.
-        params: what callbacks are told of the training.
+        stack: the models of the lanes.
+        params: the parameters of the training that callbacks are told.
 
     Attributes:
-        histories: of the model that each lane has now.
-        all_histories: of all models, in the order of their beginnings.
+        histories: for each lane, the history of the model that it has now.
+        all_histories: the histories of all models, in the order of their beginnings.
         sound: the lanes none of whose callbacks has raised, shape (lanes,).
     """
 
-    def __init__(self, lanes: Lanes, params: dict[str, Any]) -> None:
-        self.lanes = lanes
+    def __init__(self, stack: ModelStack, params: dict[str, Any]) -> None:
+        self.stack = stack
         self.params = params
-        self.histories: list[Any] = [None] * len(lanes)
-        self.all_histories: list[Any] = []
-        self.sound = np.ones(len(lanes), dtype=bool)
-        self._lists: list[Any] = [None] * len(lanes)
+        self.histories: dict[int, LaneHistory] = {}
+        self.all_histories: list[LaneHistory] = []
+        self.sound = np.ones(len(stack), dtype=bool)
+        self._lists: list[Any] = [None] * len(stack)
         self._known: list[Any] = []
         self._begun: set[int] = set()
 
@@ -47,8 +76,7 @@ class Callbacks:
                     f"seen of its lane. Received {type(callback).__name__} for several lanes."
                 )
             self._known.append(callback)
-        history = keras.callbacks.History()
-        history.error, history.epoch, history.lane = None, [], lane
+        history = LaneHistory(lane)
         params = {**self.params, "epochs": epochs}
         history.set_params(params)
         self.histories[lane] = history
@@ -63,8 +91,8 @@ class Callbacks:
             else None
         )
 
-    def want_batches(self, kind: str, of_lanes: Iterable[int]) -> bool:
-        """Whether some lane has hooks for single batches of `"train"` or `"test"`."""
+    def want_batches(self, kind: Kind, of_lanes: Iterable[int]) -> bool:
+        """Whether some lane has hooks for single batches of training or of testing."""
         return any(
             has_batch_hooks(callback, kind)
             for lane in of_lanes
@@ -72,7 +100,7 @@ class Callbacks:
             for callback in self._lists[lane].callbacks
         )
 
-    def record(self, lane: int, epoch: int, logs: dict[str, Any]) -> None:
+    def record(self, lane: int, epoch: int, logs: Logs) -> None:
         """Puts an epoch into the history of a lane that has no callbacks to do it."""
         history = self.histories[lane]
         if self._lists[lane] is None:
@@ -85,27 +113,27 @@ class Callbacks:
         hook: str,
         of_lanes: Iterable[int],
         arguments: Sequence[Any] | None = None,
-        logs: Sequence[Any] | None = None,
+        logs: Sequence[Logs] | None = None,
     ) -> None:
-        """Calls a hook for some lanes, and keeps what was assigned.
+        """Calls a hook for some lanes, and keeps the values that it assigns.
 
         Args:
             hook: the name of a method of callbacks.
-            of_lanes: which lanes; those of which a callback has raised are left out.
-            arguments: the first argument for each lane, if there is one.
-            logs: those of each lane, if there are some.
+            of_lanes: the lanes; those with a callback that has raised are left out.
+            arguments: the first argument of the hook for each lane, if it has one.
+            logs: the logs for each lane, if the hook is given some.
         """
-        lanes, scopes = self.lanes, []
+        stack, scopes = self.stack, []
         for lane in of_lanes:
             of_lane = self._lists[lane]
             if of_lane is None or not self.sound[lane]:
                 continue
-            lanes.model.stop_training = bool(lanes.stopped[lane])
+            stack.model.stop_training = bool(stack.stopped[lane])
             try:
-                with lanes._scope(lane) as scope:
+                with stack.scope(lane) as scope:
                     if lane not in self._begun:
                         # Once: some begin anew with it.
-                        of_lane.set_model(lanes.model)
+                        of_lane.set_model(stack.model)
                         self._begun.add(lane)
                     first = () if arguments is None else (arguments[lane],)
                     given = {} if logs is None else {"logs": logs[lane]}
@@ -113,9 +141,78 @@ class Callbacks:
             except Exception as error:  # it stops the lane, and no other
                 self.histories[lane].error = error
                 self.sound[lane] = False
-                lanes.stopped[lane] = True
+                stack.stopped[lane] = True
                 continue
             scopes.append(scope)
-            lanes.stopped[lane] = bool(lanes.model.stop_training)
-        lanes.model.stop_training = False
-        lanes._state.values = list(merge(lanes._state.values, scopes))
+            stack.stopped[lane] = bool(stack.model.stop_training)
+        stack.model.stop_training = False
+        stack.keep(scopes)
+
+
+# Single batches.
+
+_HOOKS: dict[Kind, tuple[str, ...]] = {
+    "train": ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end"),
+    "test": ("on_test_batch_begin", "on_test_batch_end"),
+}
+
+
+def has_batch_hooks(callback: keras.callbacks.Callback, kind: Kind) -> bool:
+    """Whether a callback acts before or after single batches of training or of testing.
+
+    A callback that has hooks for batches of training, but does not always act in
+    them, has an attribute `batch_hooks` that says whether it does.
+    """
+    if kind == "train":
+        declared = getattr(callback, "batch_hooks", None)
+        if declared is not None:
+            return bool(declared)
+        # Stops at the epoch's end here; a lane that diverged harms no other.
+        if isinstance(callback, keras.callbacks.TerminateOnNaN):
+            return False
+        # These have hooks for batches and, as they are by default, no use for them.
+        if isinstance(callback, keras.callbacks.ModelCheckpoint):
+            return bool(callback.save_freq != "epoch")
+        if isinstance(callback, keras.callbacks.TensorBoard):
+            of_epochs = callback.update_freq == "epoch" and not callback.write_steps_per_second
+            return not of_epochs or profiles_batches(callback)
+    return any(
+        # In its class, or, as those of a `LambdaCallback`, in the object.
+        name in vars(callback)
+        or getattr(type(callback), name) is not getattr(keras.callbacks.Callback, name)
+        for name in _HOOKS[kind]
+    )
+
+
+class SingleBatches(BatchHooks):
+    """Calls the hooks of callbacks in an epoch that is run batch by batch.
+
+    Args:
+        callbacks: the callbacks of the lanes.
+        kind: an epoch of training or of testing.
+        stopped: the lanes that callbacks have stopped, shape (lanes,).
+    """
+
+    def __init__(self, callbacks: Callbacks, kind: Kind, stopped: np.ndarray) -> None:
+        self.callbacks = callbacks
+        self.kind = kind
+        self.stopped = stopped
+        self.counts = np.zeros(len(stopped), dtype=int)
+
+    def begin(self, moved: np.ndarray) -> np.ndarray:
+        """Calls the hooks before a batch; returns the lanes that are to see it."""
+        moved = moved & self.callbacks.sound
+        if self.kind == "train":
+            # Keras looks whether to stop after a batch: there is always a first one.
+            moved &= ~(self.stopped & (self.counts > 0))
+        self._call("begin", moved)
+        return moved & self.callbacks.sound
+
+    def end(self, moved: np.ndarray, metrics: dict[str, np.ndarray]) -> None:
+        """Calls the hooks after a batch, with the metrics of the epoch so far."""
+        self._call("end", moved, logs_of_lanes(metrics))
+        self.counts += moved
+
+    def _call(self, hook: str, moved: np.ndarray, logs: list[Logs] | None = None) -> None:
+        which = np.flatnonzero(moved).tolist()
+        self.callbacks.call(f"on_{self.kind}_batch_{hook}", which, self.counts.tolist(), logs)

@@ -4,39 +4,57 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol
 
 import keras
 import numpy as np
 from keras import ops, tree
 
+from kerasreg._keras.internals import build_by_batch
 from kerasreg._warnings import warn
-from kerasreg.lanes._batches import Examples
-from kerasreg.lanes._state import State, backend_module
+from kerasreg.lanes._batches import Samples
+from kerasreg.lanes._program import Program, Run
+from kerasreg.lanes._state import State
 from kerasreg.lanes._step import Step
-from kerasreg.lanes._structure import Structure
+from kerasreg.lanes._structure import ModelStructure
 
 # Compiling with XLA costs seconds, and then saves half of each step and more.
 # Measured: worth it from about this many steps, times lanes, of one shape.
 _STEPS_WORTH_COMPILING = 12_000
 
+Kind = Literal["train", "test"]
+# Rows in the order of their use: one array for all lanes, or an array for each.
+Order = np.ndarray | Sequence[np.ndarray]
+
 
 class BatchHooks(Protocol):
-    """What is called before and after single batches: see `SingleBatches`."""
+    """The calls before and after single batches of an epoch."""
 
     def begin(self, moved: np.ndarray) -> np.ndarray:
-        """Of the lanes that have a batch, those that are to see it."""
+        """Is called before a batch.
+
+        Args:
+            moved: the lanes that have such a batch, shape (lanes,), Boolean.
+
+        Returns:
+            The lanes that are to see the batch, in the same form.
+        """
 
     def end(self, moved: np.ndarray, metrics: dict[str, np.ndarray]) -> None:
-        """Is told of the metrics after it."""
+        """Is called after a batch that the lanes `moved` have seen.
+
+        Args:
+            moved: the lanes that have seen the batch.
+            metrics: the metrics of the epoch so far, with a first axis of lanes.
+        """
 
 
 class Epochs:
     """Moves the state of lanes over data by the program of their model.
 
     Args:
-        state: of the lanes.
+        state: the state of the lanes.
         jit_compile: as for `Lanes`.
     """
 
@@ -44,45 +62,58 @@ class Epochs:
         self.state = state
         self.model: keras.Model = state.model
         self.jit_compile = jit_compile
-        self._program: Any = None
-        self._lifted: list[int] = []
+        self._program: Program | None = None
+        self._varying: list[int] = []
         self._measures = False
         self._warned: set[tuple[str, str]] = set()
         self._steps = 0
         self._refused: str | None = None
         self._compiling: list[concurrent.futures.Future[Any]] = []
+        # Of programs that gave place to another one.
+        self._past_traces = self._past_compilations = 0
 
-    def program(self, examples: Examples, measures: bool = True) -> Any:
-        """The program, made when the first data is seen: metrics are built by it.
+    @property
+    def traces(self) -> int:
+        """The number of functions that were traced so far, of all programs."""
+        return self._past_traces + (self._program.traces if self._program else 0)
+
+    @property
+    def compilations(self) -> int:
+        """The number of those functions that XLA compiles."""
+        return self._past_compilations + (self._program.compilations if self._program else 0)
+
+    def _program_for(self, samples: Samples, measures: bool = True) -> Program:
+        """The program, made when the first data is seen, from which metrics are built.
 
         Args:
-            examples: the data.
-            measures: whether it is to have losses and metrics, for which
-                predictions have no targets.
+            samples: the data.
+            measures: whether the program is to have losses and metrics. Predictions
+                have no targets, and need none.
         """
         if self._refused is not None:
             # Nothing is traced the next time, and it is no better.
             raise ValueError(self._refused)
-        state = self.state
+        state, program = self.state, self._program
         complete = self._measures or not measures
-        if self._program is None or self._lifted != state.lifted or not complete:
-            if measures and not self._measures:
-                # Metrics may depend on the shapes of the first examples.
-                x, y, weights = examples.pack([array[:1] for array in examples.arrays])
-                self.model._symbolic_build(data_batch=(x, y, weights))
-                state.add(self.model.metrics_variables)
-                self._measures = True
-            self._lifted = list(state.lifted)
-            numbers = [state.structure.numbers[index] for index in self._lifted]
-            step = Step(self.model, state.variables, numbers)
-            self._program = backend_module().Program(step, state.lanes)
+        if program is not None and self._varying == state.varying and complete:
+            return program
+        if measures and not self._measures:
+            # Metrics may depend on the shapes of the first samples.
+            build_by_batch(self.model, samples.pack([array[:1] for array in samples.arrays]))
+            state.add(self.model.metrics_variables)
+            self._measures = True
+        self._past_traces, self._past_compilations = self.traces, self.compilations
+        self._varying = list(state.varying)
+        scalars = [state.structure.scalars[index] for index in self._varying]
+        step = Step(self.model, state.variables, scalars)
+        self._program = _program_of_backend()(step, state.lanes)
         return self._program
 
     def run(
         self,
-        kind: str,
-        examples: Examples,
-        order: np.ndarray | Sequence[np.ndarray],
+        kind: Kind,
+        samples: Samples,
+        order: Order,
         batch_size: int,
         active: np.ndarray,
         compiled: bool = False,
@@ -91,85 +122,84 @@ class Epochs:
         """One epoch of training or of testing: the metrics of all lanes.
 
         Args:
-            kind: `"train"` or `"test"`.
-            examples: the data.
-            order: rows of the data in the order of their use: one array for all
-                lanes, or one for each.
-            batch_size: of all batches but the last.
-            active: which lanes to move, shape (lanes,), Boolean.
+            kind: training or testing.
+            samples: the data.
+            order: rows of the data in the order of their use.
+            batch_size: the size of all batches but the last.
+            active: the lanes to move, shape (lanes,), Boolean.
             compiled: whether XLA is worth its time.
-            hooks: what is called before and after each batch; it makes of each
-                one a run of its own.
+            hooks: calls before and after each batch. With them each batch is a run
+                of its own.
 
         Returns:
-            For each metric, an array with one value per lane.
+            For each metric, an array with one value for each lane.
         """
-        self._wait()
-        program, state = self.program(examples), self.state
+        self.wait()
+        program, state = self._program_for(samples), self.state
         state.reset_metrics()
-        limit = 1 if hooks else None
-        for data, rows, having in examples.batches(order, batch_size, limit):
+        for data, rows, having in samples.batches(order, batch_size, 1 if hooks else None):
             moved = active if having is None else active & having
             if hooks is not None:
                 moved = hooks.begin(moved)
             if not moved.any():
                 continue
-            seen = program.traces
-            values = program.run(
-                kind,
-                examples.pack,
-                state.values,
-                state.numbers,
-                data,
-                rows,
-                moved,
-                **self._forms(compiled, rows),
-            )
-            self._check_traced(program, seen)
-            state.values = values
+            run = self._run_of(kind, samples, data, rows, moved, compiled)
+            state.values = self._checked(program, functools.partial(program.run, run))
             self._steps += len(rows) * (kind == "train")
             if hooks is not None:
-                hooks.end(moved, self.metrics())
-        return self.metrics()
+                hooks.end(moved, self._metrics(program))
+        return self._metrics(program)
 
-    def prepare(
+    def precompile(
         self,
-        kind: str,
-        examples: Examples,
-        order: np.ndarray | Sequence[np.ndarray],
+        kind: Kind,
+        samples: Samples,
+        order: Order,
         batch_size: int,
         active: np.ndarray,
         compiled: bool = False,
     ) -> None:
         """Traces what `run` needs for these arguments, and compiles it in a thread."""
-        program, state = self.program(examples), self.state
+        program, state = self._program_for(samples), self.state
         state.reset_metrics()
         known = set()
-        for data, rows, _ in examples.batches(order, batch_size):
+        for data, rows, _ in samples.batches(order, batch_size):
             shapes = rows.shape, *(part.shape for part in data)
             if shapes in known:
                 continue
             known.add(shapes)
-            seen = program.traces
-            compiles = program.prepare(
-                kind,
-                examples.pack,
-                state.values,
-                state.numbers,
-                data,
-                rows,
-                active,
-                **self._forms(compiled, rows),
-            )
-            self._check_traced(program, seen)
+            run = self._run_of(kind, samples, data, rows, active, compiled)
+            compiles = self._checked(program, functools.partial(program.precompile, run))
             self._compiling.append(self._thread.submit(compiles))
-        program.results(state.values, state.numbers)
+        program.results(state.values, state.scalars)
+
+    def _run_of(
+        self,
+        kind: Kind,
+        samples: Samples,
+        data: Sequence[np.ndarray],
+        rows: np.ndarray,
+        active: np.ndarray,
+        compiled: bool,
+    ) -> Run:
+        return Run(
+            kind=kind,
+            pack=samples.pack,
+            values=self.state.values,
+            scalars=self.state.scalars,
+            data=data,
+            order=rows,
+            active=active,
+            # A single batch, the ragged one, is not worth a compilation.
+            compiled=self._compiles(compiled, len(rows)),
+            for_xla=bool(self._compiles(compiled, 2)),
+        )
 
     @functools.cached_property
     def _thread(self) -> concurrent.futures.Executor:
         return concurrent.futures.ThreadPoolExecutor(1, "kerasreg-compile")
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
         """Waits for what compiles; an error comes again when it is run."""
         concurrent.futures.wait(self._compiling)
         if self._compiling:
@@ -177,32 +207,27 @@ class Epochs:
             self._thread.shutdown()
             del self._thread
 
-    def _forms(self, compiled: bool, rows: np.ndarray) -> dict[str, Any]:
-        """How a run of batches is compiled and traced."""
-        # A single batch, the ragged one, is not worth a compilation.
-        xla = self._compiles(compiled, len(rows))
-        return {"compiled": xla, "form": bool(self._compiles(compiled, 2))}
-
-    def metrics(self) -> dict[str, np.ndarray]:
+    def _metrics(self, program: Program) -> dict[str, np.ndarray]:
         """The metrics of the epoch so far."""
-        found = self._program.results(self.state.values, self.state.numbers)
+        found = program.results(self.state.values, self.state.scalars)
         return {name: ops.convert_to_numpy(value) for name, value in found.items()}
 
-    def predict(self, examples: Examples, batch_size: int) -> Any:
+    def predict(self, samples: Samples, batch_size: int) -> Any:
         """The outputs of all lanes, with a first axis of lanes."""
-        program, state = self.program(examples, measures=False), self.state
+        program, state = self._program_for(samples, measures=False), self.state
         outputs = []
-        for begin in range(0, examples.count, batch_size):
-            part = [array[begin : begin + batch_size] for array in examples.arrays]
-            seen = program.traces
-            found = program.predict(examples.pack, state.values, state.numbers, part)
-            self._check_traced(program, seen)
+        for begin in range(0, samples.count, batch_size):
+            part = [array[begin : begin + batch_size] for array in samples.arrays]
+            predict = functools.partial(
+                program.predict, samples.pack, state.values, state.scalars, part
+            )
+            found = self._checked(program, predict)
             outputs.append(tree.map_structure(ops.convert_to_numpy, found))
         return tree.map_structure(lambda *parts: np.concatenate(parts, axis=1), *outputs)
 
-    def finalize(self, examples: Examples) -> None:
-        """What Keras does with the weights of the lane in scope when a training ends."""
-        self.program(examples).step.finalize()
+    def finalize(self, samples: Samples) -> None:
+        """Puts averages of weights in place, as Keras does at the end, for the lane in scope."""
+        self._program_for(samples).step.finalize()
 
     def worth_compiling(self, steps: int) -> bool:
         """Whether a training of so many steps pays for a compilation.
@@ -216,10 +241,12 @@ class Epochs:
             return "auto" if worth and steps > 1 else False
         return self.jit_compile
 
-    def _check_traced(self, program: Any, seen: int) -> None:
-        """Refuses what tracing showed to be no program, and names what is slow in it."""
+    def _checked(self, program: Program, call: Callable[[], Any]) -> Any:
+        """Calls a program; refuses what its tracing showed, and names what is slow in it."""
+        seen = program.traces
+        found = call()
         if program.traces == seen:
-            return
+            return found
         self._refused = self._found_to_be_no_program(program)
         if self._refused is not None:
             raise ValueError(self._refused)
@@ -230,16 +257,17 @@ class Epochs:
                     f"{layer or 'the model'}: {operation} has no vectorised form; it runs for one "
                     "lane after the other. Results are right, and slower."
                 )
+        return found
 
-    def _found_to_be_no_program(self, program: Any) -> str | None:
+    def _found_to_be_no_program(self, program: Program) -> str | None:
         if program.python:
             return (
                 f"{self.model.name!r} cannot be a lane: it calls back into Python "
                 f"({', '.join(program.python)})."
             )
-        after = Structure(self.model)
+        after = ModelStructure(self.model)
         if after.tokens != self.state.structure.tokens:
-            place = Structure(self.model, places=True).difference(
+            place = ModelStructure(self.model, places=True).difference(
                 self.state.structure, contents=False
             )
             return (
@@ -247,3 +275,19 @@ class Epochs:
                 f"called, and lanes share them: at {place}."
             )
         return None
+
+
+def _program_of_backend() -> type[Program]:
+    """The class of programs on Keras' backend."""
+    name = keras.backend.backend()
+    if name == "tensorflow":
+        from kerasreg.lanes._tensorflow import TensorFlowProgram
+
+        return TensorFlowProgram
+    if name == "jax":
+        from kerasreg.lanes._jax import JaxProgram
+
+        return JaxProgram
+    raise NotImplementedError(
+        f"Lanes need Keras' TensorFlow or JAX backend. Received: backend={name!r}"
+    )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from kerasreg.lanes._numbers import Values
+from kerasreg.lanes._batches import Packing
+from kerasreg.lanes._program import Program, Run
+from kerasreg.lanes._scalars import ScalarValues
 from kerasreg.lanes._step import Step
 
 
@@ -22,53 +25,43 @@ def differentiate(function: Callable[[Any], tuple[Any, Any]]) -> Callable[[Any],
     return gradients
 
 
-class Program:
-    """The functions of K lanes of a step. See `kerasreg.lanes._tensorflow.Program`."""
+class JaxProgram(Program):
+    """The functions of K lanes of a step, compiled by JAX for each shape of the data."""
 
     def __init__(self, step: Step, lanes: int) -> None:
-        self.step = step
-        self.lanes = lanes
-        self.loops: list[tuple[str, str]] = []  # `vmap` has a rule for everything.
-        self.python: list[str] = []
+        super().__init__(step, lanes)  # `vmap` has a rule for every operation: no loops.
         self._functions: dict[Any, Any] = {}
+        self._traces = 0
 
     @property
     def traces(self) -> int:
-        """How many functions were made so far."""
-        return len(self._functions)
+        """The number of functions that were traced so far."""
+        return self._traces
 
-    def run(
-        self,
-        kind: str,
-        pack: Callable[[Any], Any],
-        values: Sequence[Any],
-        numbers: Values,
-        data: Sequence[Any],
-        order: Any,
-        active: Any,
-        compiled: bool | str,
-        form: bool | None = None,
-    ) -> list[Any]:
-        """Runs training or test steps and gives the values after them.
+    @property
+    def compilations(self) -> int:
+        """The number of those functions that XLA compiles: all."""
+        return self._traces
 
-        `compiled` and `form` change nothing: JAX compiles always.
-        """
-        order = jnp.asarray(order)
+    def run(self, run: Run) -> list[Any]:
+        """Takes the steps of a run. JAX compiles each, whatever `run` says of XLA."""
+        order = jnp.asarray(run.order)
         stacked = order.ndim == 3
+        kind, pack = run.kind, run.pack
         key = (kind, stacked, pack)
         if key not in self._functions:
             step = self.step
 
-            def one(values: Any, numbers: Values, batch: Any) -> Any:
+            def one(values: Any, scalars: ScalarValues, batch: Any) -> Any:
                 if kind == "train":
-                    return step.train(values, numbers, pack(batch), differentiate)
-                return step.test(values, numbers, pack(batch))
+                    return step.train(values, scalars, pack(batch), differentiate)
+                return step.test(values, scalars, pack(batch))
 
             lanes = jax.vmap(one, in_axes=(0, 0, 0 if stacked else None))
 
-            def steps(values: Any, numbers: Any, data: Any, order: Any, active: Any) -> Any:
+            def steps(values: Any, scalars: Any, data: Any, order: Any, active: Any) -> Any:
                 def body(values: Any, rows: Any) -> Any:
-                    after = lanes(values, numbers, [part[rows] for part in data])
+                    after = lanes(values, scalars, [part[rows] for part in data])
                     # A step may give, for example, a strong type for a weak one.
                     return [
                         jnp.asarray(a, v.dtype) for a, v in zip(after, values, strict=True)
@@ -80,30 +73,39 @@ class Program:
                     for new, old in zip(after, values, strict=True)
                 ]
 
-            self._functions[key] = jax.jit(steps)
-        data = [jnp.asarray(part) for part in data]
-        values = [jnp.asarray(value) for value in values]
-        return list(self._functions[key](values, numbers, data, order, jnp.asarray(active)))
+            self._functions[key] = self._jit(steps)
+        data = [jnp.asarray(part) for part in run.data]
+        values = [jnp.asarray(value) for value in run.values]
+        function = self._functions[key]
+        return list(function(values, run.scalars, data, order, jnp.asarray(run.active)))
 
-    def prepare(self, *arguments: Any, **named: Any) -> Callable[[], Any]:
-        """Nothing: a compilation ahead of time is none of the function's own."""
+    def precompile(self, run: Run) -> Callable[[], Any]:
+        """Does nothing: JAX would not use for a call what was compiled ahead of it."""
         return lambda: None
 
     def predict(
-        self, pack: Callable[[Any], Any], values: Sequence[Any], numbers: Values, batch: Any
+        self, pack: Packing, values: Sequence[Any], scalars: ScalarValues, batch: Sequence[Any]
     ) -> Any:
-        """The outputs of all lanes for a batch, with a leading axis of lanes."""
+        """The outputs of all lanes for one batch, with a first axis of lanes."""
         key = ("predict", pack)
         if key not in self._functions:
 
-            def one(values: Any, numbers: Values, batch: Any) -> Any:
-                return self.step.predict(values, numbers, pack(batch)[0])
+            def one(values: Any, scalars: ScalarValues, batch: Any) -> Any:
+                return self.step.predict(values, scalars, pack(batch)[0])
 
-            self._functions[key] = jax.jit(jax.vmap(one, in_axes=(0, 0, None)))
-        return self._functions[key](list(values), numbers, [jnp.asarray(part) for part in batch])
+            self._functions[key] = self._jit(jax.vmap(one, in_axes=(0, 0, None)))
+        return self._functions[key](list(values), scalars, [jnp.asarray(part) for part in batch])
 
-    def results(self, values: Sequence[Any], numbers: Values) -> dict[str, Any]:
-        """The metrics so far, one number per lane for each."""
+    def results(self, values: Sequence[Any], scalars: ScalarValues) -> dict[str, Any]:
+        """The loss and the metrics so far: for each name an array with a first axis of lanes."""
         if "results" not in self._functions:
-            self._functions["results"] = jax.jit(jax.vmap(self.step.results))
-        return dict(self._functions["results"](list(values), numbers))
+            self._functions["results"] = self._jit(jax.vmap(self.step.results))
+        return dict(self._functions["results"](list(values), scalars))
+
+    def _jit(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def traced(*arguments: Any) -> Any:
+            self._traces += 1
+            return function(*arguments)
+
+        return jax.jit(traced)

@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
+import keras
 import numpy as np
+from keras import ops
 
 from kerasreg._validation import check_count
-from kerasreg.lanes._batches import Examples
-from kerasreg.lanes._models import StackedModels
-from kerasreg.lanes._training import Successor, Training
+from kerasreg.lanes._batches import Samples
+from kerasreg.lanes._callbacks import LaneHistory
+from kerasreg.lanes._stack import ModelStack
+from kerasreg.lanes._structure import ModelStructure
+from kerasreg.lanes._training import FitArguments, Replacement, Training
 
 
-class Lanes(StackedModels):
+class Lanes:
     """Keras models that share a program, trained, evaluated and asked together.
 
-    All state of the models (weights, other variables, slots of the optimizer,
-    hyperparameters in variables, seeds, metrics) gets a first axis, the lanes,
-    and one training step moves all of them. A lane's result is that of its
-    model trained alone with the same batches, up to rounding.
+    All state of the models gets a first axis, the lanes: weights, other variables,
+    slots of the optimizer, hyperparameters in variables, seeds and metrics. One
+    training step moves all lanes. The result of a lane is the result of its model
+    trained alone with the same batches, up to rounding.
 
-    Models share a program if they differ only in values: those of variables,
-    the seeds of kerasreg's layers, and the numbers of Keras' optimizers
-    (`momentum`, `weight_decay`, `beta_1`, ...), L1 and L2 regularizers and
-    learning-rate schedules. `kerasreg.lanes.group` finds out.
+    Models share a program if they differ only in values: those of variables, the
+    seeds of kerasreg's layers, and some numbers of Keras' own classes. These classes
+    are optimizers (`momentum`, `weight_decay`, `beta_1`, ...), L1 and L2 regularizers
+    and learning-rate schedules. `kerasreg.lanes.group_by_program` finds out.
 
     Args:
-        models: built and compiled Keras models. Their values are taken now; they
-            are not changed but by `unstack`.
-        jit_compile: True, False, or `"auto"`: whether XLA compiles the program
-            on the TensorFlow backend. `"auto"` does it where a training is long
-            enough to pay for that.
-        structures: of the models, where they are known to be equal.
+        models: built and compiled Keras models, one for each lane. Their values are
+            copied now. Only `unstack` changes the models themselves.
+        jit_compile: True, False, or `"auto"`: whether XLA compiles the program on
+            the TensorFlow backend. `"auto"` compiles if the training is long enough
+            to pay for the compilation.
+        structures: a `kerasreg.lanes.ModelStructure` of each model, if the caller
+            knows that these are equal. The models are not compared then.
+
+    Attributes:
+        models: a list of the model that each lane has now.
+        model: the model whose Python objects all lanes share: the first of `models`
+            at the beginning.
+        stopped: a Boolean array, one entry for each lane, that tells which lanes are
+            to stop training. Set `lanes.stopped[lane] = True` in `on_epoch_end` of
+            `fit` to end the training of a lane.
+        traces: the number of functions that were traced so far. A training that
+            reuses the program traces nothing: the number stays the same.
+        compilations: the number of those functions that XLA compiles.
 
     Raises:
-        ValueError: if a model is not compiled or not built, if it cannot be a
-            lane, which is said why, or if two models differ, which is said where.
+        ValueError: if a model cannot be a lane (the message gives the reason), or
+            two models share no program (the message names the place).
 
     Example:
 
@@ -54,6 +70,81 @@ class Lanes(StackedModels):
     >>> lanes.unstack(1).predict(x, verbose=0).shape
     (8, 1)
     """
+
+    def __init__(
+        self,
+        models: Sequence[keras.Model],
+        jit_compile: bool | str = "auto",
+        *,
+        structures: Sequence[ModelStructure] | None = None,
+    ) -> None:
+        self._stack = ModelStack(models, jit_compile, structures)
+
+    @classmethod
+    def from_model(
+        cls,
+        model: keras.Model,
+        count: int,
+        *,
+        assign: Callable[[keras.Model, int], Any] | None = None,
+        jit_compile: bool | str = "auto",
+    ) -> Self:
+        """Makes lanes of one model, which may differ in the values of its variables.
+
+        Args:
+            model: a built and compiled model.
+            count: the number of lanes.
+            assign: a function of the model and the number of a lane. It assigns
+                variables of the model, and only that lane gets the values.
+            jit_compile: as for `Lanes`.
+
+        Raises:
+            ValueError: if the model cannot be a lane, or `count` is not at least 1.
+
+        Example:
+
+        >>> import keras, kerasreg
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> def assign(model, lane):
+        ...     model.optimizer.learning_rate = 0.1 / 2**lane
+        >>> len(kerasreg.lanes.Lanes.from_model(model, 8, assign=assign))
+        8
+        """
+        lanes = cls([model] * check_count("count", count), jit_compile)
+        if assign is not None:
+            for lane in range(count):
+                with lanes.view(lane) as shown:
+                    assign(shown, lane)
+        return lanes
+
+    def __len__(self) -> int:
+        return len(self._stack)
+
+    @property
+    def models(self) -> list[keras.Model]:
+        """The model that each lane has now."""
+        return self._stack.models
+
+    @property
+    def model(self) -> keras.Model:
+        """The model whose Python objects all lanes share."""
+        return self._stack.model
+
+    @property
+    def stopped(self) -> np.ndarray:
+        """The lanes that are to stop training, shape (lanes,), Boolean; to be assigned to."""
+        return self._stack.stopped
+
+    @property
+    def traces(self) -> int:
+        """The number of functions that were traced so far."""
+        return self._stack.epochs.traces
+
+    @property
+    def compilations(self) -> int:
+        """The number of traced functions that XLA compiles."""
+        return self._stack.epochs.compilations
 
     def fit(
         self,
@@ -75,115 +166,379 @@ class Lanes(StackedModels):
         validation_rows: Sequence[Any] | None = None,
         stop_on_nan: bool = True,
         on_epoch_end: Callable[[list[int], list[dict[str, Any]]], Any] | None = None,
-        refill: Callable[[dict[int, Any]], dict[int, Successor]] | None = None,
-    ) -> list[Any]:
-        """Trains all lanes, as `model.fit` would each of the models.
+        refill: Callable[[dict[int, Any]], dict[int, Replacement]] | None = None,
+    ) -> list[LaneHistory]:
+        """Trains all lanes, as `model.fit` would train each of the models.
+
+        A lane stops by itself, and no other lane with it: by a callback, by a loss
+        that is not finite, or by a callback that raises. The last is warned of, and
+        the error is the `error` of the lane's history.
 
         Args:
-            x: inputs: an array, or a list, tuple or dictionary of arrays; the
-                same examples for all lanes.
-            y: targets, likewise.
-            batch_size: examples in a batch, 32 by default.
-            epochs: number of the last epoch, or one for each lane.
-            initial_epoch: number of the first epoch, from 0, or one for each lane.
+            x: inputs: an array, or a list, tuple or dictionary of arrays. All lanes
+                see the same samples.
+            y: targets, as `x`.
+            batch_size: the number of samples in a batch.
+            epochs: the number of the last epoch, or a list with one for each lane.
+            initial_epoch: the number of the first epoch, from 0, or a list with one
+                for each lane.
             validation_data: `(x, y)` or `(x, y, sample_weight)`.
-            validation_split: fraction of the examples, the last ones, that
-                validate instead.
-            validation_batch_size: as `batch_size`, which it is by default.
-            sample_weight: weights of examples.
-            class_weight: weights of classes, by number.
-            shuffle: whether each epoch has another order of the examples: that of
-                `kerasreg.lanes.batch_order`, the same for all lanes.
-            seed: seed of that order; drawn at random by default, and kept in
-                each history's `params`.
-            callbacks: Keras callbacks for each lane: a list with one list for each.
-                They see the lane as their model. A callback with hooks for
-                single batches makes each step a run of its own, which is slow.
-            rows: which examples each lane has: for each an array of rows of `x`;
-                by default all of them. For folds.
-            validation_rows: likewise for the validation.
-            stop_on_nan: whether a lane whose loss is not finite stops, as with
+            validation_split: the fraction of the samples, the last ones, that
+                validate and do not train.
+            validation_batch_size: the number of samples in a batch of the validation;
+                `batch_size` by default.
+            sample_weight: weights of samples.
+            class_weight: a dictionary of weights by class number.
+            shuffle: whether each epoch has another order of the samples. All lanes have
+                the order that `kerasreg.lanes.batch_order` returns.
+            seed: the seed of that order. By default it is drawn at random; the
+                `params` of each history have it.
+            callbacks: a list with a list of Keras callbacks for each lane. They see
+                the lane as their model. A callback that acts on single batches makes
+                each step a run of its own, which is slow.
+            rows: a list with an array for each lane: the rows of `x` that the lane is
+                trained with. By default a lane has all rows. For cross-validation.
+            validation_rows: a list with an array for each lane: the rows of
+                `validation_data` that the lane is validated with.
+            stop_on_nan: whether a lane stops if its loss is not finite, as with
                 `keras.callbacks.TerminateOnNaN`.
-            on_epoch_end: a function of the list of each lane's epoch and the
-                list of its logs, called when the callbacks were. The logs of a
-                lane that had stopped before are empty. It may set
-                `lanes.stopped[lane]` to end a lane.
-            refill: a function of the lanes that have just ended, a dictionary of
-                their histories, which gives a dictionary of a
-                `kerasreg.lanes.Successor` for each lane that is taken over by
-                another model: any that does not train. It begins with its own
-                first epoch, and nothing is compiled for it.
+            on_epoch_end: a function that is called with two lists after each epoch and
+                its callbacks. The first has the number of the epoch of each lane, the
+                second the logs of each lane. A lane that did not train has empty
+                logs. The function may set `lanes.stopped[lane]`.
+            refill: a function that is called when lanes have ended, with a dictionary
+                of their histories by lane. It returns a dictionary of a
+                `kerasreg.lanes.Replacement` by lane. Each may take over any lane that
+                has ended, now or before. Nothing is compiled for a replacement.
 
         Returns:
-            A `keras.callbacks.History` for each lane, and then for each model
-            that took one over; its `lane` says which.
+            A list of histories: one for each lane, then one for each replacement in
+            the order in which they began. Each is a `keras.callbacks.History` with two
+            more attributes: `lane`, the number of the lane, and `error`, which is None
+            or the error that a callback raised.
 
         Raises:
-            ValueError: if an argument is outside its range.
+            ValueError: if an argument is outside its range, or a replacement does not
+                share the program.
 
-        A lane stops alone: by a callback, by a loss that is not finite, or by a
-        callback that raises, whose error is then the `error` of its history.
+        Example:
+
+        The lane that is worse after two epochs is stopped, and another model takes
+        the lane over:
+
+        >>> import keras, numpy as np, kerasreg
+        >>> def model(learning_rate):
+        ...     model = keras.Sequential(
+        ...         [keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="zeros")]
+        ...     )
+        ...     model.compile(keras.optimizers.SGD(learning_rate), "mse")
+        ...     return model
+        >>> lanes = kerasreg.lanes.Lanes([model(0.1), model(0.001)])
+        >>> waiting = [model(0.05)]
+        >>> def on_epoch_end(epochs, logs):
+        ...     if epochs == [1, 1]:
+        ...         lanes.stopped[int(np.argmax([of_lane["loss"] for of_lane in logs]))] = True
+        >>> def refill(ended):
+        ...     free = list(ended)[: len(waiting)]
+        ...     return {lane: kerasreg.lanes.Replacement(waiting.pop()) for lane in free}
+        >>> histories = lanes.fit(
+        ...     np.ones((8, 3)), np.ones((8, 1)), epochs=4,
+        ...     on_epoch_end=on_epoch_end, refill=refill)
+        >>> [(history.lane, len(history.epoch)) for history in histories]
+        [(0, 4), (1, 2), (1, 4)]
         """
-        arguments = {name: value for name, value in locals().items() if name != "self"}
-        return Training(self, **arguments).run()
+        arguments = FitArguments(
+            lanes=len(self),
+            x=x,
+            y=y,
+            batch_size=batch_size,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            validation_batch_size=validation_batch_size,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            shuffle=shuffle,
+            seed=seed,
+            callbacks=callbacks,
+            rows=rows,
+            validation_rows=validation_rows,
+            stop_on_nan=stop_on_nan,
+            on_epoch_end=on_epoch_end,
+            refill=refill,
+        )
+        return Training(self._stack, arguments).run()
 
-    def prepare(self, x: Any = None, y: Any = None, **arguments: Any) -> None:
-        """Begins to compile what `fit` will run, in a thread beside what is done meanwhile.
+    def precompile(self, x: Any = None, y: Any = None, **arguments: Any) -> None:
+        """Begins to compile the program of `fit` in another thread.
 
-        Nothing but time changes: `fit` waits for it. Values may be assigned, and
-        other models loaded (`load`), before `fit`. On the JAX backend nothing
-        is done ahead.
+        Results stay the same; `fit` waits for the thread. Before `fit`, values may be
+        assigned and other models loaded (`load`). On the JAX backend nothing is
+        compiled ahead.
 
         Args:
-            x: as for `fit`.
-            y: as for `fit`.
-            **arguments: others of `fit`, which is to be called with the same.
+            x: inputs, as for `fit`.
+            y: targets, as for `fit`.
+            **arguments: the other arguments of `fit`, which is to be called with the
+                same ones.
+
+        Raises:
+            ValueError: if an argument is outside its range, or tracing shows that the
+                models cannot be lanes.
 
         Example:
 
         >>> import keras, numpy as np, kerasreg
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
         >>> model.compile("sgd", "mse")
-        >>> lanes = kerasreg.lanes.Lanes.copies(model, 8)
+        >>> lanes = kerasreg.lanes.Lanes.from_model(model, 8)
         >>> data = {"x": np.ones((8, 3)), "y": np.ones((8, 1)), "epochs": 2}
-        >>> lanes.prepare(**data)
-        >>> len(lanes.fit(**data))
-        8
+        >>> lanes.precompile(**data)
+        >>> traces = lanes.traces
+        >>> histories = lanes.fit(**data)
+        >>> lanes.traces == traces
+        True
         """
-        bound = inspect.signature(Lanes.fit).bind(self, x, y, **arguments)
-        bound.apply_defaults()
-        Training(*bound.arguments.values()).prepare()
+        Training(self._stack, FitArguments(lanes=len(self), x=x, y=y, **arguments)).precompile()
 
     def evaluate(
-        self, x: Any, y: Any = None, batch_size: int = 32, sample_weight: Any = None
+        self, x: Any, y: Any = None, batch_size: int = 32, *, sample_weight: Any = None
     ) -> list[dict[str, float]]:
-        """Loss and metrics of every lane, as `model.evaluate(..., return_dict=True)`.
+        """The loss and the metrics of each lane, as `model.evaluate(..., return_dict=True)`.
+
+        The lanes stay as they are.
 
         Args:
-            x: inputs.
-            y: targets.
-            batch_size: examples in a batch.
-            sample_weight: weights of examples.
+            x: inputs: an array, or a list, tuple or dictionary of arrays. All lanes
+                see the same samples.
+            y: targets, as `x`.
+            batch_size: the number of samples in a batch.
+            sample_weight: weights of samples.
 
         Returns:
-            A dictionary for each lane.
+            A list with a dictionary for each lane: a number for the name of the loss
+            and of each metric.
+
+        Raises:
+            ValueError: if `batch_size` is not at least 1, or the arrays are empty or
+                have different lengths.
+
+        Example:
+
+        >>> import keras, numpy as np, kerasreg
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> lanes = kerasreg.lanes.Lanes.from_model(model, 2)
+        >>> [sorted(of_lane) for of_lane in lanes.evaluate(np.ones((8, 3)), np.ones((8, 1)))]
+        [['loss'], ['loss']]
         """
-        examples = Examples(x, y, sample_weight)
+        samples = Samples(x, y, sample_weight)
         every = np.ones(len(self), dtype=bool)
         check_count("batch_size", batch_size)
-        # What it moves, metrics and seeds of layers, is not kept.
-        before = list(self._state.values)
+        state, epochs = self._stack.state, self._stack.epochs
+        # Metrics and the seeds of layers move, and are put back.
+        before = list(state.values)
         try:
-            found = self._epochs.run("test", examples, np.arange(examples.count), batch_size, every)
+            found = epochs.run("test", samples, np.arange(samples.count), batch_size, every)
         finally:
-            self._state.values[: len(before)] = before
+            state.values[: len(before)] = before
         return [{name: float(of[lane]) for name, of in found.items()} for lane in range(len(self))]
 
     def predict(self, x: Any, batch_size: int = 32) -> Any:
-        """The outputs of every lane: those of the model with a first axis of lanes.
+        """The outputs of all lanes for the same samples, as `model.predict` of each.
 
         Args:
-            x: inputs.
-            batch_size: examples in a batch.
+            x: inputs: an array, or a list, tuple or dictionary of arrays.
+            batch_size: the number of samples in a batch.
+
+        Returns:
+            The outputs in the structure of the model's outputs. Each is an array of
+            shape (lanes, samples, ...): a model's own output with a first axis of lanes.
+
+        Raises:
+            ValueError: if `batch_size` is not at least 1, or the arrays are empty or
+                have different lengths.
+
+        Example:
+
+        >>> import keras, numpy as np, kerasreg
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> kerasreg.lanes.Lanes.from_model(model, 2).predict(np.ones((8, 3))).shape
+        (2, 8, 1)
         """
-        return self._epochs.predict(Examples(x), check_count("batch_size", batch_size))
+        return self._stack.epochs.predict(Samples(x), check_count("batch_size", batch_size))
+
+    def load(
+        self,
+        models: Mapping[int, keras.Model],
+        structures: Mapping[int, ModelStructure] | None = None,
+    ) -> None:
+        """Puts other models in the place of some lanes.
+
+        The program is traced again only if a number in no variable, such as a
+        `momentum`, was the same for all lanes and now differs.
+
+        Args:
+            models: a dictionary of built and compiled models by lane.
+            structures: a dictionary of their structures by lane, for models that the
+                caller knows to share the program.
+
+        Raises:
+            ValueError: if a model does not share the program. No lane is changed then.
+
+        Example:
+
+        >>> import keras, numpy as np, kerasreg
+        >>> def model(learning_rate):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     model.compile(keras.optimizers.SGD(learning_rate), "mse")
+        ...     return model
+        >>> lanes = kerasreg.lanes.Lanes([model(0.5), model(0.25)])
+        >>> lanes.load({1: model(0.125)})
+        >>> with lanes.view(1) as shown:
+        ...     float(shown.optimizer.learning_rate)
+        0.125
+        """
+        self._stack.load(models, structures or {})
+
+    def copy(self, source: int, target: int) -> None:
+        """Gives a lane all values of another lane: of its variables and its optimizer.
+
+        Args:
+            source: the number of the lane that is copied.
+            target: the number of the lane that becomes a copy.
+
+        Example:
+
+        >>> import keras, numpy as np, kerasreg
+        >>> def model(learning_rate):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     model.compile(keras.optimizers.SGD(learning_rate), "mse")
+        ...     return model
+        >>> lanes = kerasreg.lanes.Lanes([model(0.5), model(0.25)])
+        >>> lanes.copy(source=0, target=1)
+        >>> kernels = lanes.get_values()[0]
+        >>> bool(np.all(kernels[0] == kernels[1]))
+        True
+        """
+        self._stack.state.copy(source, target)
+
+    def assign_hyperparameters(self, lane: int, model: keras.Model) -> None:
+        """Gives a lane the hyperparameters of another model.
+
+        These are the learning rate, the numbers of optimizers, regularizers and
+        schedules, and the rates and strengths of kerasreg. The lane keeps its weights,
+        slots of the optimizer, seeds and counts of steps.
+
+        Args:
+            lane: the number of the lane.
+            model: a built and compiled model of the same structure.
+
+        Raises:
+            ValueError: if the model does not share the program.
+
+        Example:
+
+        >>> import keras, numpy as np, kerasreg
+        >>> def model(learning_rate):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     model.compile(keras.optimizers.SGD(learning_rate), "mse")
+        ...     return model
+        >>> lanes = kerasreg.lanes.Lanes([model(0.5), model(0.25)])
+        >>> lanes.assign_hyperparameters(0, model(0.0625))
+        >>> with lanes.view(0) as shown:
+        ...     float(shown.optimizer.learning_rate)
+        0.0625
+        """
+        stack = self._stack
+        stack.state.assign_hyperparameters(lane, model, stack.structure_of(model))
+
+    def unstack(
+        self, lane: int, model: keras.Model | None = None, *, slots: bool = True
+    ) -> keras.Model:
+        """Assigns the values of a lane to an ordinary Keras model.
+
+        Args:
+            lane: the number of the lane.
+            model: the model to assign to, of the same structure. By default it is the
+                model that the lane was made of.
+            slots: whether the optimizer's variables are assigned too. False is faster,
+                and enough for a model that is not trained further.
+
+        Returns:
+            The model.
+
+        Raises:
+            ValueError: if the model does not share the program.
+
+        Example:
+
+        >>> import keras, numpy as np, kerasreg
+        >>> def model(learning_rate):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     model.compile(keras.optimizers.SGD(learning_rate), "mse")
+        ...     return model
+        >>> lanes = kerasreg.lanes.Lanes([model(0.5), model(0.25)])
+        >>> best = lanes.unstack(1)
+        >>> best.predict(np.ones((8, 3)), verbose=0).shape
+        (8, 1)
+        """
+        stack = self._stack
+        model = stack.models[lane] if model is None else model
+        same = model is stack.models[lane]
+        structure = stack.structures[lane] if same else stack.structure_of(model)
+        stack.state.store(lane, model, structure, slots)
+        return model
+
+    def view(self, lane: int) -> contextlib.AbstractContextManager[keras.Model]:
+        """Shows one lane as a model: the lane's values are read from it and assigned to it.
+
+        The model is the one that all lanes share. Until the context is left, its
+        variables have the values of the lane. Its `fit`, `evaluate`, `predict`, `save`
+        and the like are those of the model that the lane was made of, with the values
+        of the lane. Each of those models traces its own functions for them.
+
+        Args:
+            lane: the number of the lane.
+
+        Returns:
+            A context manager, which gives the model.
+
+        Example:
+
+        >>> import keras, kerasreg
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile(keras.optimizers.SGD(0.5), "mse")
+        >>> lanes = kerasreg.lanes.Lanes.from_model(model, 2)
+        >>> with lanes.view(1) as shown:
+        ...     shown.optimizer.learning_rate = 0.25
+        >>> with lanes.view(0) as shown:
+        ...     float(shown.optimizer.learning_rate)
+        0.5
+        """
+        return self._stack.view(lane)
+
+    def get_values(self) -> list[np.ndarray]:
+        """The values of the variables of all lanes, without those of optimizers.
+
+        Returns:
+            A list of arrays in the order of `model.variables`, each of the shape of the
+            variable with a first axis of lanes.
+
+        Example:
+
+        >>> import keras, kerasreg
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> [value.shape for value in kerasreg.lanes.Lanes.from_model(model, 2).get_values()]
+        [(2, 3, 1), (2, 1)]
+        """
+        state = self._stack.state
+        index = {id(variable): i for i, variable in enumerate(state.variables)}
+        return [
+            ops.convert_to_numpy(state.values[index[id(variable)]])
+            for variable in self._stack.model.variables
+            if id(variable) in index
+        ]

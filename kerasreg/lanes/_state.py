@@ -9,42 +9,30 @@ import keras
 import numpy as np
 
 from kerasreg._keras.deferred_variables import initial_value
+from kerasreg._keras.internals import learning_rate_of
 from kerasreg._keras.scope import Scope
-from kerasreg._keras.stateless_optimizer import optimizer_variables
-from kerasreg.lanes._numbers import Values, values_of
-from kerasreg.lanes._structure import Structure
-
-
-def backend_module() -> Any:
-    """The module that makes programs on Keras' backend."""
-    name = keras.backend.backend()
-    if name == "tensorflow":
-        from kerasreg.lanes import _tensorflow as module
-    elif name == "jax":
-        from kerasreg.lanes import _jax as module  # type: ignore[no-redef]
-    else:
-        raise NotImplementedError(
-            f"Lanes need Keras' TensorFlow or JAX backend. Received: backend={name!r}"
-        )
-    return module
+from kerasreg._keras.stateless_optimizer import inner_optimizers, optimizer_variables
+from kerasreg.lanes._scalars import ScalarValues, stack_scalars
+from kerasreg.lanes._structure import ModelStructure
 
 
 class State:
-    """The variables of the first of some models, with a value for each lane.
+    """The variables of one model, with a value for each lane.
 
     Args:
         model: the model whose objects the program is traced from.
-        structure: its structure.
-        lanes: how many lanes.
+        structure: the structure of `model`.
+        lanes: the number of lanes.
 
     Attributes:
-        variables: of `model`: all that a program of it reads or writes.
-        values: their values, each with a first axis of lanes.
-        lifted: which of the model's numbers differ between lanes.
-        numbers: those numbers of the lanes.
+        variables: all variables of `model` that its program reads or writes.
+        values: the values of `variables`, each with a first axis of lanes.
+        varying: the indices, in `structure.scalars`, of the scalars that differ
+            between lanes. All others are constants of the program.
+        scalars: the values of those scalars, for all lanes.
     """
 
-    def __init__(self, model: keras.Model, structure: Structure, lanes: int) -> None:
+    def __init__(self, model: keras.Model, structure: ModelStructure, lanes: int) -> None:
         self.model = model
         self.structure = structure
         self.lanes = lanes
@@ -65,18 +53,18 @@ class State:
             if id(variable) not in known:
                 known.add(id(variable))
                 self.variables.append(variable)
-        self._lane_numbers = [list(structure.numbers) for _ in range(lanes)]
+        self._scalars_of_lanes = [list(structure.scalars) for _ in range(lanes)]
         self._initial = [_array(variable) for variable in self.variables]
         # Nor are they where they begin with, for example, the weights.
         slots = map(_array, optimizer_variables(optimizer).values())
         self._own_slots |= any(slot.size > 1 and np.ptp(slot) != 0 for slot in slots)
         self.values: list[Any] = []
         self._metrics: dict[int, Any] | None = None
-        self.lifted: list[int] = []
-        self.numbers: Values = _tensors(values_of([[]] * lanes))
+        self.varying: list[int] = []
+        self.scalars: ScalarValues = _tensors(stack_scalars([[]] * lanes))
 
-    def load(self, models: Sequence[tuple[int, keras.Model, Structure]]) -> None:
-        """Takes the values of models, each for a lane; other lanes keep theirs."""
+    def load(self, models: Sequence[tuple[int, keras.Model, ModelStructure]]) -> None:
+        """Gives lanes the values of models; other lanes keep their values."""
         fresh = not self.values
         columns = [
             [initial] * self.lanes if fresh else list(keras.ops.convert_to_numpy(value))
@@ -88,23 +76,22 @@ class State:
                 known[id(model)] = self._values_of(model, structure)
             for column, value in zip(columns, known[id(model)], strict=True):
                 column[lane] = value
-            self._lane_numbers[lane] = structure.numbers
+            self._scalars_of_lanes[lane] = structure.scalars
         stack = keras.ops.convert_to_tensor
         self.values = [
-            stack(np.stack(column), dtype=variable._dtype)
+            stack(np.stack(column), dtype=variable.dtype)
             for column, variable in zip(columns, self.variables, strict=True)
         ]
         # A number that is the same for all lanes stays a constant of the program.
-        of_model = self.structure.numbers
-        self._lift(
+        self._vary(
             index
-            for index, number in enumerate(of_model)
-            if index in self.lifted
-            or any(lane[index].value != number.value for lane in self._lane_numbers)
+            for index, scalar in enumerate(self.structure.scalars)
+            if index in self.varying
+            or any(lane[index].value != scalar.value for lane in self._scalars_of_lanes)
         )
 
-    def _values_of(self, model: keras.Model, structure: Structure) -> list[np.ndarray]:
-        """The values of a model for all variables, initial ones where it has none."""
+    def _values_of(self, model: keras.Model, structure: ModelStructure) -> list[np.ndarray]:
+        """The values of a model for all variables; initial values where the model has none."""
         if self._own_slots and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         theirs = corresponding(self.model, self.structure, model, structure)
@@ -114,50 +101,51 @@ class State:
             for initial, source in zip(self._initial, sources, strict=True)
         ]
 
-    def lift_all(self) -> None:
-        """Makes no number a constant of the program, so that lanes loaded later may differ."""
-        self._lift(range(len(self.structure.numbers)))
+    def vary_all(self) -> None:
+        """Makes no scalar a constant of the program: models loaded later may differ in any."""
+        self._vary(range(len(self.structure.scalars)))
 
     def copy(self, source: int, target: int) -> None:
         """Gives a lane the values of all variables of another."""
         lanes = list(range(self.lanes))
         lanes[target] = source
         self.values = [keras.ops.take(value, lanes, axis=0) for value in self.values]
-        self._lane_numbers[target] = self._lane_numbers[source]
-        self._lift(self.lifted)
+        self._scalars_of_lanes[target] = self._scalars_of_lanes[source]
+        self._vary(self.varying)
 
-    def assign_hyperparameters(self, lane: int, model: keras.Model, structure: Structure) -> None:
-        """Gives a lane the hyperparameters of another model, and leaves it all else."""
+    def assign_hyperparameters(
+        self, lane: int, model: keras.Model, structure: ModelStructure
+    ) -> None:
+        """Gives a lane the hyperparameters of another model, and nothing else of that model."""
         theirs = corresponding(self.model, self.structure, model, structure)
-        optimizer = optimizer_variables(self.model.optimizer).items()
-        of_model = [
-            *self.structure.hyperparameters,
-            *(variable for (_, name, _), variable in optimizer if name == "_learning_rate"),
-        ]
-        chosen = {id(variable) for variable in of_model}
+        # A schedule in the place of a learning rate has scalars, and no variable.
+        rates = map(learning_rate_of, inner_optimizers(self.model.optimizer))
+        chosen = {id(variable) for variable in [*self.structure.hyperparameters, *rates]}
         for index, variable in enumerate(self.variables):
             if id(variable) in chosen:
                 stacked = np.array(keras.ops.convert_to_numpy(self.values[index]))
                 stacked[lane] = _array(theirs[id(variable)])
-                self.values[index] = keras.ops.convert_to_tensor(stacked, dtype=variable._dtype)
-        self._lane_numbers[lane] = [
+                self.values[index] = keras.ops.convert_to_tensor(stacked, dtype=variable.dtype)
+        self._scalars_of_lanes[lane] = [
             old if old.name == "seed" else new
-            for old, new in zip(self._lane_numbers[lane], structure.numbers, strict=True)
+            for old, new in zip(self._scalars_of_lanes[lane], structure.scalars, strict=True)
         ]
-        self._lift(
+        self._vary(
             index
-            for index, number in enumerate(self.structure.numbers)
-            if index in self.lifted or self._lane_numbers[lane][index].value != number.value
+            for index, scalar in enumerate(self.structure.scalars)
+            if index in self.varying or self._scalars_of_lanes[lane][index].value != scalar.value
         )
 
-    def _lift(self, indices: Iterable[int]) -> None:
-        self.lifted = list(indices)
-        self.numbers = _tensors(
-            values_of([[lane[index] for index in self.lifted] for lane in self._lane_numbers])
+    def _vary(self, indices: Iterable[int]) -> None:
+        self.varying = list(indices)
+        self.scalars = _tensors(
+            stack_scalars(
+                [[lane[index] for index in self.varying] for lane in self._scalars_of_lanes]
+            )
         )
 
     def add(self, variables: Sequence[keras.Variable]) -> None:
-        """Takes more variables of the model (of metrics that were built since)."""
+        """Adds variables of the model: those of metrics that were built since."""
         known = {id(variable) for variable in self.variables}
         for variable in variables:
             if id(variable) not in known:
@@ -166,7 +154,7 @@ class State:
                 self._initial.append(initial)
                 self._metrics = None
                 stacked = np.stack([initial] * self.lanes)
-                self.values.append(keras.ops.convert_to_tensor(stacked, dtype=variable._dtype))
+                self.values.append(keras.ops.convert_to_tensor(stacked, dtype=variable.dtype))
 
     def reset_metrics(self) -> None:
         """Puts the metrics of all lanes where an epoch begins."""
@@ -184,9 +172,9 @@ class State:
             self.values[index] = value
 
     def targets(
-        self, model: keras.Model, structure: Structure, slots: bool = True
+        self, model: keras.Model, structure: ModelStructure, slots: bool = True
     ) -> dict[int, keras.Variable]:
-        """The variables of a model, by their index here, with or without slots."""
+        """The variables of another model by their index in `variables`, with or without slots."""
         if slots and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         theirs = corresponding(self.model, self.structure, model, structure)
@@ -199,7 +187,7 @@ class State:
             if target is not None and id(target) not in skipped
         }
 
-    def store(self, lane: int, model: keras.Model, structure: Structure, slots: bool) -> None:
+    def store(self, lane: int, model: keras.Model, structure: ModelStructure, slots: bool) -> None:
         """Assigns the values of a lane to the variables of a model, with or without slots."""
         for index, target in self.targets(model, structure, slots).items():
             target.assign(self.values[index][lane])
@@ -209,17 +197,17 @@ def _array(variable: keras.Variable) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(initial_value(variable)))
 
 
-def _tensors(numbers: Values) -> Values:
-    as_they_are = [keras.ops.convert_to_tensor(part, dtype=str(part.dtype)) for part in numbers]
-    return Values(*as_they_are)
+def _tensors(values: ScalarValues) -> ScalarValues:
+    as_they_are = [keras.ops.convert_to_tensor(part, dtype=str(part.dtype)) for part in values]
+    return ScalarValues(*as_they_are)
 
 
 def corresponding(
-    model: keras.Model, structure: Structure, other: keras.Model, theirs: Structure
+    model: keras.Model, structure: ModelStructure, other: keras.Model, theirs: ModelStructure
 ) -> dict[int, keras.Variable]:
-    """The variables of another model, by the ids of those of the first.
+    """The variables of a model `other` by the ids of the same variables of `model`.
 
-    Slots of an optimizer that is not built yet, and metrics, have none.
+    Slots of an optimizer that is not built, and metrics, are left out.
     """
     pairs = [
         *zip(model.trainable_variables, other.trainable_variables, strict=True),

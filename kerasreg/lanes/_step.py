@@ -13,9 +13,15 @@ from typing import Any
 import keras
 from keras import ops, tree
 
+from kerasreg._keras.internals import (
+    compute_loss,
+    default_stateless_apply,
+    loss_tracker,
+    takes_training,
+)
 from kerasreg._keras.scope import Scope
 from kerasreg._keras.stateless_optimizer import keys_by_identity, stateless
-from kerasreg.lanes._numbers import Number, Values, replaced
+from kerasreg.lanes._scalars import Scalar, ScalarValues, replaced_scalars
 
 # `differentiate(function)(values)` is `(gradients, what the function gave besides)`.
 Differentiate = Callable[[Callable[[Any], tuple[Any, Any]]], Callable[[Any], tuple[Any, Any]]]
@@ -28,34 +34,34 @@ class Step:
         model: a built and compiled model, whose optimizer, losses and metrics
             are built.
         variables: all variables that the model reads or writes.
-        numbers: the numbers that differ between lanes and are in no variable.
+        scalars: the numbers in no variable that differ between lanes.
     """
 
     def __init__(
         self,
         model: keras.Model,
         variables: Sequence[keras.Variable],
-        numbers: Sequence[Number],
+        scalars: Sequence[Scalar],
     ) -> None:
         self.model = model
         self.variables = list(variables)
-        self.numbers = list(numbers)
+        self.scalars = list(scalars)
         index = {id(variable): i for i, variable in enumerate(self.variables)}
         self._trainable = [index[id(variable)] for variable in model.trainable_variables]
 
     @contextmanager
-    def _lane(self, values: Sequence[Any], numbers: Values) -> Iterator[Scope]:
+    def _lane(self, values: Sequence[Any], scalars: ScalarValues) -> Iterator[Scope]:
         pairs = list(zip(self.variables, values, strict=True))
         # Keras gathers the losses of layers in the scope, and not on the layers.
         scope = Scope(state_mapping=pairs, collect_losses=True)
-        with replaced(self.numbers, numbers), scope:
+        with replaced_scalars(self.scalars, scalars), scope:
             yield scope
 
     def _values(self, scope: Scope) -> list[Any]:
         return [scope.get_current_value(variable) for variable in self.variables]
 
     def _forward(self, x: Any, training: bool) -> Any:
-        if self.model._call_has_training_arg:
+        if takes_training(self.model):
             return self.model(x, training=training)
         return self.model(x)
 
@@ -63,16 +69,14 @@ class Step:
         """Forward pass, loss, and the metrics' update, in Keras' order."""
         model = self.model
         y_pred = self._forward(x, training)
-        loss = model._compute_loss(
-            x=x, y=y, y_pred=y_pred, sample_weight=weights, training=training
-        )
-        examples = ops.shape(tree.flatten(x)[0])[0]
-        model._loss_tracker.update_state(loss, sample_weight=examples)
+        loss = compute_loss(model, x, y, y_pred, weights, training)
+        samples = ops.shape(tree.flatten(x)[0])[0]
+        loss_tracker(model).update_state(loss, sample_weight=samples)
         model.compute_metrics(x, y, y_pred, sample_weight=weights)
         return loss
 
     def train(
-        self, values: Sequence[Any], numbers: Values, batch: Any, differentiate: Differentiate
+        self, values: Sequence[Any], scalars: ScalarValues, batch: Any, differentiate: Differentiate
     ) -> list[Any]:
         """One training step: the values of the variables after it."""
         x, y, weights = batch
@@ -82,14 +86,14 @@ class Step:
             inside = list(values)
             for index, value in zip(self._trainable, of, strict=True):
                 inside[index] = value
-            with self._lane(inside, numbers) as scope:
+            with self._lane(inside, scalars) as scope:
                 found = self.model.optimizer.scale_loss(self._loss(x, y, weights, training=True))
                 return found, self._values(scope)
 
         gradients, after = differentiate(loss)([values[index] for index in self._trainable])
         optimizer = self.model.optimizer
-        with self._lane(after, numbers) as scope, stateless(), keys_by_identity(optimizer):
-            if not _overrides_stateless_apply(optimizer):
+        with self._lane(after, scalars) as scope, stateless(), keys_by_identity(optimizer):
+            if default_stateless_apply(optimizer):
                 optimizer.apply(gradients, trainable)
                 return self._values(scope)
             # The loss-scaling wrapper, whose `apply` has branches that assign.
@@ -104,31 +108,24 @@ class Step:
             return self._values(scope)
 
     def finalize(self) -> None:
-        """What Keras does with the weights when a training ends."""
+        """Puts averages of weights in place, as Keras does when a training ends."""
         optimizer = self.model.optimizer
         with stateless(), keys_by_identity(optimizer):
             optimizer.finalize_variable_values(self.model.trainable_variables)
 
-    def test(self, values: Sequence[Any], numbers: Values, batch: Any) -> list[Any]:
+    def test(self, values: Sequence[Any], scalars: ScalarValues, batch: Any) -> list[Any]:
         """One test step: the values of the variables, metrics updated."""
-        with self._lane(values, numbers) as scope:
+        with self._lane(values, scalars) as scope:
             x, y, weights = batch
             self._loss(x, y, weights, training=False)
             return self._values(scope)
 
-    def predict(self, values: Sequence[Any], numbers: Values, x: Any) -> Any:
+    def predict(self, values: Sequence[Any], scalars: ScalarValues, x: Any) -> Any:
         """The model's outputs for a batch."""
-        with self._lane(values, numbers):
+        with self._lane(values, scalars):
             return self._forward(x, training=False)
 
-    def results(self, values: Sequence[Any], numbers: Values) -> dict[str, Any]:
+    def results(self, values: Sequence[Any], scalars: ScalarValues) -> dict[str, Any]:
         """The loss and the metrics so far."""
-        with self._lane(values, numbers):
+        with self._lane(values, scalars):
             return dict(self.model.get_metrics_result())
-
-
-def _overrides_stateless_apply(optimizer: Any) -> bool:
-    from keras.src.optimizers.base_optimizer import BaseOptimizer
-
-    # Within `stateless`, where TensorFlow's class has the method of the base.
-    return type(optimizer).stateless_apply is not BaseOptimizer.stateless_apply

@@ -1,14 +1,12 @@
-"""What makes two models one program: everything about them but the values of variables.
+"""Which models share a program: those that differ in nothing but the values of variables.
 
-A model is walked object by object. What decides how it is traced becomes a
-token: classes, numbers, functions with their code and what they close over, the
-shapes and dtypes of variables. What is a value in a variable does not: weights,
+`ModelStructure` walks a model object by object. It makes a token of all that decides
+how the model is traced: classes, numbers, functions with their code and their
+closures, shapes and dtypes of variables. Values of variables make no token: weights,
 slots, seeds, learning rates, strengths, rates, and the numbers that
-`kerasreg.lanes._numbers` turns into such. Two models share a program if their
-tokens are the same.
+`kerasreg.lanes._scalars` finds. Models share a program if their tokens are equal.
 
-When in doubt, models differ: an object that cannot be looked into is equal to
-itself alone.
+In doubt, models differ: an object that cannot be looked into equals only itself.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ import hashlib
 import inspect
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -32,25 +30,51 @@ from kerasreg._keras.ignored_attributes import (
     is_known,
     module_of,
 )
-from kerasreg.lanes._numbers import Number, liftable, plain_number
+from kerasreg._keras.internals import (
+    compile_arguments,
+    functional_of,
+    graph_nodes,
+    inner_layers,
+    input_structure,
+    output_structure,
+)
+from kerasreg.lanes._scalars import Scalar, plain_number, varying_names
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 
 
-class Structure:
-    """The tokens of a model, and what was met on the way.
+class ModelStructure:
+    """The structure of a model: all that decides how a program of the model is traced.
+
+    Two models share a program exactly if their `tokens` are equal. Then one of
+    them can be a lane of the other's `kerasreg.lanes.Lanes`. The values of
+    variables, such as weights, learning rates and seeds, are no part of it.
 
     Args:
         model: a built and compiled Keras model.
-        places: keep where each token was found, to explain a difference.
+        places: whether to keep where in the model each token was found, so that
+            `difference` can name the place.
 
     Attributes:
-        tokens: a tuple; equal for models that share a program.
-        variables: every `keras.Variable` that was met, once, in order.
-        numbers: every number that may differ between lanes though it is in no
-            variable, in order.
-        hyperparameters: the variables that hold hyperparameters of layers and
-            penalties: those that a class names in `lane_hyperparameters`.
+        tokens: a tuple that can be compared and hashed.
+        variables: each `keras.Variable` of the model once, in a fixed order.
+        scalars: the numbers in no variable that may differ between lanes, such as
+            the `momentum` of an optimizer, in a fixed order.
+        hyperparameters: the variables of the rates of layers and the strengths
+            of penalties.
+
+    Example:
+
+    >>> import keras, kerasreg
+    >>> def model(units, learning_rate):
+    ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(units)])
+    ...     model.compile(keras.optimizers.SGD(learning_rate), "mse")
+    ...     return model
+    >>> structure = kerasreg.lanes.ModelStructure(model(4, 0.1))
+    >>> structure.tokens == kerasreg.lanes.ModelStructure(model(4, 0.5)).tokens
+    True
+    >>> structure.tokens == kerasreg.lanes.ModelStructure(model(8, 0.1)).tokens
+    False
     """
 
     def __init__(self, model: keras.Model, places: bool = False) -> None:
@@ -60,16 +84,37 @@ class Structure:
         self._met: dict[int, int] = {}
         self._alive: list[Any] = []  # The id of what is gone could be given again.
         self.variables: list[keras.Variable] = []
-        self.numbers: list[Number] = []
+        self.scalars: list[Scalar] = []
         self.hyperparameters: list[keras.Variable] = []
         self._visit(model, "model")
         self._visit(getattr(model, "optimizer", None), "optimizer")
-        for name, argument in _compile_arguments(model):
-            self._visit(argument, f"compile({name})")
+        given = compile_arguments(model)
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            self._visit(given.get(name), f"compile({name})")
         self.tokens = tuple(self._tokens)
 
-    def difference(self, other: Structure, contents: bool = True) -> str | None:
-        """Where another structure first differs from this one, in words, or None."""
+    def difference(self, other: ModelStructure, contents: bool = True) -> str | None:
+        """Names the first difference between this structure and another one.
+
+        Args:
+            other: another structure.
+            contents: whether to say what the two structures have at that place.
+
+        Returns:
+            The place and the two contents in words; None if the structures are
+            equal. A structure that kept no places says "the models".
+
+        Example:
+
+        >>> import keras, kerasreg
+        >>> def model(activation):
+        ...     dense = keras.layers.Dense(2, activation, name="dense")
+        ...     model = keras.Sequential([keras.Input((3,)), dense])
+        ...     model.compile("sgd", "mse")
+        ...     return kerasreg.lanes.ModelStructure(model, places=True)
+        >>> model("relu").difference(model("tanh"), contents=False)
+        'model.dense.activation'
+        """
         for index, (mine, theirs) in enumerate(zip(self.tokens, other.tokens, strict=False)):
             if mine != theirs:
                 place = self._places[index] if self._places else "the models"
@@ -148,7 +193,7 @@ class Structure:
     def _visit_variable(self, variable: keras.Variable) -> None:
         self.variables.append(variable)
         self._token(
-            "variable", tuple(variable.shape), str(variable._dtype), bool(variable.trainable)
+            "variable", tuple(variable.shape), str(variable.dtype), bool(variable.trainable)
         )
         self._visit(variable.regularizer, "regularizer")
         self._visit(variable.constraint, "constraint")
@@ -208,44 +253,136 @@ class Structure:
                 self._token("opaque", id(value))
                 return
             attributes = {name: getattr(value, name, None) for name in slots}
-        names = liftable(value)
+        names = varying_names(value)
         for name in getattr(kind, "lane_hyperparameters", ()):
             self.hyperparameters.append(getattr(value, name))
         for name, item in attributes.items():
             if name in names and (number := plain_number(item)) is not None:
-                self.numbers.append(Number(value, name, number, item))
+                self.scalars.append(Scalar(value, name, number))
                 # Whether there is such a number at all may decide what is built.
                 self._token("number", name, number == 0 and name != "seed")
             elif not is_bookkeeping(value, name, item):
                 self._token("attribute", name)
                 self._visit(item, name)
-        # A sequential model is the functional one that it builds.
-        functional = getattr(value, "_functional", value)
-        if isinstance(functional, keras.Model) and hasattr(functional, "_nodes_by_depth"):
-            self._visit_nodes(functional)
+        # A Sequential model is the functional one that it builds.
+        if (functional := functional_of(value)) is not None:
+            self._visit_graph(functional)
         elif isinstance(value, keras.Layer):
-            self._visit(getattr(value, "_layers", None), "layers")
+            self._visit(inner_layers(value), "layers")
 
-    def _visit_nodes(self, model: keras.Model) -> None:
+    def _visit_graph(self, functional: keras.Model) -> None:
         """The graph of a functional model: which operation is called with what, in order."""
-        self._visit(model._inputs_struct, "inputs")
-        for depth in sorted(model._nodes_by_depth, reverse=True):
-            for node in model._nodes_by_depth[depth]:
-                self._visit(node.operation, node.operation.name)
-                self._visit(node.arguments.args, f"{node.operation.name}(args)")
-                self._visit(node.arguments.kwargs, f"{node.operation.name}(kwargs)")
-                self._visit(list(node.outputs), f"{node.operation.name}(outputs)")
-        self._visit(model._outputs_struct, "outputs")
-        names = list(getattr(model, "output_names", ()))
+        self._visit(input_structure(functional), "inputs")
+        for node in graph_nodes(functional):
+            name = node.operation.name
+            self._visit(node.operation, name)
+            self._visit(node.arguments.args, f"{name}(args)")
+            self._visit(node.arguments.kwargs, f"{name}(kwargs)")
+            self._visit(list(node.outputs), f"{name}(outputs)")
+        self._visit(output_structure(functional), "outputs")
+        names = list(getattr(functional, "output_names", ()))
         if len(names) > 1:  # Losses may be given by name.
             self._visit(names, "output names")
 
 
-def _compile_arguments(model: keras.Model) -> Iterator[tuple[str, Any]]:
-    config = getattr(getattr(model, "_compile_config", None), "config", {})
-    for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
-        yield name, config.get(name)
-
-
 def _words(token: tuple[Any, ...]) -> str:
     return " ".join(part if isinstance(part, str) else repr(part) for part in token)[:120]
+
+
+_STEPS = ("train_step", "test_step", "make_train_function", "make_test_function")
+
+
+def why_not_a_lane(model: Any) -> str | None:
+    """Says why a model cannot be trained as a lane.
+
+    Only what can be seen without running the model is checked: some models, such
+    as those that call back into Python, are refused when `Lanes` first runs them.
+
+    Args:
+        model: a Keras model, or any other object.
+
+    Returns:
+        The reason in words; None if the model can be a lane.
+
+    Example:
+
+    >>> import keras, kerasreg
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    >>> kerasreg.lanes.why_not_a_lane(model)
+    'it is not compiled; call `model.compile(...)`'
+    >>> model.compile("sgd", "mse")
+    >>> kerasreg.lanes.why_not_a_lane(model) is None
+    True
+    """
+    if not isinstance(model, keras.Model):
+        return f"it must be a Keras model, and is a {type(model).__name__}"
+    if not model.built:
+        return "it is not built; call it on data, or give it an `Input`"
+    if not getattr(model, "compiled", False):
+        return "it is not compiled; call `model.compile(...)`"
+    if model.optimizer is None:
+        return "it is compiled without an optimizer"
+    for name in _STEPS:
+        if getattr(type(model), name) is not getattr(keras.Model, name):
+            return f"its class defines its own `{name}`, of which the program would know nothing"
+    if model.run_eagerly:
+        return "it is compiled with `run_eagerly=True`"
+    if not model.trainable_variables:
+        return "it has no trainable weights"
+    strategy = getattr(model, "distribute_strategy", None)
+    if strategy is not None and strategy.num_replicas_in_sync > 1:
+        return "it was built for several replicas"
+    return None
+
+
+def structure_of(
+    model: keras.Model, like: keras.Model, structure: ModelStructure | None
+) -> ModelStructure:
+    """The structure of a model that is to share the program of another one.
+
+    Args:
+        model: a model.
+        like: the model whose program `model` is to share.
+        structure: the structure of `like`; None if `model` is `like` itself.
+
+    Raises:
+        ValueError: if `model` cannot be a lane (the message gives the reason), or
+            the models share no program (the message names the place).
+    """
+    if (reason := why_not_a_lane(model)) is not None:
+        name = getattr(model, "name", model)
+        raise ValueError(f"{name!r} cannot be a lane: {reason}.")
+    found = ModelStructure(model)
+    if structure is not None and found.tokens != structure.tokens:
+        place = ModelStructure(like, places=True).difference(ModelStructure(model, places=True))
+        raise ValueError(f"{like.name!r} and {model.name!r} share no program: {place}.")
+    return found
+
+
+def group_by_program(models: Sequence[keras.Model]) -> list[list[int]]:
+    """Groups models by the program that they share.
+
+    Args:
+        models: built and compiled Keras models.
+
+    Returns:
+        Lists of positions in `models`, one list for each program, in the order of
+        their first models. A model that cannot be a lane is alone in its list.
+
+    Example:
+
+    >>> import keras, kerasreg
+    >>> def model(units, rate):
+    ...     dropout = kerasreg.layers.ScheduledDropout(rate)
+    ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(units), dropout])
+    ...     model.compile("sgd", "mse")
+    ...     return model
+    >>> kerasreg.lanes.group_by_program([model(4, 0.1), model(8, 0.1), model(4, 0.5)])
+    [[0, 2], [1]]
+    """
+    groups: dict[Any, list[int]] = {}
+    for index, model in enumerate(models):
+        lane = why_not_a_lane(model) is None
+        key = ModelStructure(model).tokens if lane else ("alone", index)
+        groups.setdefault(key, []).append(index)
+    return list(groups.values())

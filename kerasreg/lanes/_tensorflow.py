@@ -16,7 +16,9 @@ from kerasreg._keras.pfor_converters import (
     fallbacks,
     register_converters,
 )
-from kerasreg.lanes._numbers import Values
+from kerasreg.lanes._batches import Packing
+from kerasreg.lanes._program import Program, Run
+from kerasreg.lanes._scalars import ScalarValues
 from kerasreg.lanes._step import Step
 
 
@@ -37,27 +39,16 @@ def differentiate(function: Callable[[Any], tuple[Any, Any]]) -> Callable[[Any],
 _MOST_PATCHES = 1_000_000
 
 
-class Program:
-    """The functions of K lanes of a step.
+class TensorFlowProgram(Program):
+    """The functions of K lanes of a step, each step traced once for any batch size.
 
-    Each is traced once, for any batch size; a run of many steps is compiled by
-    XLA if it is asked for, once for each number of rows in the data and in a batch.
-
-    Args:
-        step: the pure functions of one lane.
-        lanes: how many.
-
-    Attributes:
-        loops: `(layer, operation)` of what runs for one lane after the other.
-        python: the layers that call back into Python.
+    XLA compiles a run of many steps if the run says so, once for each number of
+    rows in the data and in a batch.
     """
 
     def __init__(self, step: Step, lanes: int) -> None:
+        super().__init__(step, lanes)
         register_converters()
-        self.step = step
-        self.lanes = lanes
-        self.loops: list[tuple[str, str]] = []
-        self.python: list[str] = []
         self._traces: dict[Any, Any] = {}
         self._runs: dict[Any, Any] = {}
         self._not_compiled: set[int] = set()
@@ -65,36 +56,39 @@ class Program:
 
     @property
     def traces(self) -> int:
-        """How many functions were traced so far."""
-        return len(self._traces)
+        """The number of functions that were traced so far."""
+        return len(self._traces) + len(self._runs)
 
-    def _trace(
-        self, kind: str, pack: Callable[[Any], Any], arguments: Any, stacked: bool, xla: bool
-    ) -> Any:
+    @property
+    def compilations(self) -> int:
+        """The number of those functions that XLA compiles."""
+        return sum(compiled for _, compiled, _ in self._runs)
+
+    def _trace(self, kind: str, pack: Packing, arguments: Any, stacked: bool, xla: bool) -> Any:
         """One step of all lanes, as a function of any batch size, in a form for XLA or without."""
-        values, numbers, batch = arguments
-        specs = _specs((values, numbers)), _specs(batch, free=(1,) if stacked else (0,))
-        key = (kind, stacked, xla, str(specs))
+        values, scalars, batch = arguments
+        specs = _specs((values, scalars)), _specs(batch, free=(1,) if stacked else (0,))
+        key = (kind, stacked, xla, pack, str(specs))
         if key in self._traces:
             return self._traces[key]
         step, sizes = self.step, list[list[int]]()
 
         def one(lane: Any) -> Any:
-            values, numbers, batch = lane
+            values, scalars, batch = lane
             own = xla and self.lanes > 1
             context: Any = lane_convolutions() if own else contextlib.nullcontext([])
             with context as found:
                 sizes.append(found)
                 if kind == "train":
-                    return step.train(values, numbers, pack(batch), differentiate)
+                    return step.train(values, scalars, pack(batch), differentiate)
                 if kind == "test":
-                    return step.test(values, numbers, pack(batch))
-                return step.predict(values, numbers, pack(batch)[0])
+                    return step.test(values, scalars, pack(batch))
+                return step.predict(values, scalars, pack(batch)[0])
 
-        def all_lanes(values: Any, numbers: Values, batch: Any) -> Any:
+        def all_lanes(values: Any, scalars: ScalarValues, batch: Any) -> Any:
             if stacked:
-                return self._map(one, (values, numbers, batch))
-            return self._map(lambda lane: one((*lane, batch)), (values, numbers))
+                return self._map(one, (values, scalars, batch))
+            return self._map(lambda lane: one((*lane, batch)), (values, scalars))
 
         function = tf.function(all_lanes, autograph=False)
         trace = function.get_concrete_function(*specs[0], specs[1])
@@ -115,88 +109,45 @@ class Program:
         found = function(tf.nest.map_structure(lambda part: part[0], lanes))
         return tf.nest.map_structure(lambda part: part[None], found)
 
-    def run(
-        self,
-        kind: str,
-        pack: Callable[[Any], Any],
-        values: Sequence[Any],
-        numbers: Values,
-        data: Sequence[Any],
-        order: Any,
-        active: Any,
-        compiled: bool | str,
-        form: bool | None = None,
-    ) -> list[Any]:
-        """Runs training or test steps and gives the values after them.
-
-        Args:
-            kind: `"train"` or `"test"`.
-            pack: makes `(x, y, sample_weight)` of a list of arrays.
-            values: of each variable, for all lanes.
-            numbers: of all lanes.
-            data: arrays whose first axis is the examples.
-            order: which rows make each batch, shape (steps, batch), or (steps,
-                lanes, batch) where each lane has its own.
-            active: which lanes to move, shape (lanes,), Boolean.
-            compiled: by XLA: True, False, or `"auto"`, which is True where XLA
-                can compile the model and gives the same random numbers.
-            form: whether to trace what is fast with XLA; by default where it is
-                compiled. A single batch of a compiled training needs no other trace.
-        """
+    def run(self, run: Run) -> list[Any]:
+        """Takes the steps of a run; returns the values of the variables after the last one."""
         while True:
-            call, by_choice = self._call(
-                kind, pack, values, numbers, data, order, active, compiled, form
-            )
+            call, by_choice = self._call(run)
             try:
-                return list(call(len(order)))
+                return list(call(len(run.order)))
             except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
                 # An operation that XLA does not have, such as a list of unknown length.
                 if by_choice is None:
                     raise
                 self._not_compiled.add(by_choice)
 
-    def prepare(self, *arguments: Any, **named: Any) -> Callable[[], Any]:
-        """Traces what `run` needs for these arguments.
-
-        Returns:
-            A function that compiles it, by moving no steps, in any thread.
-        """
-        call, _ = self._call(*arguments, **named)
+    def precompile(self, run: Run) -> Callable[[], Any]:
+        """Traces what `run` needs; returns a function that compiles it, in any thread."""
+        call, _ = self._call(run)
         return functools.partial(call, 0)
 
-    def _call(
-        self,
-        kind: str,
-        pack: Callable[[Any], Any],
-        values: Sequence[Any],
-        numbers: Values,
-        data: Sequence[Any],
-        order: Any,
-        active: Any,
-        compiled: bool | str,
-        form: bool | None = None,
-    ) -> tuple[Callable[[int], Any], int | None]:
-        """A function of how many steps to move, and what XLA was chosen for, if it was."""
-        form = bool(compiled) if form is None else form
-        order, active = tf.convert_to_tensor(order), tf.convert_to_tensor(active)
-        data = [tf.convert_to_tensor(part) for part in data]
+    def _call(self, run: Run) -> tuple[Callable[[int], Any], int | None]:
+        """A function of the number of steps, and the trace for which XLA was chosen, if it was."""
+        compiled, scalars = run.compiled, run.scalars
+        order, active = tf.convert_to_tensor(run.order), tf.convert_to_tensor(run.active)
+        data = [tf.convert_to_tensor(part) for part in run.data]
         stacked, batch_size = order.shape.rank == 3, int(order.shape[-1])
         # Of the shape of a batch, but for its length, which stays free.
         batch = [tf.stack([part[:1]] * self.lanes) if stacked else part[:1] for part in data]
-        example = list(values), numbers, batch
-        trace = self._trace(kind, pack, example, stacked, form)
-        arguments = (list(values), numbers, data, order, active)
+        example = list(run.values), scalars, batch
+        trace = self._trace(run.kind, run.pack, example, stacked, run.for_xla)
+        arguments = (list(run.values), scalars, data, order, active)
         if compiled == "auto" and self._patches[id(trace)] * batch_size > _MOST_PATCHES:
             # Of large images, TensorFlow's own convolutions are faster than patches.
             self._not_compiled.add(id(trace))
         chosen = id(trace) if compiled == "auto" and id(trace) not in self._not_compiled else None
-        if form and id(trace) in self._not_compiled and compiled is not True:
-            trace = self._trace(kind, pack, example, stacked, False)
-        run = self._run(trace, arguments, compiled is True or chosen is not None)
+        if run.for_xla and id(trace) in self._not_compiled and compiled is not True:
+            trace = self._trace(run.kind, run.pack, example, stacked, False)
+        steps = self._steps(trace, arguments, compiled is True or chosen is not None)
         # As a tensor of its own: a Python number would be another function.
-        return lambda steps: run(*arguments, tf.constant(steps)), chosen
+        return lambda count: steps(*arguments, tf.constant(count)), chosen
 
-    def _run(self, trace: Any, arguments: Any, compiled: bool) -> Any:
+    def _steps(self, trace: Any, arguments: Any, compiled: bool) -> Any:
         """Many steps as one function, or a single one as it is."""
         data, order = arguments[2:4]
         if order.shape[0] == 1 and not compiled:
@@ -207,10 +158,10 @@ class Program:
         if key in self._runs:
             return self._runs[key]
 
-        def steps(values: Any, numbers: Any, data: Any, order: Any, active: Any, count: Any) -> Any:
+        def steps(values: Any, scalars: Any, data: Any, order: Any, active: Any, count: Any) -> Any:
             def body(index: Any, values: Any) -> Any:
                 batch = [tf.gather(part, order[index]) for part in data]
-                return index + 1, trace(values, numbers, batch)
+                return index + 1, trace(values, scalars, batch)
 
             _, after = tf.while_loop(
                 lambda index, _: index < count,
@@ -229,30 +180,30 @@ class Program:
         return self._runs[key]
 
     def predict(
-        self, pack: Callable[[Any], Any], values: Sequence[Any], numbers: Values, batch: Any
+        self, pack: Packing, values: Sequence[Any], scalars: ScalarValues, batch: Sequence[Any]
     ) -> Any:
-        """The outputs of all lanes for a batch, with a leading axis of lanes."""
+        """The outputs of all lanes for one batch, with a first axis of lanes."""
         batch = [tf.convert_to_tensor(part) for part in batch]
-        trace = self._trace("predict", pack, (list(values), numbers, batch), False, False)
-        return trace(list(values), numbers, batch)
+        trace = self._trace("predict", pack, (list(values), scalars, batch), False, False)
+        return trace(list(values), scalars, batch)
 
-    def results(self, values: Sequence[Any], numbers: Values) -> dict[str, Any]:
-        """The metrics so far, a list of one number per lane for each."""
+    def results(self, values: Sequence[Any], scalars: ScalarValues) -> dict[str, Any]:
+        """The loss and the metrics so far: for each name an array with a first axis of lanes."""
         if "results" not in self._traces:
 
-            def results(values: Any, numbers: Any) -> Any:
-                return self._map(lambda lane: self.step.results(*lane), (values, numbers))
+            def results(values: Any, scalars: Any) -> Any:
+                return self._map(lambda lane: self.step.results(*lane), (values, scalars))
 
             self._traces["results"] = tf.function(results, autograph=False)
-        return dict(self._traces["results"](list(values), numbers))
+        return dict(self._traces["results"](list(values), scalars))
 
 
 def _single(
-    trace: Any, values: Any, numbers: Any, data: Any, order: Any, active: Any, count: Any
+    trace: Any, values: Any, scalars: Any, data: Any, order: Any, active: Any, count: Any
 ) -> Any:
     """One step, for which no loop is traced, whatever the count."""
     batch = [tf.gather(part, order[0]) for part in data]
-    return _of_active(active, trace(values, numbers, batch), values)
+    return _of_active(active, trace(values, scalars, batch), values)
 
 
 def _of_active(active: Any, after: Sequence[Any], before: Sequence[Any]) -> list[Any]:

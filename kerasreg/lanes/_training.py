@@ -1,10 +1,12 @@
-"""The epochs of a training of lanes: orders, validation, callbacks, and who has stopped."""
+"""A training of lanes: its arguments, its epochs, and the lanes that have ended."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import secrets
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,131 +14,272 @@ import numpy as np
 from kerasreg._keras.stateless_optimizer import inner_optimizers
 from kerasreg._validation import check_count
 from kerasreg._warnings import warn
-from kerasreg.lanes._batches import Examples, batch_order, split
-from kerasreg.lanes._callbacks import Callbacks
-from kerasreg.lanes._fit_arguments import check_rows, counts_of_lanes
-from kerasreg.lanes._logs import logs_of_lanes
-from kerasreg.lanes._single_batches import SingleBatches
-from kerasreg.lanes._structure import Structure
-
-if TYPE_CHECKING:
-    from kerasreg.lanes._lanes import Lanes
-
-Logs = dict[str, Any]
+from kerasreg.lanes._batches import Samples, batch_order, split
+from kerasreg.lanes._callbacks import Callbacks, LaneHistory, Logs, SingleBatches, logs_of_lanes
+from kerasreg.lanes._epochs import Kind, Order
+from kerasreg.lanes._stack import ModelStack
+from kerasreg.lanes._structure import ModelStructure
 
 
-class Successor(NamedTuple):
-    """A model that takes over a lane that has ended: see `refill` of `Lanes.fit`.
+@dataclasses.dataclass(frozen=True)
+class Replacement:
+    """A model that takes over a lane whose training has ended.
+
+    The argument `refill` of `kerasreg.lanes.Lanes.fit` returns replacements.
 
     Args:
-        model: of the structure of the lanes.
-        callbacks: of its own.
-        rows: its examples, where lanes have rows of their own.
-        validation_rows: likewise.
-        epochs: number of its last epoch; by default that of the lane before.
-        initial_epoch: likewise of its first one.
-        structure: of the model, where it is known to be that of the lanes.
+        model: a built and compiled model that shares the program of the lanes.
+        callbacks: the Keras callbacks of the model's training.
+        rows: the rows of the samples that the model is trained with. Required if `fit`
+            was given `rows`.
+        validation_rows: the rows of the samples that the model is validated with.
+            Required if `fit` was given `validation_rows`.
+        epochs: the number of the model's last epoch; by default the last epoch of the model
+            that had the lane before.
+        initial_epoch: the number of the model's first epoch; by default the first epoch of the
+            model that had the lane before.
+        structure: the structure of `model`, if the caller knows that the model shares
+            the program. The model is not checked then.
+
+    Example:
+
+    >>> import keras, numpy as np, kerasreg
+    >>> def model(learning_rate):
+    ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    ...     model.compile(keras.optimizers.SGD(learning_rate), "mse")
+    ...     return model
+    >>> waiting = [model(0.02), model(0.01)]
+    >>> def refill(ended):
+    ...     return {
+    ...         lane: kerasreg.lanes.Replacement(waiting.pop(0), epochs=3)
+    ...         for lane in sorted(ended)
+    ...         if waiting
+    ...     }
+    >>> lanes = kerasreg.lanes.Lanes([model(0.1), model(0.05)])
+    >>> histories = lanes.fit(np.ones((8, 3)), np.ones((8, 1)), epochs=[1, 2], refill=refill)
+    >>> [(history.lane, len(history.epoch)) for history in histories]
+    [(0, 1), (1, 2), (0, 3), (1, 3)]
     """
 
     model: keras.Model
     callbacks: Sequence[Any] = ()
+    _: dataclasses.KW_ONLY
     rows: Any = None
     validation_rows: Any = None
     epochs: int | None = None
     initial_epoch: int | None = None
-    structure: Structure | None = None
+    structure: ModelStructure | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FitArguments:
+    """The arguments of `kerasreg.lanes.Lanes.fit`, checked.
+
+    Args:
+        lanes: the number of lanes. All others are as for `fit`.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    lanes: int
+    x: Any = None
+    y: Any = None
+    batch_size: int = 32
+    epochs: int | Sequence[int] = 1
+    initial_epoch: int | Sequence[int] = 0
+    validation_data: Any = None
+    validation_split: float = 0.0
+    validation_batch_size: int | None = None
+    sample_weight: Any = None
+    class_weight: dict[int, float] | None = None
+    shuffle: bool = True
+    seed: int | None = None
+    callbacks: Sequence[Sequence[Any]] | None = None
+    rows: Sequence[Any] | None = None
+    validation_rows: Sequence[Any] | None = None
+    stop_on_nan: bool = True
+    on_epoch_end: Callable[[list[int], list[Logs]], Any] | None = None
+    refill: Callable[[dict[int, Any]], dict[int, Replacement]] | None = None
+
+    def __post_init__(self) -> None:
+        check_count("batch_size", self.batch_size)
+        if self.validation_batch_size is not None:
+            check_count("validation_batch_size", self.validation_batch_size)
+        if self.seed is not None:
+            check_count("seed", self.seed, minimum=0)
+        if self.validation_rows is not None and self.validation is None:
+            raise ValueError("`validation_rows` must be given with `validation_data`.")
+        if self.callbacks is not None and len(self.callbacks) != self.lanes:
+            raise ValueError(
+                "`callbacks` must be a list with one list of callbacks for each lane. "
+                f"Received: {len(self.callbacks)} for {self.lanes} lanes"
+            )
+        # Each of these checks what it is made of.
+        for name in ("first_epochs", "last_epochs", "rows_of_lanes", "validation_rows_of_lanes"):
+            getattr(self, name)
+
+    @functools.cached_property
+    def _data(self) -> tuple[Samples, Samples | None]:
+        given, validation = (self.x, self.y, self.sample_weight), self.validation_data
+        if self.validation_split and validation is None:
+            given, validation = split(given, self.validation_split)
+        samples = Samples(*given, self.class_weight)
+        return samples, None if validation is None else Samples(*validation)
+
+    @property
+    def samples(self) -> Samples:
+        """The samples that train."""
+        return self._data[0]
+
+    @property
+    def validation(self) -> Samples | None:
+        """The samples that validate, if there are any."""
+        return self._data[1]
+
+    @functools.cached_property
+    def first_epochs(self) -> list[int]:
+        """The number of the first epoch of each lane, from 0."""
+        return self._count_of_lanes("initial_epoch", self.initial_epoch, minimum=0)
+
+    @functools.cached_property
+    def last_epochs(self) -> list[int]:
+        """The number of the last epoch of each lane, from 1."""
+        return self._count_of_lanes("epochs", self.epochs, minimum=1)
+
+    @functools.cached_property
+    def rows_of_lanes(self) -> list[np.ndarray] | None:
+        """The rows of the samples that train each lane; None if each lane has all of them."""
+        if self.rows is None:
+            return None
+        return check_rows("rows", self.rows, self.lanes, self.samples)
+
+    @functools.cached_property
+    def validation_rows_of_lanes(self) -> list[np.ndarray] | None:
+        """The rows of the samples that validate each lane; None if each lane has all of them."""
+        if self.validation_rows is None or self.validation is None:
+            return None
+        return check_rows("validation_rows", self.validation_rows, self.lanes, self.validation)
+
+    @property
+    def callbacks_of_lanes(self) -> list[Sequence[Any]]:
+        """The callbacks of each lane."""
+        return [()] * self.lanes if self.callbacks is None else list(self.callbacks)
+
+    @property
+    def batch_size_of_validation(self) -> int:
+        """The number of samples in a batch of the validation."""
+        return self.validation_batch_size or self.batch_size
+
+    @property
+    def steps_of_epoch(self) -> int:
+        """The number of training steps in an epoch of the lane with the most samples."""
+        rows = self.rows_of_lanes
+        count = self.samples.count if rows is None else max(map(len, rows))
+        return -(-count // self.batch_size)
+
+    @functools.cached_property
+    def planned_steps(self) -> int:
+        """The number of training steps of the lane with the most epochs, if it is not stopped."""
+        epochs = zip(self.first_epochs, self.last_epochs, strict=True)
+        return self.steps_of_epoch * max(last - first for first, last in epochs)
+
+    def _count_of_lanes(self, argument: str, value: Any, minimum: int) -> list[int]:
+        if isinstance(value, (list, tuple, np.ndarray)):
+            if len(value) != self.lanes:
+                raise ValueError(
+                    f"`{argument}` must be a number, or one for each of {self.lanes} lanes. "
+                    f"Received: {argument}={value!r}"
+                )
+            return [check_count(argument, of_lane, minimum=minimum) for of_lane in value]
+        return [check_count(argument, value, minimum=minimum)] * self.lanes
+
+
+def check_rows(
+    argument: str, rows: Sequence[Any], lanes: int, samples: Samples
+) -> list[np.ndarray]:
+    """The rows of samples for each lane, as arrays.
+
+    Args:
+        argument: the name of the argument.
+        rows: the rows for each lane.
+        lanes: the number of lanes.
+        samples: the samples that have the rows.
+
+    Raises:
+        ValueError: if `rows` is not an array of existing rows for each lane.
+    """
+    checked = [np.asarray(of_lane) for of_lane in rows]
+    good = len(checked) == lanes and all(
+        of_lane.ndim == 1
+        and of_lane.size > 0
+        and np.issubdtype(of_lane.dtype, np.integer)
+        and of_lane.min() >= 0
+        and of_lane.max() < samples.count
+        for of_lane in checked
+    )
+    if not good:
+        raise ValueError(
+            f"`{argument}` must have, for each of {lanes} lanes, an array of rows from 0 to "
+            f"{samples.count - 1}. Received: {[of.shape for of in checked]}"
+        )
+    return checked
 
 
 class Training:
-    """A training of lanes: see `Lanes.fit` for the arguments."""
+    """The epochs of a training of lanes, each with its validation and its callbacks.
 
-    def __init__(
-        self,
-        lanes: Lanes,
-        x: Any,
-        y: Any,
-        batch_size: int,
-        epochs: int | Sequence[int],
-        initial_epoch: int | Sequence[int],
-        validation_data: Any,
-        validation_split: float,
-        validation_batch_size: int | None,
-        sample_weight: Any,
-        class_weight: dict[int, float] | None,
-        shuffle: bool,
-        seed: int | None,
-        callbacks: Sequence[Sequence[Any]] | None,
-        rows: Sequence[Any] | None,
-        validation_rows: Sequence[Any] | None,
-        stop_on_nan: bool,
-        on_epoch_end: Callable[[list[int], list[Logs]], Any] | None,
-        refill: Callable[[dict[int, Any]], dict[int, Successor]] | None,
-    ) -> None:
-        count = len(lanes)
-        self.lanes, self.shuffle, self.stop_on_nan = lanes, shuffle, stop_on_nan
-        self.on_epoch_end, self.refill = on_epoch_end, refill
-        self.batch_size = self.validation_batch_size = check_count("batch_size", batch_size)
-        if validation_batch_size is not None:
-            check_count("validation_batch_size", validation_batch_size)
-            self.validation_batch_size = validation_batch_size
-        self.last = counts_of_lanes("epochs", epochs, count, 1)
-        self.first = counts_of_lanes("initial_epoch", initial_epoch, count, 0)
-        self.seed = secrets.randbits(31) if seed is None else check_count("seed", seed, minimum=0)
-        if validation_split and validation_data is None:
-            (x, y, sample_weight), validation_data = split((x, y, sample_weight), validation_split)
-        self.examples = Examples(x, y, sample_weight, class_weight)
-        self.validation = None if validation_data is None else Examples(*validation_data)
-        self.rows = self.validation_rows = None
-        if rows is not None:
-            self.rows = check_rows("rows", rows, count, self.examples.count)
-        if validation_rows is not None:
-            if self.validation is None:
-                raise ValueError("`validation_rows` must be given with `validation_data`.")
-            self.validation_rows = check_rows(
-                "validation_rows", validation_rows, count, self.validation.count
-            )
-        given = [()] * count if callbacks is None else list(callbacks)
-        if len(given) != count:
-            raise ValueError(
-                "`callbacks` must be a list with one list of callbacks for each lane. "
-                f"Received: {len(given)} for {count} lanes"
-            )
-        length = self.examples.count if self.rows is None else max(map(len, self.rows))
-        steps = -(-length // self.batch_size)
-        self.planned = steps * max(e - b for b, e in zip(self.first, self.last, strict=True))
-        self.callbacks = Callbacks(lanes, {"steps": steps, "verbose": 0, "seed": self.seed})
+    Args:
+        stack: the models of the lanes.
+        arguments: the arguments of `kerasreg.lanes.Lanes.fit`.
+    """
+
+    def __init__(self, stack: ModelStack, arguments: FitArguments) -> None:
+        count = len(stack)
+        self.stack, self.arguments = stack, arguments
+        self.samples, self.validation = arguments.samples, arguments.validation
+        self.seed = secrets.randbits(31) if arguments.seed is None else int(arguments.seed)
+        # These four change when another model takes a lane over.
+        self.first = list(arguments.first_epochs)
+        self.last = list(arguments.last_epochs)
+        rows, validation_rows = arguments.rows_of_lanes, arguments.validation_rows_of_lanes
+        self.rows = None if rows is None else list(rows)
+        self.validation_rows = None if validation_rows is None else list(validation_rows)
+        params = {"steps": arguments.steps_of_epoch, "verbose": 0, "seed": self.seed}
+        self.callbacks = Callbacks(stack, params)
         self.running = np.ones(count, dtype=bool)  # Until the lane has ended.
         self.epochs = list(self.first)  # The next one of each lane.
         self.logs: list[Logs] = [{} for _ in range(count)]  # Of the last one.
-        for lane, of_lane in enumerate(given):
-            self.callbacks.begin(lane, of_lane, self.last[lane])
-        lanes.stopped[:] = False
+        for lane, callbacks in enumerate(arguments.callbacks_of_lanes):
+            self.callbacks.begin(lane, callbacks, self.last[lane])
+        stack.stopped[:] = False
 
-    def prepare(self) -> None:
+    def precompile(self) -> None:
         """Traces the program of whole epochs, and compiles it in a thread."""
-        self._lift()
-        epochs, every = self.lanes._epochs, list(range(len(self.lanes)))
-        compiled = epochs.worth_compiling(self.planned)
+        self._vary()
+        given, epochs, every = self.arguments, self.stack.epochs, list(range(len(self.stack)))
+        compiled = epochs.worth_compiling(given.planned_steps)
         order = self._order(every)
-        epochs.prepare("train", self.examples, order, self.batch_size, self.running, compiled)
+        epochs.precompile("train", self.samples, order, given.batch_size, self.running, compiled)
         if self.validation is not None:
-            order, size = self._validation_order(), self.validation_batch_size
-            epochs.prepare("test", self.validation, order, size, self.running)
+            order, size = self._validation_order(), given.batch_size_of_validation
+            epochs.precompile("test", self.validation, order, size, self.running)
 
-    def _lift(self) -> None:
-        if self.refill is not None:
-            # Those that come later may differ in any of them.
-            self.lanes._state.lift_all()
+    def _vary(self) -> None:
+        if self.arguments.refill is not None:
+            # Models that come later may differ in any of them.
+            self.stack.state.vary_all()
 
-    def run(self) -> list[Any]:
-        """Trains until all lanes have ended, and gives the histories."""
-        self._lift()
-        self.callbacks.call("on_train_begin", range(len(self.lanes)))
+    def run(self) -> list[LaneHistory]:
+        """Trains until all lanes have ended; returns the histories of all models."""
+        self._vary()
+        refill = self.arguments.refill
+        self.callbacks.call("on_train_begin", range(len(self.stack)))
         while True:
             ended = {lane: self._end(lane) for lane in self._which(self.running & self._done())}
-            if ended and self.refill is not None:
-                # A successor may have no epochs either.
-                self._succeed(self.refill(ended))
+            if ended and refill is not None:
+                # A replacement may have no epochs either.
+                self._replace(refill(ended))
             elif self.running.any():
                 self._epoch()
             else:
@@ -148,130 +291,143 @@ class Training:
     def _done(self) -> np.ndarray:
         epochs, first, last = map(np.array, (self.epochs, self.first, self.last))
         # As with Keras, who stops before the first epoch has a part of it.
-        stopped = self.lanes.stopped & (epochs > first)
+        stopped = self.stack.stopped & (epochs > first)
         return (epochs >= last) | stopped | ~self.callbacks.sound
 
     def _epoch(self) -> None:
-        callbacks, lanes = self.callbacks, self.lanes
+        callbacks, stopped = self.callbacks, self.stack.stopped
+        given = self.arguments
         callbacks.call("on_epoch_begin", self._which(self.running), self.epochs)
         active = self.running & callbacks.sound
         if not active.any():
             return
         now = self._which(active)
-        single = callbacks.want_batches("train", now) or bool(lanes.stopped[now].any())
-        logs = self._run("train", self.examples, self._order(now), self.batch_size, active, single)
+        single = callbacks.want_batches("train", now) or bool(stopped[now].any())
+        order = self._order(now)
+        logs = self._run("train", self.samples, order, given.batch_size, active, single)
         now = self._which(active & callbacks.sound)
         if self.validation is not None and now:
-            for mine, more in zip(logs, self._validate(now), strict=True):
+            for mine, more in zip(logs, self._validate(self.validation, now), strict=True):
                 mine |= {f"val_{name}": value for name, value in more.items()}
             now = self._which(active & callbacks.sound)
         callbacks.call("on_epoch_end", now, self.epochs, logs)
         for lane in now:
             callbacks.record(lane, self.epochs[lane], logs[lane])
             losses = [logs[lane].get(name, 0.0) for name in ("loss", "val_loss")]
-            if self.stop_on_nan and not np.isfinite(losses).all():
-                lanes.stopped[lane] = True
+            if given.stop_on_nan and not np.isfinite(losses).all():
+                stopped[lane] = True
             self.logs[lane] = logs[lane]
-        if self.on_epoch_end is not None:
+        if given.on_epoch_end is not None:
             told = [of if lane in now else {} for lane, of in enumerate(logs)]
-            self.on_epoch_end(list(self.epochs), told)
+            given.on_epoch_end(list(self.epochs), told)
         for lane in self._which(active):
             self.epochs[lane] += 1
 
     def _run(
-        self, kind: str, examples: Examples, order: Any, size: int, active: Any, single: bool
+        self, kind: Kind, samples: Samples, order: Order, size: int, active: Any, single: bool
     ) -> list[Logs]:
-        epochs, hooks = self.lanes._epochs, None
+        epochs, hooks = self.stack.epochs, None
         if single:
-            hooks = SingleBatches(self.callbacks, kind, self.lanes.stopped)
-        compiled = kind == "train" and not single and epochs.worth_compiling(self.planned)
-        return logs_of_lanes(epochs.run(kind, examples, order, size, active, compiled, hooks))
+            hooks = SingleBatches(self.callbacks, kind, self.stack.stopped)
+        worth = kind == "train" and not single
+        compiled = worth and epochs.worth_compiling(self.arguments.planned_steps)
+        return logs_of_lanes(epochs.run(kind, samples, order, size, active, compiled, hooks))
 
-    def _validate(self, now: list[int]) -> list[Logs]:
-        callbacks, validation = self.callbacks, self.validation
-        assert validation is not None
+    def _validate(self, validation: Samples, now: list[int]) -> list[Logs]:
+        callbacks = self.callbacks
         callbacks.call("on_test_begin", now)
-        active = np.isin(np.arange(len(self.lanes)), now) & callbacks.sound
-        order = self._validation_order()
+        active = np.isin(np.arange(len(self.stack)), now) & callbacks.sound
+        order, size = self._validation_order(), self.arguments.batch_size_of_validation
         single = callbacks.want_batches("test", now)
-        logs = self._run("test", validation, order, self.validation_batch_size, active, single)
+        logs = self._run("test", validation, order, size, active, single)
         callbacks.call("on_test_end", now, logs=logs)
         return logs
 
-    def _validation_order(self) -> Any:
+    def _validation_order(self) -> Order:
         assert self.validation is not None
         rows = self.validation_rows
         return np.arange(self.validation.count) if rows is None else rows
 
-    def _order(self, now: list[int]) -> Any:
-        count, rows = self.examples.count, self.rows
-        if rows is None and not self.shuffle:
+    def _order(self, now: list[int]) -> Order:
+        count, rows, shuffle = self.samples.count, self.rows, self.arguments.shuffle
+        if rows is None and not shuffle:
             return np.arange(count)
         epochs_now = {self.epochs[lane] for lane in now}
         if rows is None and len(epochs_now) == 1:
             # The same batches for all, which costs less.
-            return batch_order(count, epochs_now.pop(), self.seed)
-        own = [np.arange(count)] * len(self.lanes) if rows is None else rows
-        if not self.shuffle:
+            return batch_order(count, epochs_now.pop(), seed=self.seed)
+        own = [np.arange(count)] * len(self.stack) if rows is None else rows
+        if not shuffle:
             return own
         return [
-            mine[batch_order(len(mine), epoch, self.seed)]
+            mine[batch_order(len(mine), epoch, seed=self.seed)]
             for mine, epoch in zip(own, self.epochs, strict=True)
         ]
 
-    def _end(self, lane: int) -> Any:
-        """What Keras does when a training ends, for one lane."""
-        lanes, history = self.lanes, self.callbacks.histories[lane]
+    def _end(self, lane: int) -> LaneHistory:
+        """Does what Keras does when a training ends, for one lane."""
+        stack, history = self.stack, self.callbacks.histories[lane]
         averages = any(
             getattr(part, "use_ema", False) or getattr(part, "averages_weights", False)
-            for part in inner_optimizers(lanes.model.optimizer)
+            for part in inner_optimizers(stack.model.optimizer)
         )
         if averages and history.error is None:
-            with lanes.view(lane):
-                lanes._epochs.finalize(self.examples)
+            with stack.view(lane):
+                stack.epochs.finalize(self.samples)
         self.callbacks.call("on_train_end", [lane], logs=self.logs)
         self.running[lane] = False
         if history.error is not None:
             warn(f"Lane {lane} stopped: {history.error!r}")
         return history
 
-    def _succeed(self, successors: dict[int, Successor]) -> None:
+    def _replace(self, replacements: dict[int, Replacement]) -> None:
         """Puts other models in the place of lanes that have ended."""
-        given: dict[int, dict[str, Any]] = {}
-        for lane, successor in successors.items():
-            if not 0 <= lane < len(self.lanes) or self.running[lane]:
+        rows: dict[int, tuple[np.ndarray | None, np.ndarray | None]] = {}
+        for lane, replacement in replacements.items():
+            if not 0 <= lane < len(self.stack) or self.running[lane]:
                 raise ValueError(
                     f"`refill` must give models for lanes that have ended. Received: lane {lane}"
                 )
-            given[lane] = {
-                name: None if known is None else self._check_rows(name, successor, data)
-                for name, known, data in (
-                    ("rows", self.rows, self.examples),
-                    ("validation_rows", self.validation_rows, self.validation),
-                )
-            }
-        self.lanes.load(
-            {lane: successor.model for lane, successor in successors.items()},
-            {lane: s.structure for lane, s in successors.items() if s.structure is not None},
+            rows[lane] = (
+                self._check_rows("rows", replacement.rows, self.rows, self.samples),
+                self._check_rows(
+                    "validation_rows",
+                    replacement.validation_rows,
+                    self.validation_rows,
+                    self.validation,
+                ),
+            )
+        self.stack.load(
+            {lane: replacement.model for lane, replacement in replacements.items()},
+            {lane: r.structure for lane, r in replacements.items() if r.structure is not None},
         )
-        for lane, successor in successors.items():
-            self._begin(lane, successor, **given[lane])
-        self.callbacks.call("on_train_begin", successors)
+        for lane, replacement in replacements.items():
+            self._begin(lane, replacement, *rows[lane])
+        self.callbacks.call("on_train_begin", replacements)
 
-    def _check_rows(self, name: str, successor: Successor, examples: Any) -> np.ndarray:
-        rows = getattr(successor, name)
-        given = [[] if rows is None else rows]
-        return check_rows(name, given, 1, examples.count)[0]
+    def _check_rows(
+        self, name: str, rows: Any, of_lanes: list[np.ndarray] | None, samples: Samples | None
+    ) -> np.ndarray | None:
+        """The rows of a replacement, where lanes have rows of their own."""
+        if of_lanes is None or samples is None:
+            return None
+        return check_rows(name, [[] if rows is None else rows], 1, samples)[0]
 
-    def _begin(self, lane: int, successor: Successor, rows: Any, validation_rows: Any) -> None:
-        if self.rows is not None:
+    def _begin(
+        self,
+        lane: int,
+        replacement: Replacement,
+        rows: np.ndarray | None,
+        validation_rows: np.ndarray | None,
+    ) -> None:
+        if self.rows is not None and rows is not None:
             self.rows[lane] = rows
-        if self.validation_rows is not None:
+        if self.validation_rows is not None and validation_rows is not None:
             self.validation_rows[lane] = validation_rows
-        if successor.epochs is not None:
-            self.last[lane] = check_count("epochs", successor.epochs)
-        if successor.initial_epoch is not None:
-            self.first[lane] = check_count("initial_epoch", successor.initial_epoch, minimum=0)
+        if replacement.epochs is not None:
+            self.last[lane] = check_count("epochs", replacement.epochs)
+        if replacement.initial_epoch is not None:
+            self.first[lane] = check_count("initial_epoch", replacement.initial_epoch, minimum=0)
         self.epochs[lane], self.running[lane] = self.first[lane], True
         self.logs[lane] = {}
-        self.callbacks.begin(lane, successor.callbacks, self.last[lane])
+        self.callbacks.begin(lane, replacement.callbacks, self.last[lane])

@@ -4,26 +4,38 @@ A callback is written for a model: it reads weights, assigns the learning rate,
 puts back the best weights, sets `stop_training`. Within a `LaneScope` the one
 model that the lanes share is the model of a lane: its variables have the values
 of the lane, and what is assigned goes to the lane alone.
+
+Some methods of a Keras model need variables of its own: `predict`, `save`, ... In
+the scope they would make new variables, which Keras forbids there, or trace a
+function that keeps the values of the lane as constants. For these methods the
+model that the lane was made of stands in for the shared one (`OwnMethods`).
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
+from kerasreg._keras.internals import outside_stateless_scopes
+from kerasreg._keras.patching import patched
 from kerasreg._keras.scope import Scope
+from kerasreg.lanes._state import State
+from kerasreg.lanes._structure import ModelStructure
 
 
 class LaneScope(Scope):
     """The variables of a model with the values of one lane.
 
     Args:
-        variables: of the model.
-        stacked: their values for all lanes, with the lanes as the first axis.
-        lane: which lane.
+        variables: the variables of the model.
+        stacked: the values of `variables`, each with a first axis of lanes.
+        lane: the number of the lane.
     """
 
     def __init__(
@@ -54,7 +66,7 @@ class LaneScope(Scope):
         self._assigned.add(id(update[0]))
 
     def assigned(self) -> dict[int, Any]:
-        """What was assigned: the index of the variable, and its value."""
+        """The values that were assigned, by the index of the variable."""
         return {
             self._index[key]: self.state_mapping[key]
             for key in self._assigned
@@ -80,8 +92,90 @@ def merge(stacked: Sequence[Any], scopes: Sequence[LaneScope]) -> Sequence[Any]:
         return stacked
     merged = list(stacked)
     for index, of_lanes in changes.items():
-        values = np.array(keras.ops.convert_to_numpy(merged[index]))
+        values = np.array(ops.convert_to_numpy(merged[index]))
         for lane, value in of_lanes.items():
-            values[lane] = keras.ops.convert_to_numpy(value)
-        merged[index] = keras.ops.convert_to_tensor(values, dtype=values.dtype)
+            values[lane] = ops.convert_to_numpy(value)
+        merged[index] = ops.convert_to_tensor(values, dtype=values.dtype)
     return merged
+
+
+_METHODS = (
+    "fit",
+    "evaluate",
+    "predict",
+    "train_on_batch",
+    "test_on_batch",
+    "predict_on_batch",
+    "save",
+    "save_weights",
+    "load_weights",
+    "export",
+)
+
+
+class OwnMethods(contextlib.AbstractContextManager[None]):
+    """Lets the shared model call some methods of the model of the lane in scope.
+
+    Args:
+        shared: the model that all lanes share.
+        own: the model that the lane was made of.
+        structure: the structure of `own`.
+        state: the state of the lanes.
+        scope: shows the lane, and keeps the values that are assigned.
+    """
+
+    def __init__(
+        self,
+        shared: keras.Model,
+        own: keras.Model,
+        structure: ModelStructure,
+        state: State,
+        scope: LaneScope,
+    ) -> None:
+        self.shared = shared
+        self.own = own
+        self.structure = structure
+        self.state = state
+        self.scope = scope
+        self._patch: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+
+    def __enter__(self) -> None:
+        calls = {name: functools.partial(self._call, name) for name in _METHODS}
+        self._patch = patched(self.shared, **calls)
+        self._patch.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        self._patch.__exit__(None, None, None)
+
+    def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        variables, scope = self.state.variables, self.scope
+        with outside_stateless_scopes():
+            own = self.state.targets(self.own, self.structure)
+        values = {index: scope.get_current_value(variables[index]) for index in own}
+        # The own model may be the shared one, and some of these methods call others.
+        self.__exit__()
+        try:
+            with outside_stateless_scopes():
+                kept = _values(own)
+                _assign(own, values)
+                before = _values(own)
+                try:
+                    return getattr(self.own, name)(*args, **kwargs)
+                finally:
+                    after = _values(own)
+                    _assign(own, kept)
+                    for index, value in after.items():
+                        if not np.array_equal(value, before[index]):
+                            given = ops.convert_to_tensor(value, dtype=variables[index].dtype)
+                            scope.add_update((variables[index], given))
+        finally:
+            self.__enter__()
+
+
+def _values(variables: dict[int, keras.Variable]) -> dict[int, np.ndarray]:
+    return {index: np.array(ops.convert_to_numpy(of)) for index, of in variables.items()}
+
+
+def _assign(variables: dict[int, keras.Variable], values: dict[int, Any]) -> None:
+    for index, variable in variables.items():
+        variable.assign(values[index])

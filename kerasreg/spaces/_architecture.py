@@ -26,14 +26,15 @@ INITIALIZERS = (
 def activation(
     hp: keras_tuner.HyperParameters,
     name: str = "activation",
-    kinds: Sequence[str] = ACTIVATIONS,
+    *,
+    choices: Sequence[str] = ACTIVATIONS,
 ) -> str:
     """The name of a searched activation.
 
     Args:
         hp: KerasTuner's hyperparameters.
         name: name of the choice.
-        kinds: names of Keras activations to choose from.
+        choices: names of Keras activations to choose from.
 
     Returns:
         A name that `keras.layers.Activation` takes.
@@ -44,14 +45,15 @@ def activation(
     >>> kerasreg.spaces.activation(keras_tuner.HyperParameters())
     'relu'
     """
-    return str(hp.Choice(name, list(kinds), default=kinds[0]))
+    return str(hp.Choice(name, list(choices), default=choices[0]))
 
 
 def initializer(
     hp: keras_tuner.HyperParameters,
     activation: str,
+    *,
     name: str = "initializer",
-    kinds: Sequence[str] = INITIALIZERS,
+    choices: Sequence[str] = INITIALIZERS,
     seed: int | None = None,
 ) -> keras.initializers.Initializer:
     """A searched initializer preset.
@@ -61,7 +63,7 @@ def initializer(
         activation: name of the activation behind the weights, for the choice
             `"for_activation"`.
         name: name of the choice.
-        kinds: presets of `kerasreg.initializers`, or `"for_activation"`.
+        choices: presets of `kerasreg.initializers`, or `"for_activation"`.
         seed: seed of the initializer.
 
     Returns:
@@ -77,9 +79,9 @@ def initializer(
     >>> type(kerasreg.spaces.initializer(hp, "selu")).__name__
     'LecunNormal'
     """
-    for kind in kinds:
-        check_choice("kinds", kind, ("for_activation", *initializers.presets()))
-    chosen = hp.Choice(name, list(kinds), default=kinds[0])
+    for kind in choices:
+        check_choice("choices", kind, ("for_activation", *initializers.presets()))
+    chosen = hp.Choice(name, list(choices), default=choices[0])
     if chosen == "for_activation":
         return initializers.for_activation(activation, seed=seed)
     return initializers.preset(chosen, seed=seed)

@@ -24,7 +24,8 @@ DROPOUTS = ("none", "constant", "ramp_up", "ramp_down")
 def penalty(
     hp: keras_tuner.HyperParameters,
     name: str = "penalty",
-    kinds: Sequence[str] = PENALTIES,
+    *,
+    choices: Sequence[str] = PENALTIES,
     minimum: float = 1e-6,
     maximum: float = 1e-2,
 ) -> Penalty | None:
@@ -36,7 +37,7 @@ def penalty(
     Args:
         hp: KerasTuner's hyperparameters.
         name: prefix of the declared names.
-        kinds: kinds to choose from, of `"none"`, `"l1"`, `"l2"`, `"elastic_net"`.
+        choices: kinds to choose from, of `"none"`, `"l1"`, `"l2"`, `"elastic_net"`.
         minimum: smallest strength, a number > 0.
         maximum: largest strength, a number > `minimum`.
 
@@ -53,25 +54,25 @@ def penalty(
     >>> kerasreg.spaces.penalty(hp) is None, hp.values
     (True, {'penalty': 'none'})
     """
-    for kind in kinds:
-        check_choice("kinds", kind, PENALTIES)
+    for kind in choices:
+        check_choice("choices", kind, PENALTIES)
     check_positive("minimum", minimum)
     if not maximum > minimum:
         raise ValueError(
             f"`maximum` must be a number > `minimum`, {minimum:g}. Received: maximum={maximum:g}"
         )
-    chosen = hp.Choice(name, list(kinds), default=kinds[0])
+    chosen = hp.Choice(name, list(choices), default=choices[0])
     strength = when(
         hp,
         name,
-        [kind for kind in kinds if kind != "none"],
+        [kind for kind in choices if kind != "none"],
         lambda: hp.Float(f"{name}_strength", minimum, maximum, sampling="log"),
         otherwise=0.0,
     )
     alpha = when(
         hp,
         name,
-        [kind for kind in kinds if kind == "elastic_net"],
+        [kind for kind in choices if kind == "elastic_net"],
         lambda: hp.Float(f"{name}_alpha", 0.0, 1.0, step=0.25, default=0.5),
         otherwise=0.5,
     )
@@ -85,8 +86,9 @@ def penalty(
 def dropout(
     hp: keras_tuner.HyperParameters,
     steps: int,
+    *,
     name: str = "dropout",
-    kinds: Sequence[str] = DROPOUTS,
+    choices: Sequence[str] = DROPOUTS,
     maximum: float = 0.6,
     seed: int | None = None,
 ) -> ScheduledDropout | None:
@@ -101,7 +103,7 @@ def dropout(
         steps: length of the whole training in steps, a whole number >= 1.
         name: prefix of the declared names. Calls with one name share values, so
             that each hidden layer may ask for its own layer.
-        kinds: kinds to choose from, of `"none"`, `"constant"`, `"ramp_up"`,
+        choices: kinds to choose from, of `"none"`, `"constant"`, `"ramp_up"`,
             `"ramp_down"`.
         maximum: largest rate, from 0.1 to 1.
         seed: seed of the layer's masks.
@@ -116,21 +118,21 @@ def dropout(
 
     >>> import keras_tuner, kerasreg
     >>> hp = keras_tuner.HyperParameters()
-    >>> layer = kerasreg.spaces.dropout(hp, steps=100, kinds=("constant",))
+    >>> layer = kerasreg.spaces.dropout(hp, steps=100, choices=("constant",))
     >>> hp.values
     {'dropout': 'constant', 'dropout_rate': 0.3}
     """
-    for kind in kinds:
-        check_choice("kinds", kind, DROPOUTS)
+    for kind in choices:
+        check_choice("choices", kind, DROPOUTS)
     ramp = max(check_count("steps", steps) // 2, 1)
     check_number("maximum", maximum, 0.1, 1.0)
     # A choice: KerasTuner's stepped floats miss or repeat the largest by rounding.
     rates = [tenth / 10 for tenth in range(1, 11) if tenth / 10 < maximum - 1e-6] + [maximum]
-    chosen = hp.Choice(name, list(kinds), default=kinds[0])
+    chosen = hp.Choice(name, list(choices), default=choices[0])
     rate = when(
         hp,
         name,
-        [kind for kind in kinds if kind != "none"],
+        [kind for kind in choices if kind != "none"],
         lambda: hp.Choice(f"{name}_rate", rates, default=min(rates, key=lambda r: abs(r - 0.3))),
         otherwise=0.0,
     )

@@ -28,7 +28,8 @@ _RATES = {
 def optimizer(
     hp: keras_tuner.HyperParameters,
     name: str = "optimizer",
-    kinds: Sequence[str] = OPTIMIZERS,
+    *,
+    choices: Sequence[str] = OPTIMIZERS,
 ) -> keras.optimizers.Optimizer:
     """An optimizer of a searched kind and learning rate.
 
@@ -40,7 +41,7 @@ def optimizer(
     Args:
         hp: KerasTuner's hyperparameters.
         name: name of the choice.
-        kinds: kinds to choose from: `"sgd"`, `"nesterov"`, `"adagrad"`,
+        choices: kinds to choose from: `"sgd"`, `"nesterov"`, `"adagrad"`,
             `"adadelta"`, `"rmsprop"`, `"adam"`, `"adamw"`.
 
     Returns:
@@ -53,27 +54,27 @@ def optimizer(
 
     >>> import keras_tuner, kerasreg
     >>> hp = keras_tuner.HyperParameters()
-    >>> type(kerasreg.spaces.optimizer(hp, kinds=("adam", "sgd"))).__name__
+    >>> type(kerasreg.spaces.optimizer(hp, choices=("adam", "sgd"))).__name__
     'Adam'
     """
-    for kind in kinds:
-        check_choice("kinds", kind, OPTIMIZERS)
-    chosen = hp.Choice(name, list(kinds), default=kinds[0])
+    for kind in choices:
+        check_choice("choices", kind, OPTIMIZERS)
+    chosen = hp.Choice(name, list(choices), default=choices[0])
     rate = 0.0
     for rate_name, (family, low, high, default) in _RATES.items():
         declare = functools.partial(hp.Float, rate_name, low, high, sampling="log", default=default)
-        rate = when(hp, name, [kind for kind in family if kind in kinds], declare, otherwise=rate)
+        rate = when(hp, name, [kind for kind in family if kind in choices], declare, otherwise=rate)
     momentum = when(
         hp,
         name,
-        [kind for kind in kinds if kind == "nesterov"],
+        [kind for kind in choices if kind == "nesterov"],
         lambda: hp.Choice("momentum", [0.8, 0.9, 0.95, 0.99], default=0.9),
         otherwise=0.9,
     )
     decay = when(
         hp,
         name,
-        [kind for kind in kinds if kind == "adamw"],
+        [kind for kind in choices if kind == "adamw"],
         lambda: hp.Float("weight_decay", 1e-5, 1e-1, sampling="log", default=4e-3),
         otherwise=0.0,
     )
@@ -93,8 +94,9 @@ def learning_rate_policy(
     hp: keras_tuner.HyperParameters,
     learning_rate: float,
     epochs: int,
+    *,
     name: str = "learning_rate_policy",
-    kinds: Sequence[str] = POLICIES,
+    choices: Sequence[str] = POLICIES,
     monitor: str = "val_loss",
 ) -> keras.callbacks.Callback:
     """A learning-rate callback of a searched policy, for `epochs` epochs.
@@ -107,7 +109,7 @@ def learning_rate_policy(
         learning_rate: the rate that the policy starts from, a number > 0.
         epochs: length of the whole training, a whole number >= 1.
         name: name of the choice.
-        kinds: policies to choose from: `"fixed"`, `"step"`, `"exponential"`,
+        choices: policies to choose from: `"fixed"`, `"step"`, `"exponential"`,
             `"time_based"`, `"cosine"`, `"plateau"`.
         monitor: metric that `"plateau"` reacts to.
 
@@ -121,19 +123,19 @@ def learning_rate_policy(
 
     >>> import keras_tuner, kerasreg
     >>> hp = keras_tuner.HyperParameters()
-    >>> policy = kerasreg.spaces.learning_rate_policy(hp, 0.1, 20, kinds=("step", "fixed"))
+    >>> policy = kerasreg.spaces.learning_rate_policy(hp, 0.1, 20, choices=("step", "fixed"))
     >>> type(policy).__name__, policy.every
     ('StepDecay', 10)
     """
-    for kind in kinds:
-        check_choice("kinds", kind, POLICIES)
+    for kind in choices:
+        check_choice("choices", kind, POLICIES)
     check_count("epochs", epochs)
     check_positive("learning_rate", learning_rate)
-    chosen = hp.Choice(name, list(kinds), default=kinds[0])
+    chosen = hp.Choice(name, list(choices), default=choices[0])
     longest = max(epochs // 5, 1)
 
     def only(kind: str, parameter: str, values: list[Any], default: Any) -> Any:
-        active = [one for one in kinds if one == kind]
+        active = [one for one in choices if one == kind]
         declare = functools.partial(hp.Choice, parameter, values, default=default)
         return when(hp, name, active, declare, otherwise=default)
 
@@ -145,7 +147,7 @@ def learning_rate_policy(
     warmup = when(
         hp,
         name,
-        [kind for kind in kinds if kind != "plateau"],
+        [kind for kind in choices if kind != "plateau"],
         lambda: hp.Choice("warmup_epochs", [0, longest], default=0),
         otherwise=0,
     )
@@ -170,6 +172,7 @@ def learning_rate_policy(
 def batch_size(
     hp: keras_tuner.HyperParameters,
     name: str = "batch_size",
+    *,
     values: Sequence[int] = (32, 64, 128),
 ) -> int:
     """A searched batch size.

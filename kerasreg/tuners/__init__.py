@@ -1,6 +1,6 @@
 """KerasTuner searches: many trials at a time; failures are seen; state survives a kill."""
 
-from kerasreg.tuners._crash_safe import keep_whole
+from kerasreg.tuners._crash_safe import crash_safe
 from kerasreg.tuners._population import PopulationBasedTraining
 from kerasreg.tuners._progress import expected_trials
 from kerasreg.tuners._regularization_path import (
@@ -8,7 +8,7 @@ from kerasreg.tuners._regularization_path import (
     RegularizationPath,
     regularization_path,
 )
-from kerasreg.tuners._search import SearchFailedError, completed_trials, search
+from kerasreg.tuners._run_search import SearchFailedError, completed_trials, run_search
 from kerasreg.tuners._searches import (
     VectorizedBayesianOptimization,
     VectorizedGridSearch,
@@ -29,9 +29,9 @@ __all__ = [
     "VectorizedRandomSearch",
     "VectorizedTuner",
     "completed_trials",
+    "crash_safe",
     "expected_trials",
-    "keep_whole",
     "regularization_path",
-    "search",
+    "run_search",
     "standard_error",
 ]

@@ -30,7 +30,7 @@ class BestEpochs:
         self.values: list[np.ndarray] = []
 
     def update(self, lanes: Any, logs: Sequence[dict[str, Any]]) -> None:
-        """Takes the epoch that has ended, for the lanes whose best it is."""
+        """Keeps the values of the lanes for which the epoch that has ended is the best."""
         better = np.zeros(len(self.scores), dtype=bool)
         for lane, of_lane in enumerate(logs):
             if not of_lane:  # It had stopped before.
@@ -52,7 +52,7 @@ class BestEpochs:
             kept[better] = value[better]
 
     def take(self, lane: int) -> tuple[float | None, list[np.ndarray]]:
-        """The best score of a lane and the values then; the lane begins anew."""
+        """Returns the best score of a lane and the values then; the lane begins again."""
         score, self.scores[lane] = self.scores[lane], None
         return score, [np.array(value[lane]) for value in self.values]
 

@@ -7,27 +7,37 @@ leaves a trial that never runs again.
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import keras_tuner
 
 from kerasreg._files import write_json
+from kerasreg._keras import keras_tuner_internals as internals
 
 
-def keep_whole(tuner: keras_tuner.Tuner) -> keras_tuner.Tuner:
+def crash_safe(tuner: keras_tuner.Tuner) -> keras_tuner.Tuner:
     """Makes a tuner write its state so that it can be resumed after a kill at any time.
 
-    State files are written beside and renamed, and trials that an earlier
-    process left running are queued again.
+    The function replaces three methods of the objects that it is given: `tuner.save`,
+    `tuner.oracle.save` and the method by which the oracle writes a trial. The new ones write
+    each state file beside the old one and rename it. Trials that an earlier process left running
+    are queued again, and the first state is written.
+
+    Call it once, before `tuner.search`. Afterwards, do not assign these methods, do not give the
+    tuner another oracle, and let no second process search in the project folder. (Chief and
+    workers have a protocol of their own.) The tuners of `kerasreg.tuners` are crash safe already.
 
     Args:
-        tuner: a tuner that is alone in its project folder. (Chief and workers
-            have a protocol of their own.)
+        tuner: a tuner that is alone in its project folder.
 
     Returns:
         The same tuner.
+
+    Raises:
+        OSError: if the state cannot be written.
 
     Example:
 
@@ -36,62 +46,89 @@ def keep_whole(tuner: keras_tuner.Tuner) -> keras_tuner.Tuner:
     ...     def run_trial(self, trial):
     ...         return trial.hyperparameters.Float("x", -1.0, 1.0) ** 2
     >>> folder = tempfile.mkdtemp()
-    >>> tuner = kerasreg.tuners.keep_whole(Parabola(max_trials=3, directory=folder, seed=1))
+    >>> tuner = kerasreg.tuners.crash_safe(Parabola(max_trials=3, directory=folder, seed=1))
     """
-    oracle = tuner.oracle
-
-    def save_oracle() -> None:
-        write_json(oracle._get_oracle_fname(), oracle.get_state())
-
-    def save_trial(trial: Any) -> None:
-        path = os.path.join(oracle._get_trial_dir(trial.trial_id), "trial.json")
-        write_json(path, trial.get_state())
-
-    def save_tuner() -> None:
-        oracle.save()
-        write_json(tuner._get_tuner_fname(), tuner.get_state())
-
-    oracle.save, oracle._save_trial, tuner.save = save_oracle, save_trial, save_tuner
-    _queue_interrupted(oracle)
-    # KerasTuner reloads a project only if the tuner's own file is there, which it
-    # writes after the first trial.
-    tuner.save()
+    if not isinstance(getattr(tuner.save, "__self__", None), StateFiles):
+        StateFiles(tuner)
     return tuner
 
 
-def _queue_interrupted(oracle: Any) -> None:
+class StateFiles:
+    """Writes the state files of a tuner, from now on: each is whole at every instant.
+
+    Args:
+        tuner: a tuner that is alone in its project folder.
+    """
+
+    def __init__(self, tuner: keras_tuner.Tuner) -> None:
+        self._tuner = tuner
+        self._later = False  # The states of the oracle and of the tuner.
+        self._trials_later = False
+        internals.write_state_by(tuner, self.save_oracle, self.save_trial, self.save)
+        _queue_interrupted(tuner.oracle)
+        # KerasTuner reloads a project only if the tuner's own file is there, which it
+        # writes after the first trial.
+        self.save()
+
+    def save_oracle(self) -> None:
+        """Writes the state of the oracle."""
+        if not self._later:
+            oracle = self._tuner.oracle
+            write_json(internals.oracle_path(oracle), oracle.get_state())
+
+    def save_trial(self, trial: Any) -> None:
+        """Writes the state of a trial."""
+        if not self._trials_later:
+            path = internals.trial_path(self._tuner.oracle, trial.trial_id)
+            write_json(path, trial.get_state())
+
+    def save(self) -> None:
+        """Writes the states of the oracle and of the tuner."""
+        if not self._later:
+            self._tuner.oracle.save()
+            write_json(internals.tuner_path(self._tuner), self._tuner.get_state())
+
+    @contextlib.contextmanager
+    def written_once(self) -> Iterator[None]:
+        """Writes the oracle's state, which grows with the trials, when all are dealt with."""
+        if self._later:
+            yield
+            return
+        self._later = True
+        try:
+            yield
+        finally:
+            self._later = False
+            self._tuner.save()
+
+    @contextlib.contextmanager
+    def trials_unwritten(self) -> Iterator[None]:
+        """Writes no trial for a while: what changes is written when the trial ends."""
+        before, self._trials_later = self._trials_later, True
+        try:
+            yield
+        finally:
+            self._trials_later = before
+
+
+def _queue_interrupted(oracle: keras_tuner.Oracle) -> None:
     """Queues trials that were running when the process ended, and only those."""
-    ended = set(oracle.end_order)
+    ended, queue = set(oracle.end_order), internals.retry_queue(oracle)
     for trial_id, trial in sorted(oracle.trials.items()):
         if trial.status in ("COMPLETED", "FAILED"):
             # Killed after the trial's file was written and before the oracle's.
             if trial_id not in ended:
-                oracle.update_space(trial.hyperparameters)
-                oracle._record_values(trial)
-                oracle._run_times[trial_id] += 1
-                oracle.end_order.append(trial_id)
-            if trial_id in oracle._retry_queue:
-                oracle._retry_queue.remove(trial_id)
+                internals.record_end(oracle, trial)
+            if trial_id in queue:
+                queue.remove(trial_id)
             continue
         if trial_id not in oracle.start_order:
             # Killed before the oracle's file knew of it: the oracle makes it again.
-            os.remove(os.path.join(oracle._get_trial_dir(trial_id), "trial.json"))
+            os.remove(internals.trial_path(oracle, trial_id))
             del oracle.trials[trial_id]
             continue
         trial.metrics = type(trial.metrics)()  # What it reported before it was cut off.
-        if trial_id not in oracle._retry_queue:
-            oracle._retry_queue.append(trial_id)
+        if trial_id not in queue:
+            queue.append(trial_id)
     if isinstance(oracle, keras_tuner.oracles.GridSearchOracle):
-        _restore_grid(oracle)
-
-
-def _restore_grid(oracle: Any) -> None:
-    """Rebuilds what KerasTuner's grid search does not save: which points it has visited."""
-    values = {name: trial.hyperparameters.values for name, trial in oracle.trials.items()}
-    order = functools.cmp_to_key(lambda one, other: oracle._compare(values[one], values[other]))
-    previous = None
-    for trial_id in sorted(values, key=order):
-        oracle._ordered_ids.insert(trial_id, previous)
-        previous = trial_id
-    # Those whose next point has been visited are passed over.
-    oracle._populate_next = list(oracle.end_order)
+        internals.restore_grid(oracle)

@@ -1,4 +1,4 @@
-"""Which examples each fold of a cross-validation trains and validates on."""
+"""The folds of a cross-validation: which samples train, and which validate."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def folds_of(
             and `GroupKFold`.
         x: inputs.
         y: targets.
-        groups: the group of each example, or None.
+        groups: the group of each sample, or None.
         seed: a whole number.
 
     Returns:

@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasreg.tuners._plan import Plan
+from kerasreg._keras.internals import walk_layers
+from kerasreg.tuners._trial import Plan
 
 # As many as are worth it: more do not lower the cost of each on a small machine.
 _MOST = 128
@@ -34,10 +35,10 @@ def lanes_that_fit(plan: Plan) -> int:
 
 
 def lane_bytes(model: keras.Model, batch_size: int) -> int:
-    """What a lane needs: weights, gradients and slots, each twice, and activations."""
+    """The bytes of a lane: weights, gradients and slots, each twice, and activations."""
     size = (keras.config.floatx() == "float64" and 8) or 4
     weights = sum(math.prod(variable.shape) for variable in model.variables)
-    activations = sum(_elements(layer) for layer in model._flatten_layers(include_self=False))
+    activations = sum(_elements(layer) for layer in walk_layers(model)[1:])
     # Slots: two for most optimizers. A layer's output, its gradient, and what is between.
     return size * (8 * weights + 4 * batch_size * activations)
 

@@ -15,8 +15,9 @@ import numpy as np
 from kerasreg._files import write_json
 from kerasreg._validation import check_count, check_number
 from kerasreg.lanes import Lanes
-from kerasreg.tuners._plan import Plan
-from kerasreg.tuners._structure_first import ValueNames
+from kerasreg.tuners._scheduler import Scheduler, Seen
+from kerasreg.tuners._structure_first import StructuralProbe
+from kerasreg.tuners._trial import Plan
 from kerasreg.tuners._vectorized import VectorizedTuner
 
 
@@ -25,7 +26,7 @@ class PopulationBasedTraining(VectorizedTuner):
 
     Every `interval` epochs the worst `quantile` of the population each take the
     weights, the optimizer's slots and the hyperparameters of one of the best
-    `quantile` (exploit), and then each hyperparameter is drawn anew, with
+    `quantile` (exploit), and then each hyperparameter is drawn again, with
     probability `resample`, or moved: a number is multiplied by 0.8 or 1.2 within
     its bounds, a choice goes to a neighbour (explore). As in Jaderberg et al.
     2017, "Population Based Training of Neural Networks" (arXiv:1711.09846), with
@@ -36,7 +37,7 @@ class PopulationBasedTraining(VectorizedTuner):
     structure of the model (a width, an activation) stays as it is in a trial, and
     trials of different structure are different populations.
 
-    What comes out is a schedule of hyperparameters, `schedule(trial)`. The
+    The result is a schedule of hyperparameters, `schedule(trial)`. The
     hyperparameters of a trial are those of its end.
 
     Args:
@@ -45,15 +46,18 @@ class PopulationBasedTraining(VectorizedTuner):
         population: number of trials, >= 2.
         interval: epochs from exploit to exploit, >= 1.
         quantile: share of the population that is replaced, in (0, 0.5].
-        resample: probability that a hyperparameter is drawn anew, in [0, 1].
+        resample: probability that a hyperparameter is drawn again, in [0, 1].
         max_lanes: at most so many trials at a time, >= 1. None for the whole
-            population: only those that train at a time can copy each other.
+            population: only trials that train at the same time can copy each other.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         seed: a whole number, for the draws, the copies and the changes; None for
             another one each time.
         hyperparameters: as for `keras_tuner.RandomSearch`.
-        **kwargs: others of `keras_tuner.RandomSearch` and of `VectorizedTuner`,
-            but `folds`, `executions_per_trial` and `pruner`.
+        directory: the folder of the project folder; the current folder by default.
+        project_name: the name of the project folder; `"untitled_project"` by default.
+        overwrite: whether a project that exists is deleted; otherwise it is resumed.
+        **kwargs: other arguments of `VectorizedTuner`. `folds`, `executions_per_trial` and
+            `pruner` are refused.
 
     Raises:
         ValueError: if an argument is outside its range.
@@ -80,6 +84,7 @@ class PopulationBasedTraining(VectorizedTuner):
         hypermodel: Any = None,
         objective: Any = None,
         population: int = 16,
+        *,
         interval: int = 1,
         quantile: float = 0.25,
         resample: float = 0.25,
@@ -87,6 +92,9 @@ class PopulationBasedTraining(VectorizedTuner):
         jit_compile: bool | str = "auto",
         seed: int | None = None,
         hyperparameters: keras_tuner.HyperParameters | None = None,
+        directory: str | os.PathLike[str] | None = None,
+        project_name: str | None = None,
+        overwrite: bool = False,
         **kwargs: Any,
     ) -> None:
         check_count("population", population, minimum=2)
@@ -102,18 +110,21 @@ class PopulationBasedTraining(VectorizedTuner):
             objective, population, seed=seed, hyperparameters=hyperparameters
         )
         self._schedules: dict[str, list[dict[str, Any]]] = {}
-        self._values_only = ValueNames(self)
+        self._probe: StructuralProbe | None = None  # Of the search that runs.
         super().__init__(
             oracle,
             hypermodel,
             max_lanes=population if max_lanes is None else max_lanes,
             jit_compile=jit_compile,
+            directory=directory,
+            project_name=project_name,
+            overwrite=overwrite,
             **kwargs,
         )
         self._random = random.Random(self.oracle.seed)
 
     def schedule(self, trial: Any) -> list[dict[str, Any]]:
-        """What the hyperparameters of a trial were, and from which epoch on.
+        """Returns the hyperparameters of a trial over time.
 
         Args:
             trial: a trial that was trained.
@@ -132,9 +143,13 @@ class PopulationBasedTraining(VectorizedTuner):
     def _path(self) -> str:
         return os.path.join(self.project_dir, "population.json")
 
-    def _between_epochs(
-        self, lanes: Lanes, seen: Mapping[int, tuple[Plan, int, dict[str, Any]]]
-    ) -> None:
+    def _new_scheduler(self, *args: Any) -> Scheduler:
+        scheduler = super()._new_scheduler(*args)
+        self._probe = scheduler.probe
+        return scheduler
+
+    def on_lanes_epoch_end(self, lanes: Lanes, seen: Mapping[int, Seen]) -> None:
+        """Lets the worst lanes become changed copies of the best."""
         objective = self.oracle.objective
         ranked = [
             lane
@@ -146,7 +161,7 @@ class PopulationBasedTraining(VectorizedTuner):
         ]
         sign = 1.0 if objective.direction == "max" else -1.0
         # One that diverged is the worst of all, and may be saved by a copy.
-        score = {lane: sign * objective.get_value(seen[lane][2]) for lane in ranked}
+        score = {lane: sign * objective.get_value(seen[lane].logs) for lane in ranked}
         ranked.sort(key=lambda lane: score[lane] if score[lane] == score[lane] else float("-inf"))
         count = min(len(ranked) // 2, max(1, round(self.quantile * len(ranked))))
         best = [lane for lane in ranked[len(ranked) - count :] if not lanes.stopped[lane]]
@@ -157,40 +172,38 @@ class PopulationBasedTraining(VectorizedTuner):
         if count:
             write_json(self._path, self._schedules)
 
-    def _done(self, plans: list[Plan]) -> None:
-        for plan in plans:
-            # Of one that diverged and became a copy, what comes after it counts.
-            history = getattr(plan.history, "history", {})
-            if (values := history.get(self.oracle.objective.name)) and np.isfinite(values).any():
-                kept = np.flatnonzero(np.isfinite(values))
-                for name, column in history.items():
-                    history[name] = [column[index] for index in kept]
-        super()._done(plans)
+    def on_training_end(self, plan: Plan) -> None:
+        """Drops the epochs of a trial before it diverged and became a copy."""
+        history = getattr(plan.history, "history", {})
+        if (values := history.get(self.oracle.objective.name)) and np.isfinite(values).any():
+            kept = np.flatnonzero(np.isfinite(values))
+            for name, column in history.items():
+                history[name] = [column[index] for index in kept]
 
-    def _exploit(self, lanes: Lanes, giver: Any, taker: Any, source: int, target: int) -> None:
-        (from_plan, epoch, _), plan = giver, taker[0]
+    def _exploit(self, lanes: Lanes, giver: Seen, taker: Seen, source: int, target: int) -> None:
+        best, trial = giver.plan.trial, taker.plan.trial
         lanes.copy(source, target)
         lanes.stopped[target] = False
-        hp = plan.trial.hyperparameters
-        values = copy.deepcopy(from_plan.trial.hyperparameters.values)
-        begun = self._schedules.get(
-            from_plan.trial.trial_id, [{"epoch": 0, "values": copy.deepcopy(values)}]
-        )
-        self._values_only.learn(values, self._drawn)
+        hp = trial.hyperparameters
+        values = copy.deepcopy(best.hyperparameters.values)
+        begun = self._schedules.get(best.trial_id, [{"epoch": 0, "values": copy.deepcopy(values)}])
+        probe = self._probe
+        assert probe is not None  # A search runs.
+        probe.learn(values, self._drawn)
         for one in hp.space:
-            if one.name in values and one.name in self._values_only:
+            if one.name in values and one.name in probe:
                 values[one.name] = self._moved(one, values[one.name])
         hp.values = values
         try:
-            lanes.assign_hyperparameters(target, self._try_build(hp))
+            lanes.assign_hyperparameters(target, self.build_model(hp))
         except ValueError:
             # Two that each change only values may change more together.
-            values = copy.deepcopy(from_plan.trial.hyperparameters.values)
+            values = copy.deepcopy(best.hyperparameters.values)
             hp.values = values
-            lanes.assign_hyperparameters(target, self._try_build(hp))
-        self._schedules[plan.trial.trial_id] = [
+            lanes.assign_hyperparameters(target, self.build_model(hp))
+        self._schedules[trial.trial_id] = [
             *begun,
-            {"epoch": epoch + 1, "values": copy.deepcopy(values)},
+            {"epoch": giver.epoch + 1, "values": copy.deepcopy(values)},
         ]
 
     def _drawn(self, one: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a search with lanes shows on the screen."""
+"""The line that a search with lanes shows on the screen."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import keras_tuner
 
 from kerasreg._durations import duration
+from kerasreg._keras import keras_tuner_internals as internals
 
 # Seconds between lines where a line cannot be written over.
 _EVERY = 10.0
@@ -36,13 +37,7 @@ def expected_trials(tuner: keras_tuner.Tuner) -> int | None:
     """
     oracle = tuner.oracle
     if isinstance(oracle, keras_tuner.oracles.HyperbandOracle):
-        brackets = range(oracle._get_num_brackets())
-        sizes = (
-            oracle._get_size(bracket, number)
-            for bracket in brackets
-            for number in range(oracle._get_num_rounds(bracket))
-        )
-        return oracle.hyperband_iterations * sum(sizes)
+        return internals.hyperband_trials(oracle)
     return oracle.max_trials
 
 
@@ -61,7 +56,7 @@ class Progress:
 
     def __init__(
         self,
-        tuner: keras_tuner.Tuner,
+        tuner: Any,
         quiet: bool = False,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,

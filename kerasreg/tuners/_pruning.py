@@ -1,4 +1,4 @@
-"""Ends trials that promise little, by the pruners of Optuna."""
+"""The pruners of Optuna end trials that promise little."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Pruning:
         optuna.logging.set_verbosity(verbosity)
 
     def report(self, results: Mapping[str, tuple[int, float]]) -> list[str]:
-        """Reports an epoch of some trials; gives those that should end.
+        """Reports an epoch of some trials; returns the trials that should end.
 
         Args:
             results: for each trial its epoch, from 0, and its value.

@@ -21,8 +21,11 @@ from kerasreg.regularizers import Penalty
 class PathPoint(NamedTuple):
     """The training at one strength.
 
-    `zeros` is the share of the penalised weights that are exactly zero, `logs` the loss
-    and the metrics of the last epoch, those of the validation data with `val_`.
+    Attributes:
+        strength: the strength of the penalty.
+        zeros: the share of the penalised weights that are exactly zero.
+        logs: the loss and the metrics of the last epoch; those of the validation data have `val_`
+            before their names.
     """
 
     strength: float
@@ -32,49 +35,61 @@ class PathPoint(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class RegularizationPath:
-    """What `regularization_path` found; `str` of it is a table.
+    """The result of `regularization_path`; `str` of it is a table.
 
     Attributes:
-        points: a `PathPoint` for each strength, in the order given.
+        rows: a `PathPoint` for each strength, in the order given.
         weights: for each strength, the values of `model.weights`.
-        penalised: the places in `model.weights` of those that have the penalty.
+        penalised: the places in `model.weights` of the weights with the penalty.
     """
 
-    points: tuple[PathPoint, ...]
+    rows: tuple[PathPoint, ...]
     weights: tuple[list[np.ndarray], ...]
     penalised: tuple[int, ...]
 
     def __str__(self) -> str:
-        names = list(self.points[0].logs)
-        rows = [[p.strength, p.zeros, *(p.logs[name] for name in names)] for p in self.points]
+        names = list(self.rows[0].logs)
+        rows = [[p.strength, p.zeros, *(p.logs[name] for name in names)] for p in self.rows]
         return table(["strength", "zeros", *names], rows)
 
-    def plot(self, path: str | os.PathLike[str], metric: str | None = None) -> None:
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the rows as plain numbers, for JSON; the weights are left out.
+
+        Returns:
+            `{"rows": [{"strength": ..., "zeros": ..., "logs": {...}}, ...]}`.
+        """
+        return {"rows": [row._asdict() for row in self.rows]}
+
+    def plot(self, path: str | os.PathLike[str] | None = None, *, metric: str | None = None) -> Any:
         """Draws the share of zeros, a metric and the weights over the strength.
 
         Args:
             path: the picture, whose name ends with `.png` or `.svg`. It is written
-                beside and renamed.
+                beside and renamed. None writes no picture.
             metric: one of the logs; by default the validation loss, or the loss.
+
+        Returns:
+            The figure.
 
         Raises:
             ImportError: if Matplotlib is not installed.
             ValueError: if the name ends otherwise, or there is no such metric.
-            OSError: if it cannot be written.
+            OSError: if the picture cannot be written.
         """
-        check_picture(path)
-        logs = self.points[0].logs
+        if path is not None:
+            check_picture(path)
+        logs = self.rows[0].logs
         metric = metric or ("val_loss" if "val_loss" in logs else "loss")
         if metric not in logs:
             raise ValueError(f"`metric` must be one of {list(logs)}. Received: metric={metric!r}")
         drawn = figure("RegularizationPath.plot", 7.0, 7.0)
         above, below = drawn.subplots(2, 1, sharex=True)
-        order = sorted(range(len(self.points)), key=lambda k: self.points[k].strength)
-        strengths = [self.points[k].strength for k in order]
-        above.plot(strengths, [self.points[k].zeros for k in order], "o-", label="zeros")
+        order = sorted(range(len(self.rows)), key=lambda k: self.rows[k].strength)
+        strengths = [self.rows[k].strength for k in order]
+        above.plot(strengths, [self.rows[k].zeros for k in order], "o-", label="zeros")
         above.set_ylabel("share of weights that are zero")
         right = above.twinx()
-        right.plot(strengths, [self.points[k].logs[metric] for k in order], "s--", color="C1")
+        right.plot(strengths, [self.rows[k].logs[metric] for k in order], "s--", color="C1")
         right.set_ylabel(metric, color="C1")
         values = [
             np.concatenate([self.weights[k][place].ravel() for place in self.penalised])
@@ -87,7 +102,9 @@ class RegularizationPath:
         below.set_xlabel("strength")
         if min(strengths) > 0:
             below.set_xscale("log")
-        write_figure(path, drawn)
+        if path is not None:
+            write_figure(path, drawn)
+        return drawn
 
 
 def regularization_path(
@@ -102,32 +119,32 @@ def regularization_path(
 ) -> RegularizationPath:
     """Trains a model at many strengths of its penalty, all at once.
 
-    Each strength is a lane of one program (`kerasreg.lanes.Lanes`), and each
-    begins with the weights that the model has. With `warm_start` the strengths are trained
-    one after another instead, in the order given, each from the weights of the one
-    before, with an optimizer that begins anew: for a path along a problem with many
-    minima, usually from the largest strength down. With an optimizer in
+    Each strength is a lane of one program (`kerasreg.lanes.Lanes`), and each lane
+    begins with the weights of the model. With `warm_start` the strengths are trained
+    one after another, in the order given. Each training then begins with the weights of the
+    training before, and with a new optimizer. Use it for a problem with many minima,
+    usually from the largest strength down. With an optimizer in
     `kerasreg.optimizers.Proximal` weights become exactly zero; with others they do not.
 
     Args:
-        model: a built and compiled Keras model. It stays as it is; to go on with a point,
+        model: a built and compiled Keras model. The model is not changed; to go on with a row,
             `model.set_weights(path.weights[k])`.
         penalty: the penalty of `kerasreg.regularizers` whose strength is varied, or
-            several that get the same one. Each is the regularizer of a trainable weight,
-            and its strength a number.
+            several penalties that get the same strength. Each is the regularizer of a
+            trainable weight, and its strength is a number.
         strengths: numbers >= 0.
         x: inputs, as for `Lanes.fit`.
         y: targets.
-        warm_start: whether each begins where the one before ended.
-        **arguments: others of `Lanes.fit`, such as `epochs`, `batch_size` and
+        warm_start: whether each training begins where the training before ended.
+        **arguments: other arguments of `Lanes.fit`, such as `epochs`, `batch_size` and
             `validation_data`.
 
     Returns:
         A `RegularizationPath`: `str` of it is a table, `plot(path)` its picture.
 
     Raises:
-        ValueError: if an argument is outside its range, a penalty is that of no
-            trainable weight, or has a schedule; if the model cannot be a lane.
+        ValueError: if an argument is outside its range; if no trainable weight has the
+            penalty, or the penalty has a schedule; if the model cannot be a lane.
 
     scikit-learn's `lasso_path` and R's glmnet (Friedman, Hastie and Tibshirani 2010) trace
     this for linear models.
@@ -142,7 +159,7 @@ def regularization_path(
     >>> model.compile(kerasreg.optimizers.Proximal(keras.optimizers.SGD(0.1)), "mse")
     >>> path = kerasreg.tuners.regularization_path(
     ...     model, penalty, [3.0, 0.5, 0.0], x, x[:, :1], epochs=30, seed=0)
-    >>> [point.zeros for point in path.points]
+    >>> [row.zeros for row in path.rows]
     [1.0, 0.8, 0.0]
     """
     penalties: list[Any] = list(penalty) if isinstance(penalty, list | tuple) else [penalty]
@@ -156,10 +173,10 @@ def regularization_path(
             each.strength.assign(values[lane])
 
     if not warm_start:
-        lanes = Lanes.copies(model, len(values), assign)
+        lanes = Lanes.from_model(model, len(values), assign=assign)
         histories = lanes.fit(x, y, **arguments)
         return _path(values, [_weights(lanes, k) for k in range(len(values))], places, histories)
-    lanes = Lanes.copies(model, 1)
+    lanes = Lanes.from_model(model, 1)
     with lanes.view(0):
         begun = [np.array(variable) for variable in model.optimizer.variables]
     histories, weights = [], []
@@ -207,10 +224,10 @@ def _path(
     places: tuple[int, ...],
     histories: Sequence[Any],
 ) -> RegularizationPath:
-    points = []
+    rows = []
     for strength, values, history in zip(strengths, weights, histories, strict=True):
         count = sum(values[place].size for place in places)
         zeros = sum(int((values[place] == 0).sum()) for place in places)
         logs = {name: float(of[-1]) for name, of in history.history.items()}
-        points.append(PathPoint(strength, zeros / count, logs))
-    return RegularizationPath(tuple(points), tuple(weights), places)
+        rows.append(PathPoint(strength, zeros / count, logs))
+    return RegularizationPath(tuple(rows), tuple(weights), places)

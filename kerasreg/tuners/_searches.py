@@ -1,4 +1,8 @@
-"""KerasTuner's searches on lanes: its oracles, with a tuner that trains many trials at once."""
+"""KerasTuner's searches on lanes: its oracles, with a tuner that trains many trials at once.
+
+The arguments of each search are those of KerasTuner's own, in the same order, and after them, by
+name only, those of `VectorizedTuner`. They are spelled out so that `help` and editors show them.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +12,12 @@ from typing import Any
 import keras
 import keras_tuner
 
+from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._validation import check_count
 from kerasreg.tuners import _best_epochs
-from kerasreg.tuners._structure_first import StructureFirstOracle, ValueNames
+from kerasreg.tuners._scheduler import Scheduler
+from kerasreg.tuners._structure_first import StructureFirstOracle
 from kerasreg.tuners._vectorized import VectorizedTuner
-
-_OF_TUNER = [
-    "max_lanes",
-    "jit_compile",
-    "max_model_size",
-    "optimizer",
-    "loss",
-    "metrics",
-    "distribution_strategy",
-    "directory",
-    "project_name",
-    "tuner_id",
-    "overwrite",
-    "executions_per_trial",
-    "folds",
-    "pruner",
-]
-
-
-def _parted(arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The arguments of an oracle, and those of a tuner."""
-    of_tuner = {name: value for name, value in arguments.items() if name in _OF_TUNER}
-    return {k: v for k, v in arguments.items() if k not in of_tuner}, of_tuner
 
 
 class VectorizedRandomSearch(VectorizedTuner):
@@ -44,14 +27,41 @@ class VectorizedRandomSearch(VectorizedTuner):
         hypermodel: a hypermodel, or a function that builds a model.
         objective: as for KerasTuner, such as `"val_loss"`.
         max_trials: number of trials.
-        trials_per_structure: how many trials in a row share those hyperparameters
-            that decide on the program, such as widths and activations, and draw
-            the others anew. With 1, the default, each trial draws all of them, as
-            KerasTuner does, and trials of a large space seldom share a program.
-        **kwargs: others of `keras_tuner.RandomSearch` and of `VectorizedTuner`.
+        seed: a whole number for the draws; None or 0 for another one each time.
+        hyperparameters: hyperparameters that are known before the first build. They override
+            hyperparameters of the same names in the hypermodel.
+        tune_new_entries: whether hyperparameters that are not in `hyperparameters` are searched;
+            otherwise they keep their defaults.
+        allow_new_entries: whether the hypermodel may declare hyperparameters that are not in
+            `hyperparameters`.
+        max_retries_per_trial: how often a trial that crashed is tried again.
+        max_consecutive_failed_trials: so many failed trials in a row end the search with an error.
+        trials_per_structure: how many trials in a row share the hyperparameters that decide on
+            the program, such as widths and activations. Each of these trials draws the other
+            hyperparameters itself. With 1 each trial draws all of them, as KerasTuner does, and
+            trials of a large space seldom share a program.
+        max_lanes: at most so many trainings at a time, >= 1. None for 128, or a lower power
+            of two if memory asks for it.
+        folds: a number of folds >= 2, or a splitter of scikit-learn's, to validate each trial
+            by cross-validation.
+        pruner: an Optuna pruner that ends trials by their intermediate results.
+        jit_compile: as for `kerasreg.lanes.Lanes`.
+        max_model_size: a trial whose model has more parameters fails. None for no limit.
+        optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
+        loss: replaces the loss of each model, likewise.
+        metrics: replace the metrics of each model, likewise.
+        distribution_strategy: a `tf.distribute` strategy; with one, trials are trained one by
+            one.
+        directory: the folder of the project folder; the current folder by default.
+        project_name: the name of the project folder; `"untitled_project"` by default.
+        tuner_id: the name of the tuner in the state files, as for `keras_tuner.Tuner`.
+        overwrite: whether a project that exists is deleted; otherwise it is resumed.
+        executions_per_trial: how many trainings a trial has; their mean is its result.
 
     Raises:
-        ValueError: if `trials_per_structure` is no whole number >= 1.
+        ValueError: if `trials_per_structure`, `max_lanes` or `folds` is outside its range, or
+            `pruner` is no pruner of Optuna.
+        ImportError: if `pruner` is given and Optuna is not installed.
 
     Example:
 
@@ -74,21 +84,65 @@ class VectorizedRandomSearch(VectorizedTuner):
         hypermodel: Any = None,
         objective: Any = None,
         max_trials: int = 10,
+        seed: int | None = None,
+        hyperparameters: keras_tuner.HyperParameters | None = None,
+        tune_new_entries: bool = True,
+        allow_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
+        max_consecutive_failed_trials: int = 3,
+        *,
         trials_per_structure: int = 1,
-        **kwargs: Any,
+        max_lanes: int | None = None,
+        folds: Any = None,
+        pruner: Any = None,
+        jit_compile: bool | str = "auto",
+        max_model_size: int | None = None,
+        optimizer: Any = None,
+        loss: Any = None,
+        metrics: Any = None,
+        distribution_strategy: Any = None,
+        directory: str | os.PathLike[str] | None = None,
+        project_name: str | None = None,
+        tuner_id: str | None = None,
+        overwrite: bool = False,
+        executions_per_trial: int = 1,
     ) -> None:
-        of_oracle, of_tuner = _parted(kwargs)
         check_count("trials_per_structure", trials_per_structure)
         oracle = StructureFirstOracle(
-            objective, max_trials, trials_per_structure=trials_per_structure, **of_oracle
+            objective,
+            max_trials=max_trials,
+            trials_per_structure=trials_per_structure,
+            seed=seed,
+            hyperparameters=hyperparameters,
+            tune_new_entries=tune_new_entries,
+            allow_new_entries=allow_new_entries,
+            max_retries_per_trial=max_retries_per_trial,
+            max_consecutive_failed_trials=max_consecutive_failed_trials,
         )
-        super().__init__(oracle, hypermodel, **of_tuner)
+        super().__init__(
+            oracle,
+            hypermodel,
+            max_lanes=max_lanes,
+            folds=folds,
+            pruner=pruner,
+            jit_compile=jit_compile,
+            max_model_size=max_model_size,
+            optimizer=optimizer,
+            loss=loss,
+            metrics=metrics,
+            distribution_strategy=distribution_strategy,
+            directory=directory,
+            project_name=project_name,
+            tuner_id=tuner_id,
+            overwrite=overwrite,
+            executions_per_trial=executions_per_trial,
+        )
 
-    def search(self, *fit_args: Any, groups: Any = None, **fit_kwargs: Any) -> None:
-        """Searches: see `VectorizedTuner.search`."""
+    def _new_scheduler(self, *args: Any) -> Scheduler:
+        scheduler = super()._new_scheduler(*args)
         if self.oracle.trials_per_structure > 1:
-            self.oracle.value_names = ValueNames(self)
-        super().search(*fit_args, groups=groups, **fit_kwargs)
+            self.oracle.probe = scheduler.probe
+        return scheduler
 
 
 class _Grid(keras_tuner.oracles.GridSearchOracle):
@@ -101,7 +155,7 @@ class _Grid(keras_tuner.oracles.GridSearchOracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         found = super().populate_space(trial_id)
         if found["status"] == "RUNNING":
-            self._populate_next.append(trial_id)
+            internals.continue_grid_after(self, trial_id)
         return dict(found)
 
 
@@ -112,7 +166,37 @@ class VectorizedGridSearch(VectorizedTuner):
         hypermodel: a hypermodel, or a function that builds a model.
         objective: as for KerasTuner, such as `"val_loss"`.
         max_trials: at most so many trials; None for the whole grid.
-        **kwargs: others of `keras_tuner.GridSearch` and of `VectorizedTuner`.
+        seed: a whole number for the draws; None or 0 for another one each time.
+        hyperparameters: hyperparameters that are known before the first build. They override
+            hyperparameters of the same names in the hypermodel.
+        tune_new_entries: whether hyperparameters that are not in `hyperparameters` are searched;
+            otherwise they keep their defaults.
+        allow_new_entries: whether the hypermodel may declare hyperparameters that are not in
+            `hyperparameters`.
+        max_retries_per_trial: how often a trial that crashed is tried again.
+        max_consecutive_failed_trials: so many failed trials in a row end the search with an error.
+        max_lanes: at most so many trainings at a time, >= 1. None for 128, or a lower power
+            of two if memory asks for it.
+        folds: a number of folds >= 2, or a splitter of scikit-learn's, to validate each trial
+            by cross-validation.
+        pruner: an Optuna pruner that ends trials by their intermediate results.
+        jit_compile: as for `kerasreg.lanes.Lanes`.
+        max_model_size: a trial whose model has more parameters fails. None for no limit.
+        optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
+        loss: replaces the loss of each model, likewise.
+        metrics: replace the metrics of each model, likewise.
+        distribution_strategy: a `tf.distribute` strategy; with one, trials are trained one by
+            one.
+        directory: the folder of the project folder; the current folder by default.
+        project_name: the name of the project folder; `"untitled_project"` by default.
+        tuner_id: the name of the tuner in the state files, as for `keras_tuner.Tuner`.
+        overwrite: whether a project that exists is deleted; otherwise it is resumed.
+        executions_per_trial: how many trainings a trial has; their mean is its result.
+
+    Raises:
+        ValueError: if `max_lanes` or `folds` is outside its range, or `pruner` is no
+            pruner of Optuna.
+        ImportError: if `pruner` is given and Optuna is not installed.
 
     Example:
 
@@ -135,26 +219,103 @@ class VectorizedGridSearch(VectorizedTuner):
         hypermodel: Any = None,
         objective: Any = None,
         max_trials: int | None = None,
-        **kwargs: Any,
+        seed: int | None = None,
+        hyperparameters: keras_tuner.HyperParameters | None = None,
+        tune_new_entries: bool = True,
+        allow_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
+        max_consecutive_failed_trials: int = 3,
+        *,
+        max_lanes: int | None = None,
+        folds: Any = None,
+        pruner: Any = None,
+        jit_compile: bool | str = "auto",
+        max_model_size: int | None = None,
+        optimizer: Any = None,
+        loss: Any = None,
+        metrics: Any = None,
+        distribution_strategy: Any = None,
+        directory: str | os.PathLike[str] | None = None,
+        project_name: str | None = None,
+        tuner_id: str | None = None,
+        overwrite: bool = False,
+        executions_per_trial: int = 1,
     ) -> None:
-        of_oracle, of_tuner = _parted(kwargs)
-        oracle = _Grid(objective, max_trials, **of_oracle)
-        super().__init__(oracle, hypermodel, **of_tuner)
+        oracle = _Grid(
+            objective,
+            max_trials=max_trials,
+            seed=seed,
+            hyperparameters=hyperparameters,
+            tune_new_entries=tune_new_entries,
+            allow_new_entries=allow_new_entries,
+            max_retries_per_trial=max_retries_per_trial,
+            max_consecutive_failed_trials=max_consecutive_failed_trials,
+        )
+        super().__init__(
+            oracle,
+            hypermodel,
+            max_lanes=max_lanes,
+            folds=folds,
+            pruner=pruner,
+            jit_compile=jit_compile,
+            max_model_size=max_model_size,
+            optimizer=optimizer,
+            loss=loss,
+            metrics=metrics,
+            distribution_strategy=distribution_strategy,
+            directory=directory,
+            project_name=project_name,
+            tuner_id=tuner_id,
+            overwrite=overwrite,
+            executions_per_trial=executions_per_trial,
+        )
 
 
 class VectorizedBayesianOptimization(VectorizedTuner):
     """`keras_tuner.BayesianOptimization` with several trials as one program.
 
-    Trials that run together are proposed together: the oracle takes each that
-    has no result yet for what it expects of it. So `max_lanes` is 8 by default.
+    Trials that run together are proposed together: for a trial that has no result yet, the
+    oracle takes the result that it expects. So `max_lanes` is 8 by default.
 
     Args:
         hypermodel: a hypermodel, or a function that builds a model.
         objective: as for KerasTuner, such as `"val_loss"`.
         max_trials: number of trials.
-        max_lanes: at most so many trials at a time.
-        **kwargs: others of `keras_tuner.BayesianOptimization` and of
-            `VectorizedTuner`.
+        num_initial_points: how many trials are random before the oracle learns; None for three for
+            each hyperparameter.
+        alpha: the noise that the oracle expects of results.
+        beta: the larger, the more is explored.
+        seed: a whole number for the draws; None or 0 for another one each time.
+        hyperparameters: hyperparameters that are known before the first build. They override
+            hyperparameters of the same names in the hypermodel.
+        tune_new_entries: whether hyperparameters that are not in `hyperparameters` are searched;
+            otherwise they keep their defaults.
+        allow_new_entries: whether the hypermodel may declare hyperparameters that are not in
+            `hyperparameters`.
+        max_retries_per_trial: how often a trial that crashed is tried again.
+        max_consecutive_failed_trials: so many failed trials in a row end the search with an error.
+        max_lanes: at most so many trials at a time, >= 1. None for as many as memory can hold, at
+            most 128.
+        folds: a number of folds >= 2, or a splitter of scikit-learn's, to validate each trial
+            by cross-validation.
+        pruner: an Optuna pruner that ends trials by their intermediate results.
+        jit_compile: as for `kerasreg.lanes.Lanes`.
+        max_model_size: a trial whose model has more parameters fails. None for no limit.
+        optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
+        loss: replaces the loss of each model, likewise.
+        metrics: replace the metrics of each model, likewise.
+        distribution_strategy: a `tf.distribute` strategy; with one, trials are trained one by
+            one.
+        directory: the folder of the project folder; the current folder by default.
+        project_name: the name of the project folder; `"untitled_project"` by default.
+        tuner_id: the name of the tuner in the state files, as for `keras_tuner.Tuner`.
+        overwrite: whether a project that exists is deleted; otherwise it is resumed.
+        executions_per_trial: how many trainings a trial has; their mean is its result.
+
+    Raises:
+        ValueError: if `max_lanes` or `folds` is outside its range, or `pruner` is no
+            pruner of Optuna.
+        ImportError: if `pruner` is given and Optuna is not installed.
 
     Example:
 
@@ -177,12 +338,62 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         hypermodel: Any = None,
         objective: Any = None,
         max_trials: int = 10,
+        num_initial_points: int | None = None,
+        alpha: float = 1e-4,
+        beta: float = 2.6,
+        seed: int | None = None,
+        hyperparameters: keras_tuner.HyperParameters | None = None,
+        tune_new_entries: bool = True,
+        allow_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
+        max_consecutive_failed_trials: int = 3,
+        *,
         max_lanes: int | None = 8,
-        **kwargs: Any,
+        folds: Any = None,
+        pruner: Any = None,
+        jit_compile: bool | str = "auto",
+        max_model_size: int | None = None,
+        optimizer: Any = None,
+        loss: Any = None,
+        metrics: Any = None,
+        distribution_strategy: Any = None,
+        directory: str | os.PathLike[str] | None = None,
+        project_name: str | None = None,
+        tuner_id: str | None = None,
+        overwrite: bool = False,
+        executions_per_trial: int = 1,
     ) -> None:
-        of_oracle, of_tuner = _parted(kwargs)
-        oracle = keras_tuner.oracles.BayesianOptimizationOracle(objective, max_trials, **of_oracle)
-        super().__init__(oracle, hypermodel, max_lanes, **of_tuner)
+        oracle = keras_tuner.oracles.BayesianOptimizationOracle(
+            objective,
+            max_trials=max_trials,
+            num_initial_points=num_initial_points,
+            alpha=alpha,
+            beta=beta,
+            seed=seed,
+            hyperparameters=hyperparameters,
+            tune_new_entries=tune_new_entries,
+            allow_new_entries=allow_new_entries,
+            max_retries_per_trial=max_retries_per_trial,
+            max_consecutive_failed_trials=max_consecutive_failed_trials,
+        )
+        super().__init__(
+            oracle,
+            hypermodel,
+            max_lanes=max_lanes,
+            folds=folds,
+            pruner=pruner,
+            jit_compile=jit_compile,
+            max_model_size=max_model_size,
+            optimizer=optimizer,
+            loss=loss,
+            metrics=metrics,
+            distribution_strategy=distribution_strategy,
+            directory=directory,
+            project_name=project_name,
+            tuner_id=tuner_id,
+            overwrite=overwrite,
+            executions_per_trial=executions_per_trial,
+        )
 
 
 class VectorizedHyperband(VectorizedTuner):
@@ -192,7 +403,39 @@ class VectorizedHyperband(VectorizedTuner):
         hypermodel: a hypermodel, or a function that builds a model.
         objective: as for KerasTuner, such as `"val_loss"`.
         max_epochs: epochs of the trials that go furthest.
-        **kwargs: others of `keras_tuner.Hyperband` and of `VectorizedTuner`.
+        factor: the divisor of the number of trials from round to round, >= 2.
+        hyperband_iterations: how often the whole algorithm runs.
+        seed: a whole number for the draws; None or 0 for another one each time.
+        hyperparameters: hyperparameters that are known before the first build. They override
+            hyperparameters of the same names in the hypermodel.
+        tune_new_entries: whether hyperparameters that are not in `hyperparameters` are searched;
+            otherwise they keep their defaults.
+        allow_new_entries: whether the hypermodel may declare hyperparameters that are not in
+            `hyperparameters`.
+        max_retries_per_trial: how often a trial that crashed is tried again.
+        max_consecutive_failed_trials: so many failed trials in a row end the search with an error.
+        max_lanes: at most so many trainings at a time, >= 1. None for 128, or a lower power
+            of two if memory asks for it.
+        folds: a number of folds >= 2, or a splitter of scikit-learn's, to validate each trial
+            by cross-validation.
+        pruner: an Optuna pruner that ends trials by their intermediate results.
+        jit_compile: as for `kerasreg.lanes.Lanes`.
+        max_model_size: a trial whose model has more parameters fails. None for no limit.
+        optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
+        loss: replaces the loss of each model, likewise.
+        metrics: replace the metrics of each model, likewise.
+        distribution_strategy: a `tf.distribute` strategy; with one, trials are trained one by
+            one.
+        directory: the folder of the project folder; the current folder by default.
+        project_name: the name of the project folder; `"untitled_project"` by default.
+        tuner_id: the name of the tuner in the state files, as for `keras_tuner.Tuner`.
+        overwrite: whether a project that exists is deleted; otherwise it is resumed.
+        executions_per_trial: how many trainings a trial has; their mean is its result.
+
+    Raises:
+        ValueError: if `factor`, `max_lanes` or `folds` is outside its range, or `pruner` is no
+            pruner of Optuna.
+        ImportError: if `pruner` is given and Optuna is not installed.
 
     Example:
 
@@ -211,26 +454,80 @@ class VectorizedHyperband(VectorizedTuner):
     """
 
     def __init__(
-        self, hypermodel: Any = None, objective: Any = None, max_epochs: int = 100, **kwargs: Any
+        self,
+        hypermodel: Any = None,
+        objective: Any = None,
+        max_epochs: int = 100,
+        factor: int = 3,
+        hyperband_iterations: int = 1,
+        seed: int | None = None,
+        hyperparameters: keras_tuner.HyperParameters | None = None,
+        tune_new_entries: bool = True,
+        allow_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
+        max_consecutive_failed_trials: int = 3,
+        *,
+        max_lanes: int | None = None,
+        folds: Any = None,
+        pruner: Any = None,
+        jit_compile: bool | str = "auto",
+        max_model_size: int | None = None,
+        optimizer: Any = None,
+        loss: Any = None,
+        metrics: Any = None,
+        distribution_strategy: Any = None,
+        directory: str | os.PathLike[str] | None = None,
+        project_name: str | None = None,
+        tuner_id: str | None = None,
+        overwrite: bool = False,
+        executions_per_trial: int = 1,
     ) -> None:
-        of_oracle, of_tuner = _parted(kwargs)
-        oracle = keras_tuner.oracles.HyperbandOracle(objective, max_epochs, **of_oracle)
-        super().__init__(oracle, hypermodel, **of_tuner)
+        oracle = keras_tuner.oracles.HyperbandOracle(
+            objective,
+            max_epochs=max_epochs,
+            factor=factor,
+            hyperband_iterations=hyperband_iterations,
+            seed=seed,
+            hyperparameters=hyperparameters,
+            tune_new_entries=tune_new_entries,
+            allow_new_entries=allow_new_entries,
+            max_retries_per_trial=max_retries_per_trial,
+            max_consecutive_failed_trials=max_consecutive_failed_trials,
+        )
+        super().__init__(
+            oracle,
+            hypermodel,
+            max_lanes=max_lanes,
+            folds=folds,
+            pruner=pruner,
+            jit_compile=jit_compile,
+            max_model_size=max_model_size,
+            optimizer=optimizer,
+            loss=loss,
+            metrics=metrics,
+            distribution_strategy=distribution_strategy,
+            directory=directory,
+            project_name=project_name,
+            tuner_id=tuner_id,
+            overwrite=overwrite,
+            executions_per_trial=executions_per_trial,
+        )
 
-    def _fit_kwargs(self, trial: Any, execution: int, kwargs: dict[str, Any]) -> dict[str, Any]:
-        given = super()._fit_kwargs(trial, execution, kwargs)
+    def fit_arguments(self, trial: Any, execution: int, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Adds the first and the last epoch of the round."""
+        given = super().fit_arguments(trial, execution, kwargs)
         values = trial.hyperparameters.values
         if "tuner/epochs" in values:
             given["epochs"] = values["tuner/epochs"]
             given["initial_epoch"] = values["tuner/initial_epoch"]
         return given
 
-    def _build_hypermodel(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        model = super()._build_hypermodel(hp)
-        # A trial of a later round goes on with the weights of an earlier one.
+    def build_model(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        """Builds the model of a trial, which goes on with the weights of an earlier round."""
+        model = super().build_model(hp)
         earlier = hp.values.get("tuner/trial_id")
         if earlier is not None and not _best_epochs.read(self.project_dir, earlier, model):
-            path = self._get_checkpoint_fname(earlier)
+            path = internals.checkpoint_path(self, earlier)
             if os.path.exists(path):
                 model.load_weights(path)
         return model

@@ -11,7 +11,7 @@ def standard_error(trial: Any, metric: str) -> float | None:
     """The standard error of a metric of a trial over its folds or executions.
 
     `s / √n` of the `n` values, with `s² = Σ(value − mean)² / (n − 1)`. Folds share
-    training examples, so that for folds this is too small rather than too large
+    training samples, so that for folds this is too small rather than too large
     (Bengio & Grandvalet 2004, "No Unbiased Estimator of the Variance of K-Fold
     Cross-Validation").
 

@@ -1,30 +1,43 @@
-"""Which hyperparameters are only values of a program, and a random search that uses it."""
+"""A random search of trials that share a program, and the probe that finds how."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras_tuner
 
-from kerasreg.tuners._plan import Plan
-
-if TYPE_CHECKING:
-    from kerasreg.tuners._vectorized import VectorizedTuner
+from kerasreg._keras import keras_tuner_internals as internals
+from kerasreg.tuners._trial import Digests, Plan
 
 
-class ValueNames:
-    """Tells hyperparameters that are values of a program from those that decide on it.
+class StructuralProbe:
+    """Tells hyperparameters that are values of a program from hyperparameters that decide on it.
 
     A hyperparameter is a value if a model that differs in it alone, and its
-    training, share the program. That is tried once for each.
+    training, share the program. The probe builds two models to try that, once for each.
 
     Args:
-        tuner: builds the models.
+        oracle: knows the space.
+        hypermodel: trains the models.
+        build: builds the model of hyperparameters.
+        call: the arguments of the hypermodel's `fit`.
+        digests: hashes of the data.
     """
 
-    def __init__(self, tuner: VectorizedTuner) -> None:
-        self._tuner = tuner
+    def __init__(
+        self,
+        oracle: keras_tuner.Oracle,
+        hypermodel: Any,
+        build: Callable[[Any], Any],
+        call: tuple[tuple[Any, ...], dict[str, Any]],
+        digests: Digests,
+    ) -> None:
+        self._oracle = oracle
+        self._hypermodel = hypermodel
+        self._build = build
+        self._call = call
+        self._digests = digests
         self._known: dict[str, bool] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -37,7 +50,7 @@ class ValueNames:
             values: the setting.
             draw: gives another value of a hyperparameter of the space.
         """
-        space = [hp for hp in self._tuner.oracle.get_space().space if hp.name in values]
+        space = [hp for hp in self._oracle.get_space().space if hp.name in values]
         unknown = [hp for hp in space if hp.name not in self._known]
         expected = self._program(values) if unknown else None
         for hp in unknown:
@@ -49,60 +62,62 @@ class ValueNames:
             )
 
     def _program(self, values: Mapping[str, Any]) -> Any:
-        """What decides on the program of a setting, or None where it is no lane."""
-        tuner = self._tuner
-        args, kwargs = tuner._call
-        hp = tuner.oracle.get_space()
+        """The key and the epochs of a setting, which decide on its program; None if it has none."""
+        args, kwargs = self._call
+        hp = self._oracle.get_space()
         hp.values = dict(values)
         try:
             trial = keras_tuner.engine.trial.Trial(hp, trial_id="tried")
-            plan = Plan(trial, 0, tuner._try_build(hp))
-            plan.reach(tuner.hypermodel, args, {**kwargs, "callbacks": []})
+            plan = Plan(trial, 0, self._build(hp))
+            plan.reach_fit(self._hypermodel, args, {**kwargs, "callbacks": []})
         except Exception:  # A setting that fails shares nothing.
             return None
-        key = plan.key(tuner._digests)
-        return None if key is None else (key, plan.epochs())
+        plan.find_key(self._digests)
+        return None if plan.key is None else (plan.key, plan.epochs())
 
 
 class StructureFirstOracle(keras_tuner.oracles.RandomSearchOracle):
     """A random search that draws what decides on the program once for several trials.
 
     Args:
-        *args: those of KerasTuner's oracle.
+        *args: as for KerasTuner's oracle.
         trials_per_structure: how many trials share each structure.
-        **kwargs: likewise.
+        **kwargs: as for KerasTuner's oracle.
+
+    Attributes:
+        probe: tells the values from what decides on the program; None until a search runs.
     """
 
     def __init__(self, *args: Any, trials_per_structure: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.trials_per_structure = trials_per_structure
-        self.value_names: ValueNames | None = None
-        self._kept: dict[str, Any] = {}
+        self.probe: StructuralProbe | None = None
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         number = len(self.trials)
         first = sorted(self.trials)[number - number % self.trials_per_structure :][:1]
-        self._kept = {}
-        if first and self.value_names is not None:
+        kept: dict[str, Any] = {}
+        if first and self.probe is not None:
             values = self.trials[first[0]].hyperparameters.values
-            self.value_names.learn(values, self._draw)
-            self._kept = {k: v for k, v in values.items() if k not in self.value_names}
-        return dict(super().populate_space(trial_id))
+            self.probe.learn(values, self._draw)
+            kept = {name: value for name, value in values.items() if name not in self.probe}
+        drawn = self._untried_values(kept)
+        return {"status": "STOPPED" if drawn is None else "RUNNING", "values": drawn}
 
     def _draw(self, hp: Any) -> Any:
-        self._seed_state += 1
-        return hp.random_sample(self._seed_state)
+        return hp.random_sample(internals.next_seed(self))
 
-    def _random_values(self) -> dict[str, Any] | None:
-        for _ in range(self._max_collisions + 1):
+    def _untried_values(self, kept: dict[str, Any]) -> dict[str, Any] | None:
+        """Values that no trial had, with the kept ones if there are such; None for the end."""
+        for _ in range(internals.most_collisions(self) + 1):
             hps = keras_tuner.HyperParameters()
             for hp in self.hyperparameters.space:
                 hps.merge([hp])
                 if hps.is_active(hp):
                     drawn = self._draw(hp)
-                    hps.values[hp.name] = self._kept.get(hp.name, drawn)
-            if not self._duplicate(hps.values):
+                    hps.values[hp.name] = kept.get(hp.name, drawn)
+            if not internals.was_tried(self, hps.values):
                 return dict(hps.values)
             # The structure may have no other values.
-            self._kept = {}
+            kept = {}
         return None

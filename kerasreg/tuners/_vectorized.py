@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-import time
-import warnings
+import contextlib
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import keras_tuner
-from keras_tuner.src import errors
 
-# Private: how KerasTuner turns results into scores, and its own callbacks.
-from keras_tuner.src.engine import metrics_tracking, tuner_utils
-from keras_tuner.src.engine.tuner import maybe_distribute
-
-from kerasreg._keras.deferred_variables import deferred_variables
+from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._validation import check_count
 from kerasreg.lanes import Lanes
 from kerasreg.tuners import _best_epochs
-from kerasreg.tuners._ahead import Ahead
-from kerasreg.tuners._crash_safe import keep_whole
-from kerasreg.tuners._folds import check_folds, folds_of
-from kerasreg.tuners._many_trials import ManyTrialsTuner, no_garbage_collection
-from kerasreg.tuners._memory import lanes_that_fit
-from kerasreg.tuners._plan import Digests, Plan, is_arrays
-from kerasreg.tuners._progress import Progress
+from kerasreg.tuners._crash_safe import StateFiles
+from kerasreg.tuners._folds import check_folds
 from kerasreg.tuners._pruning import Pruning
-from kerasreg.tuners._running import Running
-from kerasreg.tuners._together import OutOfMemory, train_together
+from kerasreg.tuners._scheduler import Scheduler, Seen
+from kerasreg.tuners._trial import Plan
 
 
-class VectorizedTuner(ManyTrialsTuner):
+class VectorizedTuner(keras_tuner.Tuner):
     """A KerasTuner tuner that trains the trials that share a program together.
 
-    It asks the oracle for many trials at a time, builds their models, finds
+    The tuner asks the oracle for many trials at a time, builds their models, finds
     which of them differ only in values, and trains each group as lanes of one
     program (`kerasreg.lanes`). When lanes end, new trials of the same program
-    take them over, and nothing is compiled for these. A trial that shares its
-    program with no other, or that cannot be a lane (its class has a `train_step`
-    of its own, it is fed by a generator, ...), is trained by Keras, one by one.
-    Scores, folders and `get_best_models` are KerasTuner's. The hypermodel is used
-    as it is; its `fit` is run twice for each trial, before and after the training.
+    take them over, and nothing is compiled for these. Keras trains a trial alone if the
+    trial shares its program with no other, or cannot be a lane (its class has a
+    `train_step` of its own, a generator feeds it, ...). Scores, folders and
+    `get_best_models` are KerasTuner's. The hypermodel is used as it is; its `fit` is run
+    twice for each trial, before and after the training.
 
     Args:
         oracle: a KerasTuner oracle.
@@ -53,24 +43,40 @@ class VectorizedTuner(ManyTrialsTuner):
         folds: validate each trial by cross-validation instead of by
             `validation_data`: a number of folds >= 2 (stratified where the
             targets are classes), or a splitter of scikit-learn's. Folds are lanes
-            too. `search(..., groups=...)` gives splitters the group of each example.
+            too. `search(..., groups=...)` gives splitters the group of each sample.
         pruner: an Optuna pruner, such as `optuna.pruners.MedianPruner()` or
             `optuna.pruners.SuccessiveHalvingPruner()` (ASHA), which ends trials
-            by their intermediate results. A trial that it ended is completed,
+            by their intermediate results. A trial that the pruner ended is completed,
             with the results that it had.
         jit_compile: as for `kerasreg.lanes.Lanes`.
-        **kwargs: those of `keras_tuner.Tuner`, `executions_per_trial` among them:
-            executions are lanes too. With a `distribution_strategy` trials are
-            trained one by one.
+        max_model_size: a trial whose model has more parameters fails. None for no limit.
+        optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
+        loss: replaces the loss of each model, likewise.
+        metrics: replace the metrics of each model, likewise.
+        distribution_strategy: a `tf.distribute` strategy; with one, trials are trained
+            one by one.
+        directory: the folder of the project folder; the current folder by default.
+        project_name: the name of the project folder; `"untitled_project"` by default.
+        tuner_id: the name of the tuner in the state files, as for `keras_tuner.Tuner`.
+        overwrite: whether a project that exists is deleted; otherwise it is resumed.
+        executions_per_trial: how many trainings a trial has; their mean is its result.
+            Executions are lanes too.
 
     The order of batches is the same for all trials of a group, and follows from
     the oracle's seed (`kerasreg.lanes.batch_order`). Weights of the best epoch of
     each trial are kept in one file for all trials that ended together. State on
-    disk is whole at every instant, as with `kerasreg.tuners.keep_whole`. While a
+    disk is whole at every instant, as with `kerasreg.tuners.crash_safe`. While a
     trial runs, each epoch is reported to the oracle (`update_trial`).
 
+    Before the first trial the tuner builds the hypermodel to learn the space: as often as
+    KerasTuner needs to meet the conditions, or once if the class of the hypermodel has
+    `declares_whole_space = True`. The class promises by this that its `build` declares all
+    hyperparameters whatever their values are. A subclass with another `build` promises nothing.
+
     Raises:
-        ValueError: if an argument is outside its range.
+        ValueError: if `max_lanes` or `folds` is outside its range, or `pruner` is no pruner of
+            Optuna.
+        ImportError: if `pruner` is given and Optuna is not installed.
 
     Example:
 
@@ -80,8 +86,8 @@ class VectorizedTuner(ManyTrialsTuner):
     ...     rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
     ...     model.compile(keras.optimizers.SGD(rate), "mse")
     ...     return model
-    >>> tuner = kerasreg.tuners.VectorizedRandomSearch(
-    ...     build, "val_loss", max_trials=4, directory=tempfile.mkdtemp())
+    >>> oracle = keras_tuner.oracles.RandomSearchOracle("val_loss", max_trials=4)
+    >>> tuner = kerasreg.tuners.VectorizedTuner(oracle, build, directory=tempfile.mkdtemp())
     >>> x, y = np.ones((8, 3)), np.ones((8, 1))
     >>> tuner.search(x, y, epochs=2, validation_data=(x, y), verbose=0)
     >>> len(tuner.oracle.end_order), len(tuner.get_best_models())
@@ -92,266 +98,185 @@ class VectorizedTuner(ManyTrialsTuner):
         self,
         oracle: keras_tuner.Oracle,
         hypermodel: Any = None,
+        *,
         max_lanes: int | None = None,
         folds: Any = None,
         pruner: Any = None,
         jit_compile: bool | str = "auto",
-        **kwargs: Any,
+        max_model_size: int | None = None,
+        optimizer: Any = None,
+        loss: Any = None,
+        metrics: Any = None,
+        distribution_strategy: Any = None,
+        directory: str | os.PathLike[str] | None = None,
+        project_name: str | None = None,
+        tuner_id: str | None = None,
+        overwrite: bool = False,
+        executions_per_trial: int = 1,
     ) -> None:
         self.max_lanes = None if max_lanes is None else check_count("max_lanes", max_lanes)
         self.folds = None if folds is None else check_folds(folds)
         self.jit_compile = jit_compile
-        super().__init__(oracle, hypermodel, **kwargs)
+        super().__init__(
+            oracle,
+            hypermodel,
+            max_model_size=max_model_size,
+            optimizer=optimizer,
+            loss=loss,
+            metrics=metrics,
+            distribution_strategy=distribution_strategy,
+            directory=directory,
+            project_name=project_name,
+            tuner_id=tuner_id,
+            overwrite=overwrite,
+            executions_per_trial=executions_per_trial,
+        )
         self._pruning = None if pruner is None else Pruning(pruner, self.oracle.objective)
-        self._running: dict[str, Running] = {}
-        self._waiting: list[Plan] = []
-        self._ended: dict[str, list[Any]] = {}
-        self._lanes_now = self.max_lanes
-        keep_whole(self)
+        self._files = StateFiles(self)
 
     def search(self, *fit_args: Any, groups: Any = None, **fit_kwargs: Any) -> None:
         """Searches, as `keras_tuner.Tuner.search` does.
 
         Args:
             *fit_args: given to the hypermodel's `fit`: the training data.
-            groups: with `folds`, the group of each example: none is divided.
+            groups: with `folds`, the group of each sample: no group is divided.
             **fit_kwargs: given to the hypermodel's `fit`: `validation_data`,
                 `epochs`, `callbacks`, ... `verbose=0` shows nothing.
+
+        Raises:
+            keras_tuner.errors.FatalError: if `folds` stand beside validation data or a
+                strategy, the data of folds are no arrays, or `build` returns no model.
+            RuntimeError: if too many trials failed one after another.
+            ImportError: if there are `folds` and scikit-learn is not installed.
         """
         if type(self).run_trial is not keras_tuner.Tuner.run_trial:
             # What a trial is, is then the subclass' own.
             super().search(*fit_args, **fit_kwargs)
             return
-        self._call, self._groups = (fit_args, fit_kwargs), groups
-        self._digests = Digests()
-        self._splits: dict[str, Any] = {}
-        self._ahead, self._key_now = Ahead(self), None
-        self._running, self._waiting, self._ended = {}, [], {}
-        self._progress = Progress(self, quiet=fit_kwargs.get("verbose", "auto") == 0)
         self.oracle.verbose = 0  # Its table for each trial is nothing for many at once.
+        scheduler = self._new_scheduler(fit_args, fit_kwargs, groups)
         self.on_search_begin()
         keras.backend.clear_session()
-        while True:
-            status = self._ask(self._lanes_now or 1)
-            if self._waiting:
-                self._train(self._take(self._waiting[0].key(self._digests)))
-            elif status == "STOPPED":
-                break
-            else:
-                time.sleep(1.0)  # Others' results are waited for.
-        self._progress.update(0, last=True)
+        scheduler.run()
         self.on_search_end()
 
-    def _ask(self, count: int) -> str:
-        """Asks the oracle for trials until so many trainings wait; its last word."""
-        with self._state_written_once(), no_garbage_collection():
-            while len(self._waiting) < count:
-                self.pre_create_trial()
-                # An oracle gives a tuner one trial at a time: each place is one to it.
-                taken = self.oracle.ongoing_trials
-                places = (f"{self.tuner_id}-lane-{n}" for n in range(len(taken) + 1))
-                trial = self.oracle.create_trial(next(p for p in places if p not in taken))
-                if trial.status in ("STOPPED", "IDLE"):
-                    return str(trial.status)
-                self.on_trial_begin(trial)
-                self._begin(trial)
-                if self._lanes_now is None and self._waiting:
-                    self._lanes_now = count = lanes_that_fit(self._waiting[0])
-                self._ahead.look(count)
-        return "RUNNING"
+    def load_model(self, trial: Any) -> keras.Model:
+        """Builds the model of a trial with the weights of its best epoch.
 
-    def _begin(self, trial: Any) -> None:
-        """Builds the models of a trial."""
-        running = self._running[trial.trial_id] = Running(trial, self.oracle.objective)
-        with self._failing(trial):
-            plans = []
-            for execution in range(self.executions_per_trial):
-                for fold in range(self._fold_count()) if self.folds is not None else [None]:
-                    with deferred_variables():
-                        model = self._try_build(trial.hyperparameters)
-                    plan = Plan(trial, execution, model, fold)
-                    self._prepare(plan)
-                    plans.append(plan)
-            for plan in plans:
-                running.add(plan)
-            self._waiting += plans
-            return
-        self._end(running)
+        Args:
+            trial: a trial that was trained.
 
-    def _prepare(self, plan: Plan) -> None:
-        """Finds what a training is to be: its data, its arguments, callbacks of its own."""
-        args, kwargs = self._call
-        kwargs = self._fit_kwargs(plan.trial, plan.execution, kwargs)
-        if self.distribution_strategy is not None:
-            if plan.fold is not None:
-                raise errors.FatalValueError("With a `distribution_strategy` there are no folds.")
-            return
-        plan.reach(self.hypermodel, args, kwargs)
-        if plan.fold is None or plan.arguments is None:
-            return
-        given = plan.arguments
-        if given.get("validation_data") is not None or given.get("validation_split"):
-            raise errors.FatalValueError("With `folds` there can be no validation data.")
-        data = given.get("x"), given.get("y")
-        if not is_arrays(data):
-            raise errors.FatalValueError("With `folds` the data must be arrays.")
-        known = self._digests.of(data)
-        if known not in self._splits:
-            self._splits[known] = folds_of(self.folds, *data, self._groups, self.oracle.seed)
-        plan.rows = self._splits[known][plan.fold]
+        Returns:
+            The model.
 
-    def _fold_count(self) -> int:
-        if isinstance(self.folds, int):
-            return self.folds
-        return int(self.folds.get_n_splits(groups=self._groups))  # type: ignore[union-attr]
+        Raises:
+            FileNotFoundError: if the project folder has no weights of the trial.
+        """
+        if os.path.exists(internals.checkpoint_path(self, trial.trial_id)):
+            return super().load_model(trial)
+        model = self.build_model(trial.hyperparameters)
+        if not _best_epochs.read(self.project_dir, trial.trial_id, model):
+            raise FileNotFoundError(
+                f"No weights of trial {trial.trial_id} in {self.project_dir!r}."
+            )
+        return model
 
-    def _take(self, key: Any, count: int | None = None) -> list[Plan]:
-        """Takes trainings of one program from those that wait."""
-        if key is None or self.distribution_strategy is not None:
-            return [self._waiting.pop(0)]
-        same = [plan for plan in self._waiting if plan.key(self._digests) == key]
-        same = same[: self._lanes_now if count is None else count]
-        chosen = set(map(id, same))
-        self._waiting = [plan for plan in self._waiting if id(plan) not in chosen]
-        return same
+    # For subclasses: the scheduler calls these.
 
-    def _train(self, group: list[Plan]) -> None:
-        together = [plan for plan in group if plan.key(self._digests) is not None]
-        alone = [plan for plan in group if plan not in together]
-        if together:
-            unfinished: list[Plan] = list(together)
-            try:
-                train_together(self, unfinished)
-            except OutOfMemory:
-                self._lanes_now = max(1, len(together) // 2)
-                warnings.warn(
-                    f"{len(together)} lanes need more memory than there is; going on with "
-                    f"{self._lanes_now}.",
-                    stacklevel=4,
-                )
-                self._again(unfinished)
-                self._waiting = unfinished + self._waiting
-                return
-            alone += unfinished
-            if unfinished:
-                self._again(unfinished)
-        for plan in alone:
-            if plan.trial.trial_id in self._running:
-                self._train_alone(plan)
-                self._done([plan])
+    def build_model(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        """Builds the model of a trial. A subclass may extend it.
 
-    def _again(self, plans: list[Plan]) -> None:
-        """Prepares trainings that broke off for another beginning."""
-        for plan in list(plans):
-            plan.error = None
-            with self._failing(plan.trial):
-                self._prepare(plan)
+        Args:
+            hp: the hyperparameters of the trial.
 
-    def _train_alone(self, plan: Plan) -> None:
-        distributed = self.distribution_strategy is not None
-        if plan.arguments is None and not distributed:  # The hypermodel's `fit` did it.
-            return
+        Returns:
+            The model that the hypermodel builds.
 
-        def watch(epoch: int, logs: dict[str, Any]) -> None:
-            if self._watch({id(plan): (plan, epoch, logs)}):
-                plan.model.stop_training = True
+        Raises:
+            keras_tuner.errors.FatalTypeError: if the hypermodel builds no Keras model.
+            keras_tuner.errors.FailedTrialError: if the model is larger than `max_model_size`.
+        """
+        # KerasTuner clears the session and collects garbage before each model, which
+        # takes longer than to build it; names are what has to begin anew.
+        internals.restart_names()
+        strategy = self.distribution_strategy
+        with contextlib.nullcontext() if strategy is None else strategy.scope():
+            model = internals.build_hypermodel(self, hp)
+        if not isinstance(model, keras.Model):
+            raise keras_tuner.errors.FatalTypeError(
+                "The hypermodel's `build` must return a Keras model. "
+                f"Received: {model!r} of type {type(model).__name__}"
+            )
+        if self.max_model_size and model.count_params() > self.max_model_size:
+            raise keras_tuner.errors.FailedTrialError(
+                f"Oversized model: {model.count_params()} parameters."
+            )
+        return model
 
-        path = self._get_checkpoint_fname(plan.trial.trial_id)
-        callbacks = [
-            tuner_utils.SaveBestEpoch(self.oracle.objective, path),
-            keras.callbacks.LambdaCallback(on_epoch_end=watch),
-        ]
-        try:
-            if distributed:
-                args, kwargs = self._call
-                kwargs = self._fit_kwargs(plan.trial, plan.execution, kwargs)
-                kwargs["callbacks"] = [*kwargs["callbacks"], *callbacks]
-                with maybe_distribute(self.distribution_strategy):
-                    plan.run_whole(self.hypermodel, args, kwargs)
-            else:
-                plan.train_alone(callbacks)
-        except Exception as error:  # the trial's, and raised when it is finished
-            plan.error = error
-        self._progress.update(1)
+    def fit_arguments(self, trial: Any, execution: int, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Returns the arguments of the hypermodel's `fit` for one execution. May be extended.
 
-    def _watch(self, seen: Mapping[int, tuple[Plan, int, dict[str, Any]]]) -> set[str]:
-        """Reports an epoch of some trainings; the trials that are to end."""
-        objective = self.oracle.objective
-        complete: dict[str, tuple[int, float]] = {}
-        stopped: set[str] = set()
-        for plan, epoch, logs in seen.values():
-            trial_id = plan.trial.trial_id
-            running = self._running.get(trial_id)
-            means = None if running is None else running.seen(epoch, logs)
-            if means is None or not objective.has_value(means):
-                continue
-            complete[trial_id] = epoch, objective.get_value(means)
-            # Written when the trial ends. KerasTuner's own oracles do nothing with it:
-            # for those who look, the objective is enough.
-            own = type(self.oracle).update_trial is not keras_tuner.Oracle.update_trial
-            told = means if own else {k: v for k, v in means.items() if k in self._objectives}
-            if self._report(trial_id, told, epoch).status == "STOPPED":
-                stopped.add(trial_id)
-        if self._pruning is not None:
-            stopped |= set(self._pruning.report(complete))
-        for trial_id in stopped:
-            self._running[trial_id].pruned = True
-        self._progress.stopped += len(stopped)
-        return stopped
+        Args:
+            trial: the trial.
+            execution: the number of the execution.
+            kwargs: the keyword arguments of `search`.
 
-    def _between_epochs(
-        self, lanes: Lanes, seen: Mapping[int, tuple[Plan, int, dict[str, Any]]]
-    ) -> None:
-        """What a kind of search does with the lanes between epochs; nothing by default.
+        Returns:
+            The arguments, with copies of the callbacks.
+        """
+        callbacks = internals.callbacks_of_execution(
+            self, kwargs.get("callbacks", []), trial, execution
+        )
+        if self._has_hooks():
+            callbacks.append(internals.hooks_callback(self, trial))
+        return {**kwargs, "callbacks": callbacks}
+
+    def on_training_end(self, plan: Plan) -> None:
+        """Called when a training has ended, before its result is taken. Does nothing here.
+
+        Args:
+            plan: the training; `plan.history` may be changed.
+        """
+
+    def on_lanes_epoch_end(self, lanes: Lanes, seen: Mapping[int, Seen]) -> None:
+        """Called when an epoch of lanes has ended. Does nothing here.
 
         Args:
             lanes: the lanes.
-            seen: of each that trained: its training, the epoch that ended, the logs.
+            seen: for each lane that trained: its training, the epoch and the logs.
         """
 
-    @property
-    def _objectives(self) -> set[str]:
-        objective = self.oracle.objective
-        return {one.name for one in getattr(objective, "objectives", [objective])}
+    def _new_scheduler(
+        self, fit_args: tuple[Any, ...], fit_kwargs: dict[str, Any], groups: Any
+    ) -> Scheduler:
+        """Makes the owner of a search that begins."""
+        return Scheduler(
+            self, fit_args, fit_kwargs, groups=groups, files=self._files, pruning=self._pruning
+        )
 
-    def _done(self, plans: list[Plan]) -> None:
-        """Takes the results of trainings, and ends the trials that have all of theirs."""
-        with self._state_written_once():
-            for plan in plans:
-                running = self._running.get(plan.trial.trial_id)
-                if running is None:
-                    continue  # Another execution of it has failed.
-                with self._failing(plan.trial):
-                    found = plan.finish(self.hypermodel)
-                    objective = self.oracle.objective
-                    tuner_utils.validate_trial_results(found, objective, "HyperModel.fit()")
-                    running.results.append(found)
-                running.left -= 1
-                if running.left == 0 or plan.trial.status in ("FAILED", "INVALID"):
-                    self._end(running)
-            _best_epochs.write(self.project_dir, self._ended)
-            self._ended = {}
+    def _has_hooks(self) -> bool:
+        names = ("on_batch_begin", "on_batch_end", "on_epoch_begin", "on_epoch_end")
+        base = keras_tuner.Tuner
+        return any(getattr(type(self), name) is not getattr(base, name) for name in names)
 
-    def _end(self, running: Running) -> None:
-        trial, objective = running.trial, self.oracle.objective
-        del self._running[trial.trial_id]
-        self._waiting = [plan for plan in self._waiting if plan.trial is not trial]
-        if self._own_oracle():
-            # What it reported on the way gives place to its result.
-            self.oracle.trials[trial.trial_id].metrics = metrics_tracking.MetricsTracker()
-        if trial.status not in ("FAILED", "INVALID"):
-            with self._failing(trial):
-                step = tuner_utils.get_best_step(running.results, objective)
-                for result in running.results:
-                    found = tuner_utils.convert_to_metrics_dict(result, objective)
-                    plain = {k: v for k, v in found.items() if getattr(v, "ndim", 0) == 0}
-                    # Of each execution: the tracker takes the mean, and keeps them all.
-                    self._report(trial.trial_id, plain, step)
-                trial.status = "COMPLETED"
-        if running.best:
-            self._ended[trial.trial_id] = running.best
-        self.on_trial_end(trial)
-        if self._pruning is not None:
-            self._pruning.end(
-                trial.trial_id, self.oracle.get_trial(trial.trial_id).score, running.pruned
-            )
+    def _populate_initial_space(self) -> None:
+        # KerasTuner's hook: learns the space before the first trial, if nothing is resumed.
+        if not _declares_whole_space(self.hypermodel):
+            internals.explore_space(self)
+            return
+        hp = self.oracle.get_space()
+        self.hypermodel.declare_hyperparameters(hp)
+        self.hypermodel.build(hp)
+        self.oracle.update_space(hp)
+
+
+def _declares_whole_space(hypermodel: Any) -> bool:
+    """Whether one build declares all hyperparameters, as the class of its `build` says."""
+    for owner in (hypermodel, *type(hypermodel).__mro__):
+        own = getattr(owner, "__dict__", {})
+        if "declares_whole_space" in own:
+            return bool(own["declares_whole_space"])
+        # KerasTuner wraps the method in an attribute of the object itself.
+        if owner is not hypermodel and "build" in own:
+            return False
+    return False

@@ -148,3 +148,15 @@ def test_attributes_of_objects_are_set_past_their_own_setattr():
     assert tracking.kept == 1
     assert not hasattr(tracking, "added")
     assert tracking.seen == ["kept"]
+
+
+def test_an_attribute_in_a_slot_is_as_before_in_the_end():
+    class Slotted:
+        __slots__ = ("empty", "number")
+
+    owner = Slotted()
+    owner.number = 1
+    with patched(owner, number=2, empty=3):
+        assert (owner.number, owner.empty) == (2, 3)
+    assert owner.number == 1
+    assert not hasattr(owner, "empty")

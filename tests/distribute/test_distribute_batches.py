@@ -20,7 +20,7 @@ replicas_and_samples = st.integers(1, 8).flatmap(
 @given(counts=replicas_and_samples, batch_size=st.integers(1, 80))
 def test_an_even_batch_size_is_the_largest_that_splits(counts, batch_size):
     replicas, samples = counts
-    size = even_batch_size(samples, batch_size, replicas)
+    size = even_batch_size(samples, batch_size, replicas=replicas)
     assert size % replicas == 0
     assert replicas <= size <= samples
     if batch_size >= replicas:
@@ -33,16 +33,16 @@ def test_an_even_batch_size_is_the_largest_that_splits(counts, batch_size):
 @given(samples=st.integers(0, 10), replicas=st.integers(1, 12))
 def test_fewer_samples_than_replicas_are_refused(samples, replicas):
     if samples >= replicas:
-        assert even_batch_size(samples, 32, replicas) >= replicas
+        assert even_batch_size(samples, 32, replicas=replicas) >= replicas
         return
     with pytest.raises(ValueError, match=rf"`samples`.*{replicas}.*samples={samples}"):
-        even_batch_size(samples, 32, replicas)
+        even_batch_size(samples, 32, replicas=replicas)
 
 
 @pytest.mark.parametrize("batch_size", [0, -2, 1.5, True])
 def test_a_batch_size_that_is_no_count_is_refused(batch_size):
     with pytest.raises(ValueError, match="`batch_size`"):
-        even_batch_size(10, batch_size, 2)
+        even_batch_size(10, batch_size, replicas=2)
 
 
 @pytest.mark.parametrize("batches", [training_batches, evaluation_batches])
@@ -74,8 +74,8 @@ def epochs_of(dataset, count):
 @given(counts=replicas_and_samples, batch_size=st.integers(1, 40), seed=st.integers(0, 100))
 def test_training_batches_are_equal_and_take_no_sample_twice(counts, batch_size, seed):
     replicas, samples = counts
-    size = even_batch_size(samples, batch_size, replicas)
-    dataset = training_batches(*numbered(samples), batch_size, replicas, seed=seed)
+    size = even_batch_size(samples, batch_size, replicas=replicas)
+    dataset = training_batches(*numbered(samples), batch_size, replicas=replicas, seed=seed)
     for batches in epochs_of(dataset, 2):
         assert [len(batch) for batch in batches] == [size] * (samples // size)
         seen = [sample for batch in batches for sample in batch]
@@ -101,7 +101,10 @@ def test_the_order_is_shuffled_over_the_whole_data():
 
 
 def test_the_seed_decides_the_order():
-    orders = [epochs_of(training_batches(*numbered(30), 10, 2, seed=seed), 2) for seed in (4, 4, 5)]
+    orders = [
+        epochs_of(training_batches(*numbered(30), 10, replicas=2, seed=seed), 2)
+        for seed in (4, 4, 5)
+    ]
     assert orders[0] == orders[1]
     assert orders[0] != orders[2]
 
@@ -115,8 +118,8 @@ def test_evaluation_batches_hold_every_sample_once_in_order_and_padding_of_no_we
     counts, batch_size
 ):
     replicas, samples = counts
-    size = even_batch_size(samples, batch_size, replicas)
-    batches = list(evaluation_batches(*numbered(samples), batch_size, replicas))
+    size = even_batch_size(samples, batch_size, replicas=replicas)
+    batches = list(evaluation_batches(*numbered(samples), batch_size, replicas=replicas))
     assert all(len(x) == len(y) == len(weight) == size for x, y, weight in batches)
     x, y, weight = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     real = weight > 0
@@ -152,7 +155,8 @@ def test_a_padded_evaluation_gives_the_exact_loss_and_metrics(regressor, samples
         samples = replicas
     random = np.random.default_rng(samples)
     x, y = random.normal(size=(samples, 2)), random.normal(size=samples)
-    logs = regressor.evaluate(evaluation_batches(x, y, 6, replicas), return_dict=True, verbose=0)
+    batches = evaluation_batches(x, y, 6, replicas=replicas)
+    logs = regressor.evaluate(batches, return_dict=True, verbose=0)
     kernel, bias = regressor.get_weights()
     error = (x @ kernel + bias)[:, 0] - y
     penalty = 0.1 * np.square(kernel).sum()

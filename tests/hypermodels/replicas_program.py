@@ -55,7 +55,7 @@ def searches(strategy, folder):
             distribution_strategy=strategy,
             **arguments,
         )
-        completed = tuners.search(
+        completed = tuners.run_search(
             tuner, *table(classes, 33, 0), validation_data=table(classes, 17, 1), verbose=0
         )
         found[name] = {

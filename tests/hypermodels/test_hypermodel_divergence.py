@@ -65,32 +65,21 @@ class DivergesSometimes(hypermodels.DenseHyperModel):
         return super().fit(hp, model, x, y, validation_data, **kwargs)
 
 
-def search(broken, folder, **kwargs):
+def test_one_diverged_trial_costs_itself_alone_and_is_not_tried_again(tmp_path, one_build):
     hypermodel = DivergesSometimes(
         features=2, classes=2, epochs=1, samples=8, widths=(2, 4), depths=(1, 1), seed=1
     )
-    hypermodel.broken = broken
+    hypermodel.broken = {0}
     tuner = keras_tuner.RandomSearch(
         hypermodel,
         keras_tuner.Objective("val_accuracy", "max"),
         max_trials=2,
+        max_retries_per_trial=1,
         seed=1,
-        directory=folder,
-        **kwargs,
+        directory=tmp_path,
     )
-    return tuner, lambda: tuners.search(tuner, *table(), validation_data=table(4), verbose=0)
-
-
-def test_one_diverged_trial_costs_itself_alone(tmp_path):
-    tuner, run = search({0}, tmp_path)
     with pytest.warns(UserWarning, match=r"1 of 2 trials failed.*diverged"):
-        completed = run()
+        completed = tuners.run_search(tuner, *table(), validation_data=table(4), verbose=0)
     assert [one.status for one in tuner.oracle.trials.values()] == ["FAILED", "COMPLETED"]
     assert [one.trial_id for one in completed] == ["1"]
-
-
-def test_a_diverged_trial_is_not_tried_again(tmp_path):
-    tuner, run = search({0, 1, 2, 3}, tmp_path, max_retries_per_trial=1)
-    with pytest.raises(tuners.SearchFailedError, match=r"2 of 2 failed.*diverged"):
-        run()
-    assert tuner.hypermodel.trial == 1
+    assert hypermodel.trial == 1

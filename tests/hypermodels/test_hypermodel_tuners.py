@@ -36,7 +36,7 @@ def test_every_trial_of_every_tuner_completes(kind, task, tmp_path):
     tuner = cls(
         hypermodel, keras_tuner.Objective(*objective), seed=1, directory=tmp_path, **arguments
     )
-    completed = tuners.search(
+    completed = tuners.run_search(
         tuner, *table(classes, 33, 0), validation_data=table(classes, 17, 1), verbose=0
     )
     assert len(completed) == len(tuner.oracle.trials) == count
@@ -48,20 +48,20 @@ def test_every_trial_of_every_tuner_completes(kind, task, tmp_path):
         assert tuner.oracle.get_trial("0").hyperparameters.get("penalty") == "none"
 
 
-def test_the_best_model_of_a_search_is_loaded_with_its_weights(tmp_path):
+def test_the_best_model_of_a_search_is_loaded_with_its_weights(tmp_path, one_build):
     hypermodel = hypermodels.DenseHyperModel(
         features=3, classes=2, epochs=2, samples=33, widths=(4, 8), depths=(1, 2), seed=1
     )
     tuner = keras_tuner.RandomSearch(
         hypermodel,
         keras_tuner.Objective("val_accuracy", "max"),
-        max_trials=2,
+        max_trials=1,
         seed=2,
         directory=tmp_path,
     )
     x, y = table(2, 33, 0)
     validation = table(2, 17, 1)
-    best = tuners.search(tuner, x, y, validation_data=validation, verbose=0)[0]
+    best = tuners.run_search(tuner, x, y, validation_data=validation, verbose=0)[0]
     (model,) = tuner.get_best_models()
     found = np.array(model(validation[0])).argmax(axis=1) == validation[1]
     assert found.mean() == pytest.approx(best.score, abs=1e-6)

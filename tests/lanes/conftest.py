@@ -62,30 +62,48 @@ def _same_as_alone(
     jit_compile=False,
     callbacks=None,
     epochs=3,
+    alone=None,
     **arguments,
 ):
-    """Trains trials as lanes and, again, each alone by Keras: all that is left is the same.
+    """Trains trials as lanes and, again, alone by Keras: all that is left is the same.
 
     Args:
         build: the compiled model of a number.
         callbacks: the callbacks of a number.
+        alone: the numbers that are trained alone too, by default the last one. The program is
+            traced from the first model: a later one differs in all that could be mixed up.
         arguments: of `fit`, both of Keras and of lanes.
 
     Returns:
-        The lanes, their histories, and the models that were trained alone.
+        The lanes and their histories.
     """
     together = lanes.Lanes(_trials(build, count), jit_compile)
-    alone = _trials(build, count)
     arguments = {"batch_size": 16, "epochs": epochs, "shuffle": False, **arguments}
     own = None if callbacks is None else [callbacks(number) for number in range(count)]
     histories = together.fit(x, y, callbacks=own, **arguments)
-    for number, model in enumerate(alone):
-        assert histories[number].error is None
+    assert [history.error for history in histories] == [None] * count
+    for number in [count - 1] if alone is None else alone:
+        keras.utils.set_random_seed(number)
+        model = build(number)
         own = None if callbacks is None else callbacks(number)
         expected = model.fit(x, y, callbacks=own, verbose=0, **arguments).history
         _equal_logs(histories[number].history, expected, tolerance)
         _equal_models(together.unstack(number), model, tolerance)
-    return together, histories, alone
+    return together, histories
+
+
+def _all_values(together):
+    """The variables of all lanes, those of optimizers too, each with a first axis of lanes."""
+    values = []
+    for lane in range(len(together)):
+        with together.view(lane) as model:
+            values.append([np.array(v) for v in [*model.variables, *model.optimizer.variables]])
+    return [np.stack(of_lanes) for of_lanes in zip(*values, strict=True)]
+
+
+@pytest.fixture(scope="session")
+def all_values():
+    return _all_values
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,7 @@ def test_assigning():
     assert (kernel.numpy() == 2.0).all()
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_models_train_as_ever(jit_compile):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(32, 4)), rng.normal(size=(32, 2))

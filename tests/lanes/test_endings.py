@@ -24,7 +24,7 @@ def alone(model, x, y, epochs, seed, rows=None, initial_epoch=0, **arguments):
     history = {}
     rows = np.arange(len(x)) if rows is None else rows
     for epoch in range(initial_epoch, epochs):
-        order = rows[lanes.batch_order(len(rows), epoch, seed)]
+        order = rows[lanes.batch_order(len(rows), epoch, seed=seed)]
         given = {"batch_size": 16, "shuffle": False, "verbose": 0, **arguments}
         found = model.fit(
             x[order], y[order], initial_epoch=epoch, epochs=epoch + 1, **given
@@ -104,9 +104,10 @@ def test_a_rate_that_is_far_too_large_harms_no_other_lane(blobs, trials):
         model.compile(optimizers.SGD(rate), "mse", jit_compile=False)
         return model
 
-    found = []
+    found, together = [], lanes.Lanes(trials(regression, 3))
     for rate in (0.1, 1e30):
-        together = lanes.Lanes(trials(lambda i, r=rate: regression(i, r if i == 1 else 0.1), 3))
+        models = trials(lambda i, r=rate: regression(i, r if i == 1 else 0.1), 3)
+        together.load(dict(enumerate(models)))
         histories = together.fit(x, y, 16, 3, seed=1)
         found.append((together.get_values(), histories))
     assert [len(history.epoch) for history in found[1][1]] == [3, 1, 3]
@@ -116,15 +117,16 @@ def test_a_rate_that_is_far_too_large_harms_no_other_lane(blobs, trials):
         np.testing.assert_array_equal(one[[0, 2]], other[[0, 2]])
 
 
-def test_a_seed_that_was_drawn_is_kept(blobs, trials):
+def test_a_seed_that_was_drawn_is_kept(blobs, trials, all_values):
     x, y, _ = blobs
     together = lanes.Lanes(trials(classifier, 2))
     first, second = (together.fit(x, y, 16, 1)[0].params["seed"] for _ in range(2))
     assert first != second
-    again = lanes.Lanes(trials(classifier, 2))
+    found = all_values(together)
+    together.load(dict(enumerate(trials(classifier, 2))))
     for seed in (first, second):
-        again.fit(x, y, 16, 1, seed=seed)
-    for one, other in zip(together._state.values, again._state.values, strict=True):
+        together.fit(x, y, 16, 1, seed=seed)
+    for one, other in zip(found, all_values(together), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -140,24 +142,32 @@ class Rates(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = self.rate / (epoch + 1)
 
 
-def test_a_successor_has_its_own_data_callbacks_and_epochs(blobs, trials, equal_logs, equal_models):
+def test_a_replacement_has_its_own_data_callbacks_and_epochs(
+    blobs, trials, equal_logs, equal_models
+):
     x, y, _ = blobs
     models, fresh = trials(classifier, 4), trials(classifier, 4)
     rows = [np.arange(30), np.arange(8, 30), np.arange(3, 38), np.arange(20)]
     tests = [np.arange(30, 40), np.arange(8), np.arange(3), np.arange(20, 40)]
     own = [Rates(0.05), Rates(0.02)]
-    successors = [
-        lanes.Successor(models[2], [own[0]], rows[2], tests[2], epochs=4, initial_epoch=1),
+    waiting = [
+        lanes.Replacement(
+            models[2],
+            [own[0]],
+            rows=rows[2],
+            validation_rows=tests[2],
+            epochs=4,
+            initial_epoch=1,
+        ),
         # Where it says nothing, of the epochs of the lane before.
-        lanes.Successor(models[3], [own[1]], rows[3], tests[3]),
+        lanes.Replacement(models[3], [own[1]], rows=rows[3], validation_rows=tests[3]),
     ]
     together = lanes.Lanes(models[:2])
     traces = []
 
     def refill(done):
-        program = together._epochs._program
-        traces.append((program, program.traces))
-        return {lane: successors.pop(0) for lane in sorted(done) if successors}
+        traces.append(together.traces)
+        return {lane: waiting.pop(0) for lane in sorted(done) if waiting}
 
     given = {"rows": rows[:2], "validation_data": (x, y), "validation_rows": tests[:2]}
     histories = together.fit(x, y, 16, 2, seed=3, refill=refill, **given)
@@ -165,7 +175,7 @@ def test_a_successor_has_its_own_data_callbacks_and_epochs(blobs, trials, equal_
     assert own[0].epochs == [1, 2, 3]
     assert own[1].epochs == [0, 1]
     assert [history.params["epochs"] for history in histories] == [2, 2, 4, 2]
-    for number, (first, last) in enumerate([(0, 2), (0, 2), (1, 4), (0, 2)]):
+    for number, (first, last) in [(1, (0, 2)), (2, (1, 4)), (3, (0, 2))]:
         callback = [Rates((0.05, 0.02)[number - 2])] if number > 1 else []
         validation_data = x[tests[number]], y[tests[number]]
         mine = {"validation_data": validation_data, "callbacks": callback}
@@ -184,7 +194,7 @@ def test_a_lane_may_be_taken_over_later(blobs, trials, equal_models):
     def refill(done):
         ended.append(sorted(done))
         # The lane that ended two epochs ago, and not the one that ends now.
-        return {0: lanes.Successor(models[2], epochs=2)} if ended == [[0], [1]] else {}
+        return {0: lanes.Replacement(models[2], epochs=2)} if ended == [[0], [1]] else {}
 
     histories = together.fit(x, y, 16, [1, 3], seed=2, refill=refill)
     assert ended == [[0], [1], [0]]
@@ -201,18 +211,18 @@ def test_a_lane_may_be_taken_over_later(blobs, trials, equal_models):
 
 
 @pytest.mark.parametrize("rows", [None, [39, 40], [-1], []])
-def test_rows_of_a_successor_are_checked(rows, blobs):
+def test_rows_of_a_replacement_are_checked(rows, blobs):
     x, y, _ = blobs
-    later = [lanes.Successor(classifier(1), rows=rows)]
+    later = [lanes.Replacement(classifier(1), rows=rows)]
     with pytest.raises(ValueError, match="`rows`"):
         lanes.Lanes([classifier(0)]).fit(
             x, y, rows=[np.arange(9)], refill=lambda done: {0: later.pop()} if later else {}
         )
 
 
-def test_a_successor_of_other_structure_is_refused(blobs):
+def test_a_replacement_of_other_structure_is_refused(blobs):
     x, y, _ = blobs
     other = keras.Sequential([keras.Input((6,)), layers.Dense(5, "tanh"), layers.Dense(3)])
     other.compile("adam", "mse")
     with pytest.raises(ValueError, match="share no program"):
-        lanes.Lanes([classifier(0)]).fit(x, y, refill=lambda done: {0: lanes.Successor(other)})
+        lanes.Lanes([classifier(0)]).fit(x, y, refill=lambda done: {0: lanes.Replacement(other)})

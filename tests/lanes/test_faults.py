@@ -126,7 +126,7 @@ def test_other_arguments():
     with pytest.raises(ValueError, match="`jit_compile` must be True, False"):
         lanes.Lanes([model()], jit_compile="always")
     with pytest.raises(ValueError, match="`count`"):
-        lanes.Lanes.copies(model(), 0)
+        lanes.Lanes.from_model(model(), 0)
     with pytest.raises(ValueError, match="`batch_size`"):
         lanes.Lanes([model()]).predict(X, batch_size=0)
     with pytest.raises(ValueError, match="arrays of the same length"):
@@ -149,7 +149,7 @@ def test_a_late_callback_of_single_batches():
             self.seen.append(batch)
 
     late = Batches()
-    later = [lanes.Successor(model(), [late])]
+    later = [lanes.Replacement(model(), [late])]
     lanes.Lanes([model()]).fit(
         X, Y, -(-len(X) // 2), 2, refill=lambda ended: {0: later.pop()} if later else {}
     )
@@ -158,7 +158,7 @@ def test_a_late_callback_of_single_batches():
 
 def test_a_lane_that_trains_is_not_taken_over():
     def refill(ended):
-        return {1: lanes.Successor(model())}
+        return {1: lanes.Replacement(model())}
 
     with pytest.raises(ValueError, match=r"lanes that have ended\. Received: lane 1"):
         lanes.Lanes([model(), model()]).fit(X, Y, epochs=[1, 2], refill=refill)

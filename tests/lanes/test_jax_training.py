@@ -10,7 +10,7 @@ PROGRAM = """
 import functools, json
 import keras, numpy as np
 import kerasreg
-from kerasreg.lanes import Lanes, Successor, batch_order
+from kerasreg.lanes import Lanes, Replacement, batch_order
 
 layers = keras.layers
 assert keras.backend.backend() == "jax"
@@ -36,7 +36,7 @@ def build(i):
 def alone(i, epochs=2, rows=range(40), seed=3):
     model, losses = build(i), []
     for epoch in range(epochs):
-        order = np.array(rows)[batch_order(len(rows), epoch, seed)]
+        order = np.array(rows)[batch_order(len(rows), epoch, seed=seed)]
         losses += model.fit(x[order], y[order], 16, shuffle=False, verbose=0).history["loss"]
     return model, losses
 
@@ -74,11 +74,11 @@ found["evaluate"] = max(
     for i, (model, _) in enumerate(expected)
 )
 
-traces = lanes._epochs._program.traces
+traces = lanes.traces
 lanes.load({1: build(2)})
 lanes.fit(x, y, 16, 2, seed=3)
 found["loaded"] = of_models(lanes, 1, alone(2)[0])
-found["traced for what was loaded"] = lanes._epochs._program.traces - traces
+found["traced for what was loaded"] = lanes.traces - traces
 
 lanes.copy(1, 0)
 values = lanes.get_values()
@@ -120,7 +120,7 @@ later = [build(2), build(3)]
 lanes = Lanes([build(0), build(1)])
 histories = lanes.fit(
     x, y, 16, [1, 2], seed=3,
-    refill=lambda done: {i: Successor(later.pop(0), epochs=2) for i in sorted(done) if later},
+    refill=lambda done: {i: Replacement(later.pop(0), epochs=2) for i in sorted(done) if later},
 )
 found["taken over"] = max(
     difference([history.history["loss"]], [alone(i, len(history.epoch))[1]])

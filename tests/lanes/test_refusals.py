@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from kerasreg import lanes
+from kerasreg.layers import ScheduledDropout
 
 layers = keras.layers
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
@@ -155,9 +156,10 @@ def test_one_lane_is_refused_as_many_are():
             lanes.Lanes([model(layer())]).fit(X, Y)
 
 
-def test_nothing_random_but_the_seeds(trials):
+def test_nothing_random_but_the_seeds(trials, all_values):
     def build(number):
-        return model(layers.Dense(4, "relu"), layers.Dropout(0.3, seed=number), layers.Dense(2))
+        dropout = layers.Dropout(0.3, seed=number), ScheduledDropout(0.3, seed=number)
+        return model(layers.Dense(4, "relu"), *dropout, layers.Dense(2))
 
     found = []
     for _ in range(2):
@@ -165,7 +167,7 @@ def test_nothing_random_but_the_seeds(trials):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             histories = together.fit(X, Y, 3, 3, seed=4, validation_split=0.25)
-        found.append((together._state.values, [history.history for history in histories]))
+        found.append((all_values(together), [history.history for history in histories]))
     for one, other in zip(found[0][0], found[1][0], strict=True):
         np.testing.assert_array_equal(one, other)
     assert found[0][1] == found[1][1]

@@ -5,7 +5,7 @@ import functools
 import keras
 import pytest
 
-from kerasreg.lanes import Lanes, group
+from kerasreg.lanes import Lanes, ModelStructure, group_by_program
 from kerasreg.layers import ScheduledDropout
 from kerasreg.regularizers import L2
 
@@ -111,23 +111,23 @@ DIFFERENT = {
 
 @pytest.mark.parametrize("name", SAME)
 def test_models_that_differ_in_values_share_a_program(name):
-    assert group([SAME[name](0), SAME[name](1)]) == [[0, 1]]
+    assert group_by_program([SAME[name](0), SAME[name](1)]) == [[0, 1]]
 
 
 @pytest.mark.parametrize("name", DIFFERENT)
 def test_models_that_differ_in_anything_else_do_not(name):
     models = [DIFFERENT[name](0), DIFFERENT[name](1), DIFFERENT[name](0)]
-    assert group(models)[:2] == [[0, 2], [1]] or ("closure" in name and len(group(models)) > 1)
+    assert group_by_program(models)[:2] == [[0, 2], [1]] or (
+        "closure" in name and len(group_by_program(models)) > 1
+    )
     with pytest.raises(ValueError, match=r"share no program: .*against|more parts"):
         Lanes(models[:2])
 
 
 def test_a_global_that_is_read_counts(monkeypatch):
-    import kerasreg.lanes._structure as structure
-
-    one = structure.Structure(build(layer=layers.Lambda(reads_global))).tokens
+    one = ModelStructure(build(layer=layers.Lambda(reads_global))).tokens
     monkeypatch.setitem(SETTING, "factor", 2.0)
-    assert structure.Structure(build(layer=layers.Lambda(reads_global))).tokens != one
+    assert ModelStructure(build(layer=layers.Lambda(reads_global))).tokens != one
 
 
 class OwnStep(keras.Model):
@@ -171,7 +171,7 @@ def eager():
 def test_what_cannot_be_a_lane_is_said(make, why):
     with pytest.raises(ValueError, match=why):
         Lanes([make()])
-    assert group([make(), make()]) == [[0], [1]]
+    assert group_by_program([make(), make()]) == [[0], [1]]
 
 
 def test_no_models():

@@ -32,10 +32,6 @@ def by_keras(model, x, y, epochs=2):
     return model
 
 
-def all_values(together):
-    return [np.array(value) for value in together._state.values]
-
-
 def test_values_go_in_and_out_unchanged(trials):
     models = trials(classifier, 3)
     together = lanes.Lanes(models)
@@ -50,37 +46,31 @@ def test_values_go_in_and_out_unchanged(trials):
         assert float(other.optimizer.learning_rate) == float(model.optimizer.learning_rate)
 
 
-def test_models_that_were_trained_before_go_on(blobs, trials, equal_models):
+def test_models_that_were_trained_before_beside_fresh_ones(blobs, trials, equal_models):
     x, y, _ = blobs
-    models = [by_keras(model, x, y) for model in trials(classifier, 2)]
-    together = lanes.Lanes(models)
+    models, fresh = trials(classifier, 3), trials(classifier, 3)
+    old = by_keras(models[0], x, y)
+    together = lanes.Lanes([old, models[1]])
     together.fit(x, y, 16, 2, shuffle=False)
-    for number, model in enumerate(trials(classifier, 2)):
-        equal_models(together.unstack(number), by_keras(model, x, y, 4))
-
-
-@pytest.mark.parametrize("loaded", [False, True])
-def test_a_fresh_model_beside_one_that_was_trained(loaded, blobs, trials, equal_models):
-    x, y, _ = blobs
-    models = trials(classifier, 3)
-    by_keras(models[0], x, y)
-    if loaded:
-        together = lanes.Lanes([models[0], by_keras(models[1], x, y)])
-        together.load({1: models[2]})
-    else:
-        together = lanes.Lanes([models[0], models[2]])
+    # The lanes leave the model as it was: by Keras it goes on from there.
+    equal_models(together.unstack(0, classifier(0)), by_keras(old, x, y))
+    # The other has the slots of an optimizer that did nothing yet, and not its neighbour's.
+    equal_models(together.unstack(1), by_keras(fresh[1], x, y))
+    # Also where they come later.
+    together.load({0: models[2], 1: old})
     together.fit(x, y, 16, 2, shuffle=False)
-    # It has the slots of an optimizer that did nothing yet, and not its neighbour's.
-    equal_models(together.unstack(1), by_keras(trials(classifier, 3)[2], x, y))
+    equal_models(together.unstack(0), by_keras(fresh[2], x, y))
+    equal_models(together.unstack(1, classifier(0)), by_keras(old, x, y))
 
 
 def test_a_trained_model_is_loaded_with_its_slots(blobs, trials, equal_models):
     x, y, _ = blobs
     together = lanes.Lanes(trials(classifier, 2))
     together.fit(x, y, 16, 1, shuffle=False)
-    together.load({1: by_keras(trials(classifier, 3)[2], x, y)})
+    trained = by_keras(trials(classifier, 3)[2], x, y)
+    together.load({1: trained})
     together.fit(x, y, 16, 2, shuffle=False)
-    equal_models(together.unstack(1), by_keras(trials(classifier, 3)[2], x, y, 4))
+    equal_models(together.unstack(1, classifier(2)), by_keras(trained, x, y))
 
 
 def test_a_number_of_its_own_that_comes_later(blobs, trials, equal_models):
@@ -92,13 +82,15 @@ def test_a_number_of_its_own_that_comes_later(blobs, trials, equal_models):
 
     together = lanes.Lanes(trials(build, 2))
     together.fit(x, y, 16, 2, shuffle=False)
+    traces = together.traces
     together.load({0: trials(build, 3)[2]})
     together.fit(x, y, 16, 2, shuffle=False)
+    assert together.traces == 2 * traces  # Another program, which is traced as the first was.
     equal_models(together.unstack(0), by_keras(trials(build, 3)[2], x, y))
     equal_models(together.unstack(1), by_keras(trials(build, 2)[1], x, y, 4))
 
 
-def test_a_copy_has_the_numbers_that_are_in_no_variable(blobs, trials):
+def test_a_copy_has_the_numbers_that_are_in_no_variable(blobs, trials, all_values):
     x, y, _ = blobs
 
     def build(number):
@@ -130,7 +122,7 @@ def test_the_optimizer_may_be_left_out(blobs, trials):
         np.testing.assert_array_equal(value[1], variable)
 
 
-def test_asking_changes_nothing(blobs, trials):
+def test_asking_changes_nothing(blobs, trials, all_values):
     x, y, _ = blobs
     together = lanes.Lanes(trials(classifier, 2))
     together.fit(x, y, 16, 1)
@@ -174,11 +166,11 @@ def test_evaluations_of_several_outputs(blobs, trials):
     found = together.evaluate(inputs, targets, 12, sample_weight=weights)
     outputs = together.predict(inputs, 12)
     assert set(outputs) == {"kind", "size"}
-    for number, model in enumerate(trials(two_by_two, 2)):
-        expected = model.evaluate(inputs, targets, 12, 0, sample_weight=weights, return_dict=True)
-        assert found[number] == pytest.approx(expected, rel=1e-5)
-        for name, value in model.predict(inputs, 12, 0).items():
-            np.testing.assert_allclose(outputs[name][number], value, atol=1e-5)
+    model = trials(two_by_two, 2)[1]
+    expected = model.evaluate(inputs, targets, 12, 0, sample_weight=weights, return_dict=True)
+    assert found[1] == pytest.approx(expected, rel=1e-5)
+    for name, value in model.predict(inputs, 12, 0).items():
+        np.testing.assert_allclose(outputs[name][1], value, atol=1e-5)
 
 
 def test_lists_of_inputs_and_outputs(trials):

@@ -44,7 +44,7 @@ def drawn(declare, seed):
 def own_number(kind):
     """The name and the searched values of the one number of a policy."""
     hp = keras_tuner.HyperParameters()
-    spaces.learning_rate_policy(hp, 0.1, 10, kinds=(kind,))
+    spaces.learning_rate_policy(hp, 0.1, 10, choices=(kind,))
     (one,) = [one for one in hp.space if one.conditions and one.name != "warmup_epochs"]
     return one.name, list(one.values)
 
@@ -84,7 +84,7 @@ def test_drawn_penalties_stay_inside_the_bounds(seed):
 
 def test_strengths_are_drawn_evenly_on_a_log_scale():
     def declare(hp):
-        return spaces.penalty(hp, kinds=("l2",), minimum=1e-6, maximum=1e-2)
+        return spaces.penalty(hp, choices=("l2",), minimum=1e-6, maximum=1e-2)
 
     strengths = [drawn(declare, seed).values["penalty_strength"] for seed in range(0, 400, 2)]
     # Half of the draws below the geometric mean; on a linear scale 1 % would be.
@@ -161,7 +161,7 @@ def test_drawn_dropout_rates_stay_inside_the_bounds(seed, maximum):
 @pytest.mark.parametrize("maximum", [0.3, 0.6, 1.0])
 def test_the_largest_dropout_rate_is_among_those_searched(maximum):
     def declare(hp):
-        return spaces.dropout(hp, 10, kinds=("constant",), maximum=maximum)
+        return spaces.dropout(hp, 10, choices=("constant",), maximum=maximum)
 
     rates = [drawn(declare, seed).values["dropout_rate"] for seed in range(0, 400, 2)]
     assert max(rates) == pytest.approx(maximum)
@@ -173,7 +173,7 @@ def test_a_grid_search_tries_no_dropout_rate_twice(tmp_path):
 
     class BlackBox(keras_tuner.GridSearch):
         def run_trial(self, trial):
-            spaces.dropout(trial.hyperparameters, 10, kinds=("constant",), maximum=0.6)
+            spaces.dropout(trial.hyperparameters, 10, choices=("constant",), maximum=0.6)
             rates.append(trial.hyperparameters.get("dropout_rate"))
             return 0.0
 
@@ -409,8 +409,8 @@ def test_drawn_batch_sizes_are_among_the_given_ones(seed, values):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda hp: spaces.penalty(hp, kinds=("l2",)),
-        lambda hp: spaces.dropout(hp, 10, kinds=("constant",)),
+        lambda hp: spaces.penalty(hp, choices=("l2",)),
+        lambda hp: spaces.dropout(hp, 10, choices=("constant",)),
         lambda hp: spaces.optimizer(hp),
         lambda hp: spaces.learning_rate_policy(hp, 0.1, 10),
         lambda hp: spaces.initializer(hp, "relu"),

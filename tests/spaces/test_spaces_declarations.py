@@ -115,7 +115,7 @@ def test_a_kind_that_is_left_out_takes_its_hyperparameters_with_it(name):
     for left_out in kinds:
         rest = tuple(kind for kind in kinds if kind != left_out)
         hp = keras_tuner.HyperParameters()
-        declare(hp, kinds=rest)
+        declare(hp, choices=rest)
         declared = {one.name for one in hp.space}
         for conditional_name, active in conditional.items():
             assert (conditional_name in declared) == bool(active - {left_out})
@@ -158,19 +158,19 @@ def test_penalties_of_two_names_are_searched_independently():
 def test_a_name_scope_of_kerastuner_is_respected():
     hp = keras_tuner.HyperParameters()
     with hp.name_scope("block"):
-        spaces.penalty(hp, kinds=("l2",))
+        spaces.penalty(hp, choices=("l2",))
     assert set(hp.values) == {"block/penalty", "block/penalty_strength"}
 
 
 @pytest.mark.parametrize(
     ("declare", "near"),
     [
-        (lambda hp: spaces.penalty(hp, kinds=("l2", "elasticnet")), "elastic_net"),
-        (lambda hp: spaces.dropout(hp, 10, kinds=("none", "rampup")), "ramp_up"),
-        (lambda hp: spaces.optimizer(hp, kinds=("sgd", "nesterof")), "nesterov"),
-        (lambda hp: spaces.learning_rate_policy(hp, 0.1, 9, kinds=("fixed", "cosin")), "cosine"),
-        (lambda hp: spaces.initializer(hp, "relu", kinds=("he_norml",)), "he_normal"),
-        (lambda hp: spaces.initializer(hp, "relu", kinds=("orthogonal", "hee")), None),
+        (lambda hp: spaces.penalty(hp, choices=("l2", "elasticnet")), "elastic_net"),
+        (lambda hp: spaces.dropout(hp, 10, choices=("none", "rampup")), "ramp_up"),
+        (lambda hp: spaces.optimizer(hp, choices=("sgd", "nesterof")), "nesterov"),
+        (lambda hp: spaces.learning_rate_policy(hp, 0.1, 9, choices=("fixed", "cosin")), "cosine"),
+        (lambda hp: spaces.initializer(hp, "relu", choices=("he_norml",)), "he_normal"),
+        (lambda hp: spaces.initializer(hp, "relu", choices=("orthogonal", "hee")), None),
     ],
     ids=["penalty", "dropout", "optimizer", "policy", "initializer", "unchosen-initializer"],
 )

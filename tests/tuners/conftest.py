@@ -1,9 +1,17 @@
 """What the tests of searches with lanes share: data, and a hypermodel of values."""
 
+import contextlib
+import functools
+import io
+import os
+import types
+
 import keras
 import pytest
 from helpers import data
 
+from kerasreg import tuners
+from kerasreg.lanes import Lanes
 from kerasreg.layers import ScheduledDropout
 
 
@@ -35,3 +43,52 @@ def _build(hp):
 @pytest.fixture(scope="session")
 def build():
     return _build
+
+
+@pytest.fixture(scope="session")
+def searched(blobs, build, tmp_path_factory):
+    """A random search with lanes that has ended: do not search on.
+
+    Its `tuner`, the `folder` of its project, how many `lanes` each program began with, what
+    was `printed`, and the names of the files `written`.
+    """
+    folder, lanes, fit = tmp_path_factory.mktemp("searched"), [], Lanes.fit
+    written, replace = [], os.replace
+
+    @functools.wraps(fit)
+    def counted(self, *args, **kwargs):
+        lanes.append(len(self))
+        return fit(self, *args, **kwargs)
+
+    def recorded(source, target):
+        written.append(os.path.basename(target))
+        replace(source, target)
+
+    tuner = tuners.VectorizedRandomSearch(
+        build, "val_loss", max_trials=6, seed=5, directory=folder, project_name="project"
+    )
+    x, y, validation_data = blobs
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(io.StringIO()) as printed,
+    ):
+        patch.setattr(Lanes, "fit", counted)
+        patch.setattr(os, "replace", recorded)
+        tuner.search(x, y, epochs=3, batch_size=16, validation_data=validation_data)
+    return types.SimpleNamespace(
+        tuner=tuner, folder=folder, lanes=lanes, printed=printed.getvalue(), written=written
+    )
+
+
+@pytest.fixture
+def made_ahead(monkeypatch):
+    """How many lanes were made before their trials were built."""
+    counts = []
+    precompile = Lanes.precompile
+
+    def counted(self, *args, **kwargs):
+        precompile(self, *args, **kwargs)
+        counts.append(len(self))
+
+    monkeypatch.setattr(Lanes, "precompile", counted)
+    return counts

@@ -116,10 +116,10 @@ def search(kind, folder):
         if kind in ("network", "lanes"):
             x = np.random.default_rng(0).normal(size=(48, 2)).astype("float32")
             y = (x[:, 0] > 0).astype("int32")
-            tuner = lanes(folder) if kind == "lanes" else tuners.keep_whole(network(folder))
-            tuners.search(tuner, x[:32], y[:32], validation_data=(x[32:], y[32:]), verbose=0)
+            tuner = lanes(folder) if kind == "lanes" else tuners.crash_safe(network(folder))
+            tuners.run_search(tuner, x[:32], y[:32], validation_data=(x[32:], y[32:]), verbose=0)
         else:
-            tuners.search(tuners.keep_whole(black_box(kind, folder)))
+            tuners.run_search(tuners.crash_safe(black_box(kind, folder)))
 
 
 def state(folder):

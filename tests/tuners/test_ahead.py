@@ -4,27 +4,23 @@ import keras
 import pytest
 
 from kerasreg import tuners
-from kerasreg.tuners import _ahead
+from kerasreg.lanes import Lanes
 
 
 @pytest.fixture
-def made(monkeypatch):
-    """How many lanes were made before their trials were built."""
-    counts = []
+def nothing_ahead(monkeypatch):
+    """Makes every attempt to compile ahead fail, from the call on."""
 
-    class Counted(_ahead.Lanes):
-        def prepare(self, *args, **kwargs):
-            super().prepare(*args, **kwargs)
-            counts.append(len(self))
+    def fail(self, *args, **kwargs):
+        raise RuntimeError("no memory")
 
-    monkeypatch.setattr(_ahead, "Lanes", Counted)
-    return counts
+    return lambda: monkeypatch.setattr(Lanes, "precompile", fail)
 
 
 def search(build, blobs, folder, **arguments):
     x, y, validation_data = blobs
     tuner = tuners.VectorizedRandomSearch(build, "val_loss", seed=5, directory=folder, **arguments)
-    given = {"epochs": 2, "batch_size": 16, "validation_data": validation_data, "verbose": 0}
+    given = {"epochs": 1, "batch_size": 16, "validation_data": validation_data, "verbose": 0}
     tuner.search(x, y, **given)
     return [(trial.hyperparameters.values, trial.score) for trial in tuners.completed_trials(tuner)]
 
@@ -38,21 +34,20 @@ def search(build, blobs, folder, **arguments):
         (7, 128, []),  # Too few to be worth it.
     ],
 )
-def test_scores_are_the_same(trials, lanes, expected, build, blobs, tmp_path, made, monkeypatch):
+def test_scores_are_the_same(
+    trials, lanes, expected, build, blobs, tmp_path, made_ahead, nothing_ahead
+):
     found = search(build, blobs, tmp_path / "ahead", max_trials=trials, max_lanes=lanes)
-    assert made == expected
-    monkeypatch.setattr(_ahead, "_FEWEST", 1000)
+    assert made_ahead == expected
+    nothing_ahead()
     assert found == search(build, blobs, tmp_path / "not", max_trials=trials, max_lanes=lanes)
-    assert made == expected
+    assert made_ahead == expected
     assert len(found) == trials
 
 
-def test_executions_are_foreseen(build, blobs, tmp_path, made):
-    search(build, blobs, tmp_path, max_trials=4, executions_per_trial=3)
-    assert made == [12]
-
-
-def test_what_was_foreseen_wrongly_is_dropped(blobs, build, tmp_path, made, monkeypatch):
+def test_what_was_foreseen_wrongly_or_failed_is_dropped(
+    blobs, build, tmp_path, made_ahead, nothing_ahead
+):
     def any_structure(hp):
         if hp.Choice("other", [False, True]):
             seeded = keras.initializers.GlorotUniform(seed=1)
@@ -62,16 +57,7 @@ def test_what_was_foreseen_wrongly_is_dropped(blobs, build, tmp_path, made, monk
             return model
         return build(hp)
 
-    found = search(any_structure, blobs, tmp_path / "ahead", max_trials=16)
-    assert made
-    monkeypatch.setattr(_ahead, "_FEWEST", 1000)
-    assert found == search(any_structure, blobs, tmp_path / "not", max_trials=16)
-
-
-def test_an_error_while_it_is_made_is_no_error_of_the_search(build, blobs, tmp_path, monkeypatch):
-    class Failing(_ahead.Lanes):
-        def prepare(self, *args, **kwargs):
-            raise RuntimeError("no memory")
-
-    monkeypatch.setattr(_ahead, "Lanes", Failing)
-    assert len(search(build, blobs, tmp_path, max_trials=8)) == 8
+    found = search(any_structure, blobs, tmp_path / "ahead", max_trials=12)
+    assert made_ahead
+    nothing_ahead()
+    assert found == search(any_structure, blobs, tmp_path / "not", max_trials=12)

@@ -1,5 +1,7 @@
 """Population-based training: copies within the program, and schedules that come of it."""
 
+import contextlib
+import io
 import itertools
 
 import keras
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 from kerasreg import tuners
-from kerasreg.lanes import Lanes
+from kerasreg.lanes import Lanes, batch_order
 
 
 def searched(build, folder, blobs, epochs=4, **arguments):
@@ -18,10 +20,10 @@ def searched(build, folder, blobs, epochs=4, **arguments):
     return found
 
 
-@pytest.fixture
-def copies(monkeypatch):
-    made = []
-    copy = Lanes.copy
+@pytest.fixture(scope="module")
+def evolved(build, blobs, tmp_path_factory):
+    """A population that was trained, the folder of its project, and the copies of lanes."""
+    folder, made, copy = tmp_path_factory.mktemp("population"), [], Lanes.copy
 
     def recorded(self, source, target):
         copy(self, source, target)
@@ -29,12 +31,19 @@ def copies(monkeypatch):
         for value in self.get_values():
             np.testing.assert_array_equal(value[source], value[target])
 
-    monkeypatch.setattr(Lanes, "copy", recorded)
-    return made
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(io.StringIO()) as printed,
+    ):
+        patch.setattr(Lanes, "copy", recorded)
+        given = {"quantile": 0.34, "resample": 0.0, "project_name": "project"}
+        found = searched(build, folder, blobs, **given)
+    assert printed.getvalue() == ""  # `verbose=0` shows nothing.
+    return found, folder, made
 
 
-def test_the_worst_become_changed_copies_of_the_best(build, blobs, tmp_path, copies):
-    found = searched(build, tmp_path, blobs, quantile=0.34, resample=0.0)
+def test_the_worst_become_changed_copies_of_the_best(evolved):
+    found, _, copies = evolved
     # Two of six, after each epoch but the last.
     assert len(copies) == 2 * 3
     assert len(tuners.completed_trials(found)) == 6
@@ -51,10 +60,8 @@ def test_the_worst_become_changed_copies_of_the_best(build, blobs, tmp_path, cop
             assert 0.0 <= after["values"]["rate"] <= 0.5
 
 
-def test_a_schedule_replayed_by_keras_gives_the_score(build, blobs, tmp_path):
-    from kerasreg.lanes import batch_order
-
-    found = searched(build, tmp_path, blobs, quantile=0.5)
+def test_a_schedule_replayed_by_keras_gives_the_score(build, blobs, evolved):
+    found, _, _ = evolved
     x, y, validation_data = blobs
     trial = max(found.oracle.trials.values(), key=lambda t: len(found.schedule(t)))
     schedule = found.schedule(trial)
@@ -67,7 +74,7 @@ def test_a_schedule_replayed_by_keras_gives_the_score(build, blobs, tmp_path):
             if entry["epoch"] == epoch:
                 model.optimizer.learning_rate = entry["values"]["learning_rate"]
                 model.layers[1].rate.assign(entry["values"]["rate"])
-        order = batch_order(len(x), epoch, found.oracle.seed)
+        order = batch_order(len(x), epoch, seed=found.oracle.seed)
         model.fit(x[order], y[order], 16, shuffle=False, verbose=0)
     loss = model.evaluate(*validation_data, verbose=0)[0]
     last = found.load_model(trial).evaluate(*validation_data, verbose=0)[0]
@@ -106,7 +113,7 @@ def test_structure_stays(build, blobs, tmp_path):
         model.compile(keras.optimizers.SGD(rate), "sparse_categorical_crossentropy")
         return model
 
-    found = searched(with_widths, tmp_path, blobs, population=8)
+    found = searched(with_widths, tmp_path, blobs, epochs=3)
     for trial in found.oracle.trials.values():
         units = {entry["values"]["units"] for entry in found.schedule(trial)}
         assert len(units) == 1
@@ -123,15 +130,16 @@ def test_one_that_diverges_is_saved_by_a_copy(build, blobs, tmp_path):
             model.layers[0].kernel.assign(np.full((6, 4), np.nan))
         return model
 
-    found = searched(first_is_broken, tmp_path, blobs)
+    found = searched(first_is_broken, tmp_path, blobs, epochs=2)
     assert len(tuners.completed_trials(found)) == 6
 
 
-def test_a_schedule_is_kept_with_the_project(build, blobs, tmp_path):
-    found = searched(build, tmp_path, blobs, project_name="project")
+def test_a_schedule_is_kept_with_the_project(build, evolved):
+    found, folder, _ = evolved
     again = tuners.PopulationBasedTraining(
-        build, "val_loss", population=6, directory=tmp_path, project_name="project"
+        build, "val_loss", population=6, directory=folder, project_name="project"
     )
+    assert any(len(found.schedule(trial)) > 1 for trial in found.oracle.trials.values())
     for trial_id, trial in again.oracle.trials.items():
         assert again.schedule(trial) == found.schedule(found.oracle.trials[trial_id])
 

@@ -12,12 +12,23 @@ class Objective:
     direction = "min"
 
 
+class Watched(optuna.pruners.BasePruner):
+    """Another pruner, and the study that it was asked about."""
+
+    def __init__(self, pruner):
+        self.pruner = pruner
+
+    def prune(self, study, trial):
+        self.study = study
+        return self.pruner.prune(study, trial)
+
+
 def search(build, folder, blobs, pruner, **arguments):
     found = tuners.VectorizedRandomSearch(
         build, "val_loss", directory=folder, seed=5, pruner=pruner, **arguments
     )
     x, y, validation_data = blobs
-    found.search(x, y, epochs=8, batch_size=16, validation_data=validation_data, verbose=0)
+    found.search(x, y, epochs=8, batch_size=16, validation_data=validation_data)
     return found
 
 
@@ -31,15 +42,16 @@ def search(build, folder, blobs, pruner, **arguments):
     ids=["median", "ASHA"],
 )
 @pytest.mark.parametrize("lanes", [4, 1])
-def test_the_better_trials_are_trained_longer(pruner, lanes, build, blobs, tmp_path):
+def test_the_better_trials_are_trained_longer(pruner, lanes, build, blobs, tmp_path, capsys):
+    pruner = Watched(pruner)
     found = search(build, tmp_path, blobs, pruner, max_trials=12, max_lanes=lanes)
     trials = tuners.completed_trials(found)
     assert len(trials) == 12
-    told = found._pruning._study.get_trials()
+    told = pruner.study.get_trials()
     epochs = np.array([len(trial.intermediate_values) for trial in told])
     pruned = np.array([trial.state.name == "PRUNED" for trial in told])
     assert 0 < pruned.sum() < 12
-    assert found._progress.stopped == pruned.sum()
+    assert f" {pruned.sum()} stopped early," in capsys.readouterr().out.splitlines()[-1]
     assert (epochs[~pruned] == 8).all()
     assert epochs[pruned].mean() < 8
     second = np.array([trial.intermediate_values[1] for trial in told])
@@ -75,17 +87,17 @@ def test_what_the_pruner_is_told():
             self.seen += ((trial.number, tuple(trial.intermediate_values.items())),)
             return trial.intermediate_values[trial.last_step] > 2.0
 
-    recorder = Recorder()
+    recorder = Watched(Recorder())
     pruning = Pruning(recorder, Objective())
     assert pruning.report({"a": (0, 1.0), "b": (0, 3.0)}) == ["b"]
-    assert recorder.seen == ((0, ((0, 1.0),)), (1, ((0, 3.0),)))
+    assert recorder.pruner.seen == ((0, ((0, 1.0),)), (1, ((0, 3.0),)))
     assert pruning.report({"a": (1, 1.5)}) == []
     pruning.end("a", 1.0, pruned=False)
     pruning.end("b", 3.0, pruned=True)
     pruning.end("c", None, pruned=False)  # It never had an epoch.
-    states = [trial.state.name for trial in pruning._study.get_trials()]
+    states = [trial.state.name for trial in recorder.study.get_trials()]
     assert states == ["COMPLETE", "PRUNED"]
-    assert pruning._study.best_value == 1.0
+    assert recorder.study.best_value == 1.0
 
 
 def test_a_pruner_is_optunas(build, tmp_path):

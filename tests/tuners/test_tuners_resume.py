@@ -1,4 +1,4 @@
-"""`keep_whole`: a search that is killed at any instant can be read and resumed."""
+"""`crash_safe`: a search that is killed at any instant can be read and resumed."""
 
 import contextlib
 import errno
@@ -119,7 +119,7 @@ def begin(folder, seed=5):
             project_name="project",
         )
     tuner.oracle.verbose = 0
-    return tuners.keep_whole(tuner)
+    return tuners.crash_safe(tuner)
 
 
 def files(folder):
@@ -143,7 +143,7 @@ def results(tuner):
 @pytest.mark.parametrize("function", ["fsync", "replace"])
 def test_a_write_that_fails_leaves_the_old_state_whole(function, tmp_path):
     whole = begin(tmp_path / "whole")
-    tuners.search(whole)
+    tuners.run_search(whole)
     real = getattr(os, function)
     failed = 0
     while True:
@@ -164,7 +164,7 @@ def test_a_write_that_fails_leaves_the_old_state_whole(function, tmp_path):
             patch.setattr(os, function, full)
             error = None
             try:
-                tuners.search(begin(folder))
+                tuners.run_search(begin(folder))
             except OSError as raised:
                 error = raised.errno
         if error is None:  # All writes were allowed.
@@ -173,7 +173,7 @@ def test_a_write_that_fails_leaves_the_old_state_whole(function, tmp_path):
         # Exactly the old files: none changed, none in part, none left beside.
         assert files(folder) == old
         resumed = begin(folder)
-        tuners.search(resumed)
+        tuners.run_search(resumed)
         assert results(resumed) == results(whole)
         failed += 1
     assert failed > 10
@@ -189,7 +189,7 @@ def test_a_state_file_that_is_open_never_changes_under_its_reader(tmp_path):
             opened.append((file, file.read()))
 
     tuner.before_trial = open_all
-    tuners.search(tuner)
+    tuners.run_search(tuner)
     names = {os.path.basename(file.name) for file, _ in opened}
     assert names == {"oracle.json", "tuner0.json", "trial.json"}
     for file, text in opened:
@@ -202,7 +202,7 @@ def test_a_state_file_that_is_open_never_changes_under_its_reader(tmp_path):
 
 
 def test_no_file_is_left_beside_the_state(tmp_path):
-    tuners.search(begin(tmp_path))
+    tuners.run_search(begin(tmp_path))
     assert set(files(tmp_path)) == {
         "project/oracle.json",
         "project/tuner0.json",
@@ -210,24 +210,34 @@ def test_no_file_is_left_beside_the_state(tmp_path):
     }
 
 
-# What `keep_whole` gives.
+# What `crash_safe` gives.
 
 
 def test_the_same_tuner_is_returned(tmp_path):
     tuner = BlackBox(max_trials=1, directory=tmp_path)
-    assert tuners.keep_whole(tuner) is tuner
+    assert tuners.crash_safe(tuner) is tuner
+
+
+def test_a_tuner_that_is_crash_safe_already_stays_as_it_is(build, tmp_path):
+    for tuner in (
+        tuners.VectorizedRandomSearch(build, "val_loss", directory=tmp_path / "lanes"),
+        begin(tmp_path / "other"),
+    ):
+        before = tuner.save, tuner.oracle.save
+        assert tuners.crash_safe(tuner) is tuner
+        assert (tuner.save, tuner.oracle.save) == before
 
 
 def test_a_search_that_has_ended_is_not_run_again(tmp_path):
     first = begin(tmp_path)
-    tuners.search(first)
+    tuners.run_search(first)
     second = begin(tmp_path)
 
     def never():
         raise AssertionError("a trial was run again")
 
     second.before_trial = never
-    assert [trial.score for trial in tuners.search(second)] == sorted(
+    assert [trial.score for trial in tuners.run_search(second)] == sorted(
         score for _, _, score in results(first).values()
     )
 
@@ -243,11 +253,11 @@ def test_an_interrupted_trial_runs_again_and_the_others_do_not(tmp_path):
 
     tuner.before_trial = interrupted
     with pytest.raises(KeyboardInterrupt):
-        tuners.search(tuner)
+        tuners.run_search(tuner)
     resumed = begin(tmp_path)
     again = []
     resumed.before_trial = lambda: again.append(None)
-    tuners.search(resumed)
+    tuners.run_search(resumed)
     assert len(again) == 2
     assert {status for status, _, _ in results(resumed).values()} == {"COMPLETED"}
     assert len(results(resumed)) == 3
@@ -264,9 +274,9 @@ def test_a_first_trial_that_is_interrupted_keeps_its_setting(tmp_path):
 
     tuner.before_trial = interrupted
     with pytest.raises(KeyboardInterrupt):
-        tuners.search(tuner)
+        tuners.run_search(tuner)
     resumed = begin(tmp_path, seed=None)
-    tuners.search(resumed)
+    tuners.run_search(resumed)
     assert resumed.oracle.get_trial("0").hyperparameters.values == settings[0]
 
 
@@ -279,16 +289,16 @@ def test_a_trial_is_scored_by_the_run_that_ended_not_by_one_that_was_cut_off(tmp
 
     tuner.run_trial, tuner.on_trial_end = (lambda trial: 1.0), interrupted
     with pytest.raises(KeyboardInterrupt):
-        tuners.search(tuner)
+        tuners.run_search(tuner)
     resumed = begin(tmp_path)
     resumed.run_trial = lambda trial: 2.0
-    tuners.search(resumed)
+    tuners.run_search(resumed)
     assert [trial.score for trial in resumed.oracle.trials.values()] == [2.0, 2.0, 2.0]
 
 
 def test_a_plain_kerastuner_reads_the_state(tmp_path):
     tuner = begin(tmp_path)
-    tuners.search(tuner)
+    tuners.run_search(tuner)
     plain = BlackBox(
         objective=keras_tuner.Objective("score", "min"),
         max_trials=3,

@@ -43,14 +43,14 @@ def scores(trials):
 @pytest.mark.parametrize(("direction", "ordered"), [("min", [1, 2, 3, 4]), ("max", [4, 3, 2, 1])])
 def test_completed_trials_come_best_first(tmp_path, direction, ordered):
     tuner = black_box(tmp_path, [3.0, 1.0, 4.0, 2.0], direction)
-    assert scores(tuners.search(tuner)) == ordered
+    assert scores(tuners.run_search(tuner)) == ordered
     assert scores(tuners.completed_trials(tuner)) == ordered
 
 
 def test_a_search_without_failures_does_not_warn(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        assert len(tuners.search(black_box(tmp_path, [1.0, 2.0]))) == 2
+        assert len(tuners.run_search(black_box(tmp_path, [1.0, 2.0]))) == 2
 
 
 @pytest.mark.parametrize("direction", ["min", "max"])
@@ -58,7 +58,7 @@ def test_only_completed_trials_with_a_finite_score_are_given(tmp_path, direction
     results = [1.0, ValueError("no"), float("nan"), float("inf"), float("-inf"), 2.0]
     tuner = black_box(tmp_path, results, direction)
     with pytest.warns(UserWarning, match="2 of 6"):
-        completed = tuners.search(tuner)
+        completed = tuners.run_search(tuner)
     assert sorted(scores(completed)) == [1.0, 2.0]
 
 
@@ -68,7 +68,7 @@ def test_a_tuner_that_has_not_searched_has_no_completed_trials(tmp_path):
 
 def test_the_arguments_of_a_search_reach_the_trials(tmp_path):
     tuner = black_box(tmp_path, [1.0])
-    tuners.search(tuner, 1, "two", three=3)
+    tuners.run_search(tuner, 1, "two", three=3)
     assert tuner.calls == [((1, "two"), {"three": 3})]
 
 
@@ -77,15 +77,18 @@ def test_the_arguments_of_a_search_reach_the_trials(tmp_path):
 
 def test_some_failures_are_warned_about_with_counts_and_reasons(tmp_path):
     tuner = black_box(tmp_path, [ValueError("too large"), 2.0, ValueError("too large"), 1.0])
-    with pytest.warns(UserWarning, match=r"2 of 4 trials failed.*2 x ValueError: too large"):
-        completed = tuners.search(tuner)
+    with pytest.warns(
+        UserWarning, match=r"2 of 4 trials failed.*2 x ValueError: too large"
+    ) as told:
+        completed = tuners.run_search(tuner)
+    assert [one.filename for one in told if one.category is UserWarning] == [__file__]
     assert scores(completed) == [1.0, 2.0]
 
 
 def test_a_search_where_every_trial_raises_fails_with_counts_and_reasons(tmp_path):
     tuner = black_box(tmp_path, [ValueError("too large"), TypeError("odd"), TypeError("odd")])
     with pytest.raises(tuners.SearchFailedError) as caught:
-        tuners.search(tuner)
+        tuners.run_search(tuner)
     message = str(caught.value)
     assert "3 of 3 failed" in message
     # The most frequent reason comes first.
@@ -95,20 +98,20 @@ def test_a_search_where_every_trial_raises_fails_with_counts_and_reasons(tmp_pat
 def test_a_search_where_every_objective_is_nan_fails(tmp_path):
     tuner = black_box(tmp_path, [float("nan"), float("nan")])
     with pytest.raises(tuners.SearchFailedError, match=r"2 of 2 failed.*NaN"):
-        tuners.search(tuner)
+        tuners.run_search(tuner)
 
 
 def test_a_search_where_every_score_is_infinite_fails_and_says_so(tmp_path):
     tuner = black_box(tmp_path, [float("inf"), float("inf")])
     with pytest.raises(tuners.SearchFailedError, match="finite"):
-        tuners.search(tuner)
+        tuners.run_search(tuner)
 
 
 def test_a_search_that_kerastuner_breaks_off_fails_with_the_reason(tmp_path):
     results = [ValueError("too large")] * 9
     tuner = black_box(tmp_path, results, max_consecutive_failed_trials=3)
     with pytest.raises(tuners.SearchFailedError, match=r"3 of 3 failed.*3 x ValueError"):
-        tuners.search(tuner)
+        tuners.run_search(tuner)
     assert len(tuner.calls) == 3
 
 
@@ -116,13 +119,13 @@ def test_what_completed_before_kerastuner_broke_off_is_given(tmp_path):
     results = [2.0, 1.0, *[ValueError("too large")] * 9]
     tuner = black_box(tmp_path, results, max_consecutive_failed_trials=3)
     with pytest.warns(UserWarning, match="3 of 5 trials failed"):
-        completed = tuners.search(tuner)
+        completed = tuners.run_search(tuner)
     assert scores(completed) == [1.0, 2.0]
 
 
 def test_a_retry_that_succeeds_is_no_failure(tmp_path):
     tuner = black_box(tmp_path, [ValueError("once"), 1.0], max_trials=1, max_retries_per_trial=1)
-    assert scores(tuners.search(tuner)) == [1.0]
+    assert scores(tuners.run_search(tuner)) == [1.0]
 
 
 def test_the_failure_is_a_runtime_error():
@@ -141,7 +144,7 @@ def test_the_failure_is_a_runtime_error():
 def test_what_is_fatal_stops_the_search_and_is_not_wrapped(tmp_path, error):
     tuner = black_box(tmp_path, [1.0, error, 2.0])
     with pytest.raises(type(error)) as caught:
-        tuners.search(tuner)
+        tuners.run_search(tuner)
     assert caught.value is error
     assert len(tuner.calls) == 2
 
@@ -154,7 +157,7 @@ def test_an_error_of_the_tuner_itself_is_not_taken_for_failed_trials(tmp_path):
 
     tuner.on_trial_end = broken
     with pytest.raises(RuntimeError, match="the disk is gone") as caught:
-        tuners.search(tuner)
+        tuners.run_search(tuner)
     assert not isinstance(caught.value, tuners.SearchFailedError)
 
 
@@ -190,4 +193,4 @@ def test_models_that_cannot_be_built_or_trained_fail_the_search(tmp_path, where)
     with pytest.raises(
         tuners.SearchFailedError, match=f"2 of 2 failed.*2 x ValueError: cannot {where} this"
     ):
-        tuners.search(tuner, x, x, validation_data=(x, x), verbose=0)
+        tuners.run_search(tuner, x, x, validation_data=(x, x), verbose=0)

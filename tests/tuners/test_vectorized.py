@@ -1,5 +1,7 @@
 """Searches with lanes: KerasTuner's results, trained together."""
 
+import functools
+import inspect
 import json
 import os
 import warnings
@@ -10,8 +12,9 @@ import numpy as np
 import pytest
 
 from kerasreg import tuners
-from kerasreg.lanes import batch_order
-from kerasreg.tuners import _ahead, _vectorized
+from kerasreg.lanes import Lanes, batch_order
+from kerasreg.tuners import _memory
+from kerasreg.tuners._trial import Plan
 
 SEARCHES = {
     "random": (tuners.VectorizedRandomSearch, {"max_trials": 6}),
@@ -39,7 +42,7 @@ def alone(build, blobs, trial, seed, epochs=3, initial_epoch=0, model=None):
     model = build(trial.hyperparameters) if model is None else model
     history = {}
     for epoch in range(initial_epoch, epochs):
-        order = batch_order(len(x), epoch, seed)
+        order = batch_order(len(x), epoch, seed=seed)
         found = model.fit(
             x[order],
             y[order],
@@ -57,72 +60,80 @@ def alone(build, blobs, trial, seed, epochs=3, initial_epoch=0, model=None):
 def trainings(monkeypatch):
     """How many lanes each program began with."""
     counts = []
+    fit = Lanes.fit
 
-    class Counted(_ahead.Lanes):
-        def fit(self, *args, **kwargs):
-            counts.append(len(self))
-            return super().fit(*args, **kwargs)
+    @functools.wraps(fit)
+    def counted(self, *args, **kwargs):
+        counts.append(len(self))
+        return fit(self, *args, **kwargs)
 
-    monkeypatch.setattr(_ahead, "Lanes", Counted)
+    monkeypatch.setattr(Lanes, "fit", counted)
     return counts
 
 
-@pytest.mark.parametrize(
-    "kind", ["random", *(pytest.param(k, marks=pytest.mark.long) for k in ("bayesian", "grid"))]
-)
-def test_scores_are_those_of_the_same_trials_trained_alone(kind, build, blobs, tmp_path, trainings):
-    found = tuner(build, tmp_path, kind)
-    trials = search(found, blobs)
-    assert len(trials) == 6
-    # All of them in one program; new ones came in where lanes had ended.
-    assert len(trainings) == 1
-    for trial in trials[:2]:
+def check_scores(found, trials, build, blobs):
+    for trial in trials:
         history = alone(build, blobs, trial, found.oracle.seed)
         assert trial.score == pytest.approx(min(history["val_loss"]), rel=1e-4)
         assert trial.best_step == int(np.argmin(history["val_loss"]))
 
 
+def test_scores_are_those_of_the_same_trials_trained_alone(build, blobs, searched):
+    trials = tuners.completed_trials(searched.tuner)
+    assert len(trials) == 6
+    assert searched.lanes == [6]  # All of them in one program.
+    check_scores(searched.tuner, trials[:2], build, blobs)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["bayesian", "grid"])
+def test_scores_of_other_searches_are_too(kind, build, blobs, tmp_path, trainings):
+    found = tuner(build, tmp_path, kind)
+    trials = search(found, blobs)
+    assert len(trials) == 6
+    # One program; new trials came in where lanes had ended.
+    assert len(trainings) == 1
+    check_scores(found, trials[:2], build, blobs)
+
+
 def test_hyperband_goes_on_with_the_weights_of_the_round_before(build, blobs, tmp_path, trainings):
-    found = tuner(build, tmp_path, "hyperband")
+    # Dropout would count the steps of a model that is not there any more.
+    hp = keras_tuner.HyperParameters()
+    hp.Fixed("rate", 0.0)
+    found = tuner(build, tmp_path, "hyperband", hyperparameters=hp)
     trials = search(found, blobs)
     assert len(trainings) == 1
     later = [t for t in trials if t.hyperparameters.values.get("tuner/trial_id") is not None]
-    assert later
-    for trial in later:
-        values = trial.hyperparameters.values
-        begun = found.load_model(found.oracle.trials[values["tuner/trial_id"]])
-        begun.compile(
-            keras.optimizers.Adam(values["learning_rate"]), begun.loss, metrics=["accuracy"]
-        )
-        history = alone(
-            build,
-            blobs,
-            trial,
-            found.oracle.seed,
-            values["tuner/epochs"],
-            values["tuner/initial_epoch"],
-            model=begun,
-        )
-        # Dropout has counted the steps of a model that is not there any more.
-        if values["rate"] < 0.01:
-            assert trial.score == pytest.approx(min(history["val_loss"]), rel=1e-4)
-        assert len(history["val_loss"]) == values["tuner/epochs"] - values["tuner/initial_epoch"]
+    values = later[0].hyperparameters.values
+    assert (values["tuner/initial_epoch"], values["tuner/epochs"]) == (1, 3)
+    begun = found.load_model(found.oracle.trials[values["tuner/trial_id"]])
+    begun.compile(keras.optimizers.Adam(values["learning_rate"]), begun.loss, metrics=["accuracy"])
+    history = alone(build, blobs, later[0], found.oracle.seed, 3, 1, model=begun)
+    assert later[0].score == pytest.approx(min(history["val_loss"]), rel=1e-4)
 
 
-def test_the_best_model_has_the_score_of_its_trial(build, blobs, tmp_path):
-    found = tuner(build, tmp_path)
-    best = search(found, blobs)[0]
-    model = found.get_best_models()[0]
+def test_the_best_model_has_the_score_of_its_trial(build, blobs, searched):
+    best = tuners.completed_trials(searched.tuner)[0]
+    model = searched.tuner.get_best_models()[0]
     loss, _ = model.evaluate(*blobs[2], verbose=0)
     assert loss == pytest.approx(best.score, rel=1e-5)
     # Also in a process, or a tuner, that did not search.
-    again = tuner(build, tmp_path)
+    again = tuner(build, searched.folder, project_name="project")
     assert again.oracle.get_best_trials()[0].trial_id == best.trial_id
     kernel = again.get_best_models()[0].get_weights()[0]
     np.testing.assert_array_equal(kernel, model.get_weights()[0])
 
 
-def test_executions_are_lanes_and_give_a_mean_and_its_error(blobs, tmp_path, build, trainings):
+def test_a_model_without_weights_is_told(build, tmp_path):
+    found = tuner(build, tmp_path)
+    trial = found.oracle.create_trial("a")
+    with pytest.raises(FileNotFoundError, match="No weights of trial 0 in"):
+        found.load_model(trial)
+
+
+def test_executions_are_lanes_and_give_a_mean_and_its_error(
+    blobs, tmp_path, build, trainings, made_ahead
+):
     draws = iter(range(100))
 
     def random_start(hp):
@@ -131,9 +142,9 @@ def test_executions_are_lanes_and_give_a_mean_and_its_error(blobs, tmp_path, bui
         model.layers[0].kernel.assign(keras.random.normal((6, 4)))
         return model
 
-    found = tuner(random_start, tmp_path, max_trials=3, executions_per_trial=2)
-    trials = search(found, blobs)
-    assert trainings == [6]
+    found = tuner(random_start, tmp_path, max_trials=4, executions_per_trial=2)
+    trials = search(found, blobs, epochs=2)
+    assert trainings == made_ahead == [8]
     for trial in trials:
         values = trial.metrics.get_history("val_loss")[0].value
         assert len(values) == 2
@@ -151,8 +162,8 @@ def test_trials_of_other_structure_are_trained_in_other_programs(build, blobs, t
         model.compile(keras.optimizers.SGD(rate), "sparse_categorical_crossentropy")
         return model
 
-    found = tuner(with_widths, tmp_path, max_trials=9)
-    assert len(search(found, blobs)) == 9
+    found = tuner(with_widths, tmp_path, max_trials=6)
+    assert len(search(found, blobs, epochs=1)) == 6
     assert len(trainings) == 2
     assert found.get_best_models()[0].layers[0].units in (2, 3)
 
@@ -173,11 +184,12 @@ def test_what_cannot_be_a_lane_is_trained_one_by_one(blobs, tmp_path, trainings)
     def build(hp):
         model = OwnStep(hp.Float("rate", 0.0, 1.0))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.SGD(hp.Float("learning_rate", 0.01, 0.1)), loss)
+        rate = hp.Float("learning_rate", 0.01, 0.1)
+        model.compile(keras.optimizers.SGD(rate), loss, jit_compile=False)
         return model
 
     found = tuner(build, tmp_path, max_trials=2)
-    assert len(search(found, blobs)) == 2
+    assert len(search(found, blobs, epochs=1)) == 2
     assert trainings == []
 
 
@@ -190,51 +202,42 @@ def test_one_lane_is_a_program_for_all_trials_too(build, blobs, tmp_path, traini
     )
 
 
-def test_a_trial_that_fails_to_build_is_failed_alone(build, blobs, tmp_path):
+def test_trials_that_fail_fail_alone(build, blobs, tmp_path, trainings):
     def sometimes(hp):
-        if hp.Float("rate", 0.0, 0.5) > 0.25:
+        rate = hp.Float("rate", 0.0, 0.5)
+        if rate > 0.4:
             raise ValueError("too much")
-        return build(hp)
-
-    found = tuner(sometimes, tmp_path, max_trials=8, max_consecutive_failed_trials=9)
-    trials = search(found, blobs)
-    failed = [t for t in found.oracle.trials.values() if t.status == "FAILED"]
-    assert trials
-    assert failed
-    assert len(trials) + len(failed) == 8
-    assert all("too much" in trial.message for trial in failed)
-    assert all(trial.hyperparameters["rate"] <= 0.25 for trial in trials)
-
-
-def test_a_trial_that_diverges_stops_alone(build, blobs, tmp_path):
-    def sometimes(hp):
         model = build(hp)
-        if hp["rate"] > 0.25:
+        if rate < 0.1:
             model.layers[0].kernel.assign(np.full((6, 4), np.nan))
         return model
 
-    found = tuner(sometimes, tmp_path, max_trials=8, max_consecutive_failed_trials=9)
-    trials = search(found, blobs)
-    assert all(trial.hyperparameters["rate"] <= 0.25 for trial in trials)
-    assert len(found.oracle.end_order) == 8
-    history = alone(build, blobs, trials[0], found.oracle.seed)
-    assert trials[0].score == pytest.approx(min(history["val_loss"]), rel=1e-4)
-
-
-def test_a_callback_that_raises_fails_its_trial_alone(build, blobs, tmp_path):
     class Raises(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             if float(self.model.optimizer.learning_rate) > 0.01:
                 raise RuntimeError("enough")
 
-    found = tuner(build, tmp_path, max_trials=8, max_consecutive_failed_trials=9)
+    found = tuner(sometimes, tmp_path, max_trials=12, max_consecutive_failed_trials=12)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trials = search(found, blobs, callbacks=[Raises()])
-    failed = [t for t in found.oracle.trials.values() if t.status == "FAILED"]
-    assert 0 < len(failed) < 8
-    assert all("enough" in trial.message for trial in failed)
-    assert all(trial.hyperparameters["learning_rate"] <= 0.01 for trial in trials)
+        completed = search(found, blobs, callbacks=[Raises()])
+    assert len(trainings) == 1
+    trials = found.oracle.trials.values()
+    assert len(found.oracle.end_order) == len(trials) == 12
+    unbuilt = [t for t in trials if t.hyperparameters["rate"] > 0.4]
+    assert unbuilt
+    assert all(t.status == "FAILED" and "too much" in t.message for t in unbuilt)
+    diverged = [t for t in trials if t.hyperparameters["rate"] < 0.1]
+    assert diverged
+    assert all(t.status == "FAILED" for t in diverged)
+    built = [t for t in trials if 0.1 <= t.hyperparameters["rate"] <= 0.4]
+    stopped = [t for t in built if t.hyperparameters["learning_rate"] > 0.01]
+    assert stopped
+    assert all(t.status == "FAILED" and "enough" in t.message for t in stopped)
+    others = [t for t in built if t not in stopped]
+    assert others
+    assert {t.trial_id for t in completed} == {t.trial_id for t in others}
+    check_scores(found, completed[:1], build, blobs)
 
 
 class Own(keras_tuner.HyperModel):
@@ -255,10 +258,10 @@ class Own(keras_tuner.HyperModel):
 
 
 def test_the_fit_of_a_hypermodel_is_its_own(build, blobs, tmp_path, trainings):
-    found = tuner(Own(build), tmp_path)
+    found = tuner(Own(build), tmp_path, max_trials=2)
     x, y, validation_data = blobs
     found.search(x, y, validation_data=validation_data, epochs=3, verbose=0)
-    assert trainings == [6]
+    assert trainings == [2]
     best = found.oracle.get_best_trials()[0]
     assert best.metrics.get_best_value("epochs") == 3.0
     history = alone(build, blobs, best, found.oracle.seed)
@@ -292,31 +295,34 @@ def test_early_stopping_stops_each_trial_alone(build, blobs, tmp_path):
 
 def test_less_memory_means_fewer_lanes(build, blobs, tmp_path, monkeypatch):
     counts = []
+    fit = Lanes.fit
 
-    class Greedy(_ahead.Lanes):
-        def fit(self, *args, **kwargs):
-            counts.append(len(self))
-            if len(self) > 2:
-                raise MemoryError("a fake: more than two lanes")
-            return super().fit(*args, **kwargs)
+    def greedy(self, *args, **kwargs):
+        counts.append(len(self))
+        if len(self) > 2:
+            raise MemoryError("a fake: more than two lanes")
+        return fit(self, *args, **kwargs)
 
-    monkeypatch.setattr(_ahead, "Lanes", Greedy)
-    found = tuner(build, tmp_path)
-    with pytest.warns(UserWarning, match="6 lanes need more memory than there is; going on with 3"):
-        trials = search(found, blobs)
-    assert counts == [6, 3, 1]
-    assert len(trials) == 6
+    monkeypatch.setattr(Lanes, "fit", greedy)
+    found = tuner(build, tmp_path, max_trials=4)
+    expected = "4 lanes need more memory than there is; going on with 2"
+    with pytest.warns(UserWarning, match=expected) as caught:
+        trials = search(found, blobs, epochs=1)
+    assert {warning.filename for warning in caught if expected in str(warning.message)} == {
+        __file__
+    }
+    assert counts == [4, 2]
+    assert len(trials) == 4
 
 
 def test_an_error_of_the_program_is_no_error_of_its_trials(build, blobs, tmp_path, monkeypatch):
-    class Broken(_ahead.Lanes):
-        def fit(self, *args, **kwargs):
-            raise RuntimeError("a fake")
+    def broken(self, *args, **kwargs):
+        raise RuntimeError("a fake")
 
-    monkeypatch.setattr(_ahead, "Lanes", Broken)
+    monkeypatch.setattr(Lanes, "fit", broken)
     found = tuner(build, tmp_path, max_trials=2)
     with pytest.warns(UserWarning, match="2 trials could not be trained together"):
-        assert len(search(found, blobs)) == 2
+        assert len(search(found, blobs, epochs=1)) == 2
 
 
 def test_intermediate_results_reach_the_oracle_which_may_stop_a_trial(build, blobs, tmp_path):
@@ -330,12 +336,12 @@ def test_intermediate_results_reach_the_oracle_which_may_stop_a_trial(build, blo
                 trial.status = "STOPPED"
             return trial
 
-    oracle = Strict("val_loss", max_trials=4, seed=5)
+    oracle = Strict("val_loss", max_trials=3, seed=5)
     found = tuners.VectorizedTuner(oracle, build, directory=tmp_path)
     search(found, blobs)
     assert [step for name, step in oracle.seen if name == "0"][:3] == [0, 1, 2]
     assert [step for name, step in oracle.seen if name == "1"] == [0, 0]
-    assert len(tuners.completed_trials(found)) == 4
+    assert len(tuners.completed_trials(found)) == 3
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "8"])
@@ -349,25 +355,84 @@ def test_a_build_that_gives_no_model_is_the_users_error(blobs, tmp_path):
         search(tuner(lambda hp: None, tmp_path), blobs)
 
 
-def test_the_state_on_disk_is_keras_tuners(build, blobs, tmp_path):
-    found = tuner(build, tmp_path, max_trials=2, project_name="project")
-    search(found, blobs)
-    with open(tmp_path / "project" / "trial_0" / "trial.json") as stored:
+def test_the_state_on_disk_is_keras_tuners(build, searched):
+    with open(searched.folder / "project" / "trial_0" / "trial.json") as stored:
         trial = json.load(stored)
     assert trial["status"] == "COMPLETED"
-    assert [name for name in os.listdir(tmp_path / "project") if name.startswith("lanes-")]
+    assert [name for name in os.listdir(searched.folder / "project") if name.startswith("lanes-")]
     plain = keras_tuner.RandomSearch(
-        build, "val_loss", max_trials=2, directory=tmp_path, project_name="project"
+        build, "val_loss", max_trials=6, directory=searched.folder, project_name="project"
     )
     assert plain.oracle.get_best_trials()[0].score == pytest.approx(
-        found.oracle.get_best_trials()[0].score
+        searched.tuner.oracle.get_best_trials()[0].score
     )
+
+
+def test_state_is_written_when_trials_begin_and_end_and_not_in_each_epoch(searched):
+    assert searched.written.count("trial.json") == 2 * 6
+    # All trials begin together, and end together: the state grows with them.
+    assert searched.written.count("oracle.json") <= 4
+    assert sum(name.startswith("lanes-") for name in searched.written) == 1
+
+
+@pytest.mark.parametrize(
+    ("cls", "kerastuners"),
+    [
+        (tuners.VectorizedRandomSearch, keras_tuner.RandomSearch),
+        (tuners.VectorizedGridSearch, keras_tuner.GridSearch),
+        (tuners.VectorizedBayesianOptimization, keras_tuner.BayesianOptimization),
+        (tuners.VectorizedHyperband, keras_tuner.Hyperband),
+    ],
+)
+def test_a_search_takes_the_arguments_of_kerastuners(cls, kerastuners):
+    mine = inspect.signature(cls).parameters
+    theirs = inspect.signature(kerastuners).parameters
+    theirs = [name for name in theirs if name != "kwargs"]
+    assert list(mine)[: len(theirs)] == theirs  # In the same order.
+    tuner = {*inspect.signature(keras_tuner.Tuner).parameters} - {"oracle", "kwargs", "logger"}
+    own = {"max_lanes", "folds", "pruner", "jit_compile"}
+    assert tuner | own <= set(mine)
+    by_name = [mine[name].kind for name in [*own, *tuner - {"hypermodel"}]]
+    assert set(by_name) == {inspect.Parameter.KEYWORD_ONLY}
+    for name in theirs:
+        if name not in ("objective", "hypermodel"):
+            assert mine[name].default == inspect.signature(kerastuners).parameters[name].default
+
+
+def test_arguments_reach_the_oracle_and_the_tuner(build, tmp_path):
+    hp = keras_tuner.HyperParameters()
+    hp.Float("rate", 0.0, 0.1)
+    given = {"seed": 7, "max_retries_per_trial": 2, "max_consecutive_failed_trials": 4}
+    of_tuner = {"max_model_size": 10, "executions_per_trial": 2, "max_lanes": 3, "folds": 4}
+    for cls, own in [
+        (tuners.VectorizedRandomSearch, {"max_trials": 5, "trials_per_structure": 3}),
+        (tuners.VectorizedGridSearch, {"max_trials": 5}),
+        (
+            tuners.VectorizedBayesianOptimization,
+            {"num_initial_points": 2, "alpha": 2.0, "beta": 3.0},
+        ),
+        (tuners.VectorizedHyperband, {"max_epochs": 8, "factor": 2, "hyperband_iterations": 2}),
+    ]:
+        found = cls(
+            build,
+            "val_loss",
+            hyperparameters=hp.copy(),
+            tune_new_entries=False,
+            directory=tmp_path,
+            project_name=cls.__name__,
+            **given,
+            **own,
+            **of_tuner,
+        )
+        for name, value in {**given, **own, "tune_new_entries": False}.items():
+            assert getattr(found.oracle, name) == value, name
+        for name, value in {**of_tuner, "project_name": cls.__name__}.items():
+            assert getattr(found, name) == value, name
+        assert [one.name for one in found.oracle.get_space().space] == ["rate"]
 
 
 def test_the_number_of_lanes_follows_memory(build, monkeypatch):
-    from kerasreg.tuners import _memory
-
-    plan = _vectorized.Plan(None, 0, build(keras_tuner.HyperParameters()))
+    plan = Plan(None, 0, build(keras_tuner.HyperParameters()))
     assert _memory.lanes_that_fit(plan) == 128
     each = _memory.lane_bytes(plan.model, 32)
     monkeypatch.setattr(_memory, "free_bytes", lambda: 2 * 24 * each)

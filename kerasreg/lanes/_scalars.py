@@ -1,4 +1,4 @@
-"""Numbers that are in no variable and may differ between lanes all the same.
+"""Scalars: numbers that are in no variable and may differ between lanes all the same.
 
 An optimizer's `momentum` or a Keras regularizer's strength is a Python number,
 fixed when the program is traced. While the program of the lanes is traced, each
@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 from keras import ops
+
+from kerasreg._keras.patching import patched
 
 _schedules = keras.optimizers.schedules
 _regularizers = keras.regularizers
@@ -44,20 +46,25 @@ _OF_KERAS: dict[type, tuple[str, ...]] = {
 _OF_OPTIMIZERS = ("weight_decay", "momentum", "beta_1", "beta_2", "rho", "epsilon")
 
 
-class Number(NamedTuple):
-    """Where a number is, the number, and the object that holds it there."""
+class Scalar(NamedTuple):
+    """A number of a model that is in no variable.
+
+    Attributes:
+        owner: the object that has the number as an attribute.
+        name: the name of the attribute.
+        value: the number; the attribute may hold a tensor of it.
+    """
 
     owner: Any
     name: str
     value: float
-    held: Any
 
 
-def liftable(owner: Any) -> tuple[str, ...]:
-    """The attributes of an object whose numbers may differ between lanes.
+def varying_names(owner: Any) -> tuple[str, ...]:
+    """The names of an object's attributes whose numbers may differ between lanes.
 
-    A class says so itself by a class attribute `lane_numbers`: the names of
-    attributes that hold numbers and that its code uses as it would use a tensor.
+    A class lists such names in a class attribute `lane_numbers`. The attributes
+    hold numbers, and the code of the class uses them as it would use a tensor.
     """
     kind = type(owner)
     if "lane_numbers" in vars(kind):
@@ -68,7 +75,10 @@ def liftable(owner: Any) -> tuple[str, ...]:
 
 
 def plain_number(item: Any) -> int | float | None:
-    """A number, also as a tensor of no axes, as Keras' L1 holds its strength; or None."""
+    """The number in an object, or None if the object is no number.
+
+    Keras' L1 holds its strength as a tensor of no axes, which is a number too.
+    """
     if isinstance(item, (int, float)) and not isinstance(item, bool):
         return item
     if isinstance(item, (np.ndarray, np.generic)) or (
@@ -80,12 +90,14 @@ def plain_number(item: Any) -> int | float | None:
     return None
 
 
-class Values(NamedTuple):
-    """The numbers of the lanes, with one entry per place, and a leading axis of lanes.
+class ScalarValues(NamedTuple):
+    """The scalars of all lanes, each array of shape (lanes, scalars).
 
-    A seed is a whole number of 32 bits; all others are floating-point, and are
-    given with their complements, one minus them, because `1 - beta_2` of a beta
-    near 1 has few digits left in float32.
+    Attributes:
+        numbers: all scalars but seeds, in floating point.
+        complements: one minus each of `numbers`. In float32, `1 - beta_2` of a
+            beta near 1 would have few digits left.
+        seeds: whole numbers of 32 bits.
     """
 
     numbers: Any
@@ -93,14 +105,14 @@ class Values(NamedTuple):
     seeds: Any
 
 
-def values_of(lanes: Sequence[Sequence[Number]]) -> Values:
-    """The numbers of several lanes, as arrays."""
+def stack_scalars(lanes: Sequence[Sequence[Scalar]]) -> ScalarValues:
+    """The scalars of several lanes, as arrays."""
     plain = [[n.value for n in numbers if n.name != "seed"] for numbers in lanes]
     seeds = [[int(n.value) % 2**32 for n in numbers if n.name == "seed"] for numbers in lanes]
     wide = np.array(plain, "float64").reshape(len(lanes), -1)
     # JAX has, unless told otherwise, no float64.
     dtype = "float64" if keras.backend.backend() == "tensorflow" else keras.config.floatx()
-    return Values(
+    return ScalarValues(
         wide.astype(dtype),
         (1.0 - wide).astype(dtype),
         np.array(seeds, "uint32").reshape(len(lanes), -1),
@@ -108,29 +120,26 @@ def values_of(lanes: Sequence[Sequence[Number]]) -> Values:
 
 
 @contextlib.contextmanager
-def replaced(numbers: Sequence[Number], values: Values) -> Iterator[None]:
-    """Puts the numbers of one lane where a model has its own, while it is traced.
+def replaced_scalars(scalars: Sequence[Scalar], values: ScalarValues) -> Iterator[None]:
+    """Puts the scalars of one lane where a model has its own, while the model is traced.
 
     Args:
-        numbers: the places.
-        values: of the lane, tensors with one entry for each place.
+        scalars: the scalars of the model.
+        values: the values of the lane, tensors with one entry for each of `scalars`.
     """
-    plain = [number for number in numbers if number.name != "seed"]
-    seeds = [number for number in numbers if number.name == "seed"]
-    for index, (owner, name, number, _) in enumerate(plain):
-        if number != 0:
-            stand_in = LaneNumber(values.numbers[index], values.complements[index], number)
-            object.__setattr__(owner, name, stand_in)
-    for index, (owner, name, *_) in enumerate(seeds):
-        object.__setattr__(owner, name, values.seeds[index])
-    try:
+    numbers = [scalar for scalar in scalars if scalar.name != "seed"]
+    seeds = [scalar for scalar in scalars if scalar.name == "seed"]
+    with contextlib.ExitStack() as stack:
+        for index, (owner, name, number) in enumerate(numbers):
+            if number != 0:
+                stand_in = LaneScalar(values.numbers[index], values.complements[index], number)
+                stack.enter_context(patched(owner, **{name: stand_in}))
+        for index, (owner, name, _) in enumerate(seeds):
+            stack.enter_context(patched(owner, **{name: values.seeds[index]}))
         yield
-    finally:
-        for owner, name, _, held in numbers:
-            object.__setattr__(owner, name, held)
 
 
-class LaneNumber:
+class LaneScalar:
     """A number that is only known when the program runs, in the place of a Python number.
 
     Like a Python number it takes the dtype of the tensor that it meets. It is
@@ -199,17 +208,17 @@ class LaneNumber:
 
     def _with(self, other: Any, operation: Callable[[Any, Any], Any]) -> Any:
         """With a Python number it stays a number; with a tensor it takes its dtype."""
-        if isinstance(other, LaneNumber):
+        if isinstance(other, LaneScalar):
             value, example = other.value, other.example
         elif isinstance(other, (int, float)):
             value, example = ops.cast(other, self.value.dtype), other
         else:
             return operation(self.like(other), other)
         found = operation(self.value, value)
-        return LaneNumber(found, 1.0 - found, operation(self.example, example), computed=True)
+        return LaneScalar(found, 1.0 - found, operation(self.example, example), computed=True)
 
     def __neg__(self) -> Any:
-        return LaneNumber(-self.value, 1.0 + self.value, -self.example, computed=True)
+        return LaneScalar(-self.value, 1.0 + self.value, -self.example, computed=True)
 
     def __add__(self, other: Any) -> Any:
         return self._with(other, operator.add)
@@ -223,7 +232,7 @@ class LaneNumber:
     def __rsub__(self, other: Any) -> Any:
         if isinstance(other, (int, float)) and other == 1:
             # `1 - beta_2` of a beta near 1 has few digits left in float32.
-            return LaneNumber(self.complement, self.value, 1.0 - self.example, computed=True)
+            return LaneScalar(self.complement, self.value, 1.0 - self.example, computed=True)
         return self._with(other, lambda mine, its: its - mine)
 
     def __mul__(self, other: Any) -> Any:

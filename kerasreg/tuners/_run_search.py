@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import keras_tuner
 import numpy as np
+
+from kerasreg._warnings import warn
 
 
 class SearchFailedError(RuntimeError):
@@ -43,11 +44,11 @@ def completed_trials(tuner: keras_tuner.Tuner) -> list[Any]:
     return sorted(trials, key=lambda trial: trial.score, reverse=larger)
 
 
-def search(tuner: keras_tuner.Tuner, *args: Any, **kwargs: Any) -> list[Any]:
-    """`tuner.search(*args, **kwargs)`, which raises when nothing came of it.
+def run_search(tuner: keras_tuner.Tuner, *args: Any, **kwargs: Any) -> list[Any]:
+    """Runs `tuner.search(*args, **kwargs)`, and raises an error when no trial completed.
 
-    KerasTuner's `search` returns normally when every trial has failed. This
-    raises then, with what the trials said, and warns when some have failed.
+    KerasTuner's `search` returns normally when every trial has failed. `run_search`
+    raises then, with the trials' own messages, and warns when some trials have failed.
 
     Args:
         tuner: any KerasTuner tuner.
@@ -68,7 +69,7 @@ def search(tuner: keras_tuner.Tuner, *args: Any, **kwargs: Any) -> list[Any]:
     ...         return trial.hyperparameters.Float("x", -1.0, 1.0) ** 2
     >>> tuner = Parabola(max_trials=3, directory=tempfile.mkdtemp(), seed=1)
     >>> tuner.oracle.verbose = 0
-    >>> len(kerasreg.tuners.search(tuner))
+    >>> len(kerasreg.tuners.run_search(tuner))
     3
     """
     error: BaseException | None = None
@@ -89,10 +90,7 @@ def search(tuner: keras_tuner.Tuner, *args: Any, **kwargs: Any) -> list[Any]:
             f"{_reasons(failed)}"
         ) from error
     if failed:
-        warnings.warn(
-            f"{len(failed)} of {len(tuner.oracle.trials)} trials failed. {_reasons(failed)}",
-            stacklevel=2,
-        )
+        warn(f"{len(failed)} of {len(tuner.oracle.trials)} trials failed. {_reasons(failed)}")
     return completed
 
 

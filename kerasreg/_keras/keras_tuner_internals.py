@@ -1,0 +1,258 @@
+"""Questions about the insides of KerasTuner: one function for each.
+
+Each docstring says for which versions the answer was read in the source. A name that a later
+version lacks raises a `RuntimeError`, which tells the name. Only the tuners and the command import
+this module, so that the components need no KerasTuner. `tests/_keras/test_keras_tuner_internals.py`
+has a test for each function, with the function's name in its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import keras_tuner
+
+
+def callbacks_of_execution(
+    tuner: keras_tuner.Tuner, callbacks: Any, trial: Any, execution: int
+) -> list[Any]:
+    """Which callbacks does one execution of a trial get?
+
+    Copies of the callbacks of the search. TensorBoard's write to a folder of the execution.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+
+    Raises:
+        keras_tuner.errors.FatalValueError: if a callback cannot be copied.
+    """
+    copies = list(_private(tuner, "_deepcopy_callbacks")(callbacks))
+    _private(tuner, "_configure_tensorboard_dir")(copies, trial, execution)
+    return copies
+
+
+def hooks_callback(tuner: keras_tuner.Tuner, trial: Any) -> Any:
+    """Which callback calls `on_epoch_end` and the other hooks of a tuner?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return _private(_tuner_utils(), "TunerCallback")(tuner, trial)
+
+
+def best_epoch_callback(objective: Any, path: str) -> Any:
+    """Which callback saves the weights of the best epoch to a file?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return _private(_tuner_utils(), "SaveBestEpoch")(objective, path)
+
+
+def checkpoint_path(tuner: keras_tuner.Tuner, trial_id: str) -> str:
+    """In which file does a tuner keep the weights of a trial's best epoch?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return str(_private(tuner, "_get_checkpoint_fname")(trial_id))
+
+
+def build_hypermodel(tuner: keras_tuner.Tuner, hp: keras_tuner.HyperParameters) -> Any:
+    """Which model does the hypermodel build, with the tuner's own `loss`, `optimizer`, ...?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return _private(tuner, "_build_hypermodel")(hp)
+
+
+def explore_space(tuner: keras_tuner.Tuner) -> None:
+    """Which hyperparameters does a hypermodel declare? The oracle learns them.
+
+    KerasTuner builds the hypermodel again and again, until each of its conditional scopes was
+    entered.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    _private(keras_tuner.Tuner, "_populate_initial_space")(tuner)
+
+
+def restart_names() -> None:
+    """How do the automatic names of layers begin anew, as for the first model of a process?
+
+    Read for Keras 3.10 to 3.15.
+    """
+    from keras.src.utils.naming import reset_uids
+
+    reset_uids()
+
+
+def check_result(result: Any, objective: Any) -> None:
+    """Is what a hypermodel's `fit` returned a result that KerasTuner takes?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+
+    Raises:
+        keras_tuner.errors.FatalError: if it is none.
+    """
+    _private(_tuner_utils(), "validate_trial_results")(result, objective, "HyperModel.fit()")
+
+
+def metrics_of_result(result: Any, objective: Any) -> dict[str, Any]:
+    """Which metrics does KerasTuner read from a result?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return dict(_private(_tuner_utils(), "convert_to_metrics_dict")(result, objective))
+
+
+def best_step_of_results(results: list[Any], objective: Any) -> int:
+    """Which epoch does KerasTuner take for the best one of these results?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return int(_private(_tuner_utils(), "get_best_step")(results, objective))
+
+
+def expected_trials(tuner: keras_tuner.Tuner) -> int | None:
+    """How many trials will a search run at most? None where nobody can say.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    oracle = tuner.oracle
+    if isinstance(oracle, keras_tuner.oracles.HyperbandOracle):
+        rounds, size = _private(oracle, "_get_num_rounds"), _private(oracle, "_get_size")
+        sizes = (
+            size(bracket, number)
+            for bracket in range(_private(oracle, "_get_num_brackets")())
+            for number in range(rounds(bracket))
+        )
+        return oracle.hyperband_iterations * sum(sizes)
+    return oracle.max_trials
+
+
+def oracle_path(oracle: keras_tuner.Oracle) -> str:
+    """In which file is the state of an oracle?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return str(_private(oracle, "_get_oracle_fname")())
+
+
+def trial_path(oracle: keras_tuner.Oracle, trial_id: str) -> str:
+    """In which file is the state of a trial?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return os.path.join(_private(oracle, "_get_trial_dir")(trial_id), "trial.json")
+
+
+def tuner_path(tuner: keras_tuner.Tuner) -> str:
+    """In which file is the state of a tuner?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return str(_private(tuner, "_get_tuner_fname")())
+
+
+def write_state_by(
+    tuner: keras_tuner.Tuner,
+    save_oracle: Callable[[], None],
+    save_trial: Callable[[Any], None],
+    save_tuner: Callable[[], None],
+) -> None:
+    """How does a tuner write its state by other functions? For good, and from all threads.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    for owner, name in ((tuner.oracle, "save"), (tuner.oracle, "_save_trial"), (tuner, "save")):
+        _private(owner, name)  # What it does not call would never be called.
+    tuner.oracle.save = save_oracle
+    tuner.oracle._save_trial = save_trial
+    tuner.save = save_tuner
+
+
+def retry_queue(oracle: keras_tuner.Oracle) -> list[str]:
+    """Which trials does an oracle give again? The list is the oracle's own, and may be changed.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    queue: list[str] = _private(oracle, "_retry_queue")
+    return queue
+
+
+def record_end(oracle: keras_tuner.Oracle, trial: Any) -> None:
+    """How does an oracle learn that a trial has ended, which it does not know of yet?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    oracle.update_space(trial.hyperparameters)
+    _private(oracle, "_record_values")(trial)
+    _private(oracle, "_run_times")[trial.trial_id] += 1
+    oracle.end_order.append(trial.trial_id)
+
+
+def restore_grid(oracle: keras_tuner.oracles.GridSearchOracle) -> None:
+    """Which points of the grid were visited? KerasTuner does not save it: the trials tell.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    compare, ordered = _private(oracle, "_compare"), _private(oracle, "_ordered_ids")
+    values = {name: trial.hyperparameters.values for name, trial in oracle.trials.items()}
+    order = functools.cmp_to_key(lambda one, other: compare(values[one], values[other]))
+    previous = None
+    for trial_id in sorted(values, key=order):
+        ordered.insert(trial_id, previous)
+        previous = trial_id
+    # Points whose next one was visited are passed over.
+    _private(oracle, "_populate_next")[:] = oracle.end_order
+
+
+def continue_grid_after(oracle: keras_tuner.oracles.GridSearchOracle, trial_id: str) -> None:
+    """How does a grid give the point after a trial that has not ended yet?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    _private(oracle, "_populate_next").append(trial_id)
+
+
+def next_seed(oracle: keras_tuner.Oracle) -> int:
+    """Which seed has the next draw of an oracle? The oracle counts it.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    oracle._seed_state = _private(oracle, "_seed_state") + 1
+    return int(oracle._seed_state)
+
+
+def was_tried(oracle: keras_tuner.Oracle, values: dict[str, Any]) -> bool:
+    """Has a trial of an oracle had these values?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return bool(_private(oracle, "_duplicate")(values))
+
+
+def most_collisions(oracle: keras_tuner.Oracle) -> int:
+    """After how many values that were tried does an oracle give up?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return int(_private(oracle, "_max_collisions"))
+
+
+def _tuner_utils() -> Any:
+    from keras_tuner.src.engine import tuner_utils
+
+    return tuner_utils
+
+
+def _private(owner: Any, name: str) -> Any:
+    """A private attribute, or an error that says which one KerasTuner has no more."""
+    try:
+        return getattr(owner, name)
+    except AttributeError as error:
+        what = getattr(owner, "__name__", type(owner).__name__)
+        raise RuntimeError(
+            f"KerasTuner {keras_tuner.__version__} has no `{name}` in {what}: kerasreg knows the "
+            "insides of versions 1.4.7 and 1.4.8."
+        ) from error

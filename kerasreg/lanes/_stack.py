@@ -1,0 +1,101 @@
+"""The stack of models: their state with an axis of lanes, and which of them still train."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import keras
+import numpy as np
+
+from kerasreg.lanes._epochs import Epochs
+from kerasreg.lanes._state import State
+from kerasreg.lanes._structure import ModelStructure, structure_of
+from kerasreg.lanes._view import LaneScope, OwnMethods, merge
+
+
+class ModelStack:
+    """Models that share a program, with their state stacked.
+
+    Args:
+        models: as for `kerasreg.lanes.Lanes`.
+        jit_compile: as for `kerasreg.lanes.Lanes`.
+        structures: as for `kerasreg.lanes.Lanes`.
+
+    Attributes:
+        models: for each lane, the model that it has now.
+        structures: for each lane, the structure of that model.
+        model: the model whose objects all lanes share: the first of the first ones.
+        state: the values of the variables of all lanes.
+        epochs: moves `state` over data.
+        stopped: the lanes that are to stop, shape (lanes,), Boolean.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[keras.Model],
+        jit_compile: bool | str,
+        structures: Sequence[ModelStructure] | None,
+    ) -> None:
+        self.models = list(models)
+        if not self.models:
+            raise ValueError("`models` must be at least one model. Received: models=[]")
+        if jit_compile not in (True, False, "auto"):
+            raise ValueError(
+                f'`jit_compile` must be True, False or "auto". Received: {jit_compile!r}'
+            )
+        self.model = self.models[0]
+        known = [None] * len(self.models) if structures is None else structures
+        structure = known[0] or structure_of(self.model, self.model, None)
+        self.state = State(self.model, structure, len(self.models))
+        self.structures = [structure]
+        for model, found in zip(self.models[1:], known[1:], strict=True):
+            same = model is self.model
+            self.structures.append(structure if same else found or self.structure_of(model))
+        lanes = range(len(self.models))
+        self.state.load(list(zip(lanes, self.models, self.structures, strict=True)))
+        self.epochs = Epochs(self.state, jit_compile)
+        self.stopped = np.zeros(len(self.models), dtype=bool)
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def load(
+        self,
+        models: Mapping[int, keras.Model],
+        structures: Mapping[int, ModelStructure],
+    ) -> None:
+        """Puts other models in the place of some lanes: all of them, or none if one cannot be."""
+        loaded = [
+            (lane, model, structures.get(lane) or self.structure_of(model))
+            for lane, model in models.items()
+        ]
+        if loaded:
+            self.state.load(loaded)
+        for lane, model, structure in loaded:
+            self.models[lane], self.structures[lane] = model, structure
+            self.stopped[lane] = False
+
+    def structure_of(self, model: keras.Model) -> ModelStructure:
+        """The structure of a model, which must share the program of the lanes."""
+        known = None if model is self.model else self.state.structure
+        return structure_of(model, self.model, known)
+
+    @contextlib.contextmanager
+    def scope(self, lane: int) -> Iterator[LaneScope]:
+        """Makes the shared model show one lane; `keep` then keeps the values it was assigned."""
+        scope = LaneScope(self.state.variables, self.state.values, lane)
+        own, structure = self.models[lane], self.structures[lane]
+        with scope, OwnMethods(self.model, own, structure, self.state, scope):
+            yield scope
+
+    def keep(self, scopes: Sequence[LaneScope]) -> None:
+        """Gives lanes the values that were assigned in their scopes."""
+        self.state.values = list(merge(self.state.values, scopes))
+
+    @contextlib.contextmanager
+    def view(self, lane: int) -> Iterator[keras.Model]:
+        """Shows one lane as a model, and keeps the values that are assigned to it."""
+        with self.scope(lane) as scope:
+            yield self.model
+        self.keep([scope])

@@ -1,0 +1,281 @@
+"""Each question about KerasTuner's insides, by the name of the function that answers it."""
+
+import os
+
+import keras
+import keras_tuner
+import pytest
+
+from kerasreg._keras import keras_tuner_internals as internals
+
+OBJECTIVE = keras_tuner.Objective("val_loss", "min")
+
+
+def build(hp):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(hp.Float("rate", 0.0, 1.0)), "mse")
+    return model
+
+
+@pytest.fixture
+def tuner(tmp_path):
+    """A random search of three trials, of which one runs."""
+    tuner = keras_tuner.RandomSearch(
+        build, OBJECTIVE, max_trials=3, seed=1, directory=tmp_path, project_name="project"
+    )
+    tuner.oracle.verbose = 0
+    return tuner
+
+
+@pytest.fixture
+def grid(tmp_path):
+    """A grid search of black boxes whose first trial runs; then the others."""
+
+    class BlackBox(keras_tuner.GridSearch):
+        def run_trial(self, trial):
+            return 0.0
+
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("x", [1, 2, 3])
+    tuner = BlackBox(objective=OBJECTIVE, hyperparameters=hp, directory=tmp_path)
+    tuner.oracle.verbose = 0
+    return tuner.oracle
+
+
+def history(losses):
+    found = keras.callbacks.History()
+    found.history = {"val_loss": losses, "loss": [2 * loss for loss in losses]}
+    return found
+
+
+def test_callbacks_of_execution(tuner, tmp_path):
+    trial = tuner.oracle.create_trial("a")
+    stop = keras.callbacks.EarlyStopping(patience=3)
+    board = keras.callbacks.TensorBoard(str(tmp_path / "logs"))
+    copied, of_execution, *_ = internals.callbacks_of_execution(tuner, [stop, board], trial, 2)
+    assert copied is not stop
+    assert copied.patience == 3
+    assert board.log_dir == str(tmp_path / "logs")
+    assert of_execution.log_dir == str(tmp_path / "logs" / "0" / "execution2")
+
+
+def test_callbacks_of_execution_must_be_copied(tuner):
+    class Single(keras.callbacks.Callback):
+        def __deepcopy__(self, memo):
+            raise TypeError
+
+    with pytest.raises(keras_tuner.errors.FatalValueError, match="deep-copyable"):
+        internals.callbacks_of_execution(tuner, [Single()], None, 0)
+
+
+def test_hooks_callback(tuner):
+    calls = []
+    tuner.on_epoch_end = lambda trial, model, epoch, logs=None: calls.append((trial, epoch, logs))
+    internals.hooks_callback(tuner, "trial").on_epoch_end(4, {"loss": 1.0})
+    assert calls == [("trial", 4, {"loss": 1.0})]
+
+
+def test_best_epoch_callback(tmp_path):
+    path = str(tmp_path / "best.weights.h5")
+    model = build(keras_tuner.HyperParameters())
+    callback = internals.best_epoch_callback(OBJECTIVE, path)
+    callback.set_model(model)
+    for epoch, loss in enumerate([3.0, 1.0, 2.0]):
+        model.layers[0].bias.assign([epoch])
+        callback.on_epoch_end(epoch, {"val_loss": loss})
+    model.load_weights(path)
+    assert float(model.layers[0].bias[0]) == 1.0
+
+
+def test_checkpoint_path(tuner, tmp_path):
+    path = internals.checkpoint_path(tuner, "7")
+    assert os.path.dirname(path) == str(tmp_path / "project" / "trial_7")
+    assert path.endswith(".weights.h5")
+
+
+def test_build_hypermodel(tuner):
+    tuner.loss = "mae"
+    model = internals.build_hypermodel(tuner, keras_tuner.HyperParameters())
+    assert (model.loss, model.layers[0].units) == ("mae", 1)
+
+
+def test_explore_space(tmp_path):
+    class Conditional(keras_tuner.HyperModel):
+        def build(self, hp):
+            kind = hp.Choice("kind", ["linear", "deep"])
+            with hp.conditional_scope("kind", ["deep"]):
+                if kind == "deep":
+                    hp.Int("layers", 1, 3)
+
+    tuner = keras_tuner.RandomSearch(Conditional(), OBJECTIVE, directory=tmp_path)
+    tuner.oracle.hyperparameters = keras_tuner.HyperParameters()
+    internals.explore_space(tuner)
+    assert [hp.name for hp in tuner.oracle.get_space().space] == ["kind", "layers"]
+
+
+def test_restart_names():
+    internals.restart_names()
+    first, second = (keras.layers.Dense(1).name for _ in range(2))
+    internals.restart_names()
+    assert (keras.layers.Dense(1).name, second) == (first, "dense_1")
+
+
+def test_check_result():
+    internals.check_result(history([1.0]), OBJECTIVE)
+    with pytest.raises(keras_tuner.errors.FatalTypeError, match=r"HyperModel\.fit\(\) is None"):
+        internals.check_result(None, OBJECTIVE)
+
+
+def test_metrics_of_result():
+    found = internals.metrics_of_result(history([3.0, 1.0, 2.0]), OBJECTIVE)
+    assert found == {"val_loss": 1.0, "loss": 2.0}
+
+
+def test_best_step_of_results():
+    results = [history([3.0, 1.0, 2.0]), history([5.0, 4.0, 3.0, 2.0])]
+    assert internals.best_step_of_results(results, OBJECTIVE) == 2
+
+
+def test_expected_trials(tmp_path):
+    class Count(keras_tuner.Hyperband):
+        ran = 0
+
+        def run_trial(self, trial, *args, **kwargs):
+            self.ran += 1
+            return 1.0
+
+    hp = keras_tuner.HyperParameters()
+    hp.Float("x", 0.0, 1.0)
+    hyperband = Count(
+        objective=OBJECTIVE, hyperparameters=hp, max_epochs=9, factor=3, directory=tmp_path
+    )
+    hyperband.search(verbose=0)
+    assert internals.expected_trials(hyperband) == hyperband.ran
+
+
+def test_expected_trials_of_others(tuner):
+    assert internals.expected_trials(tuner) == 3
+    tuner.oracle.max_trials = None
+    assert internals.expected_trials(tuner) is None
+
+
+def test_oracle_path(tuner, tmp_path):
+    tuner.oracle.save()
+    assert internals.oracle_path(tuner.oracle) == str(tmp_path / "project" / "oracle.json")
+    assert os.path.exists(internals.oracle_path(tuner.oracle))
+
+
+def test_trial_path(tuner, tmp_path):
+    trial = tuner.oracle.create_trial("a")
+    path = internals.trial_path(tuner.oracle, trial.trial_id)
+    assert path == str(tmp_path / "project" / "trial_0" / "trial.json")
+    assert os.path.exists(path)
+
+
+def test_tuner_path(tuner, tmp_path):
+    tuner.save()
+    assert internals.tuner_path(tuner) == str(tmp_path / "project" / "tuner0.json")
+    assert os.path.exists(internals.tuner_path(tuner))
+
+
+def test_write_state_by(tuner):
+    calls = []
+    internals.write_state_by(
+        tuner,
+        lambda: calls.append("oracle"),
+        lambda trial: calls.append(trial.trial_id),
+        lambda: calls.append("tuner"),
+    )
+    trial = tuner.oracle.create_trial("a")
+    assert calls == ["0", "oracle"]
+    trial.status = "FAILED"
+    tuner.on_trial_end(trial)
+    assert calls == ["0", "oracle", "0", "oracle", "tuner"]
+    assert not os.path.exists(internals.oracle_path(tuner.oracle))
+
+
+def test_retry_queue(tuner):
+    trial = tuner.oracle.create_trial("a")
+    internals.retry_queue(tuner.oracle).append(trial.trial_id)
+    assert tuner.oracle.create_trial("b") is trial
+    assert internals.retry_queue(tuner.oracle) == []
+
+
+def test_record_end(tuner):
+    trial = tuner.oracle.create_trial("a")
+    trial.hyperparameters.Float("discovered", 0.0, 1.0)
+    internals.record_end(tuner.oracle, trial)
+    assert tuner.oracle.end_order == ["0"]
+    assert "discovered" in {hp.name for hp in tuner.oracle.get_space().space}
+    assert internals.was_tried(tuner.oracle, trial.hyperparameters.values)
+
+
+def test_restore_grid(grid):
+    for place in "ab":
+        trial = grid.create_trial(place)
+        trial.status = "COMPLETED"
+        grid.update_trial(trial.trial_id, {"val_loss": 0.0})
+        grid.end_trial(trial)
+    other = keras_tuner.oracles.GridSearchOracle(OBJECTIVE, hyperparameters=grid.get_space())
+    other.trials, other.start_order = dict(grid.trials), list(grid.start_order)
+    other.end_order = list(grid.end_order)
+    assert other.populate_space("2")["status"] == "STOPPED"  # It knows of no point.
+    internals.restore_grid(other)
+    assert other.populate_space("2") == {"status": "RUNNING", "values": {"x": 3}}
+    other.trials["2"] = keras_tuner.engine.trial.Trial(other.get_space(), "2")
+    assert other.populate_space("3")["status"] == "STOPPED"
+
+
+def test_continue_grid_after(grid):
+    trials = [grid.create_trial(place) for place in "ab"]
+    assert [trial.hyperparameters["x"] for trial in trials] == [1, 2]
+    assert grid.create_trial("c").status == "IDLE"  # For the result of the second.
+    internals.continue_grid_after(grid, trials[1].trial_id)
+    assert grid.create_trial("d").hyperparameters["x"] == 3
+
+
+def test_next_seed(tuner):
+    first = internals.next_seed(tuner.oracle)
+    assert internals.next_seed(tuner.oracle) == first + 1
+    assert tuner.oracle.get_state()["seed_state"] == first + 1
+
+
+def test_was_tried(tuner):
+    values = tuner.oracle.create_trial("a").hyperparameters.values
+    assert internals.was_tried(tuner.oracle, values)
+    assert internals.was_tried(tuner.oracle, {"rate": 2.0}) is False
+
+
+def test_most_collisions(tmp_path):
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("x", [1])
+    oracle = keras_tuner.oracles.RandomSearchOracle(OBJECTIVE, 5, seed=1, hyperparameters=hp)
+    assert internals.most_collisions(oracle) > 1
+    before = oracle.get_state()["seed_state"]
+    assert oracle.populate_space("0")["status"] == "RUNNING"
+    oracle.was_asked = []
+
+    def tried(values):
+        oracle.was_asked.append(values)
+        return True
+
+    oracle._duplicate = tried
+    assert oracle.populate_space("1")["status"] == "STOPPED"
+    assert len(oracle.was_asked) == internals.most_collisions(oracle) + 1
+    assert oracle.get_state()["seed_state"] == before + 1 + len(oracle.was_asked)
+
+
+def test_the_hooks_that_the_tuners_extend_are_called_by_kerastuner(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        keras_tuner.Tuner, "_populate_initial_space", lambda self: calls.append("space")
+    )
+    keras_tuner.RandomSearch(build, OBJECTIVE, directory=tmp_path)
+    assert calls == ["space"]
+
+
+def test_a_name_that_is_gone_is_told(tuner, monkeypatch):
+    monkeypatch.delattr(keras_tuner.Oracle, "_save_trial")
+    with pytest.raises(RuntimeError, match=r"has no `_save_trial` in RandomSearchOracle"):
+        internals.write_state_by(tuner, None, None, None)
+    assert "save" not in vars(tuner)
