@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PROCESSES ?= 2
 PART ?= 1/1
+DAY ?= $(shell expr $$(date +%j) % 12 + 1)
 DEMO_OUTPUT ?= build/demo
 
 BIN := $(VENV)/bin
@@ -11,11 +12,17 @@ BIN := $(VENV)/bin
 PYTEST := -m pytest -n $(PROCESSES) --dist=worksteal
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-long test-slow test-exports test-lowest lint check-bazel bench bench-serving bench-equal-time requirements clean
+.PHONY: demo check test test-long test-slow test-daily test-exports test-lowest lint check-bazel bench bench-serving bench-equal-time requirements clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO_OUTPUT)
 	$(BIN)/kerasreg search --output_dir=$(DEMO_OUTPUT)
+
+# What a change must pass before its tests are worth their time: the source, what the package
+# knows of the insides of Keras (each test once with its function broken), and who imports whom.
+check: lint
+	$(BIN)/python tools/break_internals.py
+	$(BIN)/python -m pytest tests/test_packages.py tests/tools $(PYTEST_ARGS)
 
 test: $(INSTALLED)-test
 	$(BIN)/python $(PYTEST) $(PYTEST_ARGS)
@@ -24,6 +31,10 @@ test: $(INSTALLED)-test
 # them, or with PART=2/3 the second of three parts.
 test-long: $(INSTALLED)-test
 	$(BIN)/python $(PYTEST) -m long --part=$(PART) tests $(PYTEST_ARGS)
+
+# One of twelve parts of both, the next one each day: what CI runs of them.
+test-daily: $(INSTALLED)-test
+	$(BIN)/python $(PYTEST) -m "long or slow" --part=$(DAY)/12 tests $(PYTEST_ARGS)
 
 # Five minutes: eight processes with fifty exports each, and fifty exports that are killed.
 test-exports: $(INSTALLED)-test
@@ -44,6 +55,7 @@ lint: $(INSTALLED)-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python tools/check_private_names.py
 
 # BUILD against a real Bazel, where there is one or one can be installed.
 check-bazel: $(INSTALLED)-test

@@ -62,7 +62,7 @@ def contenders():
         "LearningRateScheduler, per epoch": (0.01, [callbacks.LearningRateScheduler(cycle)], None),
         "LearningRateScheduler, per batch": (
             0.01,
-            [callbacks.LearningRateScheduler(cycle, "step")],
+            [callbacks.LearningRateScheduler(cycle, unit="step")],
             1.05,
         ),
         "momentum, per batch": (0.01, [scheduler("momentum", cycle.momentum(), "step")], 1.05),

@@ -38,7 +38,13 @@ def main(picture: str) -> None:
     for name in (0.0, 0.3, 0.6, "adaptive"):
         adaptive = name == "adaptive"
         follow = kerasreg.callbacks.AdaptiveRegularization(
-            "dropout", minimum=0.05, maximum=0.7, low=0.0, high=0.1, factor=1.2, smoothing=0.5
+            "dropout",
+            min_value=0.05,
+            max_value=0.7,
+            low_gap=0.0,
+            high_gap=0.1,
+            factor=1.2,
+            smoothing=0.5,
         )
         logged[name] = (
             network(0.1 if adaptive else name)

@@ -68,7 +68,7 @@ def main(picture: str) -> None:
             verbose=0,
         ).history
         if averages:  # Which the layer of batch normalization has never seen.
-            kerasreg.models.update_batch_normalization(model, x_train, BATCH_SIZE)
+            kerasreg.models.update_batch_normalization(model, x_train, batch_size=BATCH_SIZE)
         test_loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
         print(f"{name}: test loss {test_loss:.3f}, accuracy {accuracy:.3f}")
         axes.plot(range(1, EPOCHS + 1), history["val_loss"], label=name)

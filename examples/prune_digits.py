@@ -63,7 +63,7 @@ def main(seeds: int) -> None:
         outputs = [model.predict(x_test, verbose=0) for model in (sparse, small)]
         error = np.max(np.abs(outputs[0] - outputs[1]) / np.max(outputs[0]))
         accuracies = [model.evaluate(x_test, y_test, verbose=0)[1] for model in (large, sparse)]
-        removed = 1 - sum(row.after for row in result.widths) / sum(HIDDEN)
+        removed = 1 - sum(row.after for row in result.rows) / sum(HIDDEN)
         # What is left needs no penalty.
         kerasreg.models.remove_regularizer(small)
         train(small, x_train, y_train, 2e-3, EPOCHS // 3)

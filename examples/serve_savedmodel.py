@@ -35,7 +35,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = kerasreg.serving.export(model, folder)
         verification = kerasreg.serving.verify(path, model, x)
-        print(f"versions: {kerasreg.serving.versions(folder)}; verified: {verification.passed}")
+        print(
+            f"versions: {kerasreg.serving.list_versions(folder)}; verified: {verification.passed}"
+        )
 
         # What a server does: no kerasreg is needed from here on.
         serve = tf.saved_model.load(path).signatures["serving_default"]

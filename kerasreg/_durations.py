@@ -1,6 +1,4 @@
-"""Lengths of time in words."""
-
-from __future__ import annotations
+"""Times as people read them."""
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from typing import Any
 
 from kerasreg._files import write_bytes
@@ -28,6 +29,19 @@ def figure(who: str, width: float, height: float) -> Any:
     except ImportError as error:
         raise ImportError(f"{who} needs Matplotlib: pip install 'kerasreg[plot]'") from error
     return Figure(figsize=(width, height))
+
+
+def drawn_to(path: str | os.PathLike[str] | None, draw: Callable[[], Any]) -> Any:
+    """Draws a figure, writes it where a path is given, and returns it.
+
+    The path is checked before anything is drawn.
+    """
+    if path is not None:
+        check_picture(path)
+    drawn = draw()
+    if path is not None:
+        write_figure(path, drawn)
+    return drawn
 
 
 def write_figure(path: str | os.PathLike[str], drawn: Any) -> None:

@@ -1,12 +1,8 @@
 """What all tests share: quiet TensorFlow, a clean Keras before each test, parts of a suite."""
 
-import contextlib
-import io
-import logging
 import os
 import subprocess
 import sys
-import types
 import zlib
 
 # Before TensorFlow is loaded, also in the processes that tests start.
@@ -15,6 +11,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import pytest
+
+from kerasreg import serving
 
 # Programs that run where other packages are; pytest looks into every module for docstrings.
 collect_ignore_glob = ["references/*"]
@@ -28,10 +26,10 @@ def pytest_collection_modifyitems(config, items):
     part, parts = map(int, config.getoption("part").split("/"))
     chosen, others = [], []
     for item in items:
-        # By name, so that a test is in the same part wherever it stands; and all values of
-        # its parameters in the same one.
-        name = item.nodeid.split("[")[0]
-        (chosen if zlib.crc32(name.encode()) % parts == part - 1 else others).append(item)
+        # By name, so that a test is in the same part wherever it stands. Its values of parameters
+        # go to different parts: some tests have hundreds, which would be one part's alone.
+        is_chosen = zlib.crc32(item.nodeid.encode()) % parts == part - 1
+        (chosen if is_chosen else others).append(item)
     config.hook.pytest_deselected(items=others)
     items[:] = chosen
 
@@ -48,32 +46,11 @@ def clean_keras():
     keras.config.set_dtype_policy("float32")
 
 
-@pytest.fixture(scope="session")
-def command_inside():
-    """Runs the `kerasreg` command in this process, which has TensorFlow already: for bad input.
-
-    That a process of its own does the same is tested with some of it.
-    """
-    from absl.testing import flagsaver
-
-    from kerasreg.cli import _flags, _main
-
-    def run(*arguments, cwd):
-        out, err = io.StringIO(), io.StringIO()
-        values = [_flags.EXPORT, _flags.LR_FIND, _flags.SEARCH, _flags.SERVE]
-        with contextlib.ExitStack() as stack:
-            for each in values:
-                saved = flagsaver.save_flag_values(each)
-                stack.callback(flagsaver.restore_flag_values, saved, each)
-            root = logging.getLogger()
-            stack.callback(setattr, root, "handlers", list(root.handlers))
-            stack.enter_context(contextlib.chdir(cwd))
-            stack.enter_context(contextlib.redirect_stdout(out))
-            stack.enter_context(contextlib.redirect_stderr(err))
-            code = _main._run(["kerasreg", *arguments])
-        return types.SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
-
-    return run
+@pytest.fixture(scope="session", autouse=True)
+def one_verifier():
+    """All exports are verified by one process; tests of the verification start others."""
+    with serving.verifier():
+        yield
 
 
 @pytest.fixture(scope="session")

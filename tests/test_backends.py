@@ -41,7 +41,7 @@ family.compile(keras.optimizers.SGD(0.01), "mse")
 images = np.random.default_rng(1).normal(size=(32, 8, 8, 4)).astype("float32")
 targets = images.mean(axis=(1, 2))[:, :1]
 family_history = family.fit(images, targets, epochs=3, shuffle=False, verbose=0)
-samples = layers.mc_predict(family, images, samples=8)
+samples = kerasreg.models.mc_predict(family, images, passes=8)
 Proximal, L1, GroupLasso = kerasreg.optimizers.Proximal, *(
     getattr(kerasreg.regularizers, name) for name in ("L1", "GroupLasso"))
 inner = {

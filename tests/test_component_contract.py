@@ -36,7 +36,7 @@ TOOLS = {
 
 # Exported classes that cannot be made, and why.
 ABSTRACT = {
-    "callbacks.RangeTest": "what `find_learning_rate` returns",
+    "callbacks.RangeTestResult": "what `find_learning_rate` returns",
     "layers.BaseScheduledDropout": "the base class: `drop` is for subclasses to define",
     "layers.NoiseStream": "what a noisy layer draws its keys from",
     "layers.NoisyLayer": "the base class of layers with a stream of noise",
@@ -305,8 +305,8 @@ EXAMPLES = {
             "target": "weight_decay",
             "minimum": 0.3,
             "maximum": 2.0,
-            "low": -11.0,
-            "high": -10.0,
+            "low_gap": -11.0,
+            "high_gap": -10.0,
             "factor": 1.5,
             "smoothing": 0.5,
         },

@@ -10,6 +10,8 @@ import zipfile
 
 import pytest
 
+import kerasreg
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 
@@ -55,6 +57,15 @@ def test_requirements_name_exact_versions_and_no_index():
     for path in ROOT.glob("requirements*.txt"):
         for line in path.read_text().splitlines():
             assert re.match(r"#|[\w.-]+==[\w.]+( ;.*)?$", line), (path, line)
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [("CITATION.cff", r"^version: (.*)$"), ("MODULE.bazel", r'^    version = "(.*)",$')],
+)
+def test_every_file_tells_the_version_of_the_package(name, pattern):
+    versions = re.findall(pattern, (ROOT / name).read_text(), re.MULTILINE)
+    assert versions == [kerasreg.__version__]
 
 
 def test_import_without_a_backend_says_which_to_install(tmp_path):

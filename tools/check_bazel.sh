@@ -1,18 +1,12 @@
 #!/usr/bin/env bash
 # Lint the Bazel files, then build and test everything with Bazel, offline.
 #
-#   tools/check_bazel.sh [--all] [arguments of `bazel test`, for //...]
+#   tools/check_bazel.sh [arguments of `bazel test`, for //...]
 #
-# --all runs the heavy tests too. $PYTHON (.venv/bin/python) is the interpreter
-# whose packages the tests use. A tool that cannot be had is SKIPPED: exit 0.
+# $PYTHON (.venv/bin/python) is the interpreter whose packages the tests use. A tool
+# that cannot be had is SKIPPED: exit 0.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-
-tags=-requires-network,-heavy
-if [[ ${1:-} == --all ]]; then
-    tags=-requires-network
-    shift
-fi
 
 buildifier=(npx --loglevel=error --fetch-retries=1 --yes @bazel/buildifier@8.2.1)
 if ! command -v npx >/dev/null; then
@@ -114,7 +108,7 @@ options=(
     --nosandbox_debug
     --nosandbox_default_allow_network
     --test_env=PATH="$(dirname "$python"):$PATH"
-    --test_timeout=3600
+    --test_timeout=600
     --test_output=errors
     --noshow_progress
 )
@@ -124,5 +118,5 @@ done
 
 cd "$tree"
 bazel "${flags[@]}" build "${options[@]}" //...
-bazel "${flags[@]}" test "${options[@]}" --test_tag_filters="$tags" "${@:-//...}"
+bazel "${flags[@]}" test "${options[@]}" "${@:-//...}"
 echo "bazel check: ok"

@@ -11,6 +11,16 @@ from keras import ops
 
 from kerasreg._validation import check_choice
 
+# Layers that are an activation and nothing else: all of Keras' own, from 3.10 to 3.15.
+ACTIVATION_LAYERS = (
+    keras.layers.Activation,
+    keras.layers.ELU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ReLU,
+    keras.layers.Softmax,
+)
+
 
 def activation_name(activation: Any) -> str:
     if activation is None:

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from kerasreg._keras.patching import patched
+
 Hook = Callable[[Any, Callable[[], Any]], Any]
 
 
 @contextlib.contextmanager
-def seen(layers: Iterable[Any], hook: Hook) -> Iterator[None]:
+def intercept_calls(layers: Iterable[Any], hook: Hook) -> Iterator[None]:
     """Within it, each call of a layer is `hook(layer, call)`, which returns `call()`.
 
     So a single eager pass meets every layer with its true input, in the order in
-    which they run, in models of any kind. Keras has no public hooks. The
-    method is set behind Keras' back, which else would track it.
+    which they run, in models of any kind. Keras has no public hooks.
     """
-    replaced: list[tuple[Any, Any]] = []
 
     def around(layer: Any, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
@@ -30,17 +30,10 @@ def seen(layers: Iterable[Any], hook: Hook) -> Iterator[None]:
 
         return call
 
-    try:
+    with contextlib.ExitStack() as stack:
         for layer in layers:
-            replaced.append((layer, vars(layer).get("call")))
-            object.__setattr__(layer, "call", around(layer, layer.call))
+            stack.enter_context(patched(layer, call=around(layer, layer.call)))
         yield
-    finally:
-        for layer, before in reversed(replaced):
-            if before is None:
-                object.__delattr__(layer, "call")
-            else:
-                object.__setattr__(layer, "call", before)
 
 
 def numbers(tensor: Any) -> np.ndarray | None:

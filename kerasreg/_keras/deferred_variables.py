@@ -12,6 +12,9 @@ from typing import Any
 
 import keras
 
+from kerasreg._keras.internals import stored_dtype
+from kerasreg._keras.patching import original, patched
+
 
 @contextlib.contextmanager
 def deferred_variables() -> Iterator[None]:
@@ -20,7 +23,7 @@ def deferred_variables() -> Iterator[None]:
     They are the same values as without: a variable is made at once where its value
     depends on what was drawn before, or may do so (an initializer of the user's, or
     one with a `keras.random.SeedGenerator`). On other backends than TensorFlow, and
-    in the scope of a strategy, nothing changes.
+    in the scope of a strategy, nothing changes; nor does it for other threads.
     """
     with _deferring() if _can_defer() else contextlib.nullcontext():
         yield
@@ -31,7 +34,8 @@ def initial_value(variable: keras.Variable) -> Any:
     pending = vars(variable).get(_PENDING)
     if pending is None:
         return keras.ops.convert_to_tensor(variable)
-    return keras.ops.convert_to_tensor(pending() if callable(pending) else pending, variable._dtype)
+    value = pending() if callable(pending) else pending
+    return keras.ops.convert_to_tensor(value, stored_dtype(variable))
 
 
 _PENDING = "_kerasreg_pending_value"
@@ -50,8 +54,9 @@ def _deferring() -> Iterator[None]:
     import tensorflow as tf
 
     Variable = keras.Variable
-    # Private: where Keras makes the `tf.Variable` of one of its own.
-    initialize, by_initializer = Variable._initialize, Variable._initialize_with_initializer
+    # Where Keras, from 3.10 to 3.15, makes the `tf.Variable` of one of its own.
+    initialize = original(Variable, "_initialize")
+    by_initializer = original(Variable, "_initialize_with_initializer")
 
     class DeferredVariable(keras.Variable):
         """A variable until its value is asked for; then it is Keras' own."""
@@ -89,12 +94,8 @@ def _deferring() -> Iterator[None]:
         else:
             by_initializer(self, initializer)
 
-    # On the class itself: the methods are those of its base.
-    Variable._initialize, Variable._initialize_with_initializer = of_value, of_initializer
-    try:
+    with patched(Variable, _initialize=of_value, _initialize_with_initializer=of_initializer):
         yield
-    finally:
-        del Variable._initialize, Variable._initialize_with_initializer
 
 
 def _is_pure(initializer: Any) -> bool:

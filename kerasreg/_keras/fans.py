@@ -1,4 +1,4 @@
-"""How many inputs a weight sums over, for every kind of kernel.
+"""Fans: the number of inputs that a weight sums over, for every kind of kernel.
 
 Keras' initializers see a shape only. Of a depthwise kernel, a transposed one, or
 the three-axis kernels of `EinsumDense` (which attention is made of) they so take

@@ -15,6 +15,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._keras.tensorflow_internals import is_compiled_by_xla, is_in_vectorized_map
+
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a pure function of tensors where that is of use, else leaves it.
@@ -80,7 +82,7 @@ def fuses_here(*arguments: Any) -> bool:
     if any(shape.rank is None or None in shape[1:] for shape in map(tf.TensorShape, shapes)):
         return False
     graph = tf.compat.v1.get_default_graph()
-    return not _compiled_by_xla(graph) and not _vectorised(graph)
+    return not is_compiled_by_xla(graph) and not is_in_vectorized_map(graph)
 
 
 def _as_tensor(value: Any) -> Any:
@@ -113,21 +115,3 @@ def _xla_works() -> bool:
             return bool(tf.function(lambda x: x > 0.0, jit_compile=True)(tf.constant(1.0)))
         except (tf.errors.OpError, ValueError, NotImplementedError):
             return False
-
-
-def _compiled_by_xla(graph: Any) -> bool:
-    # TensorFlow has no public question for this; the private one is as old as
-    # `jit_compile`. A wrong answer would cost speed and no more.
-    from tensorflow.python.ops import control_flow_util
-
-    return bool(control_flow_util.GraphOrParentsInXlaContext(graph))
-
-
-def _vectorised(graph: Any) -> bool:
-    """Whether a `tf.vectorized_map` traces its body, in this graph or around it."""
-    while graph is not None:
-        # The name scope that TensorFlow opens around the body.
-        if "loop_body" in graph.get_name_scope():
-            return True
-        graph = getattr(graph, "outer_graph", None)
-    return False

@@ -1,8 +1,8 @@
 """The graph of a functional or Sequential model, with nested models laid open.
 
-Keras keeps for each symbolic tensor which operation made it of which others
-(`_keras_history`, the same from Keras 3.10 to 3.15). Names play no part: the order
-is that of the model's outputs and of the arguments, in every process the same.
+Keras keeps for each symbolic tensor which operation made it of which others. Names
+play no part: the order is that of the model's outputs and of the arguments, in every
+process the same.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from kerasreg._keras.internals import is_in_graph, made_by, node_of
 from kerasreg._keras.weights import has_matrix
 
 
@@ -69,7 +70,7 @@ def graph_of(model: Any) -> Graph | None:
     """The graph of a model, or None of one that has none, such as a subclassed one."""
     if not has_graph(model):
         return None
-    uses = [Use(tensor._keras_history.operation, tensor.name, ()) for tensor in model.inputs]
+    uses = [Use(made_by(tensor), tensor.name, ()) for tensor in model.inputs]
     _lay_open(model, list(range(len(uses))), "", uses)
     return Graph(uses)
 
@@ -81,7 +82,7 @@ def has_graph(operation: Any) -> bool:
         tensors = [*(operation.inputs or ()), *(operation.outputs or ())]
     except (AttributeError, ValueError):
         return False
-    return bool(tensors) and all(hasattr(tensor, "_keras_history") for tensor in tensors)
+    return bool(tensors) and all(map(is_in_graph, tensors))
 
 
 def _lay_open(model: Any, given: list[int], prefix: str, uses: list[Use]) -> list[int]:
@@ -111,8 +112,7 @@ def nodes(model: Any) -> Iterator[Any]:
         tensor, ready = stack.pop()
         if id(tensor) in inputs:
             continue
-        history = tensor._keras_history
-        node = history.operation._inbound_nodes[history.node_index]
+        node = node_of(tensor)
         if id(node) in done:
             continue
         if ready:

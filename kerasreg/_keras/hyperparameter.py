@@ -18,12 +18,15 @@ import keras
 import numpy as np
 from keras import ops
 
-# Keras has no public way to ask "which forward pass is this, and is it a
-# training one?". Both private names below exist from Keras 3.10 to 3.15; the
-# import fails loudly, not silently, on the day that they move.
-from keras.src.backend import get_stateless_scope, in_stateless_scope
-from keras.src.backend.common import global_state
-
+from kerasreg._keras.internals import (
+    check_calls_are_seen,
+    inner_layers,
+    is_training,
+    running_call,
+    stateless_scope,
+    tracked_variables,
+)
+from kerasreg._keras.patterns import names_within
 from kerasreg._keras.recompute import Recomputations
 from kerasreg._validation import check_number, check_schedule
 
@@ -127,7 +130,10 @@ class Hyperparameter(keras.layers.Layer):
         """
         last = self._last_pass
         if training is None:
-            training = bool(getattr(last.call, "training", False))
+            if last.call is None:
+                # Never called; or called, and Keras did not tell: then the value would stand still.
+                check_calls_are_seen()
+            training = last.call is not None and is_training(last.call)
         if self.step is None:
             return ops.convert_to_tensor(self.variable), None
         if not training:
@@ -217,7 +223,7 @@ class Hyperparameter(keras.layers.Layer):
     def _clear_losses(self) -> None:
         # Keras calls this on every tracked layer when an outermost call begins.
         super()._clear_losses()
-        self._last_pass.call = global_state.get_global_attribute("current_call_ctx")
+        self._last_pass.call = running_call()
 
 
 class PartOfPass(keras.StatelessScope):
@@ -226,7 +232,7 @@ class PartOfPass(keras.StatelessScope):
 
 def _surrounding_scope() -> Any:
     """The stateless scope that a whole pass runs in, or None."""
-    scope = get_stateless_scope() if in_stateless_scope() else None
+    scope = stateless_scope()
     while isinstance(scope, PartOfPass):
         scope = scope.original_scope
     return scope
@@ -247,21 +253,20 @@ def hyperparameters_of(model: keras.Model) -> list[tuple[list[str], Hyperparamet
 
     def take(hyperparameter: Hyperparameter, within: list[str], *names: str) -> None:
         known, _ = found.get(id(hyperparameter), ([], None))
-        joined = ["/".join(within[first:]) for first in range(len(within))]
-        found[id(hyperparameter)] = ([*known, *joined, *names, *within], hyperparameter)
+        own = names_within("/".join(within))
+        found[id(hyperparameter)] = ([*known, *sorted(own), *names, *within], hyperparameter)
 
     def visit(layer: Any, within: list[str]) -> None:
         # A layer that is built from the beginning has no path.
         path = getattr(layer, "path", None) or ""
         # On a weight that exists, a penalty may be tracked by nobody.
-        weights = layer._trainable_variables + layer._non_trainable_variables
-        for part in [*weights, *layer._layers]:
+        for part in [*tracked_variables(layer), *inner_layers(layer)]:
             penalty = getattr(part, "regularizer", part)
-            strength = getattr(penalty, "hyperparameter", None)
             if isinstance(part, Hyperparameter):
                 take(part, within, path)
-            elif isinstance(strength, Hyperparameter):
+            elif hasattr(penalty, "hyperparameter"):  # A penalty.
                 # Of a sum, the factor: its parts stay in proportion.
+                strength = penalty.hyperparameter()
                 take(strength, [*within, penalty.name], path)
                 if penalty is not part:
                     take(strength, [*within, part.name], part.path)

@@ -20,12 +20,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._keras.patching import original, patched
+
 
 @contextlib.contextmanager
 def lane_convolutions() -> Iterator[list[int]]:
     """Gives `keras.ops.conv` and its relatives their forms for XLA while it is entered.
 
-    For the trace of one lane, on the TensorFlow backend.
+    For the trace of one lane, on the TensorFlow backend, and for the thread that traces.
 
     Yields:
         A list to which each convolution adds the elements of its patches, for
@@ -34,8 +36,7 @@ def lane_convolutions() -> Iterator[list[int]]:
     from keras.src.backend import nn
 
     sizes: list[int] = []
-    names = ("conv", "depthwise_conv", "separable_conv", "max_pool")
-    kept = {name: getattr(nn, name) for name in names}
+    of_keras = {name: original(nn, name) for name in ("conv", "depthwise_conv", "max_pool")}
 
     def conv(
         inputs: Any,
@@ -46,7 +47,7 @@ def lane_convolutions() -> Iterator[list[int]]:
         dilation_rate: Any = 1,
     ) -> Any:
         if not _has_patches(inputs, len(kernel.shape) - 2, data_format):
-            return kept["conv"](inputs, kernel, strides, padding, data_format, dilation_rate)
+            return of_keras["conv"](inputs, kernel, strides, padding, data_format, dilation_rate)
 
         def product(x: Any) -> Any:
             patches = _patches(x, kernel.shape[:-2], strides, padding, dilation_rate)
@@ -64,7 +65,7 @@ def lane_convolutions() -> Iterator[list[int]]:
         dilation_rate: Any = 1,
     ) -> Any:
         if not _has_patches(inputs, len(kernel.shape) - 2, data_format):
-            return kept["depthwise_conv"](
+            return of_keras["depthwise_conv"](
                 inputs, kernel, strides, padding, data_format, dilation_rate
             )
         return _channels_last(
@@ -99,7 +100,7 @@ def lane_convolutions() -> Iterator[list[int]]:
         rank = len(inputs.shape) - 2
         # In three dimensions TensorFlow's gradient treats equal ones in another way.
         if rank > 2 or not _has_patches(inputs, rank, data_format):
-            return kept["max_pool"](inputs, pool_size, strides, padding, data_format)
+            return of_keras["max_pool"](inputs, pool_size, strides, padding, data_format)
         window = _each(pool_size, rank)
         return _channels_last(
             lambda x: functools.reduce(
@@ -111,14 +112,14 @@ def lane_convolutions() -> Iterator[list[int]]:
             data_format,
         )
 
-    replacements = (conv, depthwise_conv, separable_conv, max_pool)
-    for name, replacement in zip(kept, replacements, strict=True):
-        setattr(nn, name, replacement)
-    try:
+    with patched(
+        nn,
+        conv=conv,
+        depthwise_conv=depthwise_conv,
+        separable_conv=separable_conv,
+        max_pool=max_pool,
+    ):
         yield sizes
-    finally:
-        for name, original in kept.items():
-            setattr(nn, name, original)
 
 
 def _has_patches(inputs: Any, rank: int, data_format: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""What a model is made of: its layers, each once, and where they are."""
+"""The layers of a model, each once, and the place of each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 
 from kerasreg._keras.graph import Graph
-from kerasreg._keras.weights import inside
+from kerasreg._keras.internals import inner_layers
 
 
 class Place(NamedTuple):
@@ -41,7 +41,7 @@ def places(model: Any, graph: Graph | None) -> list[Place]:
 def _with_inside(layer: Any, path: str, use: int | None, is_part: bool = False) -> Iterator[Place]:
     yield Place(layer, path or layer.name, use, is_part)
     of_layer = is_part or not isinstance(layer, keras.Model)
-    for inner in inside(layer):
+    for inner in inner_layers(layer):
         yield from _with_inside(
             inner, f"{path}/{inner.name}" if path else inner.name, use, of_layer
         )

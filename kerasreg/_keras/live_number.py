@@ -11,6 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._keras.patching import replace
+
 
 class LiveNumber(keras.Variable):
     """A variable in the place of a Python number > 0.
@@ -80,7 +82,7 @@ def live_number(optimizer: keras.optimizers.Optimizer, name: str) -> LiveNumber:
         name=name,
     )
     # Past Keras' tracking: it is no part of a checkpoint, which so fits with and without.
-    object.__setattr__(optimizer, name, variable)
+    replace(optimizer, name, variable)
     if not isinstance(vars(optimizer).get("get_config"), _PlainConfig):
-        object.__setattr__(optimizer, "get_config", _PlainConfig(optimizer))
+        replace(optimizer, "get_config", _PlainConfig(optimizer))
     return variable

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import threading
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
 _MISSING = object()
+_ORIGINAL = "__kerasreg_original__"
 _lock = threading.Lock()
 
 
@@ -26,7 +28,11 @@ def patched(owner: Any, **attributes: Any) -> Iterator[None]:
         owner: a class, a module, or another object. On an object that is no class and no
             module, attributes are set past the object's own `__setattr__`, since Keras would
             track them.
-        **attributes: the new attributes by name. They need not exist.
+        **attributes: the new attributes by name. They need not exist. Of a class, functions and
+            static methods are replaced; the new function takes what the old one took.
+
+    Raises:
+        TypeError: if one of them is a class method.
 
     Example:
 
@@ -46,6 +52,27 @@ def patched(owner: Any, **attributes: Any) -> Iterator[None]:
             else:
                 stack.enter_context(_replaced(owner, name, value))
         yield
+
+
+def original(owner: Any, name: str) -> Any:
+    """The function of a class or of a module as it is in a thread that has replaced nothing.
+
+    A new function that calls the old one asks here: another thread may have replaced the
+    function too, and an attribute that is simply read would be the switch between all of them.
+    """
+    function = getattr(owner, name)
+    return getattr(function, _ORIGINAL, function)
+
+
+def replace(owner: Any, name: str, value: Any) -> None:
+    """Gives an object another attribute for good, past the object's own `__setattr__`.
+
+    Args:
+        owner: an object that is no class and no module.
+        name: the name of the attribute.
+        value: the new attribute.
+    """
+    object.__setattr__(owner, name, value)
 
 
 @contextlib.contextmanager
@@ -76,6 +103,9 @@ class _Switch:
 
     def __init__(self, owner: Any, name: str) -> None:
         self.held = vars(owner).get(name, _MISSING)
+        held = inspect.getattr_static(owner, name)
+        if isinstance(held, classmethod):
+            raise TypeError(f"`patched` replaces no class method. Received: {owner}.{name}")
         original = getattr(owner, name)
         self.of_threads: dict[int, list[Any]] = {}
 
@@ -84,7 +114,8 @@ class _Switch:
             own = self.of_threads.get(threading.get_ident())
             return (own[-1] if own else original)(*args, **kwargs)
 
-        setattr(owner, name, switch)
+        setattr(switch, _ORIGINAL, original)
+        setattr(owner, name, staticmethod(switch) if isinstance(held, staticmethod) else switch)
 
     def remove(self, owner: Any, name: str) -> None:
         if self.held is _MISSING:

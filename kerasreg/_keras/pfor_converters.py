@@ -6,8 +6,15 @@ An operation without one runs in a loop over the lanes: right, and slow.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
+
+from kerasreg._keras.tensorflow_internals import (
+    all_operations,
+    has_converter,
+    looped_operation,
+    path_in_vectorized_map,
+)
 
 
 def register_converters() -> None:
@@ -36,7 +43,7 @@ def register_converters() -> None:
     converters: dict[str, Callable[[Any], Any]] = {"Bitcast": bitcast, "InTopKV2": in_top_k}
     for operation, converter in converters.items():
         # A later TensorFlow may have its own, and refuses a second one.
-        if operation not in pfor._pfor_converter_registry:
+        if not has_converter(operation):
             pfor.RegisterPFor(operation)(converter)
 
 
@@ -51,17 +58,15 @@ def fallbacks(function: Any) -> list[tuple[str, str]]:
         the operation within it.
     """
     found: list[tuple[str, str]] = []
-    for operation in _operations(function.graph):
-        path, loop, _ = operation.name.partition("/pfor/while")
-        if operation.type not in ("While", "StatelessWhile") or not loop:
+    for operation in all_operations(function.graph):
+        looped = looped_operation(operation)
+        if looped is None:
             continue
-        if "loop_body/" not in path:
-            continue
-        layer, _, name = path.split("loop_body/")[-1].rpartition("/")
+        layer, name = looped
         # A recurrent layer's own loop, which all lanes take together.
         if re.fullmatch(r"while(_\d+)?", name):
             continue
-        # Chosen so: see `_convolution`.
+        # Chosen so: see `lane_convolutions`.
         if re.search(r"conv|Conv", name):
             continue
         if (layer, name) not in found:
@@ -72,18 +77,10 @@ def fallbacks(function: Any) -> list[tuple[str, str]]:
 def calls_of_python(function: Any) -> list[str]:
     """The places in a traced function that call Python when it runs."""
     kinds = ("PyFunc", "EagerPyFunc", "PyFuncStateless", "NumpyFunction")
-    names = [op.name for op in _operations(function.graph) if op.type in kinds]
-    return sorted({name.split("loop_body/")[-1].split("/pfor/")[0] for name in names})
+    names = [op.name for op in all_operations(function.graph) if op.type in kinds]
+    return sorted(set(map(path_in_vectorized_map, names)))
 
 
 def draws_random_numbers(function: Any) -> bool:
     """Whether a traced function has TensorFlow's own random operations."""
-    return any("Random" in operation.type for operation in _operations(function.graph))
-
-
-def _operations(graph: Any) -> Iterator[Any]:
-    yield from graph.get_operations()
-    for name in graph._functions if hasattr(graph, "_functions") else ():
-        inner = graph._get_function(name)
-        if inner is not None and getattr(inner, "graph", None) is not None:
-            yield from _operations(inner.graph)
+    return any("Random" in operation.type for operation in all_operations(function.graph))

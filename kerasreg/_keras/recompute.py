@@ -9,12 +9,9 @@ is traced, or in eager execution. JAX replays a recorded program and asks nothin
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Any
 
-_FILE = os.path.join("tensorflow", "python", "ops", "custom_gradient.py")
-_FIRST, _AGAIN = "inner", "inner_recompute_grad"
+from kerasreg._keras.tensorflow_internals import recomputed_calls
 
 
 class Recomputations:
@@ -34,8 +31,8 @@ class Recomputations:
         """What this use was given in the first evaluation, or None."""
         if not self._given:
             return None
-        for name, call in _enclosing_calls():
-            if name == _AGAIN and self._given.get(call):
+        for again, call in recomputed_calls():
+            if again and self._given.get(call):
                 index = self._next.get(call, 0)
                 # A persistent tape may recompute more than once.
                 self._next[call] = (index + 1) % len(self._given[call])
@@ -46,19 +43,7 @@ class Recomputations:
 
     def record(self, given: Any) -> None:
         """Keeps what a use is given, for each call around it that is evaluated first."""
-        for name, call in _enclosing_calls():
-            if name == _AGAIN:
+        for again, call in recomputed_calls():
+            if again:
                 return  # The calls around this one have it from their own first evaluation.
             self._given.setdefault(call, []).append(given)
-
-
-def _enclosing_calls() -> list[tuple[str, int]]:
-    """Evaluations by `tf.recompute_grad` around this place, the innermost first."""
-    calls = []
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_name
-        if name in (_FIRST, _AGAIN) and frame.f_code.co_filename.endswith(_FILE):
-            calls.append((name, id(frame.f_locals["args"])))
-        frame = frame.f_back
-    return calls

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 
-# Private: where Keras keeps which scope it is in.
-from keras.src.backend.common import global_state
+from kerasreg._keras.internals import outside_stateless_scopes
+
+outside = outside_stateless_scopes
 
 
 class Scope(keras.StatelessScope):
@@ -24,14 +23,3 @@ class Scope(keras.StatelessScope):
         if isinstance(value, keras.Variable):
             value = value.value
         super().add_update((variable, value))
-
-
-@contextlib.contextmanager
-def outside() -> Iterator[None]:
-    """Leaves all stateless scopes for a while."""
-    scope = global_state.get_global_attribute("stateless_scope")
-    global_state.set_global_attribute("stateless_scope", None)
-    try:
-        yield
-    finally:
-        global_state.set_global_attribute("stateless_scope", scope)

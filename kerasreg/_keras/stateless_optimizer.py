@@ -15,8 +15,8 @@ from typing import Any
 import keras
 from keras import ops
 
-# Private: the class whose methods are the same on all backends.
-from keras.src.optimizers.base_optimizer import BaseOptimizer
+from kerasreg._keras.internals import base_optimizer, index_of, trainable_variables_of
+from kerasreg._keras.patching import patched
 
 
 def inner_optimizers(optimizer: Any) -> list[Any]:
@@ -24,7 +24,7 @@ def inner_optimizers(optimizer: Any) -> list[Any]:
     found = [optimizer]
     for value in vars(optimizer).values():
         for part in value if isinstance(value, (list, tuple)) else [value]:
-            if isinstance(part, BaseOptimizer) and part is not optimizer:
+            if isinstance(part, base_optimizer()) and part is not optimizer:
                 found += inner_optimizers(part)
     return found
 
@@ -51,7 +51,8 @@ def optimizer_variables(optimizer: Any) -> dict[tuple[int, str, int], keras.Vari
 def stateless() -> Iterator[None]:
     """Lets `optimizer.apply` work in a `keras.StatelessScope` while it is entered.
 
-    What an optimizer or a wrapper overrides itself stays its own.
+    What an optimizer or a wrapper overrides itself stays its own. Only the thread that enters is
+    concerned: others go on training.
     """
     if keras.backend.backend() != "tensorflow":
         yield
@@ -59,41 +60,28 @@ def stateless() -> Iterator[None]:
     from keras.src.backend.tensorflow.optimizer import TFOptimizer
 
     # The class itself, not each optimizer's: some call their `super()`.
-    kept = {
+    of_base = {
         name: value
-        for name, value in vars(TFOptimizer).items()
-        if name in vars(BaseOptimizer)
+        for name, value in vars(base_optimizer()).items()
+        if name in vars(TFOptimizer)
         and not name.startswith("__")
         # How slots are placed, and a clipping of slices.
         and name not in ("add_variable_from_reference", "_clip_by_norm")
     }
-    for name in kept:
-        setattr(TFOptimizer, name, getattr(BaseOptimizer, name))
-    TFOptimizer._backend_apply_gradients = _apply_gradients
-    try:
+    with patched(TFOptimizer, **of_base, _backend_apply_gradients=_apply_gradients):
         yield
-    finally:
-        del TFOptimizer._backend_apply_gradients
-        for name, value in kept.items():
-            setattr(TFOptimizer, name, value)
 
 
 @contextlib.contextmanager
 def keys_by_identity(optimizer: Any) -> Iterator[None]:
     """Lets the base class find an optimizer's slots; goes with `stateless`."""
-    kept = []
-    for part in inner_optimizers(optimizer):
-        indices = {
-            part._var_key(variable): index
-            for index, variable in enumerate(getattr(part, "_trainable_variables", ()))
-        }
-        kept.append((part, part._trainable_variables_indices))
-        object.__setattr__(part, "_trainable_variables_indices", indices)
-    try:
+    with contextlib.ExitStack() as stack:
+        for part in inner_optimizers(optimizer):
+            # One that is not built has none.
+            variables = trainable_variables_of(part) if part.built else []
+            indices = {part._var_key(variable): index for index, variable in enumerate(variables)}
+            stack.enter_context(patched(part, _trainable_variables_indices=indices))
         yield
-    finally:
-        for part, indices in kept:
-            object.__setattr__(part, "_trainable_variables_indices", indices)
 
 
 def _apply_gradients(self: Any, grads: Any, trainable_variables: Any) -> None:
@@ -101,9 +89,7 @@ def _apply_gradients(self: Any, grads: Any, trainable_variables: Any) -> None:
     every = self.gradient_accumulation_steps
     if every:
         updates = ops.equal((self._iterations + 1) % every, 0)
-        sums = [
-            self._accumulated_gradients[self._get_variable_index(v)] for v in trainable_variables
-        ]
+        sums = [self._accumulated_gradients[index_of(self, v)] for v in trainable_variables]
         totals = [ops.add(g, s) for g, s in zip(grads, sums, strict=True)]
         moved = [*trainable_variables, *optimizer_variables(self).values()]
         before = [variable.value for variable in moved]

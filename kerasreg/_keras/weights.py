@@ -1,8 +1,10 @@
-"""Which weights a layer has of its own, and which of them are kernels."""
+"""The weights that a layer has of its own, and the kernels among them."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from kerasreg._keras.internals import inner_layers
 
 
 def is_kernel(variable: Any) -> bool:
@@ -38,10 +40,5 @@ def has_matrix(operation: Any) -> bool:
 
 def own_weights(layer: Any) -> list[Any]:
     """The weights of a layer that are in none of the layers in it."""
-    inner = {id(weight) for other in inside(layer) for weight in other.weights}
+    inner = {id(weight) for other in inner_layers(layer) for weight in other.weights}
     return [weight for weight in layer.weights if id(weight) not in inner]
-
-
-def inside(layer: Any) -> list[Any]:
-    """The layers that a layer has, not those that these have."""
-    return list(layer._flatten_layers(include_self=False, recursive=False))

@@ -5,7 +5,7 @@ from kerasreg.callbacks._epoch_statistics import EpochStatistics
 from kerasreg.callbacks._hyperparameter_scheduler import HyperparameterScheduler
 from kerasreg.callbacks._learning_rate import LearningRateScheduler
 from kerasreg.callbacks._learning_rate_finder import LearningRateFinder, find_learning_rate
-from kerasreg.callbacks._learning_rate_range import RangeTest
+from kerasreg.callbacks._learning_rate_range import RangeTestResult, RangeTestRow
 from kerasreg.callbacks._one_cycle import OneCycle
 from kerasreg.callbacks._plateau import ReduceOnPlateau
 from kerasreg.callbacks._policies import (
@@ -27,7 +27,8 @@ __all__ = [
     "LearningRateFinder",
     "LearningRateScheduler",
     "OneCycle",
-    "RangeTest",
+    "RangeTestResult",
+    "RangeTestRow",
     "ReduceOnPlateau",
     "StepDecay",
     "TimeBasedDecay",

@@ -32,23 +32,24 @@ class AdaptiveRegularization(ResumableMover):
     `metric - val_metric` where larger is better; `g = smoothing · g + (1 - smoothing) · gap`,
     which begins with the first gap, and anew after an infinite one; a gap that is not a number
     is left out.
-    After `patience` epochs in a row with `g > high` each number of the target becomes
-    `min(factor · value, maximum)`; after as many with `g < low`, `max(value / factor, minimum)`.
-    From `low` to `high` nothing moves: that is the hysteresis, without which the value
+    After `patience` epochs in a row with `g > high_gap` each number of the target becomes
+    `min(factor · value, max_value)`; after as many with `g < low_gap`,
+    `max(value / factor, min_value)`.
+    From `low_gap` to `high_gap` nothing moves: that is the hysteresis, without which the value
     would swing about a single threshold. From the beginning values are kept within
-    `minimum` and `maximum`.
+    `min_value` and `max_value`.
 
     The training metric is the mean over an epoch with dropout on, so that the gap of a model
-    that does not overfit is often below zero: set `low` accordingly.
+    that does not overfit is often below zero: set `low_gap` accordingly.
 
     Args:
         target: what moves: `"dropout"`, `"strength"` or `"weight_decay"`, with a pattern as in
             `HyperparameterScheduler`.
-        minimum: smallest value, a number > 0.
-        maximum: largest value, a number > `minimum`; at most 1 for dropout.
+        min_value: smallest value, a number > 0.
+        max_value: largest value, a number > `min_value`; at most 1 for dropout.
         metric: the name of a metric whose `val_` is in the logs too.
-        low: below which the model underfits, a finite number.
-        high: above which it overfits, a finite number > `low`.
+        low_gap: below which the model underfits, a finite number.
+        high_gap: above which it overfits, a finite number > `low_gap`.
         factor: what a value is multiplied or divided by, a number > 1.
         patience: whole number >= 1 of epochs.
         smoothing: from 0, the gap of each epoch by itself, to below 1.
@@ -66,7 +67,7 @@ class AdaptiveRegularization(ResumableMover):
 
     >>> import kerasreg
     >>> callback = kerasreg.callbacks.AdaptiveRegularization(
-    ...     "dropout", minimum=0.05, maximum=0.6, metric="accuracy", low=0.0, high=0.03
+    ...     "dropout", min_value=0.05, max_value=0.6, metric="accuracy", low_gap=0.0, high_gap=0.03
     ... )
     """
 
@@ -76,11 +77,12 @@ class AdaptiveRegularization(ResumableMover):
     def __init__(
         self,
         target: str,
-        minimum: float,
-        maximum: float,
+        min_value: float,
+        *,
+        max_value: float,
         metric: str = "loss",
-        low: float = 0.0,
-        high: float = 0.1,
+        low_gap: float = 0.0,
+        high_gap: float = 0.1,
         factor: float = 1.25,
         patience: int = 1,
         smoothing: float = 0.0,
@@ -93,12 +95,12 @@ class AdaptiveRegularization(ResumableMover):
                 "`target` must be 'dropout', 'strength' or 'weight_decay', which regularize. "
                 f"Received: target={target!r}"
             )
-        self.minimum = check_positive("minimum", minimum)
-        self.maximum = check_above("maximum", maximum, self.minimum)
-        check_number("maximum", maximum, self.minimum, self._target.maximum)
+        self.min_value = check_positive("min_value", min_value)
+        self.max_value = check_above("max_value", max_value, self.min_value)
+        check_number("max_value", max_value, self.min_value, self._target.maximum)
         self.metric = check_metric("metric", metric)
-        self.low = check_number("low", low, -math.inf, math.inf)
-        self.high = check_above("high", high, self.low)
+        self.low_gap = check_number("low_gap", low_gap, -math.inf, math.inf)
+        self.high_gap = check_above("high_gap", high_gap, self.low_gap)
         self.factor = check_above("factor", factor, 1.0)
         self.patience = check_count("patience", patience)
         self.smoothing = check_below_one("smoothing", smoothing)
@@ -115,13 +117,15 @@ class AdaptiveRegularization(ResumableMover):
         self.assign(self._within(self.values()))
 
     def _within(self, values: list[float]) -> list[float]:
-        return [min(max(value, self.minimum), self.maximum) for value in values]
+        return [min(max(value, self.min_value), self.max_value) for value in values]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {} if logs is None else logs
         worse = logged("metric", f"val_{self.metric}", logs) - logged("metric", self.metric, logs)
         values = self.values()
-        power = self._takes(-worse if larger_is_better(self.metric, self.mode) else worse)
+        power = self._takes(
+            -worse if larger_is_better(self.model, self.metric, self.mode) else worse
+        )
         logs[self.target] = values[0]
         logs["gap"] = math.nan if self.gap is None else self.gap
         if power:
@@ -137,8 +141,8 @@ class AdaptiveRegularization(ResumableMover):
             self.gap = gap
         else:
             self.gap = self.smoothing * self.gap + (1.0 - self.smoothing) * gap
-        self.above = self.above + 1 if self.gap > self.high else 0
-        self.below = self.below + 1 if self.gap < self.low else 0
+        self.above = self.above + 1 if self.gap > self.high_gap else 0
+        self.below = self.below + 1 if self.gap < self.low_gap else 0
         if self.above >= self.patience:
             self.above = 0
             return 1
@@ -148,5 +152,14 @@ class AdaptiveRegularization(ResumableMover):
         return 0
 
     def get_config(self) -> dict[str, Any]:
-        names = ("target", "minimum", "maximum", "metric", "low", "high", "factor", "patience")
+        names = (
+            "target",
+            "min_value",
+            "max_value",
+            "metric",
+            "low_gap",
+            "high_gap",
+            "factor",
+            "patience",
+        )
         return {name: getattr(self, name) for name in (*names, "smoothing", "mode", "backup_dir")}

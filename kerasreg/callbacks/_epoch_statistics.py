@@ -1,4 +1,4 @@
-"""What regularization does to a model, epoch by epoch, in its logs."""
+"""Statistics of regularization in the logs, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class EpochStatistics(keras.callbacks.Callback):
 
 
 def _penalty(weight: keras.Variable) -> float:
-    """What the regularizer of a weight adds to the loss; schedules do not advance."""
+    """The loss that the regularizer of a weight adds; schedules do not advance."""
     regularizer = weight.regularizer
     if regularizer is None:
         return 0.0

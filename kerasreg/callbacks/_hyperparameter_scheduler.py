@@ -67,7 +67,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
     [0.0, 0.2, 0.4]
     """
 
-    def __init__(self, target: str, schedule: Any, unit: str = "epoch", warmup: int = 0) -> None:
+    def __init__(self, target: str, schedule: Any, *, unit: str = "epoch", warmup: int = 0) -> None:
         super().__init__()
         self._target = Target(target)
         low, high = self._target.minimum, self._target.maximum
@@ -87,7 +87,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
     @property
     def target(self) -> str:
-        """What is moved."""
+        """The name of the target."""
         return self._target.name
 
     def value(self, t: int) -> float:

@@ -43,8 +43,8 @@ class LearningRateScheduler(HyperparameterScheduler):
     (0.025, 0.1)
     """
 
-    def __init__(self, schedule: Any, unit: str = "epoch", warmup: int = 0) -> None:
-        super().__init__("learning_rate", schedule, unit, warmup)
+    def __init__(self, schedule: Any, *, unit: str = "epoch", warmup: int = 0) -> None:
+        super().__init__("learning_rate", schedule, unit=unit, warmup=warmup)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 
 from kerasreg._validation import check_above, check_below_one, check_count, check_positive
-from kerasreg.callbacks._data_order import State, independent
-from kerasreg.callbacks._learning_rate_range import RangeTest
+from kerasreg.callbacks._learning_rate_range import RangeTestResult
 from kerasreg.callbacks._targets import Place, Target, scope_of
+from kerasreg.callbacks._training_snapshot import TrainingSnapshot, independent
 
 _FEWEST = 5  # Losses, of which something can be said.
 
@@ -40,7 +40,7 @@ class LearningRateFinder(keras.callbacks.Callback):
         divergence: a number > 1.
 
     Attributes:
-        result: a `RangeTest`, when the training has ended.
+        result: a `RangeTestResult`, when the training has ended.
 
     Raises:
         ValueError: if an argument is outside its range; when training begins, if the
@@ -64,6 +64,7 @@ class LearningRateFinder(keras.callbacks.Callback):
         self,
         low: float = 1e-7,
         high: float = 10.0,
+        *,
         steps: int = 100,
         smoothing: float = 0.98,
         divergence: float = 4.0,
@@ -74,9 +75,9 @@ class LearningRateFinder(keras.callbacks.Callback):
         self.steps = check_count("steps", steps, minimum=_FEWEST)
         self.smoothing = check_below_one("smoothing", smoothing)
         self.divergence = check_above("divergence", divergence, 1.0)
-        self.result: RangeTest | None = None
+        self.result: RangeTestResult | None = None
         self._places: list[Place] = []
-        self._state: State | None = None
+        self._state: TrainingSnapshot | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if keras.backend.backend() == "jax":
@@ -93,7 +94,7 @@ class LearningRateFinder(keras.callbacks.Callback):
         if not self.model.optimizer.built:
             with scope_of(self.model):
                 self.model.optimizer.build(self.model.trainable_variables)
-        self._state = State(self.model)
+        self._state = TrainingSnapshot(self.model)
         self.result = None
         self._losses: list[float] = []
         self._rates: list[float] = []
@@ -144,7 +145,7 @@ class LearningRateFinder(keras.callbacks.Callback):
                 f"{len(self._losses)} losses"
             )
         rates = self._rates[: len(self._losses)]
-        self.result = RangeTest(
+        self.result = RangeTestResult(
             np.array(rates), np.array(self._losses), np.array(self._smoothed), self._diverged
         )
 
@@ -168,7 +169,7 @@ def find_learning_rate(
     smoothing: float = 0.98,
     divergence: float = 4.0,
     **fit_arguments: Any,
-) -> RangeTest:
+) -> RangeTestResult:
     """Finds learning rates with which a model trains well, and leaves it as it was.
 
     The test of `LearningRateFinder`, over as many epochs as it needs. A `tf.data.Dataset` is
@@ -189,7 +190,7 @@ def find_learning_rate(
         **fit_arguments: others of `fit`, such as `batch_size`, `sample_weight`.
 
     Returns:
-        A `RangeTest`.
+        A `RangeTestResult`.
 
     Raises:
         ValueError: if an argument is none of these, or the loss explodes at once.
@@ -212,7 +213,7 @@ def find_learning_rate(
             "`x` must be arrays, a tf.data.Dataset or a PyDataset, no generator, which could not "
             f"be begun anew. Received: x={x!r}"
         )
-    finder = LearningRateFinder(low, high, steps, smoothing, divergence)
+    finder = LearningRateFinder(low, high, steps=steps, smoothing=smoothing, divergence=divergence)
     callbacks = [*(fit_arguments.pop("callbacks", None) or []), finder]
     arguments = {"verbose": 0, **fit_arguments, "epochs": steps, "callbacks": callbacks}
     copied = independent(x)
@@ -222,7 +223,7 @@ def find_learning_rate(
     if not model.optimizer.built:
         with scope_of(model):
             model.optimizer.build(model.trainable_variables)
-    state = State(model)
+    state = TrainingSnapshot(model)
     # An endless pipeline has no epochs but those that are asked for.
     cardinality = getattr(copied, "cardinality", lambda: 0)()
     if int(cardinality) == -1:

@@ -1,20 +1,35 @@
-"""What a learning-rate range test found, and which rates it suggests."""
+"""The result of a learning-rate range test, and the rates that the losses suggest."""
 
 from __future__ import annotations
 
 import bisect
 import dataclasses
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from kerasreg._pictures import check_picture, figure, write_figure
+from kerasreg._pictures import drawn_to, figure
+from kerasreg._report import Report, plain
+
+
+class RangeTestRow(NamedTuple):
+    """One batch of a range test.
+
+    Attributes:
+        rate: the learning rate.
+        loss: the loss of the batch.
+        smoothed: the exponential moving average of the losses, without its bias towards zero.
+    """
+
+    rate: float
+    loss: float
+    smoothed: float
 
 
 @dataclasses.dataclass(frozen=True)
-class RangeTest:
-    """Losses over learning rates, from small to large, and what they suggest.
+class RangeTestResult(Report):
+    """Losses over learning rates, from small to large, and the rates that they suggest.
 
     Suggestions leave out the first tenth, in which the smoothed loss is of few batches.
 
@@ -31,10 +46,26 @@ class RangeTest:
     diverged: bool
 
     @property
+    def rows(self) -> tuple[RangeTestRow, ...]:
+        """A `RangeTestRow` for each batch."""
+        columns = (self.rates, self.losses, self.smoothed)
+        return tuple(RangeTestRow(*map(float, row)) for row in zip(*columns, strict=True))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The rows, whether the loss exploded, and the suggestions, as plain values.
+
+        Returns:
+            A dictionary with `rows`, `diverged`, `valley`, `steepest` and `minimum`.
+        """
+        names = ("rows", "diverged", "valley", "steepest", "minimum")
+        return {name: plain(getattr(self, name)) for name in names}
+
+    @property
     def steepest(self) -> float:
         """The rate before the least loss at which it falls fastest over the rate's logarithm.
 
-        By the line through a tenth of the losses, since that through two is mostly noise.
+        The slope is the one of a line through a tenth of the losses. A line through two
+        losses would mostly show noise.
         """
         rates, losses = self._settled()
         width = max(len(rates) // 10, 3)
@@ -46,8 +77,8 @@ class RangeTest:
     def valley(self) -> float:
         """The middle of the longest fall: of the longest series of losses each below the last.
 
-        Robust against bumps, which such a series leaves out; it needs not be of neighbours.
-        fastai's suggestion of this name is half a sixth to the left of its middle.
+        The losses of the series need not be neighbours, so that the series passes over bumps.
+        fastai's suggestion of this name lies a twelfth of the series to the left of the middle.
         """
         rates, losses = self._settled()
         first, last = _longest_fall(losses)
@@ -88,9 +119,10 @@ class RangeTest:
             ValueError: if the name ends otherwise.
             OSError: if it cannot be written.
         """
-        if path is not None:
-            check_picture(path)
-        drawn = figure("RangeTest.plot", 7.0, 4.5)
+        return drawn_to(path, self._figure)
+
+    def _figure(self) -> Any:
+        drawn = figure("RangeTestResult.plot", 7.0, 4.5)
         axes = drawn.subplots()
         axes.plot(self.rates, self.losses, color="0.8", label="loss of a batch")
         axes.plot(self.rates, self.smoothed, label="smoothed")
@@ -104,8 +136,6 @@ class RangeTest:
         axes.set_xlabel("learning rate")
         axes.set_ylabel("loss")
         axes.legend()
-        if path is not None:
-            write_figure(path, drawn)
         return drawn
 
 

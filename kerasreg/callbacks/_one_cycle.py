@@ -17,12 +17,12 @@ from kerasreg.schedules import OneCycle as OneCycleSchedule
 class OneCycle(keras.callbacks.Callback):
     """Moves the learning rate up and down once, and the momentum the other way: 1cycle.
 
-    Both move before each batch, as `kerasreg.schedules.OneCycle(peak, length)` and its
+    Both move before each batch, as `kerasreg.schedules.OneCycle(peak, steps)` and its
     `momentum()` say, so that the last batch has nearly the last value.
 
     Args:
         peak: the largest learning rate, a number >= 0, such as `find_learning_rate` suggests.
-        length: the steps of the cycle, a whole number >= 1; by default all of the training:
+        steps: the steps of the cycle, a whole number >= 1; by default all of the training:
             its epochs times the batches of one.
         pct_start: the part in which the rate rises, above 0 and below 1, or below 0.5 with
             three phases.
@@ -38,7 +38,7 @@ class OneCycle(keras.callbacks.Callback):
 
     Raises:
         ValueError: if an argument is outside its range; when training begins, if
-            the optimizer has a schedule or no momentum, or `length` is not given and the
+            the optimizer has a schedule or no momentum, or `steps` is not given and the
             number of batches is not known.
 
     Smith and Topin 2018 (arXiv:1708.07120); fastai's `fit_one_cycle`.
@@ -54,7 +54,8 @@ class OneCycle(keras.callbacks.Callback):
     def __init__(
         self,
         peak: float,
-        length: int | None = None,
+        steps: int | None = None,
+        *,
         pct_start: float = 0.3,
         div_factor: float = 25.0,
         final_div_factor: float = 1e4,
@@ -63,7 +64,7 @@ class OneCycle(keras.callbacks.Callback):
         momentum: Sequence[float] | None = (0.95, 0.85),
     ) -> None:
         super().__init__()
-        self.length = None if length is None else check_count("length", length)
+        self.steps = None if steps is None else check_count("steps", steps)
         if momentum is not None:
             if not isinstance(momentum, (list, tuple)) or len(momentum) != 2:
                 raise ValueError(
@@ -74,7 +75,7 @@ class OneCycle(keras.callbacks.Callback):
         self.momentum = momentum
         # Of any length: this one checks the arguments, and has them.
         self._schedule = OneCycleSchedule(
-            peak, self.length or 1, pct_start, div_factor, final_div_factor, shape, three_phase
+            peak, self.steps or 1, pct_start, div_factor, final_div_factor, shape, three_phase
         )
         self._parts: list[HyperparameterScheduler] = []
 
@@ -86,20 +87,20 @@ class OneCycle(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         # Not before: Keras says only now how many batches there are.
-        length = self.length
-        if length is None:
+        steps = self.steps
+        if steps is None:
             batches, epochs = self.params.get("steps"), self.params.get("epochs")
             if not batches or not epochs:
                 raise ValueError(
-                    "`length` must be a whole number >= 1 where the number of batches is not "
-                    "known. Received: length=None"
+                    "`steps` must be a whole number >= 1 where the number of batches is not "
+                    "known. Received: steps=None"
                 )
-            length = batches * epochs
-        schedule = OneCycleSchedule(**{**self._schedule.get_config(), "steps": length})
-        self._parts = [HyperparameterScheduler("learning_rate", schedule, "step")]
+            steps = batches * epochs
+        schedule = OneCycleSchedule(**{**self._schedule.get_config(), "steps": steps})
+        self._parts = [HyperparameterScheduler("learning_rate", schedule, unit="step")]
         if self.momentum is not None:
             momentum = schedule.momentum(*self.momentum)
-            self._parts.append(HyperparameterScheduler("momentum", momentum, "step"))
+            self._parts.append(HyperparameterScheduler("momentum", momentum, unit="step"))
         for part in self._parts:
             part.set_params(self.params)
             part.set_model(self.model)
@@ -116,9 +117,8 @@ class OneCycle(keras.callbacks.Callback):
 
     def get_config(self) -> dict[str, Any]:
         config = self._schedule.get_config()
-        del config["steps"]
         momentum = None if self.momentum is None else list(self.momentum)
-        return {**config, "length": self.length, "momentum": momentum}
+        return {**config, "steps": self.steps, "momentum": momentum}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> OneCycle:

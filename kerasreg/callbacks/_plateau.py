@@ -25,7 +25,7 @@ class ReduceOnPlateau(ResumableMover):
     An epoch improves when the metric is better than the best one so far by more
     than `min_delta`, or with `threshold_mode="rel"` by more than `min_delta` times the best.
     After `patience` epochs in a row without improvement each number of the target
-    becomes `max(factor · value, minimum)`; for `cooldown` epochs
+    becomes `max(factor · value, min_value)`; for `cooldown` epochs
     after that, epochs without improvement are not counted.
 
     In contrast to `keras.callbacks.ReduceLROnPlateau`, the best value and the
@@ -38,11 +38,11 @@ class ReduceOnPlateau(ResumableMover):
         monitor: name of the metric in the epoch's logs.
         factor: from 0 to 1.
         patience: whole number >= 1 of epochs.
-        mode: `"min"`, `"max"` or `"auto"`: larger is better for names that
-            contain acc, auc, f1, precision, recall or r2.
+        mode: `"min"`, `"max"` or `"auto"`, which asks the metric. A function as a metric
+            does not know: give `"min"` or `"max"` then.
         min_delta: smallest change that counts, a number >= 0.
         cooldown: whole number >= 0 of epochs.
-        minimum: smallest value of the target, a number >= 0.
+        min_value: smallest value of the target, a number >= 0.
         backup_dir: a folder of its own for the state, written after each epoch
             and removed when training ends normally; use it together with
             `keras.callbacks.BackupAndRestore`, or with `initial_epoch`.
@@ -54,8 +54,9 @@ class ReduceOnPlateau(ResumableMover):
         where there are several.
 
     Raises:
-        ValueError: if an argument is outside its range, the monitored metric
-            is not in the logs, or the model has nothing that the target means.
+        ValueError: if an argument is outside its range, the monitored metric is not in the
+            logs, the mode is `"auto"` and the metric does not know its direction, or the model
+            has nothing that the target means.
 
     Example:
 
@@ -71,10 +72,11 @@ class ReduceOnPlateau(ResumableMover):
         monitor: str = "val_loss",
         factor: float = 0.5,
         patience: int = 5,
+        *,
         mode: str = "auto",
         min_delta: float = 1e-4,
         cooldown: int = 0,
-        minimum: float = 0.0,
+        min_value: float = 0.0,
         backup_dir: str | os.PathLike[str] | None = None,
         target: str = "learning_rate",
         threshold_mode: str = "abs",
@@ -86,7 +88,7 @@ class ReduceOnPlateau(ResumableMover):
         self.mode = check_mode(mode)
         self.min_delta = check_number("min_delta", min_delta, 0.0, math.inf)
         self.cooldown = check_count("cooldown", cooldown, minimum=0)
-        self.minimum = check_number("minimum", minimum, 0.0, math.inf)
+        self.min_value = check_number("min_value", min_value, 0.0, math.inf)
         self.threshold_mode = check_choice("threshold_mode", threshold_mode, ("abs", "rel"))
 
     def reset(self) -> None:
@@ -102,7 +104,7 @@ class ReduceOnPlateau(ResumableMover):
         logs[self.target] = values[0]
         if self._needs_reduction(metric):
             # One that is below the minimum already is not raised to it.
-            self.assign([min(max(self.factor * value, self.minimum), value) for value in values])
+            self.assign([min(max(self.factor * value, self.min_value), value) for value in values])
         self.remember(epoch + 1)
 
     def _improves(self, value: float) -> bool:
@@ -112,7 +114,7 @@ class ReduceOnPlateau(ResumableMover):
         if self.threshold_mode == "rel" and math.isfinite(self.best):
             delta *= abs(self.best)
         gain = value - self.best
-        return (gain if larger_is_better(self.monitor, self.mode) else -gain) > delta
+        return (gain if larger_is_better(self.model, self.monitor, self.mode) else -gain) > delta
 
     def _needs_reduction(self, value: float) -> bool:
         """Takes one epoch's metric; says whether the target is to be reduced now."""
@@ -134,6 +136,6 @@ class ReduceOnPlateau(ResumableMover):
         return True
 
     def get_config(self) -> dict[str, Any]:
-        names = ("monitor", "factor", "patience", "mode", "min_delta", "cooldown", "minimum")
+        names = ("monitor", "factor", "patience", "mode", "min_delta", "cooldown", "min_value")
         more = ("backup_dir", "target", "threshold_mode")
         return {name: getattr(self, name) for name in (*names, *more)}

@@ -15,7 +15,7 @@ class _Policy(LearningRateScheduler):
     """A named policy: its arguments make the schedule, and are its config."""
 
     def __init__(self, schedule: Any, unit: str, warmup: int, **arguments: float) -> None:
-        super().__init__(schedule, unit, warmup)
+        super().__init__(schedule, unit=unit, warmup=warmup)
         self._arguments = arguments
 
     def get_config(self) -> dict[str, Any]:
@@ -41,9 +41,9 @@ class FixedLearningRate(_Policy):
     0.25
     """
 
-    def __init__(self, learning_rate: float, unit: str = "epoch", warmup: int = 0) -> None:
+    def __init__(self, learning_rate: float, *, unit: str = "epoch", warmup: int = 0) -> None:
         rate = check_number("learning_rate", learning_rate, 0.0, float("inf"))
-        super().__init__(Constant(rate), unit, warmup, learning_rate=rate)
+        super().__init__(Constant(rate), unit=unit, warmup=warmup, learning_rate=rate)
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -72,6 +72,7 @@ class StepDecay(_Policy):
         self,
         learning_rate: float,
         factor: float = 0.5,
+        *,
         every: int = 10,
         unit: str = "epoch",
         warmup: int = 0,
@@ -80,7 +81,9 @@ class StepDecay(_Policy):
         factor = check_number("factor", factor, 0.0, 1.0)
         every = check_count("every", every)
         schedule = Step(rate, factor, every)
-        super().__init__(schedule, unit, warmup, learning_rate=rate, factor=factor, every=every)
+        super().__init__(
+            schedule, unit=unit, warmup=warmup, learning_rate=rate, factor=factor, every=every
+        )
         self.factor, self.every = factor, every
 
 
@@ -105,12 +108,12 @@ class ExponentialDecay(_Policy):
     """
 
     def __init__(
-        self, learning_rate: float, rate: float = 0.95, unit: str = "epoch", warmup: int = 0
+        self, learning_rate: float, rate: float = 0.95, *, unit: str = "epoch", warmup: int = 0
     ) -> None:
         first = check_number("learning_rate", learning_rate, 0.0, float("inf"))
         rate = check_number("rate", rate, 0.0, 1.0)
         schedule = Step(first, rate, 1)
-        super().__init__(schedule, unit, warmup, learning_rate=first, rate=rate)
+        super().__init__(schedule, unit=unit, warmup=warmup, learning_rate=first, rate=rate)
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -135,12 +138,12 @@ class TimeBasedDecay(_Policy):
     """
 
     def __init__(
-        self, learning_rate: float, decay: float = 0.01, unit: str = "epoch", warmup: int = 0
+        self, learning_rate: float, decay: float = 0.01, *, unit: str = "epoch", warmup: int = 0
     ) -> None:
         rate = check_number("learning_rate", learning_rate, 0.0, float("inf"))
         decay = check_number("decay", decay, 0.0, float("inf"))
         schedule = TimeBased(rate, decay)
-        super().__init__(schedule, unit, warmup, learning_rate=rate, decay=decay)
+        super().__init__(schedule, unit=unit, warmup=warmup, learning_rate=rate, decay=decay)
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -174,6 +177,7 @@ class CosineDecay(_Policy):
         self,
         learning_rate: float,
         length: int,
+        *,
         minimum: float = 0.0,
         unit: str = "epoch",
         warmup: int = 0,
@@ -182,4 +186,6 @@ class CosineDecay(_Policy):
         length = check_count("length", length)
         minimum = check_number("minimum", minimum, 0.0, rate)
         schedule = Cosine(rate, minimum, length)
-        super().__init__(schedule, unit, warmup, learning_rate=rate, length=length, minimum=minimum)
+        super().__init__(
+            schedule, unit=unit, warmup=warmup, learning_rate=rate, length=length, minimum=minimum
+        )

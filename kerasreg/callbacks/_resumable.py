@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from kerasreg._files import write_json
+from kerasreg._keras.metrics import direction_of
 from kerasreg._validation import check_choice
 from kerasreg.callbacks._targets import Place, Target
 
@@ -60,7 +61,7 @@ class Resumable(keras.callbacks.Callback):
                 self._states = [state]
 
     def state(self) -> dict[str, Any]:
-        """What is to be remembered now."""
+        """The values to remember now."""
         return {name: getattr(self, name) for name in self.remembered}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -110,7 +111,7 @@ class ResumableMover(Resumable):
 
     @property
     def target(self) -> str:
-        """What is moved."""
+        """The name of the target."""
         return self._target.name
 
     def values(self) -> list[float]:
@@ -132,7 +133,7 @@ class ResumableMover(Resumable):
         super().on_train_begin(logs)
 
     def state(self) -> dict[str, Any]:
-        """What is to be remembered now."""
+        """The values to remember now."""
         return {**super().state(), "values": self.values()}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -156,11 +157,19 @@ def check_mode(mode: Any) -> str:
     return check_choice("mode", mode, ("auto", "min", "max"))
 
 
-def larger_is_better(metric: str, mode: str) -> bool:
-    """Whether a larger value of a metric is better, by its name where the mode is `"auto"`."""
-    if mode != "auto":
-        return mode == "max"
-    return any(part in metric for part in ("acc", "auc", "f1", "precision", "recall", "r2"))
+def larger_is_better(model: keras.Model, metric: str, mode: str) -> bool:
+    """Whether a larger value of a metric is better; the mode `"auto"` asks the metric.
+
+    Raises:
+        ValueError: if the mode is `"auto"`, and Keras knows no direction of the metric.
+    """
+    direction = direction_of(model, metric) if mode == "auto" else mode
+    if direction is None:
+        raise ValueError(
+            f"`mode` must be 'min' or 'max' for {metric!r}, since Keras does not know which "
+            "values of this metric are better. Received: mode='auto'"
+        )
+    return direction == "max"
 
 
 def logged(argument: str, metric: str, logs: dict[str, Any]) -> float:

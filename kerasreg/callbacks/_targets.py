@@ -1,20 +1,18 @@
-"""What a callback moves, by name: a number of the optimizer, rates of dropout, strengths."""
+"""Targets of callbacks, by name: numbers of the optimizer, rates of dropout, strengths."""
 
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
 
-# Whether the model is that of one lane, or of a traced program: private, as in `schedules`.
-from keras.src.backend import in_stateless_scope
-
 from kerasreg._keras.hyperparameter import hyperparameters_of
+from kerasreg._keras.internals import forget_functions, learning_rate_of, stateless_scope
 from kerasreg._keras.live_number import LiveNumber, live_number
+from kerasreg._keras.patterns import matches
 from kerasreg.optimizers import DecoupledWeightDecay
 
 # Of a target: the argument of the components that have it, and the bounds of its values.
@@ -34,7 +32,7 @@ class Place(NamedTuple):
     def assign(self, value: float) -> None:
         """Sets it to a value, or to the nearest that it may have."""
         value = min(max(value, self.minimum), self.maximum)
-        if keras.backend.backend() == "tensorflow" and not in_stateless_scope():
+        if keras.backend.backend() == "tensorflow" and stateless_scope() is None:
             # Before each batch: Keras' own takes twice as long, as it reads the value again.
             self.variable.value.assign(value, read_value=False)
         else:
@@ -42,7 +40,7 @@ class Place(NamedTuple):
 
 
 class Target:
-    """Which numbers of a model are meant.
+    """The numbers of a model that a name means.
 
     Args:
         name: `"learning_rate"`, `"momentum"` (`beta_1` of Adam and its kind) or
@@ -89,7 +87,7 @@ class Target:
         if self.kind not in ("momentum", "weight_decay"):
             return
         moved = [o for o in optimizers_of(model, self.name) if self._decay_of(o) is None]
-        if moved and (keras.backend.backend() == "jax" or in_stateless_scope()):
+        if moved and (keras.backend.backend() == "jax" or stateless_scope() is not None):
             raise ValueError(
                 f"`target` must not be {self.kind!r} on the JAX backend and in lanes, where a "
                 "step is given only the optimizer's own variables."
@@ -101,7 +99,7 @@ class Target:
                 with scope_of(model):
                     live_number(inner, attribute)
                 # A step that was traced with the number must be traced again.
-                model.train_function = None
+                forget_functions(model, "train")
 
     def places(self, model: keras.Model) -> list[Place]:
         """The numbers of a compiled and built model.
@@ -120,7 +118,7 @@ class Target:
         matching = [
             (names[-1], hyperparameter)
             for names, hyperparameter in found
-            if any(fnmatch.fnmatchcase(name, self.pattern) for name in names)
+            if matches(self.pattern, names)
         ]
         if not matching:
             there = ", ".join(dict.fromkeys(names[-1] for names, _ in found)) or "none"
@@ -144,7 +142,7 @@ class Target:
         inner = innermost(optimizer)
         if self.kind == "learning_rate":
             check_learning_rate(inner, self.name)
-            return Place(inner.name, inner._learning_rate, 0.0, math.inf)
+            return Place(inner.name, learning_rate_of(inner), 0.0, math.inf)
         variable = live_number(inner, _attribute(inner, self.kind))
         return Place(inner.name, variable, 0.0, self.maximum)
 
@@ -187,23 +185,23 @@ def innermost(optimizer: Any) -> keras.optimizers.Optimizer:
 
 
 def steps_of(model: keras.Model, target: str) -> int:
-    """How many steps the optimizer of a compiled model has made, or the first of several."""
+    """The steps that the optimizer of a compiled model has made, or the first of several."""
     # Read before each batch: `ops.convert_to_numpy` takes half as long again.
     return int(innermost(optimizers_of(model, target)[0]).iterations.numpy())
 
 
 def check_learning_rate(optimizer: keras.optimizers.Optimizer, target: str) -> None:
     """A `ValueError` if the optimizer has a schedule, which Keras does not let change."""
-    if not isinstance(optimizer._learning_rate, keras.Variable):
+    if not isinstance(learning_rate_of(optimizer), keras.Variable):
         raise ValueError(
             f"`target` {target!r} must be a number in {optimizer.name!r} for a callback to "
-            f"move it. Received: a {type(optimizer._learning_rate).__name__}; give the "
+            f"move it. Received: a {type(learning_rate_of(optimizer)).__name__}; give the "
             "optimizer a number, or leave the callback out."
         )
 
 
 def _attribute(optimizer: keras.optimizers.Optimizer, kind: str) -> str:
-    """Which attribute of an optimizer is its momentum, or its weight decay."""
+    """The attribute of an optimizer that is its momentum, or its weight decay."""
     names = ["weight_decay"] if kind == "weight_decay" else ["momentum", "beta_1"]
     for name in names:
         if getattr(optimizer, name, None):

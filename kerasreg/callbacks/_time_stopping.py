@@ -47,6 +47,7 @@ class TimeStopping(Resumable):
     def __init__(
         self,
         seconds: float,
+        *,
         unit: str = "epoch",
         backup_dir: str | os.PathLike[str] | None = None,
     ) -> None:

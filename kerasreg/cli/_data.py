@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 
 from kerasreg._validation import check_choice
-
-BUNDLED = ("digits", "breast_cancer", "wine", "diabetes")
-TASKS = ("auto", "classification", "regression")
+from kerasreg.cli._options import BUNDLED, TASKS
 
 # More distinct whole numbers than this are taken for a quantity, not for classes.
 _MOST_CLASSES_OF_NUMBERS = 20

@@ -5,58 +5,88 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Set
+from typing import TYPE_CHECKING, Any
 
-import keras
-import numpy as np
+from absl import logging
 
-from kerasreg import serving
-from kerasreg.serving._card import FOLDER, NAMES
+from kerasreg.cli._command import Command, UsageError, bad_input, failing, loading, write
+from kerasreg.cli._options import option
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """What `export` does; see the flags of the command."""
+class ExportOptions:
+    """Arguments of `kerasreg.serving.export`, where they are data, by the names of files."""
 
-    base_dir: str
-    samples: str | None
-    labels: tuple[str, ...]
-    outputs: tuple[str, ...]
-    mc_passes: int
-    card: str | None
-    tolerance: float
-    quantization: str | None
-    original: str | None
-    validation_data: str | None
-    original_tolerance: float | None
-
-
-def export(model: str, settings: Settings, write: Callable[[str], None]) -> str:
-    """Loads a model, exports it, and tells what was published; returns its path.
-
-    Raises:
-        ValueError: if a file is not what it should be, or an argument does not fit the model.
-        RuntimeError: if what was exported differs from Keras.
-    """
-    loaded = _load("`model`", model)
-    path = serving.export(
-        loaded,
-        settings.base_dir,
-        samples=_samples(settings.samples),
-        labels=settings.labels or None,
-        outputs=settings.outputs or None,
-        mc_passes=settings.mc_passes,
-        card=_card(settings.card),
-        tolerance=settings.tolerance,
-        quantization=settings.quantization,
-        original=None if settings.original is None else _load("--original", settings.original),
-        validation_data=_validation_data(settings.validation_data),
-        original_tolerance=settings.original_tolerance,
+    base_dir: str | None = option(None, "Folder of the versions; made when missing.")
+    samples: str | None = option(
+        None,
+        "A .npy file of inputs, or an .npz file with an array for each input: to compare with "
+        "Keras, and for warm-up requests. Without it the comparison is of random numbers.",
     )
+    labels: tuple[str, ...] = option(
+        (), "Names of the classes, separated by commas: adds `classify`."
+    )
+    outputs: tuple[str, ...] = option((), "Names of the outputs, separated by commas.")
+    passes: int = option(
+        0, "Passes with dropout on of the signature `predict_mc`; 0 leaves it out.", minimum=0
+    )
+    card: str | None = option(None, "A .json file with more for the model card.")
+    tolerance: float = option(
+        1e-6,
+        "Largest relative difference from Keras with which a version is published.",
+        minimum=0.0,
+    )
+    quantization: str | None = option(
+        None,
+        "Stores the weights in fewer bits; they are widened where they are used.",
+        choices=["float16", "int8"],
+    )
+    original: str | None = option(
+        None, "The .keras file before it was made smaller, to compare with."
+    )
+    validation_data: str | None = option(
+        None,
+        "A .npz file with inputs, as `x` or by their names, and targets, as `y`, of the "
+        "comparison of --quantization and --original.",
+    )
+    original_tolerance: float | None = option(
+        None, "The largest relative difference from the original with which it is published."
+    )
+
+
+def _run(options: ExportOptions, given: Set[str], model: str | None) -> None:
+    if model is None or not options.base_dir:
+        raise UsageError(
+            "export needs a model and a folder: kerasreg export net.keras --base_dir=models/net"
+        )
+    with bad_input():
+        with loading():
+            import kerasreg.serving  # noqa: F401
+        logging.set_verbosity(logging.WARNING)  # Keras' export logs each file.
+        with failing(OSError, RuntimeError):
+            _export(model, options)
+
+
+def _export(model: str, options: ExportOptions) -> None:
+    """Loads a model, exports it, and tells what was published."""
+    from kerasreg import serving
+
+    arguments = dataclasses.asdict(options)
+    loaded = _load("`model`", model)
+    arguments["samples"] = _samples(options.samples)
+    arguments["labels"] = options.labels or None
+    arguments["outputs"] = options.outputs or None
+    arguments["card"] = _card(options.card)
+    if options.original is not None:
+        arguments["original"] = _load("--original", options.original)
+    arguments["validation_data"] = _validation_data(options.validation_data)
+    path = serving.export(loaded, **arguments)
     write(f"exported {path}")
-    with open(os.path.join(path, FOLDER, NAMES[0]), encoding="utf-8") as file:
-        card = json.load(file)
+    card = serving.read_card(path)
     write(f"signatures: {', '.join(card['signatures'])}")
     compared = card.get("verification")
     if compared is None:
@@ -72,10 +102,11 @@ def export(model: str, settings: Settings, write: Callable[[str], None]) -> str:
             write(f"against the original, {name.replace('_', ' ')}: {each:.6g}")
     for name, each in card.get("metrics_against_original", {}).items():
         write(f"{name}: {each['original']:.6g}, exported {each['exported']:.6g}")
-    return path
 
 
 def _load(argument: str, path: str) -> keras.Model:
+    import keras
+
     if not path.endswith(".keras") or not os.path.isfile(path):
         raise ValueError(f"{argument} must be a .keras file. Received: {path!r}")
     try:
@@ -92,6 +123,8 @@ def _load(argument: str, path: str) -> keras.Model:
 
 
 def _samples(path: str | None, flag: str = "--samples") -> Any:
+    import numpy as np
+
     if path is None:
         return None
     try:
@@ -128,3 +161,21 @@ def _card(path: str | None) -> Any:
     if not isinstance(found, dict):
         raise ValueError(f"--card must be a JSON object. Received: a {type(found).__name__}")
     return found
+
+
+EXPORT = Command(
+    name="export",
+    summary=[
+        "export a saved Keras model as the next version of a SavedModel,",
+        "compared with Keras before it is published",
+    ],
+    purpose="a saved Keras model as the next version in a folder",
+    examples=[
+        "kerasreg export net.keras --base_dir=models/net --samples=x.npy --labels=no,yes",
+        "kerasreg export net.keras --base_dir=models/net --quantization=int8 \\",
+        "    --validation_data=held_out.npz",
+    ],
+    options=ExportOptions,
+    run=_run,
+    takes="MODEL.keras --base_dir=FOLDER",
+)

@@ -19,41 +19,14 @@ from kerasreg import distribute, serving, tuners
 from kerasreg._files import write_json
 from kerasreg._validation import check_choice, check_count
 from kerasreg.cli._data import Table
-from kerasreg.cli._progress import report_progress
+from kerasreg.cli._progress import reporting
+from kerasreg.cli._record import TUNERS, SearchSettings
 from kerasreg.cli._scores import format_scores, score
 from kerasreg.cli._split import Parts, split
 from kerasreg.hypermodels import DenseHyperModel
 
 # Of 20 trials 4 structures: measured on digits, four times as fast as 20 of them.
 _TRIALS_PER_STRUCTURE = 5
-TUNERS = ("random", "bayesian", "hyperband", "grid")
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Everything that decides what a search does, beside its data.
-
-    Attributes:
-        data: bundled data set or file.
-        target: target column of a file.
-        task: `"auto"`, `"classification"` or `"regression"`.
-        drop: columns to leave out.
-        tuner: one of `TUNERS`.
-        trials: number of trials; for `"hyperband"`, which counts by itself, unused.
-        epochs: epochs of a whole training.
-        seed: seed of the split, the search and the trainings.
-        replicas: replicas of the search's trainings.
-    """
-
-    data: str
-    target: str | None
-    task: str
-    drop: tuple[str, ...]
-    tuner: str
-    trials: int
-    epochs: int
-    seed: int
-    replicas: int
 
 
 class SearchJob:
@@ -70,7 +43,7 @@ class SearchJob:
     """
 
     def __init__(
-        self, settings: Settings, table: Table, folder: str, write: Callable[[str], None]
+        self, settings: SearchSettings, table: Table, folder: str, write: Callable[[str], None]
     ) -> None:
         check_choice("tuner", settings.tuner, TUNERS)
         check_count("trials", settings.trials)
@@ -198,7 +171,6 @@ class SearchJob:
     def _search(self, strategy: Any) -> keras_tuner.HyperParameters:
         """Runs what is left of the search; returns the best setting."""
         tuner = self._tuner(strategy)
-        report_progress(tuner, self.write)
         # KerasTuner prints the traceback of a trial that failed, and keeps it in the
         # trial's file. Here the line of the trial says that it failed, and a note why.
         with (
@@ -228,11 +200,13 @@ class SearchJob:
             "random": tuners.VectorizedRandomSearch,
             "bayesian": tuners.VectorizedBayesianOptimization,
             "grid": tuners.VectorizedGridSearch,
+            "hyperband": tuners.VectorizedHyperband,
         }
+        tuner = reporting(classes[settings.tuner], self.write)
         # KerasTuner prints when it goes on with a project.
         with contextlib.redirect_stdout(io.StringIO()):
             if settings.tuner == "hyperband":
-                return tuners.VectorizedHyperband(max_epochs=settings.epochs, **common)
+                return tuner(max_epochs=settings.epochs, **common)
             if settings.tuner == "bayesian":
                 # KerasTuner's default, three random points a dimension, is more than
                 # most searches have trials.
@@ -241,7 +215,7 @@ class SearchJob:
                 # Trials of one structure are trained together; there are to be four at least.
                 most = max(1, settings.trials // 4)
                 common["trials_per_structure"] = min(_TRIALS_PER_STRUCTURE, most)
-            return classes[settings.tuner](max_trials=settings.trials, **common)
+            return tuner(max_trials=settings.trials, **common)
 
     def _retrain(self, setting: keras_tuner.HyperParameters, regularized: bool) -> keras.Model:
         """Trains a setting anew; returns the model of its best epoch on raw targets."""

@@ -1,85 +1,96 @@
-"""The command's range test of learning rates, for a table."""
+"""`kerasreg lr-find`: a range test of learning rates, for a table."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import zipfile
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Set
+from typing import TYPE_CHECKING, Any
 
-import keras
-import keras_tuner
+from kerasreg._optimizer_names import OPTIMIZERS
+from kerasreg.cli._command import Command, bad_input, failing, loading, write
+from kerasreg.cli._options import TableOptions, option
 
-from kerasreg._pictures import check_picture
-from kerasreg.callbacks import RangeTest, find_learning_rate
-from kerasreg.cli._data import Table
-from kerasreg.cli._split import split
-from kerasreg.hypermodels import DenseHyperModel
+if TYPE_CHECKING:
+    import keras
+
+    from kerasreg.cli._data import Table
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """What decides a test, beside its data.
+class LrFindOptions(TableOptions):
+    """What decides a test of learning rates."""
 
-    Attributes:
-        model: a compiled model that was saved with `model.save("....keras")`, or None for a
-            dense network.
-        optimizer: of the dense network, as in `kerasreg.spaces.optimizer`.
-        depth: its hidden layers.
-        width: the units of each.
-        batch_size: samples of a step.
-        seed: of the split, the initial weights and the order of the batches.
-        low: the first learning rate.
-        high: the last one.
-        steps: how many there are.
-        plot: where to write a picture, or None.
-    """
-
-    model: str | None
-    optimizer: str
-    depth: int
-    width: int
-    batch_size: int
-    seed: int
-    low: float
-    high: float
-    steps: int
-    plot: str | None
+    model: str | None = option(
+        None,
+        "A compiled Keras model in a .keras file that takes the features; a dense network without.",
+    )
+    optimizer: str = option("adam", "Optimizer of the dense network.", choices=OPTIMIZERS)
+    depth: int = option(2, "Hidden layers of the dense network.", minimum=1)
+    width: int = option(64, "Units of each of its hidden layers.", minimum=1)
+    batch_size: int = option(32, "Samples of a step.", minimum=1)
+    seed: int = option(
+        0,
+        "Seed of the split, the initial weights and the order of the batches.",
+        minimum=0,
+        maximum=2**32 - 1,
+    )
+    low: float = option(1e-7, "First learning rate, above 0.")
+    high: float = option(10.0, "Last learning rate, above --low.")
+    steps: int = option(100, "Learning rates, one for each step.", minimum=5)
+    plot: str | None = option(None, "Write a picture, a .png or .svg file.")
 
 
-def find(settings: Settings, table: Table, write: Callable[[str], None]) -> RangeTest:
-    """Tests learning rates on the training part of a table.
+def _run(options: LrFindOptions, given: Set[str], path: str | None) -> None:
+    with bad_input():
+        from kerasreg.cli import _data
 
-    Raises:
-        ValueError: if a setting, or the model, cannot be used.
-    """
-    if settings.plot is not None:
-        check_picture(settings.plot)
-    x, y = split(table, seed=settings.seed).train
-    keras.utils.set_random_seed(settings.seed)
-    model = _loaded(settings.model, table) if settings.model else _dense(settings, table, x)
+        table = _data.load_table(options.data, options.target, options.task, options.drop)
+        with loading():
+            import kerasreg.callbacks
+            import kerasreg.hypermodels  # noqa: F401
+        with failing(OSError, ImportError):  # The picture.
+            _find(options, table)
+
+
+def _find(options: LrFindOptions, table: Table) -> None:
+    """Tests learning rates on the training part of a table, and tells what was found."""
+    import keras
+
+    from kerasreg._pictures import check_picture
+    from kerasreg.callbacks import find_learning_rate
+    from kerasreg.cli._split import split
+
+    if options.plot is not None:
+        check_picture(options.plot)
+    x, y = split(table, seed=options.seed).train
+    keras.utils.set_random_seed(options.seed)
+    model = _loaded(options.model, table) if options.model else _dense(options, table, x)
     write(f"{table.name}: {len(x)} rows to train on, {x.shape[1]} features; {model.name}")
     found = find_learning_rate(
         model,
         x,
         y,
-        batch_size=settings.batch_size,
-        low=settings.low,
-        high=settings.high,
-        steps=settings.steps,
+        batch_size=options.batch_size,
+        low=options.low,
+        high=options.high,
+        steps=options.steps,
     )
     write(str(found))
-    if settings.plot is not None:
-        found.plot(settings.plot)
-        write(f"wrote {settings.plot}")
-    return found
+    if options.plot is not None:
+        found.plot(options.plot)
+        write(f"wrote {options.plot}")
 
 
-def _dense(settings: Settings, table: Table, x: Any) -> keras.Model:
+def _dense(options: LrFindOptions, table: Table, x: Any) -> keras.Model:
+    import keras_tuner
+
+    from kerasreg.hypermodels import DenseHyperModel
+
     values = keras_tuner.HyperParameters()
     names = ("optimizer", "depth", "width", "batch_size")
-    values.values = {name: getattr(settings, name) for name in names}
+    values.values = {name: getattr(options, name) for name in names}
     return DenseHyperModel(
         features=x.shape[1],
         classes=None if table.classes is None else len(table.classes),
@@ -88,13 +99,15 @@ def _dense(settings: Settings, table: Table, x: Any) -> keras.Model:
         mean=x.mean(axis=0, dtype="float64"),
         variance=x.var(axis=0, dtype="float64"),
         regularized=False,
-        seed=settings.seed,
+        seed=options.seed,
         name="dense",
     ).build(values)
 
 
 def _loaded(path: str, table: Table) -> keras.Model:
     """The model of a file, which must be compiled and for this table."""
+    import keras
+
     if not os.path.isfile(path):
         raise ValueError(f"`model` must be a .keras file. Received: model={path!r}, no file")
     try:
@@ -115,3 +128,19 @@ def _loaded(path: str, table: Table) -> keras.Model:
             f"Received: model={path!r} with inputs of shape {shape}"
         )
     return model
+
+
+LR_FIND = Command(
+    name="lr-find",
+    summary=[
+        "test learning rates on a table, from small to large, for a dense",
+        "network or a saved Keras model, and suggest some",
+    ],
+    purpose="learning rates from small to large, and which of them suit",
+    examples=[
+        "kerasreg lr-find --data=houses.csv --target=price --plot=rates.png",
+        "kerasreg lr-find --model=network.keras --data=houses.csv --target=price",
+    ],
+    options=LrFindOptions,
+    run=_run,
+)

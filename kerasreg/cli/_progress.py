@@ -9,33 +9,33 @@ from typing import Any
 import keras_tuner
 
 from kerasreg._durations import duration
-from kerasreg._keras.keras_tuner_internals import expected_trials
-from kerasreg.tuners import completed_trials
+from kerasreg.tuners import completed_trials, expected_trials
 
 
-def report_progress(
-    tuner: keras_tuner.Tuner,
-    write: Callable[[str], None],
-    clock: Callable[[], float] = time.monotonic,
-) -> None:
-    """Makes a tuner write a line after each trial.
+def reporting(
+    tuner: Any, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+) -> Any:
+    """Makes of a class of tuners one that writes a line after each trial.
 
     Args:
-        tuner: the tuner; its `on_trial_end` is extended.
+        tuner: a class of KerasTuner, or one made of it.
         write: what takes a line.
         clock: what gives the time in seconds.
     """
-    total = expected_trials(tuner)
-    begun = clock()
-    before = len(tuner.oracle.end_order)
-    inherited = tuner.on_trial_end
 
-    def on_trial_end(trial: Any) -> None:
-        inherited(trial)
-        done = len(tuner.oracle.end_order)
-        write(progress_line(tuner, trial, done, total, clock() - begun, done - before))
+    class Reporting(tuner):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._begun, self._before = clock(), len(self.oracle.end_order)
+            self._total = expected_trials(self)
 
-    tuner.on_trial_end = on_trial_end
+        def on_trial_end(self, trial: Any) -> None:
+            super().on_trial_end(trial)
+            done = len(self.oracle.end_order)
+            elapsed = clock() - self._begun
+            write(progress_line(self, trial, done, self._total, elapsed, done - self._before))
+
+    return Reporting
 
 
 def progress_line(

@@ -1,16 +1,36 @@
-"""Whether a search may begin, or go on, in a folder."""
+"""What a search was begun with, and whether it may begin, or go on, in a folder."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-_ENTRIES: dict[str, Any] = {
-    "data": str, "target": (str, type(None)), "task": str, "tuner": str, "trials": int,
-    "epochs": int, "seed": int, "replicas": int, "fingerprint": str,
-}  # fmt: skip
+from kerasreg.cli._options import TableOptions, kinds, option
+
+TUNERS = ("random", "bayesian", "hyperband", "grid")
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchSettings(TableOptions):
+    """Everything that decides what a search does, beside its data: its record."""
+
+    tuner: str = option("random", "Search algorithm of KerasTuner.", choices=TUNERS)
+    trials: int = option(10, "Number of settings to try; hyperband decides by itself.", minimum=1)
+    epochs: int = option(20, "Epochs of a whole training.", minimum=1)
+    seed: int = option(
+        0, "Seed of the split, the search and the trainings.", minimum=0, maximum=2**32 - 1
+    )
+    replicas: int = option(
+        1,
+        "Train each trial on this many GPUs, or logical CPU devices where there are none.",
+        minimum=1,
+    )
+
+
+_FINGERPRINT = {"fingerprint": (str, False)}  # Of the data.
 
 
 def read_record(folder: str) -> dict[str, Any] | None:
@@ -25,9 +45,10 @@ def read_record(folder: str) -> dict[str, Any] | None:
     try:
         with open(path, encoding="utf-8") as file:
             record = json.load(file)
-        record["drop"] = tuple(record["drop"])
-        for name, kind in _ENTRIES.items():
-            if not isinstance(record[name], kind):
+        for name, (kind, may_be_none) in (kinds(SearchSettings) | _FINGERPRINT).items():
+            if kind is tuple:  # Which JSON has as a list.
+                record[name] = tuple(record[name])
+            if not (isinstance(record[name], kind) or (may_be_none and record[name] is None)):
                 raise TypeError(f"{name} is {record[name]!r}")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path!r} is not the record of a search: {error}") from error
@@ -35,7 +56,7 @@ def read_record(folder: str) -> dict[str, Any] | None:
 
 
 def check_record(
-    folder: str, settings: Mapping[str, Any], fixed: Iterable[str], resume: bool
+    folder: str, settings: SearchSettings, fixed: Iterable[str], resume: bool
 ) -> dict[str, Any] | None:
     """Checks that a search may begin, or go on, in a folder.
 
@@ -65,9 +86,10 @@ def check_record(
     if record is None:
         raise ValueError(f"--resume needs a search in --output_dir; there is none in {folder!r}")
     for name in sorted(fixed):
-        if settings[name] != record[name]:
+        wanted = getattr(settings, name)
+        if wanted != record[name]:
             raise ValueError(
-                f"--{name}={settings[name]} differs from the search in {folder!r}, which was "
+                f"--{name}={wanted} differs from the search in {folder!r}, which was "
                 f"begun with --{name}={record[name]}"
             )
     return record

@@ -87,6 +87,7 @@ def activation_gain(
 def for_activation(
     activation: str | Callable[..., Any] | None,
     distribution: str = "normal",
+    *,
     seed: int | keras.random.SeedGenerator | None = None,
 ) -> keras.initializers.Initializer:
     """The initializer that suits the activation behind the weights.

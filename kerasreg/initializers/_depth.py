@@ -50,7 +50,7 @@ class DepthScaled(keras.initializers.Initializer):
     """
 
     def __init__(
-        self, depth: int, branches: int = 2, initializer: Any = None, seed: Any = None
+        self, depth: int, branches: int = 2, *, initializer: Any = None, seed: Any = None
     ) -> None:
         self.depth = check_count("depth", depth)
         self.branches = check_count("branches", branches)
@@ -124,7 +124,7 @@ class Fixup(keras.initializers.VarianceScaling):
     """
 
     def __init__(
-        self, depth: int, layers_in_branch: int = 2, last: bool = False, seed: Any = None
+        self, depth: int, layers_in_branch: int = 2, *, last: bool = False, seed: Any = None
     ) -> None:
         self.depth = check_count("depth", depth)
         self.layers_in_branch = check_count("layers_in_branch", layers_in_branch)

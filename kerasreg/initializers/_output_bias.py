@@ -15,7 +15,7 @@ from kerasreg._validation import check_choice, check_count, check_number
 
 
 def output_bias(
-    counts: Any, activation: str | None = "softmax", smoothing: float = 0.0
+    counts: Any, activation: str | None = "softmax", *, smoothing: float = 0.0
 ) -> np.ndarray:
     """The biases that make an untrained output equal to the class frequencies.
 

@@ -71,7 +71,7 @@ class Siren(keras.initializers.RandomUniform):
     True
     """
 
-    def __init__(self, first: bool = False, frequency: float = 30.0, seed: Any = None) -> None:
+    def __init__(self, first: bool = False, frequency: float = 30.0, *, seed: Any = None) -> None:
         super().__init__(-1.0, 1.0, seed=check_seed(seed))
         self.first = bool(first)
         self.frequency = check_positive("frequency", frequency)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from kerasreg._keras.hyperparameter import Hyperparameter, NumberOrSchedule, PartOfPass
+from kerasreg._keras.internals import forget_loss
 from kerasreg.layers._base import NoiseStream
 from kerasreg.layers._dropout import dropout
 from kerasreg.layers._wrapper import NoisyWrapper, kernels
@@ -100,7 +101,7 @@ class DropConnect(NoisyWrapper):
         for loss in scope.losses:
             self.add_loss(loss)
             # Where a scope surrounds this one, the layer that added it counts it.
-            self._loss_ids.discard(id(loss))
+            forget_loss(self, loss)
         return outputs
 
     def get_config(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from kerasreg._keras.internals import takes_mask, takes_training
 from kerasreg.layers._base import NoisyLayer
 
 
@@ -19,9 +20,9 @@ class NoisyWrapper(NoisyLayer, keras.layers.Wrapper):
 
     def call_layer(self, inputs: Any, training: bool | None, mask: Any, **kwargs: Any) -> Any:
         """Calls the layer, with those arguments of Keras that it takes."""
-        if self.layer._call_has_training_arg:
+        if takes_training(self.layer):
             kwargs["training"] = training
-        if self.layer._call_has_mask_arg:
+        if takes_mask(self.layer):
             kwargs["mask"] = mask
         return self.layer(inputs, **kwargs)
 

@@ -20,7 +20,7 @@ from kerasreg.models._regularizers import (
     replace_regularizer,
 )
 from kerasreg.models._signal import signal_report
-from kerasreg.models._signal_result import SignalReport
+from kerasreg.models._signal_result import SignalReport, SignalRow
 from kerasreg.models._sparsity import SparsityReport, SparsityRow, sparsity_report
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "RegularizerEdit",
     "RegularizerEdits",
     "SignalReport",
+    "SignalRow",
     "SparsityReport",
     "SparsityRow",
     "attach_regularizer",

@@ -7,9 +7,14 @@ from typing import Any
 
 import keras
 
-# Private: the shape of a result, without computing it.
-from keras.src.backend import compute_output_spec
-
+from kerasreg._keras.internals import (
+    forget_functions,
+    note_new_layers,
+    put_first,
+    set_on_built_layer,
+    untrack,
+    walk_layers,
+)
 from kerasreg.models._edits import RegularizerEdit, RegularizerEdits, named
 from kerasreg.models._matching import Site
 from kerasreg.models._proximal_state import check_applies, note_applies
@@ -33,17 +38,19 @@ def edit(model: keras.Model, some: list[Site], after: Callable[[Site], Any]) -> 
         note_applies(model, new)
     _trace_again(model)
     return RegularizerEdits(
-        RegularizerEdit(
-            weight.layer,
-            site.kind,
-            tuple(weight.variable.shape),
-            int(keras.ops.size(weight.variable)),
-            named(old),
-            named(new),
-            _note(site, weight.variable) if new is not None else "",
+        tuple(
+            RegularizerEdit(
+                weight.layer,
+                site.kind,
+                tuple(weight.variable.shape),
+                int(keras.ops.size(weight.variable)),
+                named(old),
+                named(new),
+                _note(site, weight.variable) if new is not None else "",
+            )
+            for site, old, new in planned
+            for weight in site.weights
         )
-        for site, old, new in planned
-        for weight in site.weights
     )
 
 
@@ -55,18 +62,36 @@ def _check_takes(site: Site, penalty: Any) -> None:
         # Symbolically: a spectral norm of large matrices takes minutes.
         w = keras.KerasTensor(variable.shape, dtype=variable.dtype)
         what = f"the {site.kind} of {layer} of shape {tuple(variable.shape)}"
+        function = _Function(of)
         try:
-            shape = tuple(compute_output_spec(of, w).shape)
+            shape = tuple(function.compute_output_spec(w).shape)
         except Exception as error:
+            cause = function.error or error
             raise ValueError(
-                f"`penalty` must take the weights that `layers` and `kinds` match. "
-                f"Received: penalty={named(penalty)}, which does not take {what}: {error}"
-            ) from error
+                f"`penalty` must take the weights that `layers` and `weights` match. "
+                f"Received: penalty={named(penalty)}, which does not take {what}: {cause}"
+            ) from cause
         if shape != ():
             raise ValueError(
                 f"`penalty` must return a scalar. Received: penalty={named(penalty)}, which "
                 f"returns shape {shape} for {what}"
             )
+
+
+class _Function(keras.Operation):
+    """A function as an operation, which Keras can ask for the shape of its result."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.function = function
+        self.error: Exception | None = None
+
+    def call(self, x: Any) -> Any:
+        try:
+            return self.function(x)
+        except Exception as error:
+            self.error = error  # Keras wraps it in an error that speaks of the operation.
+            raise
 
 
 def _note(site: Site, variable: Any) -> str:
@@ -77,30 +102,18 @@ def _note(site: Site, variable: Any) -> str:
 def _set(layer: Any, attribute: str, regularizer: Any) -> None:
     old = getattr(layer, attribute)
     # A built layer takes no new state, which the strength is.
-    tracker, locked = layer._tracker, layer._tracker.locked
-    tracker.unlock()
-    try:
-        setattr(layer, attribute, regularizer)
-    finally:
-        tracker.locked = locked
+    set_on_built_layer(layer, attribute, regularizer)
     held = [getattr(layer, name) for name in dir(layer) if name.endswith("_regularizer")]
     if isinstance(old, Penalty) and not any(one is old for one in held):
-        tracker.untrack(old)
+        untrack(layer, old)
     # In the order of a layer that was made with them, which sets its regularizers first:
     # its state is copied in that order.
-    first = {id(one): one for one in vars(layer).values() if isinstance(one, Penalty)}
-    rest = [one for one in layer._layers if id(one) not in first]
-    layer._layers[:] = [*first.values(), *rest]
+    put_first(layer, [one for one in vars(layer).values() if isinstance(one, Penalty)])
 
 
 def _trace_again(model: keras.Model) -> None:
-    """What was traced has the old losses."""
-    for layer in model._flatten_layers():
+    """Lets Keras trace its functions again: the traced ones have the old losses."""
+    for layer in walk_layers(model):
         if isinstance(layer, keras.Model):
-            layer.train_function = layer.test_function = None
-            # Keras compares the layers with those when it was compiled, and would warn of
-            # a changed `trainable` for a penalty that is new.
-            state = getattr(layer, "_compiled_trainable_state", None)
-            if state is not None:
-                for inner in layer._flatten_layers():
-                    state.setdefault(inner, inner.trainable)
+            forget_functions(layer, "train", "test")
+            note_new_layers(layer)

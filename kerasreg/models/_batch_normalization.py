@@ -9,10 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._keras.internals import walk_layers
 from kerasreg._validation import check_count
 
 
-def update_batch_normalization(model: keras.Model, x: Any, batch_size: int = 128) -> None:
+def update_batch_normalization(model: keras.Model, x: Any, *, batch_size: int = 128) -> None:
     """Makes the moving means and variances of batch normalization anew.
 
     Weights that were averaged have never been seen by the `BatchNormalization` layers, whose
@@ -44,7 +45,7 @@ def update_batch_normalization(model: keras.Model, x: Any, batch_size: int = 128
     check_count("batch_size", batch_size)
     layers = [
         layer
-        for layer in (model._flatten_layers() if isinstance(model, keras.Model) else [])
+        for layer in (walk_layers(model) if isinstance(model, keras.Model) else [])
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
     if not layers or not model.built:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,10 +10,17 @@ import keras
 
 from kerasreg import layers as ours
 from kerasreg._keras.graph import has_graph
+from kerasreg._keras.internals import made_by
 from kerasreg._keras.layers import places
+from kerasreg._keras.patterns import (
+    Patterns,
+    check_matches,
+    check_patterns,
+    matches,
+    names_of_layer,
+)
+from kerasreg._report import Report
 from kerasreg._text_table import table
-from kerasreg._validation import check_choice
-from kerasreg.models._matching import Patterns, check_patterns, meant
 from kerasreg.models._rebuilding import check_has_graph, layers_of, rebuild
 
 _layers = keras.layers
@@ -28,31 +36,43 @@ _COUNTERPARTS: dict[type, tuple[type, tuple[str, ...]]] = {
 
 
 class DropoutEdit(NamedTuple):
-    """A layer, and the dropout there before and after."""
+    """A layer, and the dropout there before and after.
+
+    Attributes:
+        layer: the path of the layer.
+        before: the dropout before, as text; `"-"` for none.
+        after: the dropout after, as text.
+    """
 
     layer: str
     before: str
     after: str
 
 
-class DropoutInsertion(NamedTuple):
-    """What `insert_dropout` or `replace_dropout` made; `str` of it is a table.
+@dataclasses.dataclass(frozen=True)
+class DropoutInsertion(Report):
+    """A model with dropout inserted or replaced, and where; `str` of it is a table.
 
-    `model` is the new model; `edits` says what was changed, `left_alone` which
-    dropout cannot be replaced, being inside of a layer.
+    Attributes:
+        rows: a `DropoutEdit` for each layer that is new.
+        model: the new model.
+        left_alone: a `DropoutEdit` for each dropout inside of a layer, which stays.
     """
 
+    rows: tuple[DropoutEdit, ...]
     model: keras.Model
-    edits: tuple[DropoutEdit, ...]
     left_alone: tuple[DropoutEdit, ...] = ()
 
+    objects = ("model",)
+
     def __str__(self) -> str:
-        return table(DropoutEdit._fields, (*self.edits, *self.left_alone))
+        return table(DropoutEdit._fields, (*self.rows, *self.left_alone))
 
 
 def insert_dropout(
     model: keras.Model,
     rate: Any,
+    *,
     after: Patterns,
     make: Callable[..., keras.layers.Layer] = ours.ScheduledDropout,
 ) -> DropoutInsertion:
@@ -119,11 +139,11 @@ def insert_dropout(
             "`after` must match no layer that makes an output of the model. "
             f"Received: after={after!r}, which makes {wrong[0]!r} an output"
         )
-    return DropoutInsertion(new, tuple(edits[key] for key in found))
+    return DropoutInsertion(tuple(edits[key] for key in found), new)
 
 
 def replace_dropout(
-    model: keras.Model, rate: Any = None, layers: Patterns = "*"
+    model: keras.Model, rate: Any = None, *, layers: Patterns = "*"
 ) -> DropoutInsertion:
     """Makes a new model with dropout of kerasreg in the place of Keras' own.
 
@@ -189,7 +209,7 @@ def replace_dropout(
         return new
 
     new = rebuild(model, instead, lambda layer: None)
-    return DropoutInsertion(new, tuple(edits[key] for key in found), left)
+    return DropoutInsertion(tuple(edits[key] for key in found), new, left)
 
 
 def _chosen(
@@ -199,10 +219,8 @@ def _chosen(
     there = [(p, one) for p, one in layers_of(model) if only is None or type(one) in only]
     found: set[int] = set()
     for pattern in check_patterns(argument, patterns):
-        matched = {id(one) for p, one in there if meant(pattern, frozenset({p, one.name}))}
-        if not matched:
-            check_choice(argument, pattern, (path for path, _ in there))
-        found |= matched
+        check_matches(argument, pattern, {path: names_of_layer(path) for path, _ in there})
+        found |= {id(one) for path, one in there if matches(pattern, names_of_layer(path))}
     # The first path of a layer that has several.
     first: dict[int, tuple[str, Any]] = {}
     for path, one in there:
@@ -224,7 +242,7 @@ def _ends(model: Any) -> list[Any]:
     """The layers that make the outputs of a model, those of nested models too."""
     ends: list[Any] = []
     for tensor in model.outputs:
-        operation = tensor._keras_history.operation
+        operation = made_by(tensor)
         ends.append(operation)
         if has_graph(operation):
             ends += _ends(operation)

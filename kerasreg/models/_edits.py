@@ -1,11 +1,13 @@
-"""What was changed at a model: rows that print as a table."""
+"""The result of attaching, replacing or removing regularizers."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import keras
 
+from kerasreg._report import Report
 from kerasreg._text_table import table
 from kerasreg.regularizers import Penalty
 
@@ -13,8 +15,14 @@ from kerasreg.regularizers import Penalty
 class RegularizerEdit(NamedTuple):
     """One weight, and its regularizer before and after.
 
-    `weight` is the kind, `size` how many numbers the weight has. `note` says where
-    the regularizer has less effect than one might think, and is empty elsewhere.
+    Attributes:
+        layer: the path of the layer.
+        weight: the kind of the weight, such as `"kernel"`.
+        shape: the shape of the weight.
+        size: how many numbers the weight has.
+        before: the regularizer before, as text; `"-"` for none.
+        after: the regularizer after, as text.
+        note: where the regularizer has less effect than one might think; empty elsewhere.
     """
 
     layer: str
@@ -26,19 +34,24 @@ class RegularizerEdit(NamedTuple):
     note: str
 
 
-class RegularizerEdits(tuple):
-    """The rows of an edit of regularizers: a tuple with one row for each weight.
+@dataclasses.dataclass(frozen=True)
+class RegularizerEdits(Report):
+    """The weights whose regularizer was attached, replaced or removed.
 
-    `attach_regularizer`, `replace_regularizer` and `remove_regularizer` return it.
+    `str` of it is a table with the number of weights, `len` that number, and a loop over it
+    gives the rows.
 
-    `str` of it is an aligned table with the number of weights.
+    Attributes:
+        rows: a `RegularizerEdit` for each weight.
     """
 
+    rows: tuple[RegularizerEdit, ...]
+
     def __str__(self) -> str:
-        has_notes = any(row.note for row in self)
+        has_notes = any(row.note for row in self.rows)
         titles = RegularizerEdit._fields if has_notes else RegularizerEdit._fields[:-1]
-        rows = [row[: len(titles)] for row in self]
-        total = sum(row.size for row in self)
+        rows = [row[: len(titles)] for row in self.rows]
+        total = sum(row.size for row in self.rows)
         return f"{table(titles, rows)}\nweights: {len(self)}, numbers in them: {total}"
 
 

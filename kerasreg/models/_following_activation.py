@@ -8,7 +8,9 @@ from typing import Any
 
 import keras
 
+from kerasreg._keras.activations import ACTIVATION_LAYERS
 from kerasreg._keras.graph import Graph
+from kerasreg._keras.ignored_attributes import module_of
 
 
 def activation_behind(
@@ -57,19 +59,19 @@ def activation_behind(
 
 
 def _own_activation(operation: Any) -> Any:
-    """What a layer or an operation applies, None for nothing or a linear one."""
+    """The activation of a layer or an operation; None for no activation or a linear one."""
     if isinstance(operation, keras.layers.PReLU):
         return "relu"  # Which it begins as, unless its slopes do not begin at zero.
     if isinstance(operation, keras.layers.Softmax):
         return "softmax"
-    if type(operation).__module__.startswith("keras.src.layers.activations."):
+    if type(operation) in ACTIVATION_LAYERS:
         found = getattr(operation, "activation", operation)
     elif isinstance(operation, keras.layers.Layer):
         found = getattr(operation, "activation", None)
     else:  # keras.ops.relu(x) in a functional model is an operation named Relu.
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(operation).__name__).lower()
         name = {"re_lu": "relu", "re_lu6": "relu6"}.get(name, name)
-        is_one = type(operation).__module__.startswith("keras.src.ops.")
+        is_one = module_of(type(operation)) == "keras"
         known = is_one and callable(getattr(keras.activations, name, None)) and name != "get"
         # The operation itself: it knows its slope.
         found = operation if known else None

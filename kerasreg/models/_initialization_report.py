@@ -1,23 +1,26 @@
-"""The rows of what `initialize` and `lsuv` did to a model."""
+"""The result of `initialize` and of `lsuv`."""
 
 from __future__ import annotations
 
-from kerasreg._text_table import table
+import dataclasses
+from typing import Any
+
+from kerasreg._report import Report
 
 
-class InitializationReport(tuple):
-    """What `initialize` and `lsuv` did: a tuple of rows, one for each variable or layer.
+@dataclasses.dataclass(frozen=True)
+class InitializationReport(Report):
+    """The weights that `initialize` or `lsuv` set; `str` of it is a table.
 
-    Each row is a named tuple; `str(record)` is an aligned table of them, and
-    `record.left_alone` the rows of what was not changed.
+    Attributes:
+        rows: a named tuple for each variable (`initialize`) or layer (`lsuv`).
     """
 
-    def __str__(self) -> str:
-        if not self:
-            return "nothing was done"
-        return table(self[0]._fields, self)
+    rows: tuple[Any, ...]
+
+    empty = "nothing was done"
 
     @property
     def left_alone(self) -> InitializationReport:
         """The rows of what was not changed, or not as it should be, each with the reason."""
-        return InitializationReport(row for row in self if row.is_left_alone)
+        return InitializationReport(tuple(row for row in self.rows if row.is_left_alone))

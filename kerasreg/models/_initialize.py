@@ -28,13 +28,14 @@ class Initialized(NamedTuple):
 
     @property
     def is_left_alone(self) -> bool:
-        """Whether it is as it was."""
+        """Whether the variable has the value that it had."""
         return self.rule.startswith("left alone")
 
 
 def initialize(
     model: keras.Model,
     preset: str = "by_activation",
+    *,
     seed: int | None = None,
     zero_last_gain: bool = False,
     **options: Any,
@@ -88,7 +89,7 @@ def initialize(
     the output.
 
     Returns:
-        A `InitializationReport` of `(layer, variable, rule)`, which prints as a table.
+        An `InitializationReport` of `(layer, variable, rule)`, which prints as a table.
 
     Raises:
         ValueError: if the model is not built, there is no such preset or option,
@@ -137,7 +138,7 @@ def initialize(
     # Nothing is assigned before everything has a rule.
     for number, (variable, values) in enumerate(tasks):
         variable.assign(values(seeds.at(number)))
-    return InitializationReport(rows)
+    return InitializationReport(tuple(rows))
 
 
 def _rule(place: Place, variable: Any, kernel_rules: KernelRules) -> Rule:

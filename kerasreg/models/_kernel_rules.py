@@ -1,4 +1,4 @@
-"""Which rule a kernel has, by the preset, its activation and its residual branch."""
+"""The rule of each kernel, by the preset, the activation and the residual branch."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -15,13 +14,15 @@ import keras
 import numpy as np
 
 from kerasreg._keras.activations import elementwise
-from kerasreg._keras.calls import numbers, seen
+from kerasreg._keras.calls import intercept_calls, numbers
 from kerasreg._keras.fans import kernel_fans
 from kerasreg._keras.graph import graph_of
 from kerasreg._keras.layers import places
+from kerasreg._keras.patching import patched
 from kerasreg._keras.seeds import Seeds
 from kerasreg._keras.weights import is_kernel, own_weights
 from kerasreg._validation import check_choice, check_count, check_positive
+from kerasreg._warnings import warn
 from kerasreg.models._initialization_report import InitializationReport
 from kerasreg.models._kernel_rules import draw
 
@@ -37,13 +38,14 @@ class Scaled(NamedTuple):
 
     @property
     def is_left_alone(self) -> bool:
-        """Whether it has not the wanted variance; the note says why."""
+        """Whether the layer misses the wanted variance; the note says why."""
         return bool(self.note)
 
 
 def lsuv(
     model: keras.Model,
     x: Any,
+    *,
     target_variance: float = 1.0,
     tolerance: float = 0.05,
     max_iterations: int = 10,
@@ -82,7 +84,7 @@ def lsuv(
         seed: a whole number >= 0, or None for another draw each time.
 
     Returns:
-        A `InitializationReport` of `(layer, variance_before, variance, iterations, note)`, which
+        An `InitializationReport` of `(layer, variance_before, variance, iterations, note)`, which
         prints as a table. `variance_before` is that of the orthonormal kernel. The
         note is empty where all is well.
 
@@ -151,16 +153,16 @@ def lsuv(
                     continue
                 before.append((weight, np.array(weight)))
                 weight.assign(_first_values(layer, weight, seeds.at(number)))
-        with seen([layer for layer, _ in targets.values()], hook):
+        with intercept_calls([layer for layer, _ in targets.values()], hook):
             model(x, training=False)
     except BaseException:
         for weight, value in before:
             weight.assign(value)
         raise
-    record = InitializationReport(rows.values())
+    record = InitializationReport(tuple(rows.values()))
     if record.left_alone:
         notes = "\n".join(f"  {row.layer}: {row.note}" for row in record.left_alone)
-        warnings.warn(f"lsuv has not the wanted variance in\n{notes}", UserWarning, stacklevel=2)
+        warn(f"lsuv has not the wanted variance in\n{notes}")
     return record
 
 
@@ -189,13 +191,9 @@ def _linear(layer: Any) -> Iterator[None]:
     if not hasattr(layer, "activation"):
         yield
         return
-    activation = layer.activation
-    # Behind Keras' back: an activation may be a layer, and tracked.
-    object.__setattr__(layer, "activation", keras.activations.linear)
-    try:
+    # Past Keras' tracking: an activation may be a layer.
+    with patched(layer, activation=keras.activations.linear):
         yield
-    finally:
-        object.__setattr__(layer, "activation", activation)
 
 
 def _can_have(activation: Any, variance: float) -> bool:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import fnmatch
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
 
-# Private: whether a model writes its layers into its config, or only its own arguments.
-from keras.src.models.functional import Functional, functional_like_constructor
-
+from kerasreg._keras.internals import (
+    inner_layers,
+    is_functional,
+    is_made_of_inputs_and_outputs,
+)
 from kerasreg._keras.layers import places
-from kerasreg._keras.weights import inside, own_weights
-from kerasreg._validation import check_choice
+from kerasreg._keras.patterns import check_matches, matches, names_within
+from kerasreg._keras.weights import own_weights
 
 _layers = keras.layers
-Patterns = str | Sequence[str]
 
 # These make their dense layers anew from one argument, which so holds for all of them.
 _ATTENTION = (_layers.MultiHeadAttention, _layers.GroupQueryAttention)
@@ -66,23 +66,6 @@ def check_built(model: Any) -> None:
         )
 
 
-def check_patterns(argument: str, value: Any) -> tuple[str, ...]:
-    """One pattern or several, as a tuple."""
-    patterns = (value,) if isinstance(value, str) else value
-    patterns = tuple(patterns) if isinstance(patterns, Sequence) else ()
-    if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
-        raise ValueError(
-            f"`{argument}` must be a pattern or several of them, strings. "
-            f"Received: {argument}={value!r}"
-        )
-    return patterns
-
-
-def meant(pattern: str, names: frozenset[str]) -> bool:
-    """Whether a pattern matches one of the names."""
-    return any(fnmatch.fnmatchcase(name, pattern) for name in names)
-
-
 def sites(model: keras.Model) -> list[Site]:
     """All weights of a model for which a layer has an argument `..._regularizer`."""
     found: dict[tuple[int, str], Site] = {}
@@ -92,14 +75,13 @@ def sites(model: keras.Model) -> list[Site]:
     done: set[int] = set()
     for place in places(model, None):
         layer, path = place.layer, place.path
-        own = frozenset({path, path.rsplit("/", 1)[-1]})
-        above = path.rpartition("/")[0]
-        # A part, such as the cell of an LSTM, is also meant by the names of its layer.
-        names[path] = own | names.get(above, frozenset()) if place.is_part else own
+        names[path] = names_within(path)
         if layer is not model:
             by_path[path] = layer
         if isinstance(layer, _ATTENTION):
-            dense = (inner for inner in inside(layer) if isinstance(inner, _layers.EinsumDense))
+            dense = (
+                inner for inner in inner_layers(layer) if isinstance(inner, _layers.EinsumDense)
+            )
             attention |= {id(inner): (layer, path) for inner in dense}
         for variable in own_weights(layer):
             argument, kind = argument_of(layer, variable)
@@ -129,24 +111,25 @@ def sites(model: keras.Model) -> list[Site]:
     return list(found.values())
 
 
-def chosen(all_sites: list[Site], layers: Sequence[str], kinds: Sequence[str]) -> list[Site]:
+def chosen(all_sites: list[Site], layers: Sequence[str], weights: Sequence[str]) -> list[Site]:
     """The sites that the patterns mean; each pattern means at least one, or it is an error."""
+    of_all: dict[str, frozenset[str]] = {}
+    for site in all_sites:
+        of_all[site.layer] = of_all.get(site.layer, frozenset()) | _names(site)
     for pattern in layers:
-        if not any(_is_meant(site, pattern) for site in all_sites):
-            check_choice("layers", pattern, dict.fromkeys(site.layer for site in all_sites))
-    for pattern in kinds:
-        if not any(meant(pattern, frozenset({site.kind})) for site in all_sites):
-            check_choice("kinds", pattern, dict.fromkeys(site.kind for site in all_sites))
-    of_layers = [site for site in all_sites if any(_is_meant(site, one) for one in layers)]
-    found = [site for site in of_layers if any(meant(one, frozenset({site.kind})) for one in kinds)]
+        check_matches("layers", pattern, of_all)
+    for pattern in weights:
+        check_matches("weights", pattern, {site.kind: frozenset({site.kind}) for site in all_sites})
+    of_layers = [site for site in all_sites if any(matches(one, _names(site)) for one in layers)]
+    found = [site for site in of_layers if any(matches(one, [site.kind]) for one in weights)]
     if not found:
         there = list(dict.fromkeys(site.kind for site in of_layers))
         raise ValueError(
-            f"`kinds` must be among those of the layers that `layers` matches: {there}. "
-            f"Received: kinds={list(kinds)}, layers={list(layers)}"
+            f"`weights` must be among those of the layers that `layers` matches: {there}. "
+            f"Received: weights={list(weights)}, layers={list(layers)}"
         )
     for site in found:
-        parts = [any(meant(one, names) for one in layers) for names in site.names_of_parts]
+        parts = [any(matches(one, names) for one in layers) for names in site.names_of_parts]
         if not all(parts):
             raise ValueError(
                 f"`layers` must match all of {site.layer} or nothing in it: it has one "
@@ -156,8 +139,8 @@ def chosen(all_sites: list[Site], layers: Sequence[str], kinds: Sequence[str]) -
     return found
 
 
-def _is_meant(site: Site, pattern: str) -> bool:
-    return any(meant(pattern, names) for names in [site.names, *site.names_of_parts])
+def _names(site: Site) -> frozenset[str]:
+    return site.names.union(*site.names_of_parts)
 
 
 def argument_of(layer: Any, variable: Any) -> tuple[str | None, str]:
@@ -184,8 +167,8 @@ def _above(path: str, by_path: dict[str, Any]) -> list[Any]:
 
 
 def _writes_what_is_inside(layer: Any) -> bool:
-    if isinstance(layer, Functional):
-        return bool(functional_like_constructor(type(layer)))
+    if is_functional(layer):
+        return is_made_of_inputs_and_outputs(type(layer))
     return isinstance(layer, _WRITE_WHAT_IS_INSIDE)
 
 

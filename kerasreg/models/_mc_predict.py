@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,9 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from kerasreg._keras.internals import walk_layers
 from kerasreg._validation import check_choice, check_count
+from kerasreg._warnings import warn
 from kerasreg.layers import NoisyLayer, monte_carlo
 
 # Keras' own noise, which has no keys that could differ from sample to sample.
@@ -29,11 +30,11 @@ _KINDS = ("auto", "probabilities", "numbers")
 
 @dataclasses.dataclass(frozen=True)
 class MonteCarloPrediction:
-    """What `mc_predict` found; each field has the structure of the model's output.
+    """Moments of many passes with noise; each field has the structure of the model's output.
 
     Attributes:
-        mean: mean over samples, an array of the shape of the model's output.
-        variance: variance over samples, `mean(y²) - mean(y)²`, of the same shape.
+        mean: mean over passes, an array of the shape of the model's output.
+        variance: variance over passes, `mean(y²) - mean(y)²`, of the same shape.
         entropy: entropy of the mean, `-Σ p log p` in nats, an array without the last
             axis; None for outputs that are no probabilities.
 
@@ -52,29 +53,30 @@ class MonteCarloPrediction:
 def mc_predict(
     model: keras.Model,
     x: Any,
-    samples: int = 32,
+    *,
+    passes: int = 32,
     batch_size: int = 32,
     seed: int = 0,
     outputs: str = "auto",
 ) -> MonteCarloPrediction:
     """Predicts many times with dropout on, and tells mean, variance and entropy.
 
-    All samples of a batch are one program, vectorised over the samples. Only
+    All passes of a batch are one program, vectorised over the passes. Only
     kerasreg's layers are noisy: all else, such as BatchNormalization, is in
     inference mode. Nothing of the model changes; no step is counted.
 
     Args:
         model: a model that holds kerasreg layers of dropout.
-        x: input arrays (examples, ...), in the structure that the model takes.
-        samples: how many masks, a whole number >= 1.
-        batch_size: examples in a batch, a whole number >= 1; memory grows with
-            `samples * batch_size`.
+        x: input arrays (samples, ...), in the structure that the model takes.
+        passes: how many masks, a whole number >= 1.
+        batch_size: samples in a batch, a whole number >= 1; memory grows with
+            `passes * batch_size`.
         seed: an integer; equal seeds give equal predictions. Together with the
             seeds of the layers it makes the masks.
         outputs: `"probabilities"` (over the last axis, or of one class where
             that has length 1), `"numbers"`, or `"auto"`, which takes outputs for
             probabilities if they are in [0, 1] and sum to 1, or if there is one
-            in [0, 1] for each example.
+            in [0, 1] for each sample.
 
     Returns:
         A `MonteCarloPrediction` of NumPy arrays, float64.
@@ -91,11 +93,11 @@ def mc_predict(
     ...     kerasreg.layers.ScheduledDropout(0.5),
     ...     keras.layers.Dense(3, activation="softmax"),
     ... ])
-    >>> prediction = kerasreg.models.mc_predict(model, np.ones((5, 4)), samples=10)
+    >>> prediction = kerasreg.models.mc_predict(model, np.ones((5, 4)), passes=10)
     >>> prediction.mean.shape, prediction.entropy.shape
     ((5, 3), (5,))
     """
-    check_count("samples", samples)
+    check_count("passes", passes)
     check_count("batch_size", batch_size)
     check_count("seed", seed, minimum=0)
     check_choice("outputs", outputs, _KINDS)
@@ -104,10 +106,10 @@ def mc_predict(
     lengths = {len(part) for part in tree.flatten(x)}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(
-            "`x` must be arrays with one number of examples, at least 1. "
-            f"Received: arrays of {sorted(lengths)} examples"
+            "`x` must be arrays with one number of samples, at least 1. "
+            f"Received: arrays of {sorted(lengths)} samples"
         )
-    predict = _vectorised(model, samples, seed)
+    predict = _vectorised(model, passes, seed)
     means, squares, structure = [], [], None
     for start in range(0, lengths.pop(), batch_size):
         batch = tree.map_structure(lambda part, at=start: part[at : at + batch_size], x)
@@ -123,7 +125,7 @@ def mc_predict(
 
 
 def _check_noise(model: keras.Model) -> None:
-    layers = list(model._flatten_layers())
+    layers = walk_layers(model)
     if not any(isinstance(layer, NoisyLayer) for layer in layers):
         raise ValueError(
             "`model` must hold a layer of dropout of kerasreg, such as "
@@ -132,23 +134,22 @@ def _check_noise(model: keras.Model) -> None:
         )
     silent = [layer.name for layer in layers if isinstance(layer, _OF_KERAS)]
     if silent:
-        warnings.warn(
+        warn(
             f"mc_predict leaves Keras' own layers {silent} without noise; "
             "kerasreg.layers has one for each of them.",
-            stacklevel=3,
         )
 
 
-def _vectorised(model: keras.Model, samples: int, seed: int) -> Callable[[Any, Any], Any]:
-    """From a batch, and where it starts, to outputs with a leading axis of samples."""
+def _vectorised(model: keras.Model, passes: int, seed: int) -> Callable[[Any, Any], Any]:
+    """From a batch, and where it starts, to outputs with a leading axis of passes."""
 
     def predict(batch: Any, start: Any) -> Any:
         def sample(index: Any) -> Any:
-            # With the start: a mask knows an example by its place in the batch.
+            # With the start: a mask knows a sample by its place in the batch.
             with monte_carlo(seed, start, index):
                 return model(batch, training=False)
 
-        return ops.vectorized_map(sample, ops.arange(samples))
+        return ops.vectorized_map(sample, ops.arange(passes))
 
     if keras.backend.backend() != "tensorflow":
         return predict

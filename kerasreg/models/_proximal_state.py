@@ -1,4 +1,4 @@
-"""Whether an optimizer that is built can apply a penalty that is new."""
+"""Checks that an optimizer which is built can apply a penalty which is new."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from kerasreg._keras.internals import trainable_variables_of
 from kerasreg.optimizers import Proximal
 from kerasreg.regularizers import Penalty
 
@@ -19,7 +20,7 @@ def check_applies(model: keras.Model, penalty: Any, variable: Any) -> None:
     proximal = _proximal_of(model)
     if proximal is None or not proximal.built or not isinstance(penalty, Penalty):
         return
-    indices = [k for k, v in enumerate(proximal._trainable_variables) if v is variable]
+    indices = [k for k, v in enumerate(trainable_variables_of(proximal)) if v is variable]
     if not indices:
         return  # Frozen when it was built, and so without any state there.
     proximal._check(penalty, variable)

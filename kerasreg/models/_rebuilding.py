@@ -7,12 +7,8 @@ from typing import Any
 
 import keras
 
-# Private: whether a class is made of inputs and outputs; and a scope in which layers that
-# share a penalty also share it when they are made from their configs.
-from keras.src.models.functional import functional_like_constructor
-from keras.src.saving.serialization_lib import ObjectSharingScope
-
 from kerasreg._keras.graph import has_graph, nodes
+from kerasreg._keras.internals import config_sharing_scope, is_made_of_inputs_and_outputs
 
 
 def check_has_graph(model: Any) -> None:
@@ -90,13 +86,14 @@ def rebuild(
                 keras.tree.map_structure(lambda tensor: tensors[id(tensor)], structure)
                 for structure in (old.input, old.output)
             ]
-            kind = type(old) if functional_like_constructor(type(old)) else keras.Model
+            kind = type(old) if is_made_of_inputs_and_outputs(type(old)) else keras.Model
             model = kind(*ends, name=old.name)
         if not old.trainable:
             model.trainable = False
         return model
 
-    with ObjectSharingScope():
+    # Layers that share a penalty share it when they are made from their configs too.
+    with config_sharing_scope():
         result = remade(model)
     for theirs, mine in copies:
         if len(theirs.variables) != len(mine.variables):

@@ -8,24 +8,27 @@ from typing import Any
 
 import keras
 
+from kerasreg._keras.internals import walk_layers
+from kerasreg._keras.patterns import Patterns, check_patterns
 from kerasreg._validation import check_choice
 from kerasreg.models._attaching import edit
 from kerasreg.models._edits import RegularizerEdits, named
-from kerasreg.models._matching import Patterns, Site, check_built, check_patterns, chosen, sites
+from kerasreg.models._matching import Site, check_built, chosen, sites
 from kerasreg.regularizers import Penalty
 
 
 def attach_regularizer(
     model: keras.Model,
     penalty: Any,
+    *,
     layers: Patterns = "*",
-    kinds: Patterns = "kernel",
+    weights: Patterns = "kernel",
     existing: str = "refuse",
     shared: bool = True,
 ) -> RegularizerEdits:
     """Gives weights of a built model a regularizer, in place, as if it had been made with it.
 
-    Both `layers` and `kinds` are patterns in which `*` stands for anything, `/`
+    Both `layers` and `weights` are patterns in which `*` stands for anything, `/`
     included, `?` for a character and `[ab]` for one of these. A pattern of `layers`
     is held against the path of a layer, such as `encoder/dense_1`, and against its own
     name, `dense_1`; what is inside a layer, as the cell of an LSTM or the dense layers
@@ -43,7 +46,7 @@ def attach_regularizer(
         penalty: a penalty of `kerasreg.regularizers`, or a Keras regularizer or its
             name. Its strength is saved and restored with the model.
         layers: which layers, a pattern or several.
-        kinds: which of their weights, a pattern or several.
+        weights: which of their weights, a pattern or several.
         existing: what happens where there is a regularizer: `"refuse"`, `"keep"` it,
             or `"add"` the penalty to it, which must be one of kerasreg too.
         shared: whether all weights share `penalty` itself, so that its strength is one
@@ -80,18 +83,18 @@ def attach_regularizer(
     """
     check_choice("existing", existing, ("refuse", "keep", "add"))
     penalty = _check_penalty(penalty)
-    found = _chosen(model, layers, kinds)
+    found = _chosen(model, layers, weights)
     taken = [site for site in found if site.regularizer is not None]
     if taken and existing == "refuse":
         raise ValueError(
-            "`layers` and `kinds` must match weights that have no regularizer, or `existing` be "
+            "`layers` and `weights` must match weights that have no regularizer, or `existing` be "
             f"'keep' or 'add'; or use `replace_regularizer`. Received: {_listed(taken)}"
         )
     if existing == "keep":
         found = [site for site in found if site.regularizer is None]
         if not found:
             raise ValueError(
-                "`layers` and `kinds` must match a weight that has no regularizer. "
+                "`layers` and `weights` must match a weight that has no regularizer. "
                 f"Received: {_listed(taken)}"
             )
     for site in taken if existing == "add" else []:
@@ -116,8 +119,9 @@ def attach_regularizer(
 def replace_regularizer(
     model: keras.Model,
     penalty: Any,
+    *,
     layers: Patterns = "*",
-    kinds: Patterns = "*",
+    weights: Patterns = "*",
     shared: bool = True,
 ) -> RegularizerEdits:
     """Gives the weights that have a regularizer another one, in place.
@@ -130,7 +134,7 @@ def replace_regularizer(
         penalty: a penalty of `kerasreg.regularizers`, or a Keras regularizer or its
             name.
         layers: which layers, a pattern or several.
-        kinds: which of their weights, a pattern or several; all by default.
+        weights: which of their weights, a pattern or several; all by default.
         shared: whether all weights share `penalty` itself, or have copies.
 
     Returns:
@@ -150,11 +154,11 @@ def replace_regularizer(
     weights: 1, numbers in them: 8
     """
     new = _maker(_check_penalty(penalty), shared)
-    return edit(model, _regularized(model, layers, kinds), new)
+    return edit(model, _regularized(model, layers, weights), new)
 
 
 def remove_regularizer(
-    model: keras.Model, layers: Patterns = "*", kinds: Patterns = "*"
+    model: keras.Model, layers: Patterns = "*", *, weights: Patterns = "*"
 ) -> RegularizerEdits:
     """Takes the regularizers of weights away, in place.
 
@@ -164,7 +168,7 @@ def remove_regularizer(
     Args:
         model: a built model of any kind.
         layers: which layers, a pattern or several.
-        kinds: which of their weights, a pattern or several; all by default.
+        weights: which of their weights, a pattern or several; all by default.
 
     Returns:
         A `RegularizerEdits`, which prints as a table.
@@ -183,12 +187,12 @@ def remove_regularizer(
     b      kernel  (4, 2)     8  L2      -
     weights: 1, numbers in them: 8
     """
-    return edit(model, _regularized(model, layers, kinds), lambda site: None)
+    return edit(model, _regularized(model, layers, weights), lambda site: None)
 
 
-def _chosen(model: Any, layers: Patterns, kinds: Patterns) -> list[Site]:
+def _chosen(model: Any, layers: Patterns, weights: Patterns) -> list[Site]:
     check_built(model)
-    patterns = check_patterns("layers", layers), check_patterns("kinds", kinds)
+    patterns = check_patterns("layers", layers), check_patterns("weights", weights)
     there = sites(model)
     if not there:
         raise ValueError(
@@ -198,14 +202,14 @@ def _chosen(model: Any, layers: Patterns, kinds: Patterns) -> list[Site]:
     return chosen(there, *patterns)
 
 
-def _regularized(model: Any, layers: Patterns, kinds: Patterns) -> list[Site]:
-    found = [s for s in _chosen(model, layers, kinds) if s.regularizer is not None]
+def _regularized(model: Any, layers: Patterns, weights: Patterns) -> list[Site]:
+    found = [s for s in _chosen(model, layers, weights) if s.regularizer is not None]
     if not found:
         have = [site for site in sites(model) if site.regularizer is not None]
         raise ValueError(
-            "`layers` and `kinds` must match a weight that has a regularizer: "
+            "`layers` and `weights` must match a weight that has a regularizer: "
             f"{_listed(have) if have else 'in this model none has'}. "
-            f"Received: layers={layers!r}, kinds={kinds!r}"
+            f"Received: layers={layers!r}, weights={weights!r}"
         )
     return found
 
@@ -233,7 +237,7 @@ def _maker(penalty: Any, shared: bool) -> Callable[[Site], Any]:
 
 
 def _is_scheduled(penalty: Any) -> bool:
-    inside = penalty._flatten_layers() if isinstance(penalty, Penalty) else []
+    inside = walk_layers(penalty) if isinstance(penalty, Penalty) else []
     return any(getattr(layer, "schedule", None) is not None for layer in inside)
 
 

@@ -1,4 +1,4 @@
-"""How well a model's weights carry the signal: through the layers, and back.
+"""The signal through the layers of a model and back: whether its weights keep it alive.
 
 Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward
 neural networks", whose figures 6 and 7 this is.
@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._keras.calls import numbers, seen
+from kerasreg._keras.calls import intercept_calls, numbers
 from kerasreg._keras.graph import graph_of
 from kerasreg._keras.layers import places
 from kerasreg._keras.weights import has_matrix, is_kernel, own_weights
@@ -27,6 +27,7 @@ def signal_report(
     model: keras.Model,
     x: Any,
     y: Any = None,
+    *,
     loss: Any = None,
     training: bool = True,
     seed: int = 0,
@@ -112,7 +113,7 @@ def signal_report(
                 calls.append((layer, uses[id(layer)], mean, variance))
             return result
 
-        with seen([place.layer for place in found], hook):
+        with intercept_calls([place.layer for place in found], hook):
             output = model(x, training=training)
         return _loss(model, x, y, loss, output, seed)
 

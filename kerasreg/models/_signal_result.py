@@ -8,7 +8,8 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from kerasreg._pictures import check_picture, figure, write_figure
+from kerasreg._pictures import drawn_to, figure
+from kerasreg._report import Report
 from kerasreg._text_table import table
 
 # How far apart layers may be; `signal_report` says why.
@@ -16,29 +17,38 @@ _SPAN = 1e3
 
 
 class SignalRow(NamedTuple):
-    """What one call of a layer returned, and the gradient of the loss there."""
+    """The output of one call of a layer, and the gradient of the loss there.
+
+    Gradients are None where the loss does not depend on the output, or there is no kernel.
+
+    Attributes:
+        layer: the path of the layer.
+        kind: the class of the layer.
+        mean: the mean of the output.
+        variance: the variance of the output.
+        gradient_norm: the norm of one sample's gradient with respect to the whole output,
+            root mean square over the samples.
+        gradient: the root mean square of the gradient's numbers.
+        kernel_gradient: the root mean square of the kernel's gradient.
+        is_judged: whether the verdict looks at the layer.
+    """
 
     layer: str
     kind: str
     mean: float
     variance: float
-    gradient_norm: float | None  # Of one example, with respect to the whole output.
-    gradient: float | None  # Root mean square over the numbers of the output,
-    kernel_gradient: float | None  # and over those of the kernel.
-    is_judged: bool  # Whether the verdict looks at it.
+    gradient_norm: float | None
+    gradient: float | None
+    kernel_gradient: float | None
+    is_judged: bool
 
 
 @dataclasses.dataclass(frozen=True)
-class SignalReport:
-    """What `signal_report` found.
+class SignalReport(Report):
+    """The signal in each layer, forward and backward, and whether the signal survives.
 
     Attributes:
-        rows: one for each call of a layer, in forward order: `layer`, `kind`, the
-            `mean` and `variance` of what it returned, `gradient_norm` (the norm of
-            one example's gradient with respect to it, root mean square over the
-            examples), `gradient` (the root mean square of its numbers) and
-            `kernel_gradient` (that of the kernel). None where the loss does not
-            depend on it or there is no kernel.
+        rows: a `SignalRow` for each call of a layer, in forward order.
         verdict: `"fine"`, `"vanishing"` or `"exploding"`.
         layer: the path of the layer where that begins, None when fine: seen from
             the input for activations, from the output for gradients.
@@ -54,20 +64,22 @@ class SignalReport:
         titles = SignalRow._fields[:-1]
         return f"{table(titles, [row[:-1] for row in self.rows])}\n{self.verdict}: {self.reason}"
 
-    def plot(self, path: str | os.PathLike[str]) -> None:
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draws variances and gradients over depth.
 
         Args:
-            path: the picture, whose name ends with `.png` or `.svg`. It is written
-                beside and renamed.
+            path: a file for the picture, whose name ends with `.png` or `.svg`; None writes
+                no file. The file is written beside and renamed.
+
+        Returns:
+            The Matplotlib figure, which notebooks show.
 
         Raises:
             ImportError: if Matplotlib is not installed.
-            ValueError: if the name ends otherwise.
-            OSError: if it cannot be written.
+            ValueError: if the name of the file ends otherwise.
+            OSError: if the file cannot be written.
         """
-        check_picture(path)
-        write_figure(path, self._figure())
+        return drawn_to(path, self._figure)
 
     def _figure(self) -> Any:
         depth = range(len(self.rows))

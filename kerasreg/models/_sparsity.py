@@ -1,7 +1,8 @@
-"""How much of a model is exactly zero."""
+"""The share of a model that is exactly zero."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from kerasreg._keras.layers import places
 from kerasreg._keras.weights import own_weights
+from kerasreg._report import Report
 from kerasreg._text_table import table
 from kerasreg.models._matching import argument_of, check_built
 
@@ -19,7 +21,21 @@ _TRANSPOSED = (_layers.Conv1DTranspose, _layers.Conv2DTranspose, _layers.Conv3DT
 
 
 class SparsityRow(NamedTuple):
-    """One weight, and what of it is exactly zero; `SparsityReport` says what is counted."""
+    """One weight, and how much of the weight is exactly zero.
+
+    Attributes:
+        layer: the path of the layer.
+        weight: the kind of the weight, such as `"kernel"`.
+        shape: the shape of the weight.
+        size: how many numbers the weight has.
+        zeros: how many of the numbers are zero.
+        share: the share of zeros, from 0 to 1.
+        zero_inputs: how many inputs of the layer are multiplied by zeros alone; None where
+            that is not known.
+        zero_units: how many units (filters, columns of an embedding) are made with zeros
+            alone; None where that is not known.
+        bytes: how many bytes the weight takes as it is, zeros included.
+    """
 
     layer: str
     weight: str
@@ -32,14 +48,12 @@ class SparsityRow(NamedTuple):
     bytes: int
 
 
-class SparsityReport(NamedTuple):
-    """What `sparsity_report` found; `str` of it is a table with the totals.
+@dataclasses.dataclass(frozen=True)
+class SparsityReport(Report):
+    """The zeros of a model's weights; `str` of it is a table with the totals.
 
-    `rows` has for each weight its `layer`, kind, `shape` and `size`; its `zeros` and
-    their `share`; `zero_inputs`, how many inputs of the layer it has only zeros for;
-    `zero_units`, how many units (filters, columns of an embedding) are made with zeros
-    alone; and the `bytes` that it takes as it is, zeros included. None where there are
-    no such inputs or units, or where they are not known.
+    Attributes:
+        rows: a `SparsityRow` for each weight.
     """
 
     rows: tuple[SparsityRow, ...]
@@ -51,7 +65,7 @@ class SparsityReport(NamedTuple):
 
     @property
     def zeros(self) -> int:
-        """How many of them are zero."""
+        """How many numbers of all weights are zero."""
         return sum(row.zeros for row in self.rows)
 
     @property

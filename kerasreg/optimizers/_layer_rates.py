@@ -8,8 +8,9 @@ from typing import Any
 
 import keras
 
+from kerasreg._keras.patterns import check_matches, check_patterns, matches, names_within
 from kerasreg._validation import check_number
-from kerasreg.optimizers._wrapper import Wrapper, check_matches, check_patterns, matches
+from kerasreg.optimizers._wrapper import Wrapper
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -69,14 +70,19 @@ class LayerLearningRates(Wrapper):
 
     def make_slots(self, variables: Any) -> None:
         """Checks that each pattern has a meaning."""
-        check_matches("multipliers", self.multipliers, variables)
+        for pattern in self.multipliers:
+            check_matches("multipliers", pattern, {v.path: names_within(v.path) for v in variables})
 
     def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """The inner step, with the learning rate of the variable."""
         # Static: the multipliers.
         of = self.known(variable)
         multiplier = next(
-            (number for pattern, number in self.multipliers.items() if matches(of, pattern)),
+            (
+                number
+                for pattern, number in self.multipliers.items()
+                if matches(pattern, names_within(of.path))
+            ),
             self.default,
         )
         super().step(gradient, variable, learning_rate * multiplier)

@@ -9,9 +9,7 @@ from typing import Any
 
 import keras
 
-# Where a variable's value is.
-from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
-
+from kerasreg._keras.internals import stateless_scope, trainable_variables_of
 from kerasreg.optimizers._step_sizes import KNOWN, is_scalar, rule, summing_momentum
 from kerasreg.optimizers._wrapper import Wrapper
 from kerasreg.regularizers import Penalty
@@ -173,7 +171,7 @@ class Proximal(Wrapper):
         super().step(gradient, variable, learning_rate)
         index = self.index(variable)
         # Static: which variables have a penalty. `variable` may be the backend's own.
-        penalty = _penalty_of(inner._trainable_variables[index])
+        penalty = _penalty_of(trainable_variables_of(inner)[index])
         if penalty is not None:
             w = self.value(variable)
             t = self._step_size(index, keras.ops.cast(learning_rate, w.dtype))
@@ -185,7 +183,7 @@ class Proximal(Wrapper):
             asked = set(self._asked)
             with keras.name_scope(self.name, caller=self):
                 self.build(list(trainable_variables))
-            taken = {id(p) for p in map(_penalty_of, self._trainable_variables) if p is not None}
+            taken = {id(p) for p in map(_penalty_of, trainable_variables_of(self)) if p is not None}
             if taken - asked:
                 raise ValueError(
                     "`Proximal` must be built before the loss is computed, in a training loop of "
@@ -210,10 +208,10 @@ class Proximal(Wrapper):
                 self._asked.add(id(penalty))
             return weight
         # In a stateless scope Keras gives its regularizers the value in the variable's place.
-        scope = get_stateless_scope() if in_stateless_scope() else None
+        scope = stateless_scope()
         return any(
             w is variable or (scope is not None and scope.get_current_value(variable) is w)
-            for variable in self._trainable_variables
+            for variable in trainable_variables_of(self)
             if variable.regularizer is penalty
         )
 
@@ -232,11 +230,11 @@ def _prox(penalty: Penalty, w: Any, t: Any) -> Any:
     A scope in which an optimizer runs, as that of `LossScaleOptimizer` in lanes, may
     have the optimizer's own variables only: then the strength is in one around it.
     """
-    if not in_stateless_scope():
+    if stateless_scope() is None:
         return penalty.prox(w, t)
     values = []
     for variable in penalty.variables:
-        scope = get_stateless_scope()
+        scope = stateless_scope()
         while scope is not None and (value := scope.get_current_value(variable)) is None:
             scope = scope.original_scope
         if scope is None:

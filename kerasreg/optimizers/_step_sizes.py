@@ -16,7 +16,7 @@ from typing import Any
 import keras
 from keras import ops
 
-# Slots have no public names. They are these from Keras 3.10 to 3.15; each is read in a test.
+from kerasreg._keras.internals import slots_of
 
 
 def _sgd(optimizer: Any, index: int, learning_rate: Any) -> Any:
@@ -24,34 +24,34 @@ def _sgd(optimizer: Any, index: int, learning_rate: Any) -> Any:
 
 
 def _adagrad(optimizer: Any, index: int, learning_rate: Any) -> Any:
-    return learning_rate / ops.sqrt(_slot(optimizer._accumulators, index) + optimizer.epsilon)
+    return learning_rate / ops.sqrt(_slot(optimizer, "accumulator", index) + optimizer.epsilon)
 
 
 def _rmsprop(optimizer: Any, index: int, learning_rate: Any) -> Any:
-    variance = _slot(optimizer._velocities, index)
+    variance = _slot(optimizer, "velocity", index)
     if optimizer.centered:
-        variance = variance - ops.square(_slot(optimizer._average_gradients, index))
+        variance = variance - ops.square(_slot(optimizer, "average_gradient", index))
     return learning_rate / ops.sqrt(variance + optimizer.epsilon)
 
 
 def _adam(optimizer: Any, index: int, learning_rate: Any) -> Any:
-    slots = optimizer._velocity_hats if optimizer.amsgrad else optimizer._velocities
+    name = "velocity_hat" if optimizer.amsgrad else "velocity"
     corrected = ops.sqrt(_bias(optimizer, optimizer.beta_2, learning_rate))
-    return learning_rate * corrected / (ops.sqrt(_slot(slots, index)) + optimizer.epsilon)
+    return learning_rate * corrected / (ops.sqrt(_slot(optimizer, name, index)) + optimizer.epsilon)
 
 
 def _nadam(optimizer: Any, index: int, learning_rate: Any) -> Any:
     bias = _bias(optimizer, optimizer.beta_2, learning_rate)
-    deviation = ops.sqrt(_slot(optimizer._velocities, index) / bias)
+    deviation = ops.sqrt(_slot(optimizer, "velocity", index) / bias)
     return learning_rate / (deviation + optimizer.epsilon)
 
 
 def _adamax(optimizer: Any, index: int, learning_rate: Any) -> Any:
-    return learning_rate / (_slot(optimizer._u, index) + optimizer.epsilon)
+    return learning_rate / (_slot(optimizer, "norm", index) + optimizer.epsilon)
 
 
-def _slot(slots: Any, index: int) -> Any:
-    return ops.convert_to_tensor(slots[index])
+def _slot(optimizer: Any, name: str, index: int) -> Any:
+    return ops.convert_to_tensor(slots_of(optimizer, name)[index])
 
 
 def _bias(optimizer: Any, beta: Any, like: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._keras.internals import show_moving_averages
 from kerasreg._validation import check_count
 from kerasreg.optimizers._wrapper import Wrapper, rule_of
 
@@ -75,7 +76,7 @@ class WeightAveraging(Wrapper):
         """Remembers the means, where Keras' `SwapEMAWeights` looks for averages."""
         self._model_variables_moving_average = self.slots(variables, "mean")
         # It looks into whatever has an inner optimizer, for one that scales losses.
-        self.rule._model_variables_moving_average = self._model_variables_moving_average
+        show_moving_averages(self.rule, self._model_variables_moving_average)
 
     def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """The inner step, and every `period` of them the weights into the mean."""

@@ -10,8 +10,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._keras.patterns import check_matches, check_patterns, matches, names_within
 from kerasreg._validation import check_number, check_schedule
-from kerasreg.optimizers._wrapper import Wrapper, check_matches, check_patterns, matches
+from kerasreg.optimizers._wrapper import Wrapper
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -75,7 +76,7 @@ class DecoupledWeightDecay(Wrapper):
             schedule = weight_decay
         else:
             first = check_number("weight_decay", weight_decay, 0.0, math.inf, or_schedule=True)
-        exclude = check_patterns("exclude", exclude)
+        exclude = check_patterns("exclude", exclude, fewest=0)
         if not isinstance(scaled_by_learning_rate, bool):
             raise ValueError(
                 "`scaled_by_learning_rate` must be True or False. "
@@ -95,13 +96,14 @@ class DecoupledWeightDecay(Wrapper):
 
     def make_slots(self, variables: Any) -> None:
         """Checks that each pattern has a meaning."""
-        check_matches("exclude", self.exclude, variables)
+        for pattern in self.exclude:
+            check_matches("exclude", pattern, {v.path: names_within(v.path) for v in variables})
 
     def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """The decay, and then the inner step."""
         # Static: which variables decay.
         of = self.known(variable)
-        if not any(matches(of, pattern) for pattern in self.exclude):
+        if not any(matches(pattern, names_within(of.path)) for pattern in self.exclude):
             w = self.value(variable)
             decay = self.decay if self.moved_by is None else self.moved_by(self.rule.iterations)
             decay = ops.cast(decay, w.dtype)

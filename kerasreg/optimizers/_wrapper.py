@@ -7,14 +7,16 @@ clipping. There, a wrapper does what it does for that variable.
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
 
-# The class that has no rule of its own: an optimizer that keeps its `update_step` wraps others.
-from keras.src.optimizers.base_optimizer import BaseOptimizer
+from kerasreg._keras.internals import (
+    index_of,
+    own_variables,
+    replace_update_step,
+    trainable_variables_of,
+)
 
 
 class Wrapper(keras.optimizers.Optimizer):
@@ -41,8 +43,7 @@ class Wrapper(keras.optimizers.Optimizer):
         self.inner_optimizer = inner_optimizer
         # For good, not while `apply` runs: replicas of a strategy take turns in it. Past
         # Keras' tracking, which is for state. Subclasses check their arguments before.
-        object.__setattr__(self, "_next_step", self.rule.update_step)
-        object.__setattr__(self.rule, "update_step", self.step)
+        object.__setattr__(self, "_next_step", replace_update_step(self.rule, self.step))
 
     @classmethod
     def checked(cls, inner_optimizer: Any) -> keras.optimizers.Optimizer:
@@ -52,7 +53,8 @@ class Wrapper(keras.optimizers.Optimizer):
         wrapper = isinstance(inner_optimizer, Wrapper)
         has_rule = (
             isinstance(inner_optimizer, keras.optimizers.Optimizer)
-            and type(inner_optimizer).update_step is not BaseOptimizer.update_step
+            # An optimizer that has no rule of its own wraps others.
+            and type(inner_optimizer).update_step is not keras.optimizers.Optimizer.update_step
         )
         if not (cls.wraps_wrappers if wrapper else has_rule):
             raise ValueError(
@@ -103,11 +105,12 @@ class Wrapper(keras.optimizers.Optimizer):
 
     def index(self, variable: Any) -> int:
         """Which of the trainable variables one is, also as the backend's own."""
-        return self.rule._get_variable_index(variable)
+        return index_of(self.rule, variable)
 
     def known(self, variable: Any) -> keras.Variable:
         """The trainable variable that one is, also as the backend's own."""
-        return self.rule._trainable_variables[self.index(variable)]
+        known: keras.Variable = trainable_variables_of(self.rule)[self.index(variable)]
+        return known
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Applies gradients."""
@@ -126,7 +129,7 @@ class Wrapper(keras.optimizers.Optimizer):
     @property
     def variables(self) -> list[keras.Variable]:
         """Its own variables and the inner optimizer's."""
-        return [*self._variables, *self.inner_optimizer.variables]
+        return [*own_variables(self), *self.inner_optimizer.variables]
 
     @property
     def learning_rate(self) -> Any:
@@ -181,32 +184,3 @@ def rule_of(optimizer: Any) -> Any:
     while isinstance(optimizer, Wrapper):
         optimizer = optimizer.inner_optimizer
     return optimizer
-
-
-def check_patterns(argument: str, patterns: Any) -> tuple[str, ...]:
-    """Returns patterns of names as a tuple, or raises."""
-    if isinstance(patterns, str) or not isinstance(patterns, Sequence):
-        patterns = (patterns,)
-    if not all(isinstance(pattern, str) and pattern for pattern in patterns):
-        raise ValueError(
-            f"`{argument}` must be patterns of names, a list of strings. "
-            f"Received: {argument}={patterns!r}"
-        )
-    return tuple(patterns)
-
-
-def matches(variable: keras.Variable, pattern: str) -> bool:
-    """Whether a pattern matches a variable's path, its end, or the name of what it is in."""
-    parts = variable.path.split("/")
-    names = {*parts, *("/".join(parts[start:]) for start in range(len(parts)))}
-    return any(fnmatch.fnmatchcase(name, pattern) for name in names)
-
-
-def check_matches(argument: str, patterns: Iterable[str], variables: Any) -> None:
-    """A `ValueError` if a pattern matches no variable."""
-    for pattern in patterns:
-        if not any(matches(variable, pattern) for variable in variables):
-            raise ValueError(
-                f"`{argument}` must be of patterns that each match a variable, of which there are: "
-                f"{', '.join(variable.path for variable in variables)}. Received: {pattern!r}"
-            )

@@ -9,11 +9,13 @@ from typing import Any
 import keras
 from keras import ops
 
-# Private: what one save or load of a model has met so far; nothing outside of one.
-from keras.src.backend.common import global_state
-from keras.src.saving import serialization_lib
-
 from kerasreg._keras.hyperparameter import Hyperparameter, NumberOrSchedule, copy_state
+from kerasreg._keras.internals import (
+    is_writing_model,
+    note_shared_object,
+    outermost_layer,
+    shared_object,
+)
 from kerasreg._validation import check_number
 
 
@@ -72,9 +74,9 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
         """The proximal operator of `t` times the penalty at a strength, like `v`."""
         return self.unit_prox(v, t * strength)
 
-    @property
+    # No property: Keras would write the strength into files under the name of the property.
     def hyperparameter(self) -> Hyperparameter:
-        """The strength and its schedule, which callbacks and reports find by this name."""
+        """The strength and its schedule, for those that move or report strengths."""
         return self._strength
 
     @property
@@ -177,7 +179,8 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
         That of the model whose pass runs, or ran last, over the owner; without one, as
         in a loop of the user's own, the last that was built with this penalty.
         """
-        model = getattr(self._strength.last_call(), "entry_layer", None)
+        call = self._strength.last_call()
+        model = None if call is None else outermost_layer(call)
         optimizer = getattr(model, "optimizer", None) or self.applied_by()
         while optimizer is not None:
             if hasattr(optimizer, "takes_over"):
@@ -189,7 +192,7 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
         """The arguments; a number that was reassigned is given as it is now."""
         config = {"strength": self._strength.get_value(), "name": self.name}
         # Only while a model is written: tells which layers share this penalty.
-        if global_state.get_global_attribute("shared_objects/id_to_config_map") is not None:
+        if is_writing_model():
             config["shared_id"] = id(self)
         return config
 
@@ -202,11 +205,11 @@ class Penalty(keras.layers.Layer, keras.regularizers.Regularizer):
         """
         arguments = {name: value for name, value in config.items() if name != "shared_id"}
         key = f"kerasreg/{config.get('shared_id')}"
-        penalty = serialization_lib.get_shared_object(key) if "shared_id" in config else None
+        penalty = shared_object(key) if "shared_id" in config else None
         if penalty is None:
             penalty = cls(**arguments)
             if "shared_id" in config:
-                serialization_lib.record_object_after_deserialization(penalty, key)
+                note_shared_object(key, penalty)
         return penalty
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Penalty:

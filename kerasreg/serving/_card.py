@@ -127,6 +127,36 @@ def write_card(saved_model: str, card: Mapping[str, Any]) -> None:
             file.write(text)
 
 
+def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads the model card of an exported version.
+
+    Args:
+        path: a version directory, as `export` returns it.
+
+    Returns:
+        The entries of the card, by name.
+
+    Raises:
+        ValueError: if `path` has no model card.
+
+    Example:
+
+    >>> import tempfile, keras, kerasreg
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name="net")
+    >>> path = kerasreg.serving.export(model, tempfile.mkdtemp(), tolerance=None)
+    >>> kerasreg.serving.read_card(path)["model"]
+    'net'
+    """
+    try:
+        with open(os.path.join(path, FOLDER, NAMES[0]), encoding="utf-8") as file:
+            return dict(json.load(file))
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"`path` must be a version directory with a model card. Received: path="
+            f"{os.fspath(path)!r}, of which it is said: {error}"
+        ) from error
+
+
 def as_markdown(card: Mapping[str, Any]) -> str:
     """A card as Markdown: a heading for each entry, and tables for what is in it."""
     lines = [f"# Model card: {card['model']}", ""]

@@ -29,8 +29,8 @@ from kerasreg.serving._verify import check_features, compare, random_features
 from kerasreg.serving._warmup import write_warmup
 
 
-def versions(base_dir: str | os.PathLike[str]) -> list[int]:
-    """The published versions in a base directory, in ascending order.
+def list_versions(base_dir: str | os.PathLike[str]) -> list[int]:
+    """Lists the published versions in a base directory, in ascending order.
 
     Args:
         base_dir: the directory; it need not exist.
@@ -41,7 +41,7 @@ def versions(base_dir: str | os.PathLike[str]) -> list[int]:
     Example:
 
     >>> import kerasreg
-    >>> kerasreg.serving.versions("does-not-exist")
+    >>> kerasreg.serving.list_versions("does-not-exist")
     []
     """
     if not os.path.isdir(base_dir):
@@ -60,7 +60,7 @@ def export(
     preprocessing: keras.Model | None = None,
     outputs: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
-    mc_passes: int = 0,
+    passes: int = 0,
     samples: Any = None,
     card: Mapping[str, Any] | None = None,
     tolerance: float | None = 1e-6,
@@ -83,7 +83,7 @@ def export(
     - `serve_examples`: the same from `examples`, serialised `tf.Example` messages with a
       feature for each input. Not there for inputs with unknown axes after their first.
     - `classify`, with `labels`: `label`, `classes` and `scores` of each example.
-    - `predict_mc`, with `mc_passes`: for each output the mean and the variance of so many
+    - `predict_mc`, with `passes`: for each output the mean and the variance of so many
       passes with dropout on, `outputs_mean` and `outputs_variance`. The masks of an example are
       made by its values: it gets the same answer each time and in any batch.
 
@@ -98,7 +98,8 @@ def export(
         outputs: a name for each output.
         labels: strings, one for each class of a model whose only output has the shape
             (batch, classes), or two for one that ends with a sigmoid.
-        mc_passes: a whole number >= 0; the model must have layers of dropout of kerasreg.
+        passes: how many passes `predict_mc` makes, a whole number >= 0; the model must have layers
+            of dropout of kerasreg. 0 leaves the signature out.
         samples: raw inputs, as `model`, or `preprocessing`, is called with them: to compare
             with Keras, and as warm-up requests (of the first eight). Without them the comparison
             is of random numbers, and left out where there are strings or unknown axes.
@@ -146,7 +147,7 @@ def export(
     base_dir = os.fspath(base_dir)
     if os.path.exists(base_dir) and not os.path.isdir(base_dir):
         raise ValueError(f"`base_dir` must be a directory. Received: the file {base_dir!r}")
-    check_count("mc_passes", mc_passes, minimum=0)
+    check_count("passes", passes, minimum=0)
     for argument, value in (("tolerance", tolerance), ("original_tolerance", original_tolerance)):
         if value is not None:
             check_positive(argument, value)
@@ -177,7 +178,7 @@ def export(
     staging = tempfile.mkdtemp(prefix=".staging-", dir=base_dir)
     try:
         staged = os.path.join(staging, "model")
-        requests = _write(served, staged, staging, labels, mc_passes)
+        requests = _write(served, staged, staging, labels, passes)
         written["inputs"] = {name: str(spec) for name, spec in served.specs.items()}
         written["outputs"] = served.names
         written["signatures"] = sorted(requests)
@@ -201,7 +202,7 @@ def export(
 
 
 def _write(
-    served: Served, staged: str, folder: str, labels: list[str] | None, mc_passes: int
+    served: Served, staged: str, folder: str, labels: list[str] | None, passes: int
 ) -> list[str]:
     """Writes the SavedModel; returns the names of its signatures."""
     # The first is `serving_default` too.
@@ -219,8 +220,8 @@ def _write(
     if labels is not None:
         functions["classify"], table = classification(served, labels, folder)
         archive.track(table)
-    if mc_passes:
-        functions["predict_mc"] = monte_carlo_signature(served, mc_passes)
+    if passes:
+        functions["predict_mc"] = monte_carlo_signature(served, passes)
     for name, function in functions.items():
         archive.add_endpoint(name, function)
     archive.write_out(staged, verbose=False)
@@ -229,7 +230,7 @@ def _write(
 
 def _publish(staged: str, base_dir: str) -> str:
     """Renames a staged folder to the next free version; returns its path."""
-    version = max(versions(base_dir), default=0) + 1
+    version = max(list_versions(base_dir), default=0) + 1
     while True:
         path = os.path.join(base_dir, str(version))
         try:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 from kerasreg._keras.fans import kernel_fans
+from kerasreg._keras.internals import walk_layers
 from kerasreg._keras.weights import own_weights
 from kerasreg._validation import check_choice
 
@@ -60,7 +61,7 @@ class StoredWeights(tf.Module):
         self.others = [weight.value for weight in model.variables if id(weight) not in narrow]
         self._untouched = [
             layer
-            for layer in model._flatten_layers(include_self=False)
+            for layer in walk_layers(model)[1:]
             if not narrow & {id(weight) for weight in layer.weights}
         ]
 
@@ -90,7 +91,7 @@ class StoredWeights(tf.Module):
 def _kernels(model: keras.Model) -> Iterator[tuple[Any, Any]]:
     """Each floating weight with two or more axes, once, and a layer that owns it."""
     seen = set()
-    for layer in model._flatten_layers():
+    for layer in walk_layers(model):
         for weight in own_weights(layer):
             floating = keras.backend.is_float_dtype(weight.dtype)
             if floating and len(weight.shape) >= 2 and id(weight) not in seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -14,7 +15,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from kerasreg._text_table import table
+from kerasreg._keras.tensorflow_internals import saved_signature
+from kerasreg._report import Report
 from kerasreg._validation import check_count, check_positive
 from kerasreg.serving._signatures import Served
 from kerasreg.serving._verify import (
@@ -62,7 +64,15 @@ RUNTIMES = tuple(_RUNTIMES)
 
 
 class RuntimeRow(NamedTuple):
-    """One runtime; None where it could not be run, for the reason in `problem`."""
+    """An exported model in one runtime; numbers are None where the model could not be run.
+
+    Attributes:
+        runtime: the name of the runtime.
+        version: the version of the runtime.
+        relative_difference: the largest difference from Keras, relative to the largest output.
+        milliseconds: the median time of a call with one sample.
+        problem: why the model could not be run, or None.
+    """
 
     runtime: str
     version: str | None
@@ -71,12 +81,13 @@ class RuntimeRow(NamedTuple):
     problem: str | None
 
 
-class RuntimeReport(NamedTuple):
-    """What `runtime_report` found; `str` of it is a table.
+@dataclasses.dataclass(frozen=True)
+class RuntimeReport(Report):
+    """An exported model beside Keras in several runtimes; `str` of it is a table.
 
-    `rows` has for each runtime its `version`, the largest `relative_difference` from Keras,
-    the median time of a call with one example in `milliseconds`, and the `problem` of one that
-    could not be run.
+    Attributes:
+        rows: a `RuntimeRow` for each runtime.
+        tolerance: the largest accepted relative difference.
     """
 
     rows: tuple[RuntimeRow, ...]
@@ -84,12 +95,9 @@ class RuntimeReport(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether all ran and agree with Keras within the tolerance."""
+        """Whether the model ran in all runtimes and agrees with Keras within the tolerance."""
         found = [row.relative_difference for row in self.rows]
         return all(difference is not None and difference <= self.tolerance for difference in found)
-
-    def __str__(self) -> str:
-        return str(table(RuntimeRow._fields, self.rows))
 
 
 def runtime_report(
@@ -165,11 +173,7 @@ def runtime_report(
 
 def _tensors(path: str) -> dict[str, dict[str, str]]:
     """The names of the tensors of `serving_default`, by the names of inputs and outputs."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    with open(os.path.join(path, "saved_model.pb"), "rb") as file:
-        (graph,) = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs
-    signature = graph.signature_def["serving_default"]
+    signature = saved_signature(path)
     return {
         part: {name: tensor.name for name, tensor in getattr(signature, part).items()}
         for part in ("inputs", "outputs")

@@ -12,6 +12,12 @@ import keras
 import tensorflow as tf
 from keras import tree
 
+from kerasreg._keras.internals import (
+    first_call_signature,
+    input_structure,
+    output_structure,
+    walk_layers,
+)
 from kerasreg.layers import NoisyLayer, monte_carlo
 from kerasreg.random import mix
 from kerasreg.serving._quantization import StoredWeights
@@ -101,14 +107,11 @@ class Served:
 
 def _inputs_of(model: keras.Model) -> Any:
     """The structure that a model is called with, of `tf.TensorSpec`."""
-    structure = getattr(model, "_inputs_struct", None)
+    structure = input_structure(model)
     if structure is None and isinstance(model, keras.Sequential):
         structure = model.inputs[0]
     if structure is None:
-        # Private: of a model that is a subclass Keras keeps the shapes of its first call.
-        from keras.src.export.export_utils import get_input_signature
-
-        signature = list(get_input_signature(model))
+        signature = list(first_call_signature(model))
         structure = signature[0] if len(signature) == 1 else signature
 
     def spec(tensor: Any) -> tf.TensorSpec:
@@ -119,7 +122,7 @@ def _inputs_of(model: keras.Model) -> Any:
 
 def _outputs_of(model: keras.Model) -> Any:
     """The structure that a model returns, of symbolic tensors."""
-    known = getattr(model, "_outputs_struct", None)
+    known = output_structure(model)
     if known is not None:
         return known
     inputs = tree.map_structure(
@@ -275,11 +278,11 @@ def monte_carlo_signature(served: Served, passes: int) -> Any:
     The masks of an example are made by its features: it has the same answer each time and
     in any batch.
     """
-    layers = list(served.model._flatten_layers())
+    layers = walk_layers(served.model)
     if not any(isinstance(layer, NoisyLayer) for layer in layers):
         raise ValueError(
-            "`mc_passes` must be 0 for a model without a layer of dropout of kerasreg, such as "
-            f"kerasreg.layers.ScheduledDropout. Received: mc_passes={passes}"
+            "`passes` must be 0 for a model without a layer of dropout of kerasreg, such as "
+            f"kerasreg.layers.ScheduledDropout. Received: passes={passes}"
         )
 
     def answer(features: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
+import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -81,7 +85,8 @@ def verify(
     """Loads a SavedModel in a new process without Keras and compares it with the model.
 
     The comparison is relative to the scale of each output: float32 results
-    differ absolutely by more than any fixed bound, with the batch size alone.
+    differ absolutely by more than any fixed bound, with the batch size alone. Inside
+    `kerasreg.serving.verifier()` the process is one for all.
 
     Args:
         path: a version directory, as `export` returns it.
@@ -114,6 +119,108 @@ def verify(
     return compare(os.fspath(path), served, features, tolerance)
 
 
+class _Verifier:
+    """A Python process with TensorFlow and without Keras, started when it is first asked."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        # A forked process would mix its requests with those of the one that it was forked from.
+        self.owner = os.getpid()
+
+    def ask(self, *paths: str) -> str | None:
+        """Runs a SavedModel; returns what went wrong, in one line, or None.
+
+        Args:
+            paths: of the SavedModel, of its inputs and of its outputs, as `_verify_process.py`
+                takes them; absolute, because the process keeps the directory it was started in.
+        """
+        with self._lock:
+            if self._process is None:
+                self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process.
+                self._process = subprocess.Popen(
+                    [sys.executable, _SCRIPT],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._errors,
+                    text=True,
+                )
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
+            try:
+                with contextlib.suppress(BrokenPipeError):  # There is no answer then.
+                    self._process.stdin.write(json.dumps(paths) + "\n")
+                    self._process.stdin.flush()
+                answer = self._process.stdout.readline()
+            except BaseException:
+                # An answer that nobody has read would be taken for that of the next request.
+                self._process.kill()
+                self._close()
+                raise
+            if answer:
+                problem: str | None = json.loads(answer)
+                return problem
+            code = self._process.wait()
+            self._errors.seek(0)
+            lines = self._errors.read().decode(errors="replace").strip().splitlines()
+            self._close()
+            return f"its process ended with {code}: {lines[-1] if lines else 'no message'}"
+
+    def _close(self) -> None:
+        if self._process is not None:
+            # The end of its input ends it.
+            self._process.communicate()
+            self._errors.close()
+            self._process = None
+
+    def close(self) -> None:
+        """Lets the process end."""
+        with self._lock:
+            self._close()
+
+
+_SHARED: contextvars.ContextVar[_Verifier | None] = contextvars.ContextVar("shared", default=None)
+
+
+@contextlib.contextmanager
+def verifier() -> Iterator[None]:
+    """Shares one process without Keras between all exports and verifications inside.
+
+    The start of TensorFlow is most of the time that `export` and `verify` take. Each model is still
+    loaded from its files, and one that fails, or ends the process, leaves the next ones unharmed.
+    The process is started when it is first needed. It serves the thread that entered; another
+    thread, and a forked process, start processes of their own.
+
+    Example:
+
+    >>> import tempfile, keras, kerasreg
+    >>> base = tempfile.mkdtemp()
+    >>> with kerasreg.serving.verifier():
+    ...     for units in (1, 2):
+    ...         layers = [keras.Input((2,)), keras.layers.Dense(units)]
+    ...         path = kerasreg.serving.export(keras.Sequential(layers), base)
+    >>> kerasreg.serving.list_versions(base)
+    [1, 2]
+    """
+    shared = _Verifier()
+    token = _SHARED.set(shared)
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
+        shared.close()
+
+
+@contextlib.contextmanager
+def _present_verifier() -> Iterator[_Verifier]:
+    shared = _SHARED.get()
+    if shared is not None and shared.owner == os.getpid():
+        yield shared
+        return
+    with contextlib.closing(_Verifier()) as own:
+        yield own
+
+
 def check_path(path: str | os.PathLike[str]) -> None:
     """A `ValueError` if there is no SavedModel."""
     if not os.path.exists(os.path.join(path, "saved_model.pb")):
@@ -123,7 +230,7 @@ def check_path(path: str | os.PathLike[str]) -> None:
 def compare(
     path: str, served: Served, features: Mapping[str, np.ndarray], tolerance: float
 ) -> Verification:
-    """Compares a SavedModel, in a new process, with a model as it would be served."""
+    """Compares a SavedModel, in a process without Keras, with a model as it would be served."""
     expected = outputs_of_keras(served, features)
     found = run_saved_model(path, features)
     count = len(next(iter(features.values())))
@@ -187,7 +294,7 @@ def as_plain(features: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def run_saved_model(path: str, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What `serving_default` answers in a new process that can't import Keras.
+    """What `serving_default` answers in a process that can't import Keras.
 
     Raises:
         RuntimeError: if the process failed, with its last line.
@@ -195,15 +302,10 @@ def run_saved_model(path: str, features: Mapping[str, np.ndarray]) -> dict[str, 
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = os.path.join(folder, "inputs.npz"), os.path.join(folder, "outputs.npz")
         np.savez(inputs, **as_plain(features))
-        process = subprocess.run(
-            [sys.executable, _SCRIPT, path, inputs, outputs],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if process.returncode != 0:
-            lines = process.stderr.strip().splitlines() or ["no message"]
-            raise RuntimeError(f"The SavedModel at {path!r} does not run: {lines[-1]}")
+        with _present_verifier() as running:
+            problem = running.ask(os.path.abspath(path), inputs, outputs)
+        if problem is not None:
+            raise RuntimeError(f"The SavedModel at {path!r} does not run: {problem}")
         with np.load(outputs) as found:
             return dict(found)
 

@@ -10,10 +10,10 @@ import keras
 import keras_tuner
 
 from kerasreg import callbacks
+from kerasreg._optimizer_names import OPTIMIZERS
 from kerasreg._validation import check_choice, check_count, check_positive
 from kerasreg.spaces._conditional import when
 
-OPTIMIZERS = ("sgd", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw")
 POLICIES = ("fixed", "step", "exponential", "time_based", "cosine", "plateau")
 
 # Which optimizers share a scale of learning rates, and that scale.
@@ -157,7 +157,7 @@ def learning_rate_policy(
     length = max(epochs - warmup, 1)  # A policy begins after the warm-up.
     if chosen == "step":
         every = max(length // (drops + 1), 1)
-        return callbacks.StepDecay(learning_rate, 0.3, every, warmup=warmup)
+        return callbacks.StepDecay(learning_rate, 0.3, every=every, warmup=warmup)
     if chosen == "exponential":
         rate = exponential_final ** (1 / length)
         return callbacks.ExponentialDecay(learning_rate, rate, warmup=warmup)

@@ -2,6 +2,7 @@
 
 from kerasreg.tuners._crash_safe import crash_safe
 from kerasreg.tuners._population import PopulationBasedTraining
+from kerasreg.tuners._progress import expected_trials
 from kerasreg.tuners._regularization_path import (
     PathPoint,
     RegularizationPath,
@@ -29,6 +30,7 @@ __all__ = [
     "VectorizedTuner",
     "completed_trials",
     "crash_safe",
+    "expected_trials",
     "regularization_path",
     "run_search",
     "standard_error",

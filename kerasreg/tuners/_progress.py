@@ -7,11 +7,38 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+import keras_tuner
+
 from kerasreg._durations import duration
-from kerasreg._keras.keras_tuner_internals import expected_trials
+from kerasreg._keras import keras_tuner_internals as internals
 
 # Seconds between lines where a line cannot be written over.
 _EVERY = 10.0
+
+
+def expected_trials(tuner: keras_tuner.Tuner) -> int | None:
+    """How many trials a search will run at most, those included that have ended.
+
+    Args:
+        tuner: a tuner of KerasTuner, or one made of it.
+
+    Returns:
+        The limit of the tuner; for Hyperband, the trials of all its brackets and rounds; None for
+        a search without a limit.
+
+    Example:
+
+    >>> import keras_tuner, kerasreg, tempfile
+    >>> tuner = keras_tuner.RandomSearch(
+    ...     lambda hp: None, "val_loss", max_trials=7, directory=tempfile.mkdtemp()
+    ... )
+    >>> kerasreg.tuners.expected_trials(tuner)
+    7
+    """
+    oracle = tuner.oracle
+    if isinstance(oracle, keras_tuner.oracles.HyperbandOracle):
+        return internals.hyperband_trials(oracle)
+    return oracle.max_trials
 
 
 class Progress:

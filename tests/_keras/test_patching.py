@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from kerasreg._keras.patching import patched
+from kerasreg._keras.patching import original, patched, replace
 
 
 class Base:
@@ -31,7 +31,7 @@ class Tracking:
         object.__setattr__(self, name, value)
 
 
-def test_methods_and_values_of_a_class_are_as_before_in_the_end():
+def test_patched_methods_and_values_of_a_class_are_as_before_in_the_end():
     before = dict(vars(Owner))
     with patched(Owner, own=lambda self: "new", method=lambda self: "other", number=2, added=3):
         owner = Owner()
@@ -95,6 +95,49 @@ def test_threads_may_leave_in_the_order_in_which_they_came():
     thread.join()
     assert found == ["second"]
     assert dict(vars(Owner)) == before
+
+
+class Methods:
+    @staticmethod
+    def static(x):
+        return ("static", x)
+
+    @classmethod
+    def of_class(cls):
+        return cls
+
+
+def test_static_methods_are_replaced_by_static_methods():
+    before = dict(vars(Methods))
+    with patched(Methods, static=lambda x: ("new", x)):
+        assert Methods().static(1) == Methods.static(1) == ("new", 1)
+    assert dict(vars(Methods)) == before
+    assert Methods().static(1) == ("static", 1)
+
+
+def test_class_methods_are_refused():
+    with pytest.raises(TypeError, match="of_class"), patched(Methods, of_class=lambda: None):
+        pass
+    assert Methods.of_class() is Methods
+
+
+def test_original_is_what_a_thread_has_that_replaced_nothing():
+    def own(self):
+        return [*original(Owner, "own")(self), "new"]
+
+    assert original(Owner, "own") is Owner.own
+    before = Owner.own
+    with patched(Owner, own=own), patched(Owner, own=own):
+        assert original(Owner, "own") is before
+        # Not without end.
+        assert Owner().own() == [*"own", "new"]
+
+
+def test_replace_is_for_good_and_past_the_objects_own_setattr():
+    tracking = Tracking()
+    replace(tracking, "added", 3)
+    assert tracking.added == 3
+    assert tracking.seen == []
 
 
 def test_attributes_of_objects_are_set_past_their_own_setattr():

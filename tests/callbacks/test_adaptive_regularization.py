@@ -18,9 +18,9 @@ from kerasreg.layers import ScheduledDropout, ScheduledGaussianDropout
 from kerasreg.regularizers import L1, L2
 
 laws = settings(deadline=None, max_examples=60, derandomize=True)
-# Eighths are exact, so that comparisons with `low` and `high` have no rounding.
+# Eighths are exact, so that comparisons with `low_gap` and `high_gap` have no rounding.
 eighths = st.integers(-16, 16).map(lambda n: n / 8)
-OPTIONS = {"minimum": 0.1, "maximum": 0.8, "low": -0.25, "high": 0.5, "factor": 2.0}
+OPTIONS = {"min_value": 0.1, "max_value": 0.8, "low_gap": -0.25, "high_gap": 0.5, "factor": 2.0}
 
 
 def small_model(**options):
@@ -75,17 +75,17 @@ def first_values(model, gaps, **options):
 # The law.
 
 
-def law(values, gaps, minimum, maximum, low, high, factor, patience, smoothing):
-    values = [min(max(value, minimum), maximum) for value in values]
+def law(values, gaps, min_value, max_value, low_gap, high_gap, factor, patience, smoothing):
+    values = [min(max(value, min_value), max_value) for value in values]
     seen, g, above, below = [values], None, 0, 0
     for gap in gaps:
         g = gap if g is None else smoothing * g + (1 - smoothing) * gap
-        above = above + 1 if g > high else 0
-        below = below + 1 if g < low else 0
+        above = above + 1 if g > high_gap else 0
+        below = below + 1 if g < low_gap else 0
         if above == patience:
-            values, above = [min(factor * value, maximum) for value in values], 0
+            values, above = [min(factor * value, max_value) for value in values], 0
         if below == patience:
-            values, below = [max(value / factor, minimum) for value in values], 0
+            values, below = [max(value / factor, min_value) for value in values], 0
         seen.append(values)
     return seen
 
@@ -96,17 +96,17 @@ def law(values, gaps, minimum, maximum, low, high, factor, patience, smoothing):
     target=st.sampled_from(["dropout", "strength", "weight_decay"]),
     first=st.tuples(st.floats(0.01, 1.0), st.floats(0.01, 1.0)),
     bounds=st.tuples(st.floats(0.01, 0.4), st.floats(0.5, 1.0)),
-    low=eighths,
+    low_gap=eighths,
     width=st.integers(1, 8),
     factor=st.sampled_from([1.1, 1.5, 2.0]),
     patience=st.integers(1, 3),
     smoothing=st.sampled_from([0.0, 0.5, 0.75]),
 )
 def test_values_are_those_of_the_law(
-    model, gaps, target, first, bounds, low, width, factor, patience, smoothing
+    model, gaps, target, first, bounds, low_gap, width, factor, patience, smoothing
 ):
-    options = dict(zip(["minimum", "maximum"], bounds, strict=True))
-    options |= {"low": low, "high": low + width / 8, "factor": factor}
+    options = dict(zip(["min_value", "max_value"], bounds, strict=True))
+    options |= {"low_gap": low_gap, "high_gap": low_gap + width / 8, "factor": factor}
     options |= {"patience": patience, "smoothing": smoothing}
     seen, _ = driven(model, gaps, target, first, **options)
     first = first[: len(seen[0])]
@@ -123,7 +123,9 @@ def test_values_are_those_of_the_law(
         ("auc", "min", 1),
     ],
 )
-def test_the_gap_is_what_validation_is_worse_by(model, metric, mode, sign):
+def test_the_gap_is_what_validation_is_worse_by(metric, mode, sign):
+    model = small_model(metrics=["accuracy"], run_eagerly=True)
+    model.evaluate(np.ones((2, 2)), np.ones((2, 1)), verbose=0)  # Metrics exist from then on.
     gaps = [1.0, 0.0, -1.0, -1.0]
     seen, logged = driven(model, gaps, metric=metric, mode=mode, sign=sign)
     np.testing.assert_allclose([values[0] for values in seen], [0.2, 0.4, 0.4, 0.2, 0.1])
@@ -185,12 +187,14 @@ def test_a_model_with_nothing_to_move_is_refused(target):
 
 
 def test_smoothing_may_be_anything_below_one():
-    assert AdaptiveRegularization("dropout", 0.1, 0.8, smoothing=0.9995).smoothing == 0.9995
+    assert (
+        AdaptiveRegularization("dropout", 0.1, max_value=0.8, smoothing=0.9995).smoothing == 0.9995
+    )
 
 
 def test_a_maximum_that_is_not_above_the_minimum_is_refused():
-    with pytest.raises(ValueError, match=r"`maximum` must be .*Received: maximum="):
-        AdaptiveRegularization("dropout", 0.5, 0.5)
+    with pytest.raises(ValueError, match=r"`max_value` must be .*Received: max_value="):
+        AdaptiveRegularization("dropout", 0.5, max_value=0.5)
 
 
 # Gaps that are no finite numbers.
@@ -221,7 +225,12 @@ def test_a_layer_is_given_no_rate_that_it_refuses():
     layer = ScheduledGaussianDropout(0.75, seed=1)
     model = keras.Sequential([keras.Input((2,)), layer, keras.layers.Dense(1)])
     model.compile("sgd", "mse", run_eagerly=True)
-    fit(model, AdaptiveRegularization("dropout", 0.1, maximum=1.0, factor=2.0, high=-9.0, low=-10))
+    fit(
+        model,
+        AdaptiveRegularization(
+            "dropout", 0.1, max_value=1.0, factor=2.0, high_gap=-9.0, low_gap=-10
+        ),
+    )
     ScheduledGaussianDropout(float(layer.rate))
 
 

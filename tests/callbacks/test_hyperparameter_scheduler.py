@@ -112,7 +112,7 @@ def trained(case, unit, warmup=0, optimizer=None, **options):
     target, schedule, _, own, penalty = case
     rate = 0.5 if target == "dropout" else None
     model = linear_model(optimizer or own(), penalty and penalty(), rate, **options)
-    fit(model, HyperparameterScheduler(target, schedule, unit, warmup))
+    fit(model, HyperparameterScheduler(target, schedule, unit=unit, warmup=warmup))
     return weights(model)
 
 
@@ -216,5 +216,5 @@ def test_steps_are_those_of_the_optimizer_where_it_accumulates_gradients():
     record = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: seen.append(float(optimizer.momentum))
     )
-    fit(linear_model(optimizer), HyperparameterScheduler("momentum", FALLING, "step"), record)
+    fit(linear_model(optimizer), HyperparameterScheduler("momentum", FALLING, unit="step"), record)
     assert seen == pytest.approx([float(FALLING(batch // 2)) for batch in range(STEPS)])

@@ -98,7 +98,7 @@ def test_a_moving_value_is_traced_as_often_as_a_constant_one(target, jit_compile
         fit(make_model(loss=loss, jit_compile=jit_compile), *callbacks)
         return loss.traces
 
-    assert traces(HyperparameterScheduler(target, RAMP, "step")) == traces()
+    assert traces(HyperparameterScheduler(target, RAMP, unit="step")) == traces()
 
 
 @pytest.mark.parametrize("target", TARGETS[1:])
@@ -107,7 +107,7 @@ def test_a_fit_that_follows_is_traced_at_most_once_more_and_then_no_more(target)
     model = make_model(loss=loss, jit_compile=False)
     fit(model)
     before = loss.traces
-    fit(model, HyperparameterScheduler(target, RAMP, "step"))
+    fit(model, HyperparameterScheduler(target, RAMP, unit="step"))
     assert loss.traces - before <= (target in OF_OPTIMIZER)
     before = loss.traces
     fit(model, HyperparameterScheduler(target, 0.25))
@@ -138,7 +138,7 @@ def test_another_callback_in_a_second_fit_acts_in_the_step(target):
 def test_the_config_of_the_optimizer_has_the_value_as_a_plain_number(target):
     model = make_model(jit_compile=False)
     keys = set(model.optimizer.get_config())
-    fit(model, HyperparameterScheduler(target, RAMP, "step"))
+    fit(model, HyperparameterScheduler(target, RAMP, unit="step"))
     config = json.loads(json.dumps(model.optimizer.get_config()))
     assert set(config) == keys
     assert config[target] == pytest.approx(values(RAMP)[-1])
@@ -161,7 +161,7 @@ def scaled(optimizer):
 def test_a_model_saved_in_the_middle_has_the_value_then_and_goes_on(target, wrap, tmp_path):
     def callbacks():
         save = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")
-        return HyperparameterScheduler(target, RAMP, "step"), save
+        return HyperparameterScheduler(target, RAMP, unit="step"), save
 
     whole = make_model(wrap)
     fit(whole, *callbacks())
@@ -182,7 +182,7 @@ def test_a_model_saved_in_the_middle_has_the_value_then_and_goes_on(target, wrap
 )
 def test_history_and_tensorboard_have_the_value_of_each_epoch(target, unit, tmp_path):
     board = keras.callbacks.TensorBoard(tmp_path)
-    history = fit(make_model(), HyperparameterScheduler(target, RAMP, unit), board)
+    history = fit(make_model(), HyperparameterScheduler(target, RAMP, unit=unit), board)
     expected = pytest.approx(values(RAMP, unit)[BATCHES - 1 :: BATCHES])
     assert history[target] == expected
     events = EventAccumulator(str(tmp_path / "train")).Reload()
@@ -228,7 +228,7 @@ few = settings(deadline=None, max_examples=3, derandomize=True)
 @instants
 def test_a_training_resumed_at_an_epoch_is_the_one_without_a_stop(target, unit, epoch, batch):
     def callbacks():
-        return HyperparameterScheduler(target, RAMP, unit), Record(target)
+        return HyperparameterScheduler(target, RAMP, unit=unit), Record(target)
 
     whole, resumed = make_model(), make_model()
     moved, record = callbacks()
@@ -248,7 +248,7 @@ def test_a_training_resumed_at_an_epoch_is_the_one_without_a_stop(target, unit, 
 @instants
 def test_a_training_resumed_at_a_batch_is_the_one_that_lives_on(epoch, batch):
     def callbacks():
-        return HyperparameterScheduler("momentum", RAMP, "step"), Record("momentum")
+        return HyperparameterScheduler("momentum", RAMP, unit="step"), Record("momentum")
 
     # Keras repeats the epoch of the batch, and steps are counted on.
     alive, resumed = make_model(), make_model()
@@ -292,7 +292,7 @@ def test_keras_tuner_copies_it_for_each_trial(tmp_path):
     search = keras_tuner.RandomSearch(
         build, keras_tuner.Objective("loss", "min"), max_trials=2, directory=tmp_path, seed=1
     )
-    callback = HyperparameterScheduler("momentum", RAMP, "step")
+    callback = HyperparameterScheduler("momentum", RAMP, unit="step")
     options = {"shuffle": False, "verbose": 0, "callbacks": [callback]}
     search.search(X, Y, batch_size=SIZE, epochs=EPOCHS, **options)
     trained = [model for model in models if int(model.optimizer.iterations)]
@@ -300,5 +300,5 @@ def test_keras_tuner_copies_it_for_each_trial(tmp_path):
     for model in trained:
         assert float(model.optimizer.momentum) == pytest.approx(values(RAMP)[-1])
         alone = make_model()
-        fit(alone, HyperparameterScheduler("momentum", RAMP, "step"))
+        fit(alone, HyperparameterScheduler("momentum", RAMP, unit="step"))
         assert_same(model, alone)

@@ -72,11 +72,11 @@ def values(schedule, steps=range(STEPS)):
         {"div_factor": 5.0, "final_div_factor": 10.0, "pct_start": 0.7},
     ],
 )
-@pytest.mark.parametrize("length", [None, 8, 50])
-def test_each_batch_has_the_values_of_the_schedules(options, length):
+@pytest.mark.parametrize("steps", [None, 8, 50])
+def test_each_batch_has_the_values_of_the_schedules(options, steps):
     record = Record()
-    fit(make_model(), OneCycle(PEAK, length, **options, momentum=(0.9, 0.7)), record)
-    cycle = schedules.OneCycle(PEAK, length or STEPS, **options)
+    fit(make_model(), OneCycle(PEAK, steps, **options, momentum=(0.9, 0.7)), record)
+    cycle = schedules.OneCycle(PEAK, steps or STEPS, **options)
     assert record.rates == values(cycle)
     assert record.momenta == values(cycle.momentum(0.9, 0.7))
 
@@ -236,7 +236,7 @@ def test_resumed_at_a_batch_it_is_the_training_that_lives_on(epoch, batch):
 def test_initial_epoch_goes_on_with_the_cycle_of_the_whole_training():
     whole, parts = make_model(), make_model()
     history = fit(whole, OneCycle(PEAK))
-    # Of the length of all epochs, also where not all are trained.
+    # Of the steps of all epochs, also where not all are trained.
     fit(parts, OneCycle(PEAK, STEPS), epochs=2)
     rest = fit(parts, OneCycle(PEAK), initial_epoch=2)
     assert rest["learning_rate"] == history["learning_rate"][2:]
@@ -271,7 +271,7 @@ def test_an_optimizer_with_a_schedule_is_refused():
 
 def test_an_unknown_number_of_batches_is_refused_and_a_length_accepted():
     data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(SIZE).filter(lambda x, y: True)
-    with pytest.raises(ValueError, match="`length` must be a whole number >= 1 where the number"):
+    with pytest.raises(ValueError, match="`steps` must be a whole number >= 1 where the number"):
         make_model().fit(data, epochs=2, verbose=0, callbacks=[OneCycle(PEAK)])
     record = Record()
     make_model().fit(data, epochs=2, verbose=0, callbacks=[OneCycle(PEAK, 10), record])

@@ -82,20 +82,20 @@ def first_values(*arguments, **options):
 
 @every_target
 def test_every_target_is_reduced_after_patience_and_cooldown_down_to_the_minimum(model, target):
-    options = {"factor": 0.5, "patience": 2, "cooldown": 1, "minimum": 0.3}
+    options = {"factor": 0.5, "patience": 2, "cooldown": 1, "min_value": 0.3}
     seen = first_values(model, [1.0] * 9, target, **options)
     assert seen == pytest.approx([0.8, 0.8, 0.4, 0.4, 0.4, 0.3, 0.3, 0.3, 0.3])
 
 
 @pytest.mark.parametrize("target", ["dropout", "strength"])
 def test_each_of_several_numbers_stops_at_the_minimum(model, target):
-    options = {"factor": 0.5, "patience": 1, "minimum": 0.25}
+    options = {"factor": 0.5, "patience": 1, "min_value": 0.25}
     seen = driven(model, [1.0] * 4, target, first=(0.8, 0.4), **options)
     np.testing.assert_allclose(seen, [[0.8, 0.4], [0.4, 0.25], [0.25, 0.25], [0.25, 0.25]])
 
 
 def test_a_number_below_the_minimum_is_not_raised(model):
-    options = {"factor": 0.5, "patience": 1, "minimum": 0.25}
+    options = {"factor": 0.5, "patience": 1, "min_value": 0.25}
     seen = driven(model, [1.0] * 3, first=(0.8, 0.125), **options)
     np.testing.assert_allclose(seen, [[0.8, 0.125], [0.4, 0.125], [0.25, 0.125]])
 
@@ -119,7 +119,7 @@ def test_a_model_with_nothing_to_reduce_is_refused(target):
 # Relative thresholds.
 
 
-def law(metrics, value, factor, patience, mode, min_delta, cooldown, minimum, relative):
+def law(metrics, value, factor, patience, mode, min_delta, cooldown, min_value, relative):
     """The docstring, written out."""
     seen, best, waited, cooling = [], None, 0, 0
     for metric in metrics:
@@ -130,7 +130,7 @@ def law(metrics, value, factor, patience, mode, min_delta, cooldown, minimum, re
             waited += 1
         cooling = max(cooling - 1, 0)
         if waited == patience:
-            value, waited, cooling = max(factor * value, minimum), 0, cooldown
+            value, waited, cooling = max(factor * value, min_value), 0, cooldown
         seen.append(value)
     return seen
 
@@ -144,7 +144,7 @@ def law(metrics, value, factor, patience, mode, min_delta, cooldown, minimum, re
     mode=st.sampled_from(["min", "max"]),
     min_delta=st.sampled_from([0.0, 0.125, 0.25, 0.5]),
     cooldown=st.integers(0, 3),
-    minimum=st.sampled_from([0.0, 0.125, 0.25]),
+    min_value=st.sampled_from([0.0, 0.125, 0.25]),
     threshold_mode=st.sampled_from(["abs", "rel"]),
 )
 def test_values_are_those_of_the_law(model, metrics, target, threshold_mode, **options):

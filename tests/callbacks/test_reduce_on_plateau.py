@@ -21,9 +21,9 @@ metrics = st.lists(st.integers(0, 24).map(lambda n: n / 8), min_size=1, max_size
 eighths = st.integers(0, 8).map(lambda n: n / 8)
 
 
-def small_model(rate=1.0):
+def small_model(rate=1.0, metrics=None):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-    model.compile(keras.optimizers.SGD(rate), "mse", run_eagerly=True)
+    model.compile(keras.optimizers.SGD(rate), "mse", metrics=metrics, run_eagerly=True)
     return model
 
 
@@ -56,12 +56,20 @@ def rates(callback, model, metrics, monitor="val_loss", first=1.0, first_epoch=0
     mode=st.sampled_from(["min", "max"]),
     min_delta=eighths,
     cooldown=st.integers(0, 4),
-    minimum=st.sampled_from([0.0, 0.125, 0.3]),
+    min_value=st.sampled_from([0.0, 0.125, 0.3]),
 )
 def test_the_learning_rates_are_those_of_keras(
-    model, metrics, factor, patience, mode, min_delta, cooldown, minimum
+    model, metrics, factor, patience, mode, min_delta, cooldown, min_value
 ):
-    ours = ReduceOnPlateau("val_loss", factor, patience, mode, min_delta, cooldown, minimum)
+    ours = ReduceOnPlateau(
+        "val_loss",
+        factor,
+        patience,
+        mode=mode,
+        min_delta=min_delta,
+        cooldown=cooldown,
+        min_value=min_value,
+    )
     # Keras counts a cooldown down before it looks at it, so that n of its epochs
     # pass over n - 1; ours pass over as many as are said.
     theirs = keras.callbacks.ReduceLROnPlateau(
@@ -71,7 +79,7 @@ def test_the_learning_rates_are_those_of_keras(
         mode=mode,
         min_delta=min_delta,
         cooldown=cooldown + 1,
-        min_lr=minimum,
+        min_lr=min_value,
     )
     assert rates(ours, model, metrics) == rates(theirs, model, metrics)
 
@@ -104,12 +112,12 @@ def test_a_gain_of_min_delta_is_not_enough(model):
 
 
 def test_the_learning_rate_stops_at_the_minimum(model):
-    callback = ReduceOnPlateau("val_loss", factor=0.5, patience=1, minimum=0.3)
+    callback = ReduceOnPlateau("val_loss", factor=0.5, patience=1, min_value=0.3)
     assert rates(callback, model, [1.0] * 4) == pytest.approx([1, 0.5, 0.3, 0.3])
 
 
 def test_a_learning_rate_below_the_minimum_is_not_raised(model):
-    callback = ReduceOnPlateau("val_loss", factor=0.5, patience=1, minimum=0.3)
+    callback = ReduceOnPlateau("val_loss", factor=0.5, patience=1, min_value=0.3)
     assert rates(callback, model, [1.0] * 3, first=0.125) == [0.125] * 3
 
 
@@ -120,24 +128,34 @@ def test_nan_never_improves(model):
 
 
 @pytest.mark.parametrize(
-    ("monitor", "larger_is_better"),
+    ("metric", "monitor", "larger_is_better"),
     [
-        ("val_accuracy", True),
-        ("acc", True),
-        ("val_auc", True),
-        ("f1_score", True),
-        ("precision", True),
-        ("recall_at_k", True),
-        ("val_r2_score", True),
-        ("loss", False),
-        ("val_mae", False),
-        ("mean_squared_error", False),
+        (keras.metrics.R2Score(name="place"), "val_place", True),
+        ("accuracy", "accuracy", True),
+        (keras.metrics.MeanSquaredError(name="accurate"), "val_accurate", False),
+        ("mae", "val_loss", False),
     ],
 )
-def test_auto_knows_from_the_name_whether_larger_is_better(model, monitor, larger_is_better):
+def test_auto_asks_the_metric_whether_larger_is_better(metric, monitor, larger_is_better):
+    model = small_model(metrics=[metric])
+    model.evaluate(np.ones((2, 1)), np.ones((2, 1)), verbose=0)  # Metrics exist from then on.
     rising = ReduceOnPlateau(monitor, factor=0.5, patience=1)
     seen = rates(rising, model, [1.0, 2.0, 3.0], monitor)
     assert seen == ([1, 1, 1] if larger_is_better else [1, 0.5, 0.25])
+
+
+def accumulated_cost(y_true, y_pred):
+    return keras.ops.mean(y_true - y_pred, axis=-1)
+
+
+def test_auto_is_refused_where_the_metric_does_not_know():
+    model = small_model(metrics=[accumulated_cost])
+    x = np.ones((2, 1))
+    message = "`mode` must be 'min' or 'max' for 'accumulated_cost'.*Received: mode='auto'"
+    with pytest.raises(ValueError, match=message):
+        model.fit(x, x, epochs=2, verbose=0, callbacks=[ReduceOnPlateau("accumulated_cost")])
+    given = ReduceOnPlateau("accumulated_cost", mode="min")
+    assert len(model.fit(x, x, epochs=2, verbose=0, callbacks=[given]).epoch) == 2
 
 
 def test_a_metric_that_is_not_there_is_refused_with_those_that_are(model):

@@ -150,7 +150,7 @@ def continued(clock, folder, interrupted_in, backup_dir, seconds=18.0, unit="epo
     for at in (interrupted_in, None):
         backup = keras.callbacks.BackupAndRestore(folder / "model")
         passing = Pass(clock, [1.0], at)
-        stopping = TimeStopping(seconds, unit, backup_dir)
+        stopping = TimeStopping(seconds, unit=unit, backup_dir=backup_dir)
         if at is not None:
             with pytest.raises(Interrupted):
                 fit(passing, stopping, backup)
@@ -182,16 +182,22 @@ def test_in_steps_it_counts_too(clock, tmp_path):
 def test_the_time_counts_with_initial_epoch(clock, tmp_path):
     model = make_model()
     with pytest.raises(Interrupted):
-        fit(Pass(clock, [1.0], (2, 0)), TimeStopping(18.0, "epoch", tmp_path), model=model)
+        fit(
+            Pass(clock, [1.0], (2, 0)),
+            TimeStopping(18.0, unit="epoch", backup_dir=tmp_path),
+            model=model,
+        )
     passing = Pass(clock, [1.0])
-    fit(passing, TimeStopping(18.0, "epoch", tmp_path), model=model, initial_epoch=2)
+    fit(
+        passing, TimeStopping(18.0, unit="epoch", backup_dir=tmp_path), model=model, initial_epoch=2
+    )
     assert passing.batches == whole_epochs(5, first=2)
 
 
 def test_a_training_that_begins_again_counts_anew(clock, tmp_path):
     with pytest.raises(Interrupted):
-        fit(Pass(clock, [1.0], (2, 0)), TimeStopping(18.0, "epoch", tmp_path))
-    stopping = TimeStopping(6.0, "epoch", tmp_path)
+        fit(Pass(clock, [1.0], (2, 0)), TimeStopping(18.0, unit="epoch", backup_dir=tmp_path))
+    stopping = TimeStopping(6.0, unit="epoch", backup_dir=tmp_path)
     assert trained(clock, stopping, [1.0]) == whole_epochs(2)
 
 
@@ -207,7 +213,7 @@ def test_the_file_is_written_after_each_epoch_and_removed_at_a_normal_end(
             (name,) = os.listdir(tmp_path)  # Nothing else is left lying beside it.
             seen.append(json.loads((tmp_path / name).read_text())["states"][-1]["passed"])
 
-    stopping = TimeStopping(seconds, unit, str(tmp_path))
+    stopping = TimeStopping(seconds, unit=unit, backup_dir=str(tmp_path))
     fit(Pass(clock, [1.0]), stopping, Look(), epochs=epochs)
     assert len(seen) >= 2
     assert seen[-1] == pytest.approx(stopping.passed)

@@ -11,11 +11,13 @@ import numpy as np
 import pandas
 import pyarrow
 import pytest
+from helpers.commands import check_refused, command, command_inside, contents
 from pyarrow import parquet
 
+from kerasreg import distribute
 from kerasreg.cli import _job
 from kerasreg.cli._data import Table, load_table
-from kerasreg.cli._record import check_record, read_record
+from kerasreg.cli._record import SearchSettings, check_record, read_record
 from kerasreg.cli._split import split
 
 
@@ -312,13 +314,15 @@ def test_the_library_raises_a_value_error(tmp_path, monkeypatch, bad):
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.name)
-def test_the_command_says_it_in_one_line(command, command_inside, refused, folder, tmp_path, bad):
+def test_the_command_says_it_in_one_line(tmp_path, bad):
     if bad.make is not None:
         bad.make(tmp_path / bad.data)
-    before = folder(tmp_path).contents()
-    run = command if bad is BAD[0] else command_inside
-    refused(run("search", *bad.arguments(), "--trials=1", "--epochs=1", cwd=tmp_path), *bad.words)
-    assert folder(tmp_path).contents() == before
+    before = contents(tmp_path)
+    check_refused(
+        command_inside("search", *bad.arguments(), "--trials=1", "--epochs=1", cwd=tmp_path),
+        *bad.words,
+    )
+    assert contents(tmp_path) == before
 
 
 def test_an_unknown_task_or_tuner_is_a_value_error():
@@ -335,39 +339,39 @@ def test_counts_below_1_are_a_value_error(name):
         _job.SearchJob(_settings(**{name: 0}), load_table("wine"), "unused", print).run()
 
 
-@pytest.mark.long
-def test_parts_that_cannot_hold_every_class_are_refused(command, refused, tmp_path):
+def test_parts_that_cannot_hold_every_class_are_refused(tmp_path):
     # Ten rows of three classes: the test part would be two rows.
     _three_classes(10)(tmp_path / "table.csv")
     with pytest.raises(ValueError, match=r"'table.csv' has too few rows \(10\)"):
         split(load_table(str(tmp_path / "table.csv"), "label"))
-    before = sorted(tmp_path.iterdir())
-    done = command("search", "--data=table.csv", "--target=label", "--trials=1", cwd=tmp_path)
-    refused(done, "'table.csv'", "too few rows (10)", "test part of 0.2")
-    assert sorted(tmp_path.iterdir()) == before
+    before = contents(tmp_path)
+    arguments = ["search", "--data=table.csv", "--target=label", "--trials=1"]
+    done = command_inside(*arguments, cwd=tmp_path)
+    check_refused(done, "'table.csv'", "too few rows (10)", "test part of 0.2")
+    assert contents(tmp_path) == before
 
 
-@pytest.mark.long
-def test_more_replicas_than_rows_are_refused(command, refused, tmp_path):
-    done = command(
-        "search", "--data=wine", "--replicas=64", "--trials=1", "--epochs=1", cwd=tmp_path
-    )
-    refused(done, "replicas", "64")
+def test_more_replicas_than_rows_are_refused(tmp_path):
+    arguments = ["search", "--data=wine", "--replicas=64", "--trials=1", "--epochs=1"]
+    check_refused(command_inside(*arguments, cwd=tmp_path), "replicas", "64")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.long
-def test_replicas_that_the_machine_does_not_have_are_refused(command, refused, tmp_path):
+def test_replicas_that_the_machine_does_not_have_are_refused(tmp_path, monkeypatch):
     # As on a machine with one GPU.
-    change = """
-        from kerasreg import distribute
-        def mirrored_strategy(replicas):
-            raise ValueError(f"`replicas` must be at most 1. Received: replicas={replicas}")
-        distribute.mirrored_strategy = mirrored_strategy
-    """
-    done = command.with_change(change, "search", "--data=wine", "--replicas=2", cwd=tmp_path)
-    refused(done, "replicas=2")
+    def mirrored_strategy(replicas):
+        raise ValueError(f"`replicas` must be at most 1. Received: replicas={replicas}")
+
+    monkeypatch.setattr(distribute, "mirrored_strategy", mirrored_strategy)
+    done = command_inside("search", "--data=wine", "--replicas=2", cwd=tmp_path)
+    check_refused(done, "replicas=2")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_of_its_own_refuses_with_tensorflow_as_well(tmp_path):
+    # The only bad input that is found after TensorFlow has been loaded.
+    done = command("search", "--data=wine", "--replicas=64", cwd=tmp_path)
+    check_refused(done, "replicas", "64")
 
 
 # --- The folder of the search ---------------------------------------------------------
@@ -378,7 +382,7 @@ def _settings(**changes):
         "data": "wine", "target": None, "task": "auto", "drop": (), "tuner": "random",
         "trials": 2, "epochs": 1, "seed": 0, "replicas": 1,
     }  # fmt: skip
-    return _job.Settings(**{**values, **changes})
+    return SearchSettings(**{**values, **changes})
 
 
 def _write_record(folder, **changes):
@@ -493,16 +497,13 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize("case", FOLDERS)
-def test_folders_that_cannot_be_used_stay_as_they_were(
-    command, command_inside, refused, folder, tmp_path, case
-):
+def test_folders_that_cannot_be_used_stay_as_they_were(tmp_path, case):
     make, arguments, words = FOLDERS[case]
     make(tmp_path)
-    before = folder(tmp_path).contents()
+    before = contents(tmp_path)
     defaults = [] if "--resume" in arguments else ["--data=wine", "--trials=1", "--epochs=1"]
-    run = command if case == next(iter(FOLDERS)) else command_inside
-    refused(run("search", *defaults, *arguments, cwd=tmp_path), *words)
-    assert folder(tmp_path).contents() == before
+    check_refused(command_inside("search", *defaults, *arguments, cwd=tmp_path), *words)
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize(
@@ -521,13 +522,13 @@ def test_folders_that_cannot_be_used_stay_as_they_were(
 )
 def test_reading_a_damaged_record_is_a_value_error(tmp_path, content):
     (tmp_path / "job.json").write_bytes(content)
-    settings = dataclasses.asdict(_settings())
+    settings = _settings()
     with pytest.raises(ValueError, match=r"job\.json.*is not the record of a search"):
         check_record(str(tmp_path), settings, {"seed"}, resume=True)
 
 
 def test_checking_a_record_is_a_value_error_or_the_record(tmp_path):
-    settings = dataclasses.asdict(_settings())
+    settings = _settings()
     new = str(tmp_path / "new")
     assert read_record(new) is None
     assert check_record(new, settings, (), resume=False) is None
@@ -537,17 +538,17 @@ def test_checking_a_record_is_a_value_error_or_the_record(tmp_path):
     _write_record(tmp_path, drop=["hue"])
     with pytest.raises(ValueError, match=r"already holds a search.*--resume"):
         check_record(str(tmp_path), settings, (), resume=False)
-    record = check_record(str(tmp_path), {**settings, "seed": 9}, {"data", "tuner"}, resume=True)
+    record = check_record(str(tmp_path), _settings(seed=9), {"data", "tuner"}, resume=True)
     assert record["seed"] == 0
     assert record["drop"] == ("hue",)
     with pytest.raises(ValueError, match=r"--seed=9 differs.*--seed=0"):
-        check_record(str(tmp_path), {**settings, "seed": 9}, {"seed"}, resume=True)
+        check_record(str(tmp_path), _settings(seed=9), {"seed"}, resume=True)
 
 
 def test_other_files_in_a_new_folder_are_a_value_error(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(ValueError, match=r"--output_dir must be a new or an empty folder"):
-        check_record(str(tmp_path), dataclasses.asdict(_settings()), (), resume=False)
+        check_record(str(tmp_path), _settings(), (), resume=False)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from helpers.commands import check_refused, command, command_inside, python
 
 import kerasreg
 
@@ -25,8 +26,8 @@ def no_backend(tmp_path):
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h", "-help", "--helpfull", "help"])
-def test_help_is_readable(command, tmp_path, flag):
-    done = command(flag, cwd=tmp_path)
+def test_help_is_readable(tmp_path, flag):
+    done = command_inside(flag, cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
     assert "Usage: kerasreg COMMAND" in done.out
     assert re.search(r"^  search +search a dense network", done.out, re.MULTILINE)
@@ -35,8 +36,8 @@ def test_help_is_readable(command, tmp_path, flag):
 
 
 @pytest.mark.parametrize("arguments", [["search", "--help"], ["search", "--trials=3", "-h"]])
-def test_search_help_lists_every_flag_with_its_default(command, tmp_path, arguments):
-    done = command(*arguments, cwd=tmp_path)
+def test_search_help_lists_every_flag_with_its_default(tmp_path, arguments):
+    done = command_inside(*arguments, cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
     listed = re.findall(r"^  --(\w+) \(default: (.+)\)$", done.out, re.MULTILINE)
     assert [name for name, _ in listed] == list(FLAGS)
@@ -50,27 +51,38 @@ def test_search_help_lists_every_flag_with_its_default(command, tmp_path, argume
         assert choice in done.out
 
 
-def test_every_flag_of_the_help_has_an_explanation(command, tmp_path):
-    out = command("search", "--help", cwd=tmp_path).out
+def test_every_flag_of_the_help_has_an_explanation(tmp_path):
+    out = command_inside("search", "--help", cwd=tmp_path).out
     for name in FLAGS:
         assert re.search(rf"^  --{name} .*\n      \S.+", out, re.MULTILINE)
 
 
-def test_version(command, tmp_path):
-    done = command("--version", cwd=tmp_path)
+def test_version(tmp_path):
+    done = command_inside("--version", cwd=tmp_path)
     assert (done.code, done.out, done.err) == (0, f"kerasreg {kerasreg.__version__}\n", "")
 
 
-def test_without_a_command_it_explains_itself_and_fails(command, tmp_path):
+def test_a_process_of_its_own_answers_so_and_is_refused_so(tmp_path):
+    assert command("search", "--help", cwd=tmp_path) == command_inside(
+        "search", "--help", cwd=tmp_path
+    )
+    check_refused(command("search", "--trails=3", cwd=tmp_path), "Did you mean", "trials")
     done = command(cwd=tmp_path)
+    assert (done.code, done.err) == (2, "")
+
+
+def test_without_a_command_it_explains_itself_and_fails(tmp_path):
+    done = command_inside(cwd=tmp_path)
     assert done.code == 2
     assert "Usage: kerasreg COMMAND" in done.out + done.err
     assert "Traceback" not in done.err
 
 
-def test_the_entry_point_takes_arguments(command, tmp_path):
-    code = "from kerasreg.cli import main; main(['kerasreg', '--version'])"
-    done = command.script(code, cwd=tmp_path)
+def test_the_entry_point_takes_arguments(tmp_path):
+    # As the script that pip makes: it is named after the command.
+    code = "import sys; sys.argv[0] = 'bin/kerasreg'; from kerasreg.cli import main; "
+    code += "main(['kerasreg', '--version'])"
+    done = python("-c", code, cwd=tmp_path)
     assert (done.code, done.out) == (0, f"kerasreg {kerasreg.__version__}\n")
 
 
@@ -96,8 +108,8 @@ def test_the_entry_point_takes_arguments(command, tmp_path):
     ],
     ids=lambda value: " ".join(value) if value[0].startswith(("s", "--data")) else "",
 )
-def test_wrong_arguments_are_one_line_and_code_2(command, refused, tmp_path, arguments, words):
-    refused(command(*arguments, cwd=tmp_path), *words)
+def test_wrong_arguments_are_one_line_and_code_2(tmp_path, arguments, words):
+    check_refused(command_inside(*arguments, cwd=tmp_path), *words)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -105,18 +117,18 @@ def test_wrong_arguments_are_one_line_and_code_2(command, refused, tmp_path, arg
     ("flag", "nearest"),
     [("--tuner=baysian", "bayesian"), ("--task=regresion", "regression")],
 )
-def test_the_nearest_of_a_flags_choices_is_suggested(command, refused, tmp_path, flag, nearest):
-    done = command("search", flag, cwd=tmp_path)
-    refused(done, flag)
+def test_the_nearest_of_a_flags_choices_is_suggested(tmp_path, flag, nearest):
+    done = command_inside("search", flag, cwd=tmp_path)
+    check_refused(done, flag)
     assert re.search(rf"[Dd]id you mean:? '?{nearest}", done.err)
 
 
 @pytest.mark.parametrize("seed", [2**32, 2**63])
-def test_a_seed_that_no_generator_takes_is_refused_as_such(command, refused, tmp_path, seed):
-    done = command(
+def test_a_seed_that_no_generator_takes_is_refused_as_such(tmp_path, seed):
+    done = command_inside(
         "search", "--data=wine", f"--seed={seed}", "--trials=1", "--epochs=1", cwd=tmp_path
     )
-    refused(done, "--seed", str(seed))
+    check_refused(done, "--seed", str(seed))
     assert "rows" not in done.err
     assert list(tmp_path.iterdir()) == []
 
@@ -126,13 +138,13 @@ def test_a_seed_that_no_generator_takes_is_refused_as_such(command, refused, tmp
     [["--help"], ["search", "--help"], ["--version"]],
     ids=" ".join,
 )
-def test_help_and_version_need_no_backend(command, tmp_path, no_backend, arguments):
+def test_help_and_version_need_no_backend(tmp_path, no_backend, arguments):
     done = command(*arguments, cwd=tmp_path, first_on_path=no_backend)
     assert (done.code, done.err) == (0, "")
     assert done.out
 
 
-def test_bad_input_is_found_before_the_backend_is_loaded(command, refused, tmp_path, no_backend):
+def test_bad_input_is_found_before_the_backend_is_loaded(tmp_path, no_backend):
     for arguments, word in (
         (["--trials=0"], "--trials=0"),
         (["--data=digit"], "did you mean 'digits'?"),
@@ -140,10 +152,10 @@ def test_bad_input_is_found_before_the_backend_is_loaded(command, refused, tmp_p
         (["--resume"], "--resume"),
     ):
         done = command("search", *arguments, cwd=tmp_path, first_on_path=no_backend)
-        refused(done, word)
+        check_refused(done, word)
 
 
-def test_without_a_backend_it_says_what_to_install(command, tmp_path, no_backend):
+def test_without_a_backend_it_says_what_to_install(tmp_path, no_backend):
     done = command("search", "--data=wine", cwd=tmp_path, first_on_path=no_backend)
     assert done.code != 0
     assert "Traceback" not in done.err
@@ -156,9 +168,7 @@ def test_without_a_backend_it_says_what_to_install(command, tmp_path, no_backend
     ("package", "data"),
     [("sklearn", "wine"), ("pandas", "table.csv"), ("pyarrow", "table.parquet")],
 )
-def test_without_the_search_extra_it_says_what_to_install(
-    command, refused, tmp_path, package, data
-):
+def test_without_the_search_extra_it_says_what_to_install(tmp_path, package, data):
     (tmp_path / data).write_bytes(b"a,label\n1,2\n")
     hidden = tmp_path / "hidden"
     hidden.mkdir()
@@ -167,4 +177,4 @@ def test_without_the_search_extra_it_says_what_to_install(
     )
     target = [] if data == "wine" else ["--target=label"]
     done = command("search", f"--data={data}", *target, cwd=tmp_path, first_on_path=hidden)
-    refused(done, package, "pip install 'kerasreg[search]'")
+    check_refused(done, package, "pip install 'kerasreg[search]'")

@@ -5,6 +5,9 @@ import re
 import keras
 import numpy as np
 import pytest
+from helpers.commands import command, command_inside
+
+from kerasreg import callbacks
 
 FLAGS = (
     "data", "target", "task", "drop", "model", "optimizer", "depth", "width", "batch_size", "seed",
@@ -39,7 +42,7 @@ def rates(out):
     }
 
 
-def test_it_says_which_rates_suit_and_draws_them(command, folder, tmp_path):
+def test_a_process_of_its_own_says_which_rates_suit_and_is_quiet(folder, tmp_path):
     arguments = [f"--data={folder / 'table.csv'}", "--target=price", "--optimizer=sgd"]
     done = command("lr-find", *arguments, "--plot=rates.png", cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
@@ -48,19 +51,45 @@ def test_it_says_which_rates_suit_and_draws_them(command, folder, tmp_path):
     # With any of them plain gradient descent converges on such a table.
     assert 1e-5 < found["valley"] < 1.0
     assert 1e-3 < found["steepest"] < 2.0
+    assert done.out.endswith("wrote rates.png\n")
     assert (tmp_path / "rates.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["rates.png"]
 
 
-def test_the_same_seed_gives_the_same_rates(command, folder, tmp_path):
-    outs = {command("lr-find", "--steps=20", "--seed=3", cwd=tmp_path).out for _ in range(2)}
-    assert len(outs) == 1
+def test_every_flag_reaches_the_test(folder, tmp_path, monkeypatch):
+    seen = {}
+
+    def recording(model, x, y, **options):
+        seen.update(options, model=model, x=x)
+        return found(model, x, y, **options)
+
+    found = callbacks.find_learning_rate
+    monkeypatch.setattr(callbacks, "find_learning_rate", recording)
+    flags = [f"--data={folder / 'table.csv'}", "--target=price", "--drop=b", "--task=regression"]
+    flags += ["--optimizer=rmsprop", "--depth=3", "--width=5", "--batch_size=16", "--low=1e-5"]
+    done = command_inside("lr-find", *flags, "--high=0.5", "--steps=6", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert (seen["batch_size"], seen["low"], seen["high"], seen["steps"]) == (16, 1e-5, 0.5, 6)
+    assert seen["x"].shape == (120, 1)
+    assert type(seen["model"].optimizer) is keras.optimizers.RMSprop
+    units = [one.units for one in seen["model"].layers if isinstance(one, keras.layers.Dense)]
+    assert units == [5, 5, 5, 1]
 
 
-def test_a_saved_model_is_tested_and_left_as_it_is(command, folder, tmp_path):
+def test_the_same_seed_gives_the_same_rates_and_another_one_others(tmp_path):
+    outs = [
+        command_inside("lr-find", "--data=wine", "--steps=20", f"--seed={seed}", cwd=tmp_path).out
+        for seed in (3, 3, 4)
+    ]
+    assert outs[0] == outs[1]
+    assert rates(outs[0])
+    assert outs[0] != outs[2]
+
+
+def test_a_saved_model_is_tested_and_left_as_it_is(folder, tmp_path):
     before = (folder / "model.keras").read_bytes()
     arguments = [f"--data={folder / 'table.csv'}", "--target=price"]
-    done = command("lr-find", *arguments, f"--model={folder / 'model.keras'}", cwd=tmp_path)
+    done = command_inside("lr-find", *arguments, f"--model={folder / 'model.keras'}", cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[0].endswith("; model")
     assert set(rates(done.out)) == {"valley", "steepest", "minimum"}
@@ -83,23 +112,20 @@ def test_a_saved_model_is_tested_and_left_as_it_is(command, folder, tmp_path):
         (["more"], "unexpected argument 'more'"),
     ],
 )
-def test_bad_input_is_one_line_and_code_two(
-    command, command_inside, folder, tmp_path, arguments, said
-):
+def test_bad_input_is_one_line_and_code_two(folder, tmp_path, arguments, said):
     data = [f"--data={folder / 'table.csv'}", "--target=price", "--optimizer=sgd"]
     given = [argument.format(folder=folder) for argument in arguments]
-    run = command if arguments == ["--low=0"] else command_inside
-    done = run("lr-find", *data, *given, cwd=tmp_path)
+    done = command_inside("lr-find", *data, *given, cwd=tmp_path)
     assert done.code == 2
     assert len(done.err.splitlines()) == 1
     assert said in done.err
     assert not list(tmp_path.iterdir())
 
 
-def test_help_lists_every_flag_with_its_default(command, tmp_path):
-    done = command("lr-find", "--help", cwd=tmp_path)
+def test_help_lists_every_flag_with_its_default(tmp_path):
+    done = command_inside("lr-find", "--help", cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
     listed = re.findall(r"^  --(\w+) \(default: .+\)\n      \S.+", done.out, re.MULTILINE)
     assert tuple(listed) == FLAGS
     assert max(map(len, done.out.splitlines())) <= 100
-    assert re.search(r"^  lr-find +test", command("--help", cwd=tmp_path).out, re.MULTILINE)
+    assert re.search(r"^  lr-find +test", command_inside("--help", cwd=tmp_path).out, re.MULTILINE)

@@ -6,7 +6,8 @@ import types
 import keras_tuner
 import pytest
 
-from kerasreg.cli._progress import expected_trials, progress_line, report_progress
+from kerasreg.cli._progress import progress_line, reporting
+from kerasreg.tuners import expected_trials
 
 
 class FakeClock:
@@ -137,9 +138,9 @@ def test_other_tuners_are_expected_to_run_their_trials(tmp_path):
 
 def _search(folder, trials, seconds, lines):
     """Runs a search on a fake clock, on which each trial takes so many seconds."""
-    tuner = _Random(max_trials=trials, directory=folder, seed=1)
-    tuner.clock, tuner.seconds = FakeClock(), seconds
-    report_progress(tuner, lines.append, clock=tuner.clock)
+    clock = FakeClock()
+    tuner = reporting(_Random, lines.append, clock)(max_trials=trials, directory=folder, seed=1)
+    tuner.clock, tuner.seconds = clock, seconds
     tuner.search(verbose=0)
     return tuner
 

@@ -6,131 +6,54 @@ import shutil
 import signal
 
 import pytest
-
-pytestmark = pytest.mark.long
+from helpers.commands import SearchFolder, command_inside, command_stopped, contents, python
 
 # A regression, whose scores are all different numbers.
 SEARCH = ("search", "--data=diabetes", "--trials=3", "--epochs=2", "--seed=5", "--output_dir=out")
 RESUME = ("search", "--resume", "--output_dir=out")
+SHORT = ("--data=wine", "--epochs=1", "--seed=4")
 GRID = ("search", "--data=wine", "--tuner=grid", "--epochs=1", "--output_dir=out")
 
 
 def _state(path):
     """Copies the folder, to look at later; returns the copy."""
     copy = path.parent / f"{path.name}_{len(list(path.parent.glob(f'{path.name}_*')))}"
-    return shutil.copytree(path, copy)
-
-
-def _uninterrupted(command, path):
-    done = command(*SEARCH, cwd=path)
-    first = _state(path / "out")
-    again = command(*RESUME, cwd=path)
-    second = _state(path / "out")
-    more = command(*RESUME, "--trials=4", cwd=path)
-    return {"done": [done, again, more], "states": [first, second, path / "out"]}
-
-
-def _killed(command, path):
-    second = path / "out" / "search" / "trial_1" / "trial.json"
-    killed = command.stop_at("trial 1/3", signal.SIGKILL, *SEARCH, cwd=path, once_there=second)
-    state = _state(path / "out")
-    elsewhere = path / "elsewhere"
-    elsewhere.mkdir()
-    resumed = command("search", "--resume", f"--output_dir={path / 'out'}", cwd=elsewhere)
-    return {"done": [killed, resumed], "states": [state, path / "out"]}
-
-
-def _interrupted(command, path):
-    terminated = command.stop_at("trial 1/3", signal.SIGTERM, *SEARCH, cwd=path)
-    first = _state(path / "out")
-    interrupted = command.stop_at("trial 2/3", signal.SIGINT, *RESUME, cwd=path)
-    second = _state(path / "out")
-    resumed = command(*RESUME, cwd=path)
-    return {
-        "done": [terminated, interrupted, resumed],
-        "states": [first, second, path / "out"],
-    }
-
-
-def _swallowed(command, path):
-    # Python ignores what a finaliser raises. A signal that arrives in one, or in a
-    # callback of the garbage collector, must end the search all the same.
-    change = """
-        import os, signal
-        from kerasreg import hypermodels
-        fit = hypermodels.DenseHyperModel.fit
-        class Finaliser:
-            def __del__(self):
-                os.kill(os.getpid(), signal.SIGTERM)
-                for _ in range(1000):
-                    pass
-        def stopped(self, *args, **kwargs):
-            Finaliser()
-            return fit(self, *args, **kwargs)
-        hypermodels.DenseHyperModel.fit = stopped
-    """
-    done = command.with_change(
-        change, "search", "--data=wine", "--trials=1", "--epochs=1", "--output_dir=out", cwd=path
-    )
-    return {"done": [done], "states": [path / "out"]}
-
-
-def _grid(command, path):
-    done = command(*GRID, "--trials=2", cwd=path)
-    first = _state(path / "out")
-    more = command(*RESUME, "--trials=4", cwd=path)
-    return {"done": [done, more], "states": [first, path / "out"]}
-
-
-def _grid_killed(command, path):
-    killed = command.stop_at("trial 1/", signal.SIGKILL, *GRID, "--trials=3", cwd=path)
-    state = _state(path / "out")
-    resumed = command(*RESUME, cwd=path)
-    return {"done": [killed, resumed], "states": [state, path / "out"]}
-
-
-SCENARIOS = {
-    "uninterrupted": _uninterrupted,
-    "killed": _killed,
-    "interrupted": _interrupted,
-    "swallowed": _swallowed,
-    "grid": _grid,
-    "grid_killed": _grid_killed,
-}
+    return SearchFolder(shutil.copytree(path, copy))
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(runs):
+def uninterrupted(tmp_path_factory):
     """A search, its resumption when nothing is left to do, and one with another trial."""
-    return runs["uninterrupted"].result()
+    path = tmp_path_factory.mktemp("uninterrupted")
+    done = command_inside(*SEARCH, cwd=path)
+    first = _state(path / "out")
+    again = command_inside(*RESUME, cwd=path)
+    second = _state(path / "out")
+    more = command_inside(*RESUME, "--trials=4", cwd=path)
+    return {"done": [done, again, more], "states": [first, second, SearchFolder(path / "out")]}
 
 
 @pytest.fixture(scope="module")
-def killed(runs):
-    """The same search, killed in its second trial, and its resumption."""
-    return runs["killed"].result()
-
-
-@pytest.fixture(scope="module")
-def interrupted(runs):
+def interrupted(tmp_path_factory):
     """The same search, stopped after its first and after its second trial."""
-    return runs["interrupted"].result()
+    path = tmp_path_factory.mktemp("interrupted")
+    terminated = command_stopped("trial 1/3", signal.SIGTERM, *SEARCH, cwd=path)
+    first = _state(path / "out")
+    stopped = command_stopped("trial 2/3", signal.SIGINT, *RESUME, cwd=path)
+    second = _state(path / "out")
+    resumed = command_inside(*RESUME, cwd=path)
+    states = [first, second, SearchFolder(path / "out")]
+    return {"done": [terminated, stopped, resumed], "states": states}
 
 
 @pytest.fixture(scope="module")
-def swallowed(runs):
-    return runs["swallowed"].result()
-
-
-@pytest.fixture(scope="module")
-def grid(runs):
+def grid(tmp_path_factory):
     """A grid search, and its resumption with more trials."""
-    return runs["grid"].result()
-
-
-@pytest.fixture(scope="module")
-def grid_killed(runs):
-    return runs["grid_killed"].result()
+    path = tmp_path_factory.mktemp("grid")
+    done = command_inside(*GRID, "--trials=2", cwd=path)
+    first = _state(path / "out")
+    more = command_inside(*RESUME, "--trials=4", cwd=path)
+    return {"done": [done, more], "states": [first, SearchFolder(path / "out")]}
 
 
 def _trial_lines(done):
@@ -167,8 +90,33 @@ def _check_same_end(where, reference):
     assert where.versions == [1]
 
 
-def test_a_search_that_nobody_stops(uninterrupted, folder):
-    first = folder(uninterrupted["states"][0])
+def test_a_search_goes_on_from_another_folder_with_what_is_missing(tmp_path):
+    first = command_inside("search", *SHORT, "--trials=1", "--output_dir=out", cwd=tmp_path)
+    assert first.code == 0, first.err
+    before = _state(tmp_path / "out")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    flags = ["--resume", f"--output_dir={tmp_path / 'out'}", "--trials=2"]
+    resumed = command_inside("search", *flags, cwd=elsewhere)
+    assert (resumed.code, resumed.err) == (0, "")
+    assert _trial_lines(first) == ["1/1"]
+    assert _trial_lines(resumed) == ["2/2"]
+    after = SearchFolder(tmp_path / "out")
+    # The first trial was not run again, and what may be served is as it was.
+    assert len(after.trials) == 2
+    assert after.trials[0] == before.trials[0]
+    assert after.versions == [1, 2]
+    assert contents(after.path / "model" / "1") == contents(before.path / "model" / "1")
+    assert after.report["saved_model"].endswith("2")
+    # The settings are those that the search was begun with.
+    assert after.json("job.json") == {**before.json("job.json"), "trials": 2}
+    assert after.json("job.json")["epochs"] == 1
+    assert after.json("job.json")["seed"] == 4
+
+
+@pytest.mark.long
+def test_a_search_that_nobody_stops(uninterrupted):
+    first = uninterrupted["states"][0]
     assert uninterrupted["done"][0].code == 0, uninterrupted["done"][0].err
     assert _trial_lines(uninterrupted["done"][0]) == ["1/3", "2/3", "3/3"]
     # What the comparisons below rest on: scores and settings that differ.
@@ -176,10 +124,12 @@ def test_a_search_that_nobody_stops(uninterrupted, folder):
     _check_same_end(first, first)
 
 
-def test_a_killed_search_is_whole_and_goes_on(killed, uninterrupted, folder):
-    stopped, resumed = killed["done"]
+@pytest.mark.long
+def test_a_killed_search_is_whole_and_goes_on(uninterrupted, tmp_path):
+    second = tmp_path / "out" / "search" / "trial_1" / "trial.json"
+    stopped = command_stopped("trial 1/3", signal.SIGKILL, *SEARCH, cwd=tmp_path, once_there=second)
     assert stopped.code == -signal.SIGKILL
-    state = folder(killed["states"][0])
+    state = _state(tmp_path / "out")
     _check_whole(state)
     # Those of one structure with the next one run beside it.
     statuses = [trial["status"] for trial in state.trials]
@@ -187,39 +137,72 @@ def test_a_killed_search_is_whole_and_goes_on(killed, uninterrupted, folder):
     assert len(statuses) > 1
     assert set(statuses[1:]) == {"RUNNING"}
 
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    resumed = command_inside(
+        "search", "--resume", f"--output_dir={tmp_path / 'out'}", cwd=elsewhere
+    )
     assert resumed.code == 0, resumed.err
     assert _trial_lines(resumed) == ["2/3", "3/3"]
-    end = folder(killed["states"][1])
-    _check_same_end(end, folder(uninterrupted["states"][0]))
+    end = SearchFolder(tmp_path / "out")
+    _check_same_end(end, uninterrupted["states"][0])
     # The first trial was not run again.
     assert end.trials[0] == state.trials[0]
 
 
-def test_a_stop_signal_ends_it_with_130_and_one_line(interrupted, folder):
+@pytest.mark.long
+def test_a_stop_signal_ends_it_with_130_and_one_line(interrupted):
     for done, lines in zip(interrupted["done"], (["1/3"], ["2/3"]), strict=False):
         assert done.code == 130, done.err
         assert done.err == "kerasreg: interrupted; continue with --resume\n"
         assert _trial_lines(done) == lines
     for state in interrupted["states"][:2]:
-        _check_whole(folder(state))
+        _check_whole(state)
 
 
-def test_an_interrupted_search_goes_on(interrupted, uninterrupted, folder):
+@pytest.mark.long
+def test_an_interrupted_search_goes_on(interrupted, uninterrupted):
     resumed = interrupted["done"][2]
     assert resumed.code == 0, resumed.err
     assert _trial_lines(resumed) == ["3/3"]
-    _check_same_end(folder(interrupted["states"][2]), folder(uninterrupted["states"][0]))
+    _check_same_end(interrupted["states"][2], uninterrupted["states"][0])
 
 
-def test_a_stop_signal_cannot_get_lost(swallowed, folder):
-    (done,) = swallowed["done"]
+# Python ignores what a finaliser raises. A signal that arrives in one, or in a
+# callback of the garbage collector, must end the search all the same.
+_SIGNAL_IN_A_FINALISER = """
+import os, signal, sys
+sys.argv[0] = "kerasreg"
+from kerasreg.cli._command import loading
+from kerasreg.cli._main import main
+with loading():
+    from kerasreg import hypermodels
+fit = hypermodels.DenseHyperModel.fit
+class Finaliser:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):
+            pass
+def stopped(self, *args, **kwargs):
+    Finaliser()
+    return fit(self, *args, **kwargs)
+hypermodels.DenseHyperModel.fit = stopped
+main()
+"""
+
+
+@pytest.mark.long
+def test_a_stop_signal_cannot_get_lost(tmp_path):
+    arguments = ["search", "--data=wine", "--trials=1", "--epochs=1", "--output_dir=out"]
+    done = python("-c", _SIGNAL_IN_A_FINALISER, *arguments, cwd=tmp_path)
     assert done.code == 130
     assert done.err.splitlines()[-1] == "kerasreg: interrupted; continue with --resume"
-    assert folder(swallowed["states"][0]).versions == []
+    assert SearchFolder(tmp_path / "out").versions == []
 
 
-def test_a_finished_search_is_published_again_without_its_trials(uninterrupted, folder):
-    first, second = map(folder, uninterrupted["states"][:2])
+@pytest.mark.long
+def test_a_finished_search_is_published_again_without_its_trials(uninterrupted):
+    first, second = uninterrupted["states"][:2]
     again = uninterrupted["done"][1]
     assert again.code == 0, again.err
     assert _trial_lines(again) == []
@@ -232,13 +215,12 @@ def test_a_finished_search_is_published_again_without_its_trials(uninterrupted, 
     for model in ("baseline", "winner"):
         assert report["test"][model] == pytest.approx(first.report["test"][model])
     # The version that somebody may be serving is as it was.
-    assert folder(second.path / "model" / "1").contents() == (
-        folder(first.path / "model" / "1").contents()
-    )
+    assert contents(second.path / "model" / "1") == contents(first.path / "model" / "1")
 
 
-def test_more_trials_run_only_what_is_missing(uninterrupted, folder):
-    before, after = map(folder, uninterrupted["states"][1:])
+@pytest.mark.long
+def test_more_trials_run_only_what_is_missing(uninterrupted):
+    before, after = uninterrupted["states"][1:]
     more = uninterrupted["done"][2]
     assert more.code == 0, more.err
     assert _trial_lines(more) == ["4/4"]
@@ -251,10 +233,11 @@ def test_more_trials_run_only_what_is_missing(uninterrupted, folder):
     assert after.versions == [1, 2, 3]
 
 
-def test_a_grid_search_runs(grid, folder):
+@pytest.mark.long
+def test_a_grid_search_runs(grid):
     assert grid["done"][0].code == 0, grid["done"][0].err
     assert _trial_lines(grid["done"][0]) == ["1/2", "2/2"]
-    first = folder(grid["states"][0])
+    first = grid["states"][0]
     assert first.versions == [1]
     assert first.report["settings"]["tuner"] == "grid"
 
@@ -265,17 +248,20 @@ def _check_grid(where, trials):
     assert len(set(settings)) == trials
 
 
-def test_a_grid_search_goes_on_with_the_next_settings(grid, folder):
+@pytest.mark.long
+def test_a_grid_search_goes_on_with_the_next_settings(grid):
     more = grid["done"][1]
     assert more.code == 0, more.err
     assert _trial_lines(more) == ["3/4", "4/4"]
-    end = folder(grid["states"][1])
+    end = grid["states"][1]
     _check_grid(end, 4)
-    assert end.trials[:2] == folder(grid["states"][0]).trials
+    assert end.trials[:2] == grid["states"][0].trials
 
 
-def test_a_grid_search_that_was_killed_goes_on(grid_killed, folder):
-    _, resumed = grid_killed["done"]
+@pytest.mark.long
+def test_a_grid_search_that_was_killed_goes_on(tmp_path):
+    command_stopped("trial 1/", signal.SIGKILL, *GRID, "--trials=3", cwd=tmp_path)
+    resumed = command_inside(*RESUME, cwd=tmp_path)
     assert resumed.code == 0, resumed.err
     assert _trial_lines(resumed) == ["2/3", "3/3"]
-    _check_grid(folder(grid_killed["states"][1]), 3)
+    _check_grid(SearchFolder(tmp_path / "out"), 3)

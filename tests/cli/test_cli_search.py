@@ -1,4 +1,7 @@
-"""Whole runs of `kerasreg search`: what they print, what they leave, whether it is true."""
+"""Whole runs of `kerasreg search`: what they print, what they leave, whether it is true.
+
+The command runs within the process of the tests, but for what needs one of its own.
+"""
 
 import json
 import math
@@ -8,12 +11,13 @@ import re
 import numpy as np
 import pandas
 import pytest
+import tensorflow as tf
+from helpers.commands import SearchFolder, command, command_inside, python
 from sklearn import metrics
 
+from kerasreg import hypermodels, serving
 from kerasreg.cli._data import load_table
 from kerasreg.cli._split import split
-
-pytestmark = pytest.mark.long
 
 ROWS = 150
 FEATURES = ["weight", "length", "light"]
@@ -46,141 +50,43 @@ def _houses():
     return pandas.DataFrame({"price": price, "size": size, "town": town, "built": built})
 
 
-def _kinds(command, path):
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory):
+    """A classification of a CSV file with labels: (folder, what the command left)."""
+    path = tmp_path_factory.mktemp("kinds")
     _fruit().to_csv(path / "fruit.csv", index=False)
-    return path, command(
+    return path, command_inside(
         "search", "--data=fruit.csv", "--target=kind", "--trials=2", "--epochs=10",
         "--output_dir=out", cwd=path,
     )  # fmt: skip
 
 
-def _prices(command, path):
+@pytest.fixture(scope="module")
+def prices(tmp_path_factory):
+    """A regression on a Parquet file, by Bayesian search."""
+    path = tmp_path_factory.mktemp("prices")
     _houses().to_parquet(path / "houses.parquet")
-    return path, command(
+    return path, command_inside(
         "search", "--data", "houses.parquet", "--target", "price", "--drop", "town",
         "--tuner", "bayesian", "--trials", "2", "--epochs", "10", "--seed", "3",
         "--output_dir", "out/below", cwd=path,
     )  # fmt: skip
 
 
-def _defaults(command, path):
-    return path, command("search", "--trials=1", "--epochs=1", cwd=path)
+SHORT = ("search", "--data=wine", "--epochs=1", "--output_dir=out")
 
 
-def _hyperband(command, path):
-    return path, command(
-        "search", "--data=wine", "--tuner=hyperband", "--epochs=3", "--output_dir=out", cwd=path
-    )
+def _failing(monkeypatch, calls):
+    """Lets the first trainings fail, as many as `calls`."""
+    fit, failed = hypermodels.DenseHyperModel.fit, []
 
-
-def _replicas(command, path):
-    change = """
-        from kerasreg import hypermodels
-        fit = hypermodels.DenseHyperModel.fit
-        def counting(self, hp, model, *args, **kwargs):
-            strategy = getattr(model, "distribute_strategy", None)
-            print("replicas:", 1 if strategy is None else strategy.num_replicas_in_sync)
-            return fit(self, hp, model, *args, **kwargs)
-        hypermodels.DenseHyperModel.fit = counting
-    """
-    return path, command.with_change(
-        change, "search", "--data=breast_cancer", "--replicas=2", "--trials=1", "--epochs=1",
-        "--output_dir=out", cwd=path,
-    )  # fmt: skip
-
-
-def _one_trial_fails(command, path):
-    change = """
-        from kerasreg import hypermodels
-        fit = hypermodels.DenseHyperModel.fit
-        calls = []
-        def failing(self, *args, **kwargs):
-            calls.append(1)
-            if len(calls) == 1:
-                raise RuntimeError("out of luck")
-            return fit(self, *args, **kwargs)
-        hypermodels.DenseHyperModel.fit = failing
-    """
-    return path, command.with_change(
-        change, "search", "--data=wine", "--trials=2", "--epochs=1", "--output_dir=out", cwd=path
-    )
-
-
-def _all_trials_fail(command, path):
-    change = """
-        from kerasreg import hypermodels
-        def failing(self, *args, **kwargs):
+    def failing(self, *args, **kwargs):
+        if len(failed) < calls:
+            failed.append(1)
             raise RuntimeError("out of luck")
-        hypermodels.DenseHyperModel.fit = failing
-    """
-    return path, command.with_change(
-        change, "search", "--data=wine", "--trials=4", "--epochs=1", "--output_dir=out", cwd=path
-    )
+        return fit(self, *args, **kwargs)
 
-
-def _wrong_export(command, path):
-    change = """
-        from kerasreg import serving
-        serving.verify = lambda *args, **kwargs: serving.Verification(36, 0.25, 1e-6)
-    """
-    return path, command.with_change(
-        change, "search", "--data=wine", "--trials=1", "--epochs=1", "--output_dir=out", cwd=path
-    )
-
-
-SCENARIOS = {
-    "kinds": _kinds,
-    "prices": _prices,
-    "defaults": _defaults,
-    "hyperband": _hyperband,
-    "replicas": _replicas,
-    "one_trial_fails": _one_trial_fails,
-    "all_trials_fail": _all_trials_fail,
-    "wrong_export": _wrong_export,
-}
-
-
-@pytest.fixture(scope="module")
-def kinds(runs):
-    """A classification of a CSV file with labels: (folder, what the process left)."""
-    return runs["kinds"].result()
-
-
-@pytest.fixture(scope="module")
-def prices(runs):
-    """A regression on a Parquet file, by Bayesian search."""
-    return runs["prices"].result()
-
-
-@pytest.fixture(scope="module")
-def defaults(runs):
-    """Nothing told but how short it is to be."""
-    return runs["defaults"].result()
-
-
-@pytest.fixture(scope="module")
-def hyperband(runs):
-    return runs["hyperband"].result()
-
-
-@pytest.fixture(scope="module")
-def replicas(runs):
-    return runs["replicas"].result()
-
-
-@pytest.fixture(scope="module")
-def one_trial_fails(runs):
-    return runs["one_trial_fails"].result()
-
-
-@pytest.fixture(scope="module")
-def all_trials_fail(runs):
-    return runs["all_trials_fail"].result()
-
-
-@pytest.fixture(scope="module")
-def wrong_export(runs):
-    return runs["wrong_export"].result()
+    monkeypatch.setattr(hypermodels.DenseHyperModel, "fit", failing)
 
 
 # TensorFlow alone: the process has no Keras and no kerasreg to help it.
@@ -195,10 +101,10 @@ np.save("served.npy", outputs.numpy())
 """
 
 
-def _serve(command, saved_model, raw, path):
+def _serve(saved_model, raw, path):
     """Outputs of a SavedModel for raw features, from a process of its own."""
     np.save(path / "raw.npy", np.asarray(raw, dtype="float32"))
-    done = command.script(_SERVE, str(saved_model), cwd=path)
+    done = python("-c", _SERVE, str(saved_model), cwd=path)
     assert done.code == 0, done.err
     return np.load(path / "served.npy")
 
@@ -280,11 +186,12 @@ def _check_rates(report):
 # --- Classification of a CSV file -----------------------------------------------------
 
 
-def test_a_classification_is_whole_on_disk_and_in_print(kinds, folder):
+def test_a_classification_is_whole_on_disk_and_in_print(kinds):
     path, done = kinds
-    where = folder(path / "out")
+    where = SearchFolder(path / "out")
     report = _check_whole(where, done, rows=30, trials=2)
     _check_rates(report)
+    assert done.err == ""
     # Mistakes are made: scores of other rows or of another model would be others.
     assert 0.5 < report["test"]["winner"]["accuracy"] < 1.0
     _check_progress(done.out, 2, "val_accuracy")
@@ -307,25 +214,23 @@ def test_a_classification_is_whole_on_disk_and_in_print(kinds, folder):
 
 
 @pytest.fixture(scope="module")
-def served(kinds, command, tmp_path_factory):
+def served(kinds):
     """Features of the test part, the SavedModel's outputs for them, and for moved features."""
     path, _ = kinds
     raw = split(load_table(str(path / "fruit.csv"), "kind"), seed=0).test[0]
     moved = np.repeat([[20040.0, -3e-3, 505.0]], 3, axis=0)
     moved[1, 0] += 40.0
     moved[2, 1] += 1e-4
-    outputs = _serve(
-        command,
-        path / "out" / "model" / "1",
-        np.concatenate([raw, moved]),
-        tmp_path_factory.mktemp("served"),
-    )
+    loaded = tf.saved_model.load(str(path / "out" / "model" / "1"))
+    features = np.concatenate([raw, moved]).astype("float32")
+    (outputs,) = loaded.signatures["serving_default"](tf.constant(features)).values()
+    outputs = outputs.numpy()
     return raw, outputs[: len(raw)], outputs[len(raw) :]
 
 
-def test_the_saved_model_on_raw_features_has_the_reported_scores(kinds, served, folder):
+def test_the_saved_model_on_raw_features_has_the_reported_scores(kinds, served):
     raw, outputs, _ = served
-    report = folder(kinds[0] / "out").report
+    report = SearchFolder(kinds[0] / "out").report
     np.testing.assert_allclose(outputs.sum(axis=1), 1.0, rtol=1e-5)
     # Rows are found again by their weight, and judged by the labels of the file.
     frame = _fruit().set_index(_fruit()["weight"].astype("float32"))
@@ -354,10 +259,12 @@ def test_the_input_normalisation_is_in_the_model(served):
 # --- Regression on a Parquet file -----------------------------------------------------
 
 
-def test_a_regression_is_whole_on_disk_and_in_print(prices, folder):
+@pytest.mark.long
+def test_a_regression_is_whole_on_disk_and_in_print(prices):
     path, done = prices
-    where = folder(path / "out" / "below")
+    where = SearchFolder(path / "out" / "below")
     report = _check_whole(where, done, rows=30, trials=2)
+    assert done.err == ""
     _check_progress(done.out, 2, "val_rmse", larger_is_better=False)
     assert done.out.startswith(
         "houses.parquet: 150 rows, 2 features, regression; train 90, validation 30, test 30\n"
@@ -372,15 +279,14 @@ def test_a_regression_is_whole_on_disk_and_in_print(prices, folder):
     assert report["test"]["baseline"] != report["test"]["winner"]
 
 
-def test_a_regressions_saved_model_answers_in_the_units_of_the_file(
-    prices, folder, command, tmp_path
-):
+@pytest.mark.long
+def test_a_regressions_saved_model_answers_in_the_units_of_the_file(prices, tmp_path):
     path, _ = prices
-    where = folder(path / "out" / "below")
+    where = SearchFolder(path / "out" / "below")
     table = load_table(str(path / "houses.parquet"), "price", drop=["town"])
     raw, truth = split(table, seed=3).test
     assert 500_000.0 < truth.mean() < 1_000_000.0
-    outputs = _serve(command, where.path / "model" / "1", raw, tmp_path)
+    outputs = _serve(where.path / "model" / "1", raw, tmp_path)
     assert outputs.shape == (30, 1)
     errors = outputs[:, 0].astype("float64") - truth
     reported = where.report["test"]["winner"]
@@ -394,9 +300,10 @@ def test_a_regressions_saved_model_answers_in_the_units_of_the_file(
 # --- Other searches -------------------------------------------------------------------
 
 
-def test_without_flags_it_searches_digits_here(defaults, folder):
-    path, done = defaults
-    where = folder(path / "kerasreg_search")
+@pytest.mark.long
+def test_without_flags_it_searches_digits_here(tmp_path):
+    done = command_inside("search", "--trials=1", "--epochs=1", cwd=tmp_path)
+    where = SearchFolder(tmp_path / "kerasreg_search")
     report = _check_whole(where, done, rows=360, trials=1)
     _check_rates(report)
     assert done.out.startswith(
@@ -407,9 +314,12 @@ def test_without_flags_it_searches_digits_here(defaults, folder):
     assert report["columns"][0] == "pixel_0_0"
 
 
-def test_hyperband_decides_its_trials_itself(hyperband, folder):
-    path, done = hyperband
-    where = folder(path / "out")
+@pytest.mark.long
+def test_hyperband_decides_its_trials_itself(tmp_path):
+    done = command_inside(
+        "search", "--data=wine", "--tuner=hyperband", "--epochs=3", "--output_dir=out", cwd=tmp_path
+    )
+    where = SearchFolder(tmp_path / "out")
     report = _check_whole(where, done, rows=36, trials=6)
     _check_rates(report)
     _check_progress(done.out, 6, "val_accuracy")
@@ -418,13 +328,34 @@ def test_hyperband_decides_its_trials_itself(hyperband, folder):
     assert set(lengths) == {1, 3}
 
 
-def test_a_successful_search_says_nothing_on_stderr(hyperband, kinds, prices, defaults):
-    assert [done.err for _, done in (hyperband, kinds, prices, defaults)] == [""] * 4
+def test_a_process_of_its_own_succeeds_and_says_nothing_on_stderr(tmp_path):
+    done = command(*SHORT, "--trials=1", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    _check_progress(done.out, 1, "val_accuracy")
+    _check_whole(SearchFolder(tmp_path / "out"), done, rows=36, trials=1)
 
 
-def test_replicas_share_the_trials_of_the_search(replicas, folder):
-    path, done = replicas
-    report = _check_whole(folder(path / "out"), done, rows=114, trials=1)
+@pytest.mark.long
+def test_replicas_share_the_trials_of_the_search(tmp_path):
+    # In a process of its own: logical devices are made before TensorFlow computes anything.
+    code = """
+import sys
+sys.argv[0] = "kerasreg"
+from kerasreg.cli._command import loading
+from kerasreg.cli._main import main
+with loading():
+    from kerasreg import hypermodels
+fit = hypermodels.DenseHyperModel.fit
+def counting(self, hp, model, *args, **kwargs):
+    strategy = getattr(model, "distribute_strategy", None)
+    print("replicas:", 1 if strategy is None else strategy.num_replicas_in_sync)
+    return fit(self, hp, model, *args, **kwargs)
+hypermodels.DenseHyperModel.fit = counting
+main()
+"""
+    arguments = ["search", "--data=breast_cancer", "--replicas=2", "--trials=1", "--epochs=1"]
+    done = python("-c", code, *arguments, "--output_dir=out", cwd=tmp_path)
+    report = _check_whole(SearchFolder(tmp_path / "out"), done, rows=114, trials=1)
     _check_rates(report)
     assert report["settings"]["replicas"] == 2
     assert len(report["columns"]) == 30
@@ -435,9 +366,11 @@ def test_replicas_share_the_trials_of_the_search(replicas, folder):
 # --- Failures -------------------------------------------------------------------------
 
 
-def test_a_failed_trial_costs_itself_alone(one_trial_fails, folder):
-    path, done = one_trial_fails
-    where = folder(path / "out")
+@pytest.mark.long
+def test_a_failed_trial_costs_itself_alone(tmp_path, monkeypatch):
+    _failing(monkeypatch, 1)
+    done = command_inside(*SHORT, "--trials=2", cwd=tmp_path)
+    where = SearchFolder(tmp_path / "out")
     assert (done.code, done.err) == (0, "")
     assert re.search(r"^trial 1/2: failed, none completed, ", done.out, re.MULTILINE)
     assert re.search(r"^trial 2/2: val_accuracy .*\(trial 1\)", done.out, re.MULTILINE)
@@ -446,9 +379,10 @@ def test_a_failed_trial_costs_itself_alone(one_trial_fails, folder):
     assert where.report["best_hyperparameters"] == where.trials[1]["hyperparameters"]["values"]
 
 
-def test_a_search_without_a_completed_trial_fails_in_one_line(all_trials_fail, folder):
-    path, done = all_trials_fail
-    where = folder(path / "out")
+def test_a_search_without_a_completed_trial_fails_in_one_line(tmp_path, monkeypatch):
+    _failing(monkeypatch, 100)
+    done = command_inside(*SHORT, "--trials=4", cwd=tmp_path)
+    where = SearchFolder(tmp_path / "out")
     assert done.code == 1
     assert len(done.err.splitlines()) == 1
     assert done.err.startswith("kerasreg: No trial completed")
@@ -459,9 +393,12 @@ def test_a_search_without_a_completed_trial_fails_in_one_line(all_trials_fail, f
     assert not (where.path / "report.json").exists()
 
 
-def test_an_export_that_differs_is_said_and_fails(wrong_export, folder):
-    path, done = wrong_export
-    where = folder(path / "out")
+@pytest.mark.long
+def test_an_export_that_differs_is_said_and_fails(tmp_path, monkeypatch):
+    found = serving.Verification(36, 0.25, 1e-6)
+    monkeypatch.setattr(serving, "verify", lambda *args, **kwargs: found)
+    done = command_inside(*SHORT, "--trials=1", cwd=tmp_path)
+    where = SearchFolder(tmp_path / "out")
     assert done.code == 1
     assert len(done.err.splitlines()) == 1
     assert done.err.startswith("kerasreg: ")

@@ -122,7 +122,7 @@ def outputs_of_layers(activation, distribution, seed):
     function = keras.activations.get(activation)
     moments = []
     # A generator goes on: each layer has a draw of its own.
-    initializer = for_activation(activation, distribution, keras.random.SeedGenerator(seed))
+    initializer = for_activation(activation, distribution, seed=keras.random.SeedGenerator(seed))
     for _ in range(DEPTH):
         x = np.array(function(x @ np.array(initializer((WIDTH, WIDTH)))))
         moments.append(float(np.mean(np.square(x, dtype="float64"))))

@@ -37,14 +37,14 @@ def test_depth_scaled_is_gpt2s_rule():
 def test_depth_scaled_divides_any_initializer(base):
     plain = keras.initializers.get(base)
     plain = type(plain).from_config({**plain.get_config(), "seed": 4})
-    scaled = draw(DepthScaled(8, 2, base, seed=4), (20, 20))
+    scaled = draw(DepthScaled(8, 2, initializer=base, seed=4), (20, 20))
     np.testing.assert_allclose(scaled, draw(plain, (20, 20)) / 4, rtol=1e-6)
 
 
 def test_depth_scaled_leaves_an_initializer_its_own_seed():
     base = keras.initializers.HeNormal(seed=8)
     np.testing.assert_allclose(
-        draw(DepthScaled(2, 2, base), (9, 9)), draw(base, (9, 9)) / 2, rtol=1e-6
+        draw(DepthScaled(2, 2, initializer=base), (9, 9)), draw(base, (9, 9)) / 2, rtol=1e-6
     )
 
 
@@ -52,7 +52,7 @@ def test_the_sum_of_all_branches_has_the_variance_of_one():
     x = np.random.default_rng(0).normal(size=(512, 256))
     total = np.zeros_like(x)
     for seed in range(24):
-        total += x @ draw(DepthScaled(12, 2, "lecun_normal", seed=seed), (256, 256))
+        total += x @ draw(DepthScaled(12, 2, initializer="lecun_normal", seed=seed), (256, 256))
     assert total.var() == pytest.approx(1, rel=0.05)
 
 

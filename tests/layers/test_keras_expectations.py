@@ -24,8 +24,8 @@ from kerasreg.layers import (
     ScheduledSpatialDropout2D,
     ScheduledSpatialDropout3D,
     ScheduledStochasticDepth,
-    mc_predict,
 )
+from kerasreg.models import mc_predict
 
 
 def identity(units=8):
@@ -528,7 +528,8 @@ import json, sys
 import jax, keras, numpy as np
 from keras import ops
 import test_keras_expectations as expectations
-from kerasreg.layers import DropConnect, mc_predict
+from kerasreg.layers import DropConnect
+from kerasreg.models import mc_predict
 from kerasreg.regularizers import L2
 
 model, noisy = expectations.everything()
@@ -565,7 +566,7 @@ theirs = keras.regularizers.L2(1.0)
 theirs = keras.layers.Dense(3, kernel_initializer="ones", activity_regularizer=theirs)
 theirs(np.ones((2, 4), "float32"))
 
-prediction = mc_predict(expectations.small(), expectations.SMALL, samples=3, batch_size=2)
+prediction = mc_predict(expectations.small(), expectations.SMALL, passes=3, batch_size=2)
 json.dump({
     "backend": keras.backend.backend(),
     "weights": expectations.weights_of(model).tolist(),
@@ -617,7 +618,7 @@ SMALL = np.arange(20, dtype="float32").reshape(5, 4)
 
 
 def test_on_jax_mc_predict_draws_the_masks_of_tensorflow(on_jax):
-    prediction = mc_predict(small(), SMALL, samples=3, batch_size=2)
+    prediction = mc_predict(small(), SMALL, passes=3, batch_size=2)
     np.testing.assert_allclose(on_jax["mean"], prediction.mean, rtol=1e-3, atol=1e-5)
 
 

@@ -59,7 +59,7 @@ def checked(model):
 
 
 def widths(result):
-    return {row.layer: (row.before, row.after) for row in result.widths}
+    return {row.layer: (row.before, row.after) for row in result.rows}
 
 
 @pytest.mark.parametrize("activation", [None, "relu", "tanh", "sigmoid", "softplus", "gelu"])
@@ -132,7 +132,7 @@ def test_filters_go_through_normalization_pooling_and_flattening(padding, bias, 
     result = checked(convolutional(padding, bias, use_bias=use_bias))
     expected = {"one": (6, 4), "norm": (6, 4), "two": (5, 3), "three": (7, 6)}
     assert widths(result) == expected
-    assert result.held == ()
+    assert result.blocked == ()
     assert isinstance(result.model, keras.Sequential)
     kept = [layer.name for layer in result.model.layers]
     assert [kept[0], kept[1], kept[5]] == ["one", "norm", "two"]
@@ -141,7 +141,7 @@ def test_filters_go_through_normalization_pooling_and_flattening(padding, bias, 
 def test_a_constant_before_zero_padding_is_held_and_said():
     result = checked(convolutional("same", bias=0.5))
     assert widths(result) == {"two": (5, 3), "three": (7, 6)}
-    (row,) = result.held
+    (row,) = result.blocked
     assert row[:2] == ("two", 2)
     assert "two" in str(result)
     assert "it pads with zeros beside a constant" in str(result)
@@ -305,10 +305,10 @@ def test_layers_that_are_not_followed_hold_constants_and_are_said():
     shuffle_weights(model)
     kill(model.get_layer("before"), [2, 3], -1.0)
     result = checked(model)
-    assert result.widths == ()
-    assert [row[:2] for row in result.held] == [("norm", 2)]
+    assert result.rows == ()
+    assert [row[:2] for row in result.blocked] == [("norm", 2)]
     kill(shared, [1], -1.0)
-    assert compress(model).widths == ()
+    assert compress(model).rows == ()
 
 
 @keras.saving.register_keras_serializable("kerasreg_tests")
@@ -327,8 +327,8 @@ def test_a_layer_of_ones_own_is_not_taken_for_its_base():
     kill(model.layers[0], [1], 0.5)
     kill(model.layers[1], [0], 0.0)
     result = checked(model)
-    assert result.widths == ()
-    assert [row[:2] for row in result.held] == [("b", 1)]
+    assert result.rows == ()
+    assert [row[:2] for row in result.blocked] == [("b", 1)]
 
 
 def test_a_layer_that_is_all_zero_keeps_one_unit():
@@ -347,7 +347,7 @@ def test_inputs_and_outputs_keep_their_shape():
     kernel[0] = 0
     model.layers[0].kernel.assign(kernel)
     result = checked(model)
-    assert result.widths == result.held == ()
+    assert result.rows == result.blocked == ()
 
 
 def test_a_model_of_several_inputs_and_outputs():
@@ -376,7 +376,7 @@ def test_a_network_of_keras_applications_gets_smaller():
     result = checked(model)
     cut = sum(a - b for name, (a, b) in widths(result).items() if name.endswith("_expand"))
     assert cut == dead > 100
-    assert result.held == ()
+    assert result.blocked == ()
     assert result.parameters[1] < 0.7 * result.parameters[0]
 
 

@@ -95,7 +95,7 @@ def test_nested_and_shared_layers_have_it_too():
     found = all_layers(new.model)
     for name in ("shared", "first", "deep", "encoder"):
         assert isinstance(found[f"{name}_dropout"], ScheduledDropout)
-    assert {edit.layer for edit in new.edits} == {
+    assert {edit.layer for edit in new.rows} == {
         "shared",
         "encoder",
         "encoder/first",
@@ -111,22 +111,24 @@ def test_a_schedule_and_other_layers_of_dropout_may_be_given():
     inputs = keras.Input((4, 4, 2))
     conv = layers.Conv2D(3, 1, name="conv", dtype="mixed_float16")
     model = keras.Model(inputs, layers.Dense(1)(layers.Flatten()(conv(inputs))))
-    new = insert_dropout(model, RAMP, "conv", make=ScheduledSpatialDropout2D)
+    new = insert_dropout(model, RAMP, after="conv", make=ScheduledSpatialDropout2D)
     layer = new.model.get_layer("conv_dropout")
     assert type(layer) is ScheduledSpatialDropout2D
     assert layer.dtype_policy.name == "mixed_float16"
-    assert new.edits[0].after == "ScheduledSpatialDropout2D(PolynomialDecay)"
-    made = insert_dropout(model, 0.2, "conv", make=lambda rate, name, dtype: layers.Dropout(rate))
+    assert new.rows[0].after == "ScheduledSpatialDropout2D(PolynomialDecay)"
+    made = insert_dropout(
+        model, 0.2, after="conv", make=lambda rate, name, dtype: layers.Dropout(rate)
+    )
     assert any(type(layer) is layers.Dropout for layer in made.model.layers)
     with pytest.raises(ValueError, match="`make` must return a Keras layer"):
-        insert_dropout(model, 0.2, "conv", make=lambda rate, **rest: rate)
+        insert_dropout(model, 0.2, after="conv", make=lambda rate, **rest: rate)
 
 
 @pytest.mark.long
 def test_a_real_model_is_the_same_at_inference_and_learns():
     model = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, classes=1)
     new = insert_dropout(model, 0.1, after="block_*_add", make=ScheduledSpatialDropout2D)
-    assert len(new.edits) == 10
+    assert len(new.rows) == 10
     x = np.random.default_rng(0).normal(size=(2, 32, 32, 3))
     assert_same_at_inference(new.model, model, x)
     assert_learns(new.model, x)
@@ -135,8 +137,8 @@ def test_a_real_model_is_the_same_at_inference_and_learns():
 def test_penalties_that_are_shared_stay_so_with_their_state():
     model = sequential()
     penalty = L1(RAMP)
-    attach_regularizer(model, penalty, kinds=["bias", "kernel"])
-    attach_regularizer(model, L1(0.3), layers="out", kinds="kernel", existing="add")
+    attach_regularizer(model, penalty, weights=["bias", "kernel"])
+    attach_regularizer(model, L1(0.3), layers="out", weights="kernel", existing="add")
     assert_learns(model)
     new = insert_dropout(model, 0.0, after="a").model
     assert new.get_layer("a").kernel_regularizer is new.get_layer("b").bias_regularizer
@@ -150,8 +152,8 @@ def test_attention_with_a_penalty_is_copied_in_order():
     inputs = keras.Input((3, 4))
     x = layers.MultiHeadAttention(2, 2, name="attention")(inputs, inputs)
     model = keras.Model(inputs, layers.Dense(1)(layers.Dropout(0.1)(layers.Flatten()(x))))
-    attach_regularizer(model, L1(0.1), kinds="bias")
-    attach_regularizer(model, L1(0.2), kinds="kernel")
+    attach_regularizer(model, L1(0.1), weights="bias")
+    attach_regularizer(model, L1(0.2), weights="kernel")
     model.get_layer("attention")._kernel_regularizer.strength.assign(0.5)
     new = replace_dropout(model).model
     assert_same_at_inference(new, model, np.ones((2, 3, 4)))
@@ -183,7 +185,7 @@ def test_frozen_layers_stay_frozen():
 @pytest.mark.parametrize(
     ("after", "message"),
     [
-        ("aa", "`after` must be one of 'a', 'b', 'out'.*did you mean 'a'"),
+        ("aa", "`after` must match one of 'a', 'b', 'out'.*did you mean 'a'"),
         ("*", "`after` must match no layer that makes an output.*out"),
         ((), "`after` must be a pattern"),
     ],
@@ -206,7 +208,7 @@ def test_bad_models_rates_and_layers_are_refused():
     with pytest.raises(ValueError, match="`rate` must be"):
         insert_dropout(sequential(), 1.5, after="a")
     for model in (keras.Sequential([layers.Dense(1)]), layers.Dense(1), None):
-        for edit in (replace_dropout, lambda model: insert_dropout(model, 0.1, "*")):
+        for edit in (replace_dropout, lambda model: insert_dropout(model, 0.1, after="*")):
             with pytest.raises(ValueError, match="`model` must be a built functional"):
                 edit(model)
     inputs = keras.Input((8,))
@@ -244,8 +246,8 @@ def test_each_kind_becomes_its_counterpart_with_its_arguments():
     assert found["spatial"].seed == 7
     assert found["plain"].noise_shape == (None, 1, 2)
     assert found["alpha"].dtype_policy.name == "float64"
-    assert {edit.layer for edit in new.edits} == {"spatial", "plain", "stack/gaussian", "alpha"}
-    assert new.edits[0] == ("spatial", "SpatialDropout1D(0.1)", "ScheduledSpatialDropout1D(0.1)")
+    assert {edit.layer for edit in new.rows} == {"spatial", "plain", "stack/gaussian", "alpha"}
+    assert new.rows[0] == ("spatial", "SpatialDropout1D(0.1)", "ScheduledSpatialDropout1D(0.1)")
     x = np.random.default_rng(0).normal(size=(8, 4, 2))
     assert_same_at_inference(new.model, model, x)
     assert_learns(new.model, x)
@@ -257,7 +259,7 @@ def test_a_rate_may_be_given_and_layers_chosen():
     assert found["plain"].schedule is RAMP
     assert found["gaussian"].schedule is RAMP
     assert type(found["spatial"]) is layers.SpatialDropout1D
-    with pytest.raises(ValueError, match="`layers` must be one of 'spatial', 'plain'"):
+    with pytest.raises(ValueError, match="`layers` must match one of 'spatial', 'plain'"):
         replace_dropout(noisy(), layers="flatten")
 
 
@@ -282,8 +284,8 @@ def test_dropout_inside_of_layers_is_left_and_said():
 
 def test_the_rate_of_the_new_layers_moves_without_a_new_trace():
     new = replace_dropout(keras.Sequential([keras.Input((8,)), layers.Dropout(0.0, name="d")]))
-    predict = kerasreg.models.mc_predict(new.model, np.ones((4, 8)), samples=2)
+    predict = kerasreg.models.mc_predict(new.model, np.ones((4, 8)), passes=2)
     assert np.all(np.array(predict.mean) == 1.0)
     new.model.get_layer("d").rate.assign(1.0)
-    predict = kerasreg.models.mc_predict(new.model, np.ones((4, 8)), samples=2)
+    predict = kerasreg.models.mc_predict(new.model, np.ones((4, 8)), passes=2)
     assert np.all(np.array(predict.mean) == 0.0)

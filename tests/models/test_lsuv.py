@@ -245,7 +245,11 @@ def test_a_variance_that_is_not_reached_is_noted():
     chain = [keras.Input((4,)), layers.Dense(8, lambda x: keras.ops.sign(x) * abs(x) ** 0.25)]
     with pytest.warns(UserWarning, match="not reached in 2 scalings"):
         record = lsuv(
-            keras.Sequential(chain), batch(64, 4), 3.0, max_iterations=2, where="after_activation"
+            keras.Sequential(chain),
+            batch(64, 4),
+            target_variance=3.0,
+            max_iterations=2,
+            where="after_activation",
         )
     assert record[0].iterations == 2
 

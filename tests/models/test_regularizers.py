@@ -27,7 +27,7 @@ def dense_model(first=None, second=None):
 
 
 def zoo(penalty=None):
-    """A model of many kinds of layers; `penalty` on all that takes one."""
+    """A model of many weights of layers; `penalty` on all that takes one."""
 
     def on(*stems):
         return {f"{stem}_regularizer": penalty for stem in stems}
@@ -85,7 +85,7 @@ def assert_same(model, other):
 @pytest.mark.parametrize("strength", [0.02, RAMP])
 def test_every_kind_of_layer_has_the_losses_of_one_made_with_it_and_trains_alike(strength):
     model, made = zoo(), zoo(L1(strength))
-    edits = attach_regularizer(model, L1(strength), kinds="*")
+    edits = attach_regularizer(model, L1(strength), weights="*")
     assert losses(model) == pytest.approx(losses(made))
     assert len(edits) == len(losses(made)) == 42
     assert all(row.note == "" for row in edits)
@@ -102,7 +102,7 @@ def test_every_kind_of_layer_has_the_losses_of_one_made_with_it_and_trains_alike
 @pytest.mark.parametrize("strength", [0.02, RAMP])
 def test_a_saved_model_has_it_again(strength, tmp_path):
     model = zoo()
-    attach_regularizer(model, L1(strength), kinds="*")
+    attach_regularizer(model, L1(strength), weights="*")
     model.compile("sgd", "mse")
     model.fit(*data(model), epochs=2, batch_size=16, verbose=0)
     model.save(tmp_path / "model.keras")
@@ -123,7 +123,7 @@ def test_both_directions_of_a_recurrent_layer_have_it_when_loaded(strength, tmp_
     model = keras.Sequential(
         [keras.Input((5, 3)), layers.Bidirectional(layers.GRU(2), name="both"), layers.Dense(1)]
     )
-    edits = attach_regularizer(model, L1(strength), layers="both", kinds=["kernel", "*_kernel"])
+    edits = attach_regularizer(model, L1(strength), layers="both", weights=["kernel", "*_kernel"])
     assert len(edits) == 4
     assert not any(row.note for row in edits)
     model.compile("sgd", "mse")
@@ -148,7 +148,7 @@ def test_a_real_model_has_it_on_its_kernels_only():
     )
     assert sum(losses(model)) == pytest.approx(expected, rel=1e-4)
     depthwise = attach_regularizer(
-        model, L2(0.1), layers="block_?_depthwise", kinds="depthwise_kernel"
+        model, L2(0.1), layers="block_?_depthwise", weights="depthwise_kernel"
     )
     assert len(depthwise) == 9
     assert all(row.size == math.prod(row.shape) for row in edits)
@@ -218,8 +218,8 @@ def test_replace_changes_what_has_one_and_remove_takes_it_away():
 
 def test_what_one_weight_loses_another_keeps():
     model, penalty = dense_model(), L1(0.1)
-    attach_regularizer(model, penalty, layers="a", kinds=["kernel", "bias"])
-    remove_regularizer(model, kinds="bias")
+    attach_regularizer(model, penalty, layers="a", weights=["kernel", "bias"])
+    remove_regularizer(model, weights="bias")
     assert len(losses(model)) == 1
     assert [v.name for v in model.variables].count("strength") == 1
 
@@ -251,7 +251,7 @@ def test_existing_ones_are_refused_kept_or_added_to():
 
 
 @pytest.mark.parametrize(
-    ("patterns", "kinds", "expected"),
+    ("patterns", "weights", "expected"),
     [
         ("encoder/*", "kernel", {("encoder/one", "kernel"), ("encoder/two", "kernel")}),
         ("two", "bias", {("encoder/two", "bias")}),
@@ -270,8 +270,8 @@ def test_existing_ones_are_refused_kept_or_added_to():
         ),
     ],
 )
-def test_patterns_mean_paths_names_and_what_is_inside(patterns, kinds, expected):
-    assert paths(attach_regularizer(zoo(), L1(0.1), patterns, kinds)) == expected
+def test_patterns_mean_paths_names_and_what_is_inside(patterns, weights, expected):
+    assert paths(attach_regularizer(zoo(), L1(0.1), layers=patterns, weights=weights)) == expected
 
 
 def test_a_shared_layer_has_it_once():
@@ -383,11 +383,11 @@ def test_what_a_built_proximal_optimizer_cannot_apply_is_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layers": "aa"}, "`layers` must be one of 'a', 'b'.*did you mean 'a'"),
-        ({"layers": ["a", "c*"]}, "`layers` must be one of.*c"),
+        ({"layers": "aa"}, "`layers` must match one of 'a', 'b'.*did you mean 'a'"),
+        ({"layers": ["a", "c*"]}, "`layers` must match one of.*c"),
         ({"layers": []}, "`layers` must be a pattern"),
         ({"layers": 3}, "`layers` must be a pattern"),
-        ({"kinds": "kernels"}, "`kinds` must be one of 'kernel', 'bias'.*mean 'kernel'"),
+        ({"weights": "kernels"}, "`weights` must match one of 'kernel', 'bias'.*mean 'kernel'"),
         ({"existing": "sum"}, "`existing` must be one of"),
         ({"penalty": GroupLasso(0.1, axis=2)}, "a kernel|kernel of a of shape.*axis"),
         ({"penalty": keras.ops.abs}, "must return a scalar.*shape \\(8, 6\\)"),
@@ -395,7 +395,7 @@ def test_what_a_built_proximal_optimizer_cannot_apply_is_refused():
         ({"penalty": None}, "`penalty` must be a penalty"),
         ({"penalty": 0.1}, "`penalty` must be a penalty"),
         ({"penalty": L1}, "`penalty` must be a penalty"),
-        ({"penalty": GroupLasso(0.1, axis=1), "kinds": "*"}, "the bias of a of shape"),
+        ({"penalty": GroupLasso(0.1, axis=1), "weights": "*"}, "the bias of a of shape"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
@@ -407,7 +407,7 @@ def test_bad_arguments_are_refused(arguments, message):
 
 
 def test_a_combination_that_matches_nothing_lists_the_kinds():
-    with pytest.raises(ValueError, match=r"`kinds` must be among.*\['gamma', 'beta'\]"):
+    with pytest.raises(ValueError, match=r"`weights` must be among.*\['gamma', 'beta'\]"):
         attach_regularizer(zoo(), L1(0.1), layers="norm")
 
 

@@ -64,7 +64,7 @@ def test_the_numbers_are_those_of_a_tape_of_ones_own():
 def test_the_compiled_loss_is_used():
     model, x, y = deep("relu", lambda n: preset("he_normal", n), 2), batch(32, 64), np.zeros(32)
     model.compile(loss="sparse_categorical_crossentropy")
-    compiled, given = signal_report(model, x, y), signal_report(model, x, y, model.loss)
+    compiled, given = signal_report(model, x, y), signal_report(model, x, y, loss=model.loss)
     assert compiled == given
     assert compiled != signal_report(model, x)
 
@@ -104,7 +104,7 @@ def test_the_verdict_on_20_layers(activation, start, verdict, loss):
 
     model = deep(activation, make)
     y = None if loss is None else np.arange(128) % 3
-    report = signal_report(model, batch(128, 64), y, loss)
+    report = signal_report(model, batch(128, 64), y, loss=loss)
     assert report.verdict == verdict
     assert (report.layer is None) == (verdict == "fine")
 
@@ -229,7 +229,7 @@ def test_mixed_precision_measures_what_float32_does(policy):
         model = deep("relu", lambda n: for_activation("relu", seed=n), depth=6)
         # So small that float16 has no such gradients.
         return signal_report(
-            model, x, y, lambda y, p: 1e-6 * keras.losses.sparse_categorical_crossentropy(y, p)
+            model, x, y, loss=lambda y, p: 1e-6 * keras.losses.sparse_categorical_crossentropy(y, p)
         )
 
     exact = report()

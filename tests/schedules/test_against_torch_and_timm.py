@@ -45,10 +45,10 @@ PAIRS = {
     "cyclic_triangular2": Cyclical(1e-4, 1e-2, 700, shape="triangular2"),
     "cyclic_exp_range": Cyclical(1e-4, 1e-2, 700, shape="exp_range", gamma=0.9995),
     "cyclic_asymmetric": Cyclical(1e-4, 1e-2, 300, 900),
-    "cosine_restarts": CosineRestarts(0.1, 500, growth=2.0, minimum=1e-3),
+    "cosine_restarts": CosineRestarts(0.1, 500, growth=2.0, min_value=1e-3),
     "multi_step": MultiStep(0.1, [1000, 4000, 4500, 9000], 0.3),
     "timm_cosine": Warmup(
-        CosineRestarts(0.1, 1000, growth=2.0, decay=0.5, minimum=1e-3, cycles=3),
+        CosineRestarts(0.1, 1000, growth=2.0, decay=0.5, min_value=1e-3, cycles=3),
         steps=100,
         start=1e-5,
     ),
@@ -100,7 +100,7 @@ def test_it_reacts_to_plateaus_as_torch_and_timm_do(name, torch_timm):
         patience=7 + 1,  # Theirs is how many epochs are let pass.
         min_delta=1e-3,
         cooldown=3,
-        minimum=1e-4,
+        min_value=1e-4,
         **PLATEAUS[name],
     )
     callback.set_model(model)

@@ -14,10 +14,10 @@ processes are forked, and used only in them. The last line is a JSON object.
 import json
 import os
 import random
-import signal
 import sys
 import time
-import traceback
+
+from helpers.processes import exit_code, forked, killed_after, killed_at_each_call
 
 
 def export(number, base_dir):
@@ -28,26 +28,6 @@ def export(number, base_dir):
 
     model = keras.Sequential([keras.Input((1,)), keras.layers.Rescaling(1.0, offset=number)])
     return serving.export(model, base_dir, tolerance=None)
-
-
-def forked(run):
-    """Starts a function in a process of its own; returns the process id."""
-    process = os.fork()
-    if process:
-        return process
-    code = 1
-    try:
-        run()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def exit_code(process):
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 def added_by(path):
@@ -69,7 +49,7 @@ def read_until(done, base_dir, report):
     draw, added, loads = random.Random(0), {}, 0
     while True:
         last = os.path.exists(done)
-        found = serving.versions(base_dir)
+        found = serving.list_versions(base_dir)
         for version in [found[-1], draw.choice(found)] if found else []:
             number = added_by(os.path.join(base_dir, str(version)))
             # What was published stays what it was.
@@ -107,35 +87,16 @@ def together(processes, exports, base_dir):
     return {"paths": paths, "read": read}
 
 
-def export_killed_at_step(step, base_dir):
-    """An export that dies when it is about to sync or rename for the `step`-th time."""
-    steps = 0
-
-    def counted(real):
-        def function(*args, **kwargs):
-            nonlocal steps
-            if steps == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-            steps += 1
-            return real(*args, **kwargs)
-
-        return function
-
-    os.fsync, os.rename = counted(os.fsync), counted(os.rename)
-    export(5, base_dir)
-
-
 def steps(folder):
-    killed = []
-    while True:
-        step, base_dir = len(killed), os.path.join(folder, str(len(killed)))
-        code = exit_code(forked(lambda s=step, b=base_dir: export_killed_at_step(s, b)))
-        if code == 0:
-            break
-        assert code == -signal.SIGKILL, code
+    def after(number):
+        base_dir = os.path.join(folder, str(number))
         left = sorted(os.listdir(base_dir))
-        after = exit_code(forked(lambda b=base_dir: export(6, b)))
-        killed.append({"base_dir": base_dir, "left": left, "exit_code": after})
+        code = exit_code(forked(lambda: export(6, base_dir)))
+        return {"base_dir": base_dir, "left": left, "exit_code": code}
+
+    # Each sync and each rename is a step.
+    names = ("fsync", "rename")
+    killed = killed_at_each_call(names, lambda n: export(5, os.path.join(folder, str(n))), after)
     return {"killed": killed}
 
 
@@ -151,10 +112,7 @@ def moments(seed, kills, base_dir):
             while True:
                 export(number, base_dir)
 
-        process = forked(endless)
-        time.sleep(draw.uniform(0.3, 2.0) * length)
-        os.kill(process, signal.SIGKILL)
-        codes.append(exit_code(process))
+        codes.append(killed_after(draw.uniform(0.3, 2.0) * length, endless))
     return {"codes": codes}
 
 

@@ -40,7 +40,7 @@ def trained():
 def exported(trained, tmp_path_factory):
     model, x = trained
     base = tmp_path_factory.mktemp("base") / "prices"
-    return pathlib.Path(serving.export(model, base, card=GIVEN, samples=x, mc_passes=2))
+    return pathlib.Path(serving.export(model, base, card=GIVEN, samples=x, passes=2))
 
 
 def test_the_card_says_what_was_given_and_what_the_model_is(exported, trained):

@@ -64,13 +64,13 @@ def exported(request, tmp_path_factory):
     """The mode, and where the network was exported so."""
     folder, mode = tmp_path_factory.mktemp("exported"), request.param
     asked = {"quantization": mode, "validation_data": (X, Y)}
-    return mode, serving.export(network(), folder, **asked, mc_passes=8, tolerance=None)
+    return mode, serving.export(network(), folder, **asked, passes=8, tolerance=None)
 
 
 def test_what_is_served_is_the_model_with_the_rounded_weights(exported, tmp_path):
     mode, path = exported
     other = with_rounded_weights(network(), mode)
-    reference = serving.export(other, tmp_path, mc_passes=8, tolerance=None)
+    reference = serving.export(other, tmp_path, passes=8, tolerance=None)
     loaded = [tf.saved_model.load(each) for each in (path, reference)]
     # Of the passes with dropout too, of which the masks are made by the inputs.
     for signature in ("serve", "predict_mc"):

@@ -5,6 +5,7 @@ import concurrent.futures
 import contextlib
 import functools
 import http.client
+import io
 import ipaddress
 import itertools
 import json
@@ -16,7 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
+import threading
 import time
 import urllib.request
 
@@ -25,13 +26,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.commands import check_refused, command, command_inside, started
 
 from kerasreg import serving
 from kerasreg.layers import ScheduledDropout
 from kerasreg.serving import server
 from kerasreg.serving.server._serve import _listening
 
-ROOT = pathlib.Path(__file__).parent.parent.parent
 LABELS = ["a", "b", "c"]
 
 
@@ -50,22 +51,11 @@ def adding(number):
 export = functools.partial(serving.export, tolerance=None)
 
 
-class Server:
-    """A process, and a client of it."""
+class Client:
+    """Asks a server that has said where it listens."""
 
-    def __init__(self, folder, *flags):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-        command = [sys.executable, "-c", "from kerasreg.cli import main; main()"]
-        self.process = subprocess.Popen(
-            [*command, "serve", str(folder), "--port=0", *flags],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.said = self.process.stdout.readline()
-        assert "http://" in self.said, self.process.stderr.read()
-        self.hint = self.process.stdout.readline()
+    def __init__(self, said):
+        self.said, self.hint = said
         self.address = re.search(r"http://\S+(?=:predict)", self.said)[0]
         self.host, self.port = re.search(r"http://([^/]+):(\d+)/", self.address).groups()
         self.client = httpx.Client(base_url=f"http://{self.host}:{self.port}", timeout=60)
@@ -74,29 +64,59 @@ class Server:
     def predict(self, body, path=None):
         return self.client.post(f"{path or self.path}:predict", json=body)
 
-    def stop(self, with_signal=signal.SIGTERM):
-        self.client.close()
-        self.process.send_signal(with_signal)
-        return self.process.communicate(timeout=60)[1]
 
+def serve_inside(folder, *flags, use, ending=signal.SIGTERM):
+    """Serves a folder within this process, while a thread uses it, until a signal ends it.
 
-@contextlib.contextmanager
-def serving_folder(folder, *flags):
-    running = Server(folder, *flags)
+    Returns what the command left, and what `use`, which is given a client, returned.
+    """
+    out, over = io.StringIO(), threading.Event()
+
+    def client():
+        try:
+            while out.getvalue().count("\n") < 2:
+                assert not over.wait(0.01), "it does not serve"
+            one = Client(out.getvalue().splitlines())
+            with one.client:
+                # Once it answers, it takes signals.
+                assert one.client.get("/healthz").json() == {"ready": True}
+                return use(one)
+        finally:
+            os.kill(os.getpid(), ending)
+
+    # A signal that comes too early, because something failed, is not to end the tests.
+    kept = signal.signal(ending, lambda *_: None)
     try:
-        yield running
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            used = pool.submit(client)
+            done = command_inside("serve", str(folder), "--port=0", *flags, cwd=folder, out=out)
+            over.set()
+            return done, used.result(timeout=60)
     finally:
-        if running.process.poll() is None:
-            running.stop()
+        signal.signal(ending, kept)
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    """A server of a classifier, and the classifier."""
+    """A server of a classifier, in a process of its own, and the classifier."""
     model, folder = classifier(), tmp_path_factory.mktemp("base") / "flowers"
-    export(model, folder, labels=LABELS, mc_passes=8)
-    with serving_folder(folder, "--max_batch=1000", "--max_body=200000") as one:
+    export(model, folder, labels=LABELS, passes=8)
+    process = started("serve", str(folder), "--port=0", "--max_batch=1000", "--max_body=200000")
+    try:
+        said = [process.stdout.readline(), process.stdout.readline()]
+        assert "http://" in said[0], process.stderr.read()
+        one = Client(said)
+        one.process = process
         yield one, model, folder
+        one.client.close()
+        process.send_signal(signal.SIGTERM)
+        out, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (0, "")
+    # What was asked wrongly may be told, in a line.
+    assert errors.startswith("kerasreg: version 1 is served\n")
+    assert not re.search(r"Traceback|ERROR", errors), errors
 
 
 def examples(count, seed=0):
@@ -414,8 +434,8 @@ def wait_for(condition, seconds=30):
 def test_a_new_version_is_served_without_an_error_and_a_broken_one_is_not(tmp_path):
     folder = tmp_path / "adding"
     export(adding(1), folder)
-    with serving_folder(folder, "--look_every=0.05") as one:
 
+    def use(one):
         def number():
             answer = one.predict({"instances": [[0.0]]})
             assert answer.status_code == 200, answer.text
@@ -434,9 +454,29 @@ def test_a_new_version_is_served_without_an_error_and_a_broken_one_is_not(tmp_pa
         assert number() == 2
         export(adding(4), folder)
         assert wait_for(lambda: number() == 4)
-        said = one.stop()
-        assert "version 3 cannot be loaded" in said
-        assert one.process.returncode == 0
+
+    done, _ = serve_inside(folder, "--look_every=0.05", use=use)
+    assert done.code == 0
+    said = done.err.splitlines()
+    assert said[:2] == ["kerasreg: version 1 is served", "kerasreg: version 2 is served"]
+    assert said[2].startswith("kerasreg: version 3 cannot be loaded: ")
+    assert said[3:] == ["kerasreg: version 4 is served"]
+
+
+def test_its_flags_are_those_of_the_server(tmp_path):
+    folder = tmp_path / "adding"
+    export(adding(1), folder)
+
+    def use(one):
+        bodies = {"many": {"instances": [[0.0]] * 3}, "long": {"instances": [[0.0]], "x": "y" * 99}}
+        found = {name: one.predict(body).status_code for name, body in bodies.items()}
+        return found, one.predict({"instances": [[0.0]] * 2}).json()
+
+    flags = ["--name=other", "--host=127.0.0.2", "--max_batch=2", "--max_body=80"]
+    done, (refused, answer) = serve_inside(folder, *flags, use=use)
+    assert done.out.startswith("other, version 1: http://127.0.0.2:")
+    assert refused == {"many": 400, "long": 413}
+    assert answer == {"predictions": [[1.0], [1.0]]}
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
@@ -455,31 +495,22 @@ def test_a_signal_ends_it_when_what_was_asked_is_answered(tmp_path, ending):
 
     model = keras.Sequential([keras.Input((1,), name="x"), Slow()])
     export(model, tmp_path / "slow")
-    with serving_folder(tmp_path / "slow") as one:
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(one.predict, {"instances": [[5.0]]})
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+
+        def use(one):
+            body = {"instances": [[5.0]]}
+            asked = pool.submit(httpx.post, f"{one.address}:predict", json=body, timeout=60)
             time.sleep(0.3)
-            one.process.send_signal(ending)
-            answer = asked.result(timeout=60)
-        assert answer.status_code == 200
-        assert answer.json()["predictions"] == [[5.0]]
-        one.process.communicate(timeout=60)
-        assert one.process.returncode == 0
+            return asked
+
+        done, asked = serve_inside(tmp_path / "slow", use=use, ending=ending)
+        answer = asked.result(timeout=60)
+    assert (answer.status_code, answer.json()) == (200, {"predictions": [[5.0]]})
+    assert (done.code, done.err) == (0, "kerasreg: version 1 is served\n")
 
 
 # What cannot be served.
-
-
-def command(*arguments):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-c", "from kerasreg.cli import main; main()", "serve", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
 
 
 @pytest.mark.parametrize(
@@ -494,7 +525,7 @@ def command(*arguments):
         (["{folder}", "--max_body=0"], "--max_body"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(running, command_inside, arguments, message):
+def test_bad_input_is_one_line_and_exit_code_2(running, arguments, message):
     _, _, folder = running
     given = [argument.format(folder=folder) for argument in arguments]
     done = command_inside("serve", *given, cwd=folder)
@@ -505,19 +536,17 @@ def test_bad_input_is_one_line_and_exit_code_2(running, command_inside, argument
     assert done.out == ""
 
 
+@pytest.mark.long
 def test_so_it_is_in_a_process_of_its_own(tmp_path):
-    done = command(str(tmp_path / "nowhere"))
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert "`base_dir` must be a directory of versions" in done.stderr
-    assert done.stdout == ""
+    done = command("serve", str(tmp_path / "nowhere"), cwd=tmp_path)
+    check_refused(done, "`base_dir` must be a directory of versions")
 
 
 def test_a_port_that_is_taken_is_told(running):
     one, _, folder = running
-    done = command(str(folder), f"--port={one.port}")
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].startswith("kerasreg: [Errno")
+    done = command_inside("serve", str(folder), f"--port={one.port}", cwd=folder)
+    assert done.code == 1
+    assert done.err.strip().splitlines()[-1].startswith("kerasreg: [Errno")
 
 
 def test_a_folder_whose_versions_are_all_broken_is_refused(tmp_path):

@@ -1,45 +1,22 @@
 """Published versions are numbered, whole at every instant, and never overwritten."""
 
 import functools
-import json
 import os
 import stat
-import subprocess
-import sys
 import threading
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.processes import needs_fork, run_program
 
 from kerasreg import serving
 
 PROGRAM = os.path.join(os.path.dirname(__file__), "exports_program.py")
 
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the program forks")
-
-
-# Without the comparison, a process of its own each time; `test_serving_verify.py` has it.
+# Without the comparison; `test_serving_verify.py` has it.
 export = functools.partial(serving.export, tolerance=None)
-
-
-def run_program(*arguments):
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "CUDA_VISIBLE_DEVICES": "-1",
-    }
-    process = subprocess.run(
-        [sys.executable, PROGRAM, *map(str, arguments)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=3600,
-    )
-    assert process.returncode == 0, process.stderr[-4000:]
-    return json.loads(process.stdout.splitlines()[-1])
 
 
 def adding(number):
@@ -70,7 +47,7 @@ def files(folder):
 def test_versions_are_numbered_from_one_and_each_is_the_model_of_its_export(tmp_path):
     paths = [export(adding(10 * number), tmp_path) for number in (1, 2, 3)]
     assert paths == [str(tmp_path / str(version)) for version in (1, 2, 3)]
-    assert serving.versions(tmp_path) == [1, 2, 3]
+    assert serving.list_versions(tmp_path) == [1, 2, 3]
     assert [added_by(path) for path in paths] == [10, 20, 30]
 
 
@@ -86,13 +63,13 @@ def test_the_next_version_follows_the_largest_one(tmp_path):
     for name in ("2", "10"):
         (tmp_path / name).mkdir()
     assert export(adding(1), tmp_path) == str(tmp_path / "11")
-    assert serving.versions(tmp_path) == [2, 10, 11]
+    assert serving.list_versions(tmp_path) == [2, 10, 11]
 
 
 def test_versions_are_in_numerical_order(tmp_path):
     for name in ("9", "10", "100", "1"):
         (tmp_path / name).mkdir()
-    assert serving.versions(tmp_path) == [1, 9, 10, 100]
+    assert serving.list_versions(tmp_path) == [1, 9, 10, 100]
 
 
 @pytest.mark.parametrize(
@@ -102,19 +79,19 @@ def test_versions_are_in_numerical_order(tmp_path):
 def test_a_directory_whose_name_is_no_number_is_no_version(tmp_path, name):
     (tmp_path / name).mkdir()
     (tmp_path / "4").mkdir()
-    assert serving.versions(tmp_path) == [4]
+    assert serving.list_versions(tmp_path) == [4]
 
 
 def test_a_file_is_no_version_and_is_not_overwritten(tmp_path):
     (tmp_path / "1").write_text("notes")
-    assert serving.versions(tmp_path) == []
+    assert serving.list_versions(tmp_path) == []
     path = export(adding(3), tmp_path)
     assert (tmp_path / "1").read_text() == "notes"
     assert added_by(path) == 3
 
 
 def test_there_are_no_versions_where_there_is_no_directory(tmp_path):
-    assert serving.versions(tmp_path / "missing") == []
+    assert serving.list_versions(tmp_path / "missing") == []
 
 
 def test_the_base_directory_is_made_with_its_parents(tmp_path):
@@ -225,7 +202,7 @@ def test_exports_from_several_threads_get_different_versions(tmp_path, shared):
         thread.start()
     for thread in threads:
         thread.join()
-    assert serving.versions(tmp_path) == [1, 2, 3, 4]
+    assert serving.list_versions(tmp_path) == [1, 2, 3, 4]
     assert len(set(paths.values())) == 4
     for index, path in paths.items():
         assert added_by(path) == (7 if shared else index)
@@ -259,9 +236,9 @@ def test_exports_from_several_processes_get_different_versions_that_a_reader_see
 ):
     base_dir, count = tmp_path / "base", processes * exports
     base_dir.mkdir()
-    done = run_program("together", processes, exports, base_dir)
+    done = run_program(PROGRAM, "together", processes, exports, base_dir, timeout=3600)
     paths = done["paths"]
-    assert serving.versions(base_dir) == list(range(1, count + 1))
+    assert serving.list_versions(base_dir) == list(range(1, count + 1))
     expected = {str(base_dir / str(version)) for version in range(1, count + 1)}
     assert set(paths.values()) == expected
     # Nothing else is left there.
@@ -278,7 +255,7 @@ def test_exports_from_several_processes_get_different_versions_that_a_reader_see
 @pytest.mark.long
 @needs_fork
 def test_an_export_killed_before_any_of_its_steps_publishes_all_or_nothing(tmp_path):
-    killed = run_program("steps", tmp_path)["killed"]
+    killed = run_program(PROGRAM, "steps", tmp_path, timeout=3600)["killed"]
     # Three files and three folders are synced, renamed, and the base is synced.
     assert len(killed) >= 6
     published = []
@@ -290,7 +267,7 @@ def test_an_export_killed_before_any_of_its_steps_publishes_all_or_nothing(tmp_p
         published.append(numbers == [1])
         # The next export is not disturbed, and what was published is whole.
         assert one["exit_code"] == 0
-        assert serving.versions(one["base_dir"]) == [*numbers, len(numbers) + 1]
+        assert serving.list_versions(one["base_dir"]) == [*numbers, len(numbers) + 1]
         found = [added_by(os.path.join(one["base_dir"], "1"))]
         assert found == ([5] if numbers else [6])
     # Only the last step comes after the rename.
@@ -304,9 +281,9 @@ def test_an_export_killed_before_any_of_its_steps_publishes_all_or_nothing(tmp_p
 @needs_fork
 def test_exports_killed_at_random_moments_leave_only_versions_that_load(tmp_path, kills):
     base_dir = tmp_path / "base"
-    codes = run_program("moments", 2, kills, base_dir)["codes"]
+    codes = run_program(PROGRAM, "moments", 2, kills, base_dir, timeout=3600)["codes"]
     assert codes == [-9] * kills
-    versions = serving.versions(base_dir)
+    versions = serving.list_versions(base_dir)
     assert versions == list(range(1, len(versions) + 1))
     added = [added_by(str(base_dir / str(version))) for version in versions]
     assert added[0] == 0

@@ -1,8 +1,12 @@
 """`verify` trusts an exported model only when a process without Keras agrees with it."""
 
+import contextlib
+import contextvars
 import dataclasses
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -84,6 +88,15 @@ def test_an_exported_model_does_not_agree_with_other_weights(exported):
     assert 1e-4 < verification.relative_difference < 1e-1
 
 
+def test_one_of_several_outputs_that_differs_is_enough(tmp_path):
+    inputs = keras.Input((3,), name="x")
+    layers = {name: keras.layers.Dense(1) for name in ("first", "second", "third")}
+    model = keras.Model(inputs, {name: layer(inputs) for name, layer in layers.items()})
+    path = serving.export(model, tmp_path, samples=samples())
+    layers["second"].bias.assign([1.0])
+    assert not serving.verify(path, model, samples()).passed
+
+
 def test_it_passes_up_to_the_tolerance_and_not_above():
     at = serving.Verification(samples=1, relative_difference=0.5, tolerance=0.5)
     assert at.passed
@@ -121,13 +134,87 @@ def test_a_saved_model_that_does_not_run_is_an_error_that_names_it(exported, cop
     assert "\n" not in str(caught.value)
 
 
+@pytest.fixture
+def started(monkeypatch):
+    """Outside the process that is shared by the tests: the processes that are started."""
+    found, popen = [], subprocess.Popen
+
+    def recording(*args, **kwargs):
+        found.append(popen(*args, **kwargs))
+        return found[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", recording)
+    return found
+
+
+def test_each_verification_has_a_process_of_its_own_that_ends(exported, started):
+    model, path = exported
+    with contextlib.chdir(os.path.dirname(path)):
+        found = contextvars.Context().run(serving.verify, os.path.basename(path), model, samples())
+    assert found.passed
+    assert [process.returncode for process in started] == [0]
+
+
+def test_inside_a_verifier_all_share_one_that_ends_with_it(exported, copy, started, tmp_path):
+    model, path = exported
+    (copy / "saved_model.pb").write_bytes(b"no model")
+    other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+
+    def several():
+        with serving.verifier():
+            assert started == []  # Before it is needed.
+            assert serving.verify(path, model, samples()).passed
+            # What fails is no burden to what follows, and nothing is mixed up.
+            with pytest.raises(RuntimeError, match="does not run"):
+                serving.verify(copy, model, samples())
+            added = serving.export(other, tmp_path / "added", samples=samples()[:, :2])
+            assert serving.read_card(added)["verification"]["samples"] == 12
+            different = serving.verify(added, keras.models.clone_model(other), samples()[:, :2])
+            assert not different.passed
+            assert serving.verify(path, model, samples()).passed
+            assert [process.poll() for process in started] == [None]
+        assert [process.returncode for process in started] == [0]
+
+    contextvars.Context().run(several)
+
+
+def test_a_verifier_goes_on_after_an_interruption_and_after_the_end_of_its_process(
+    exported, copy, started
+):
+    model, path = exported
+    (copy / "saved_model.pb").write_bytes(b"no model")
+
+    class Interrupted:
+        def readline(self):
+            raise KeyboardInterrupt
+
+    def several():
+        with serving.verifier():
+            assert serving.verify(path, model, samples()).passed
+            (first,) = started
+            # While it is asked for a model that does not run.
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(first, "stdout", Interrupted())
+                patch.setattr(first, "kill", lambda: patch.undo() or first.terminate())
+                with pytest.raises(KeyboardInterrupt):
+                    serving.verify(copy, model, samples())
+            # The answer to that is not taken for the next one's.
+            assert serving.verify(path, model, samples()).passed
+            started[-1].send_signal(signal.SIGTERM)
+            with pytest.raises(RuntimeError, match=r"does not run: its process ended with -15: "):
+                serving.verify(path, model, samples())
+            assert serving.verify(path, model, samples()).passed
+        assert [process.poll() for process in started] == [-15, -15, 0]
+
+    contextvars.Context().run(several)
+
+
 # No Keras.
 
 # Runs the script as `verify` does, and then looks at what was imported.
 LOOK = """
 import runpy, sys
-script, *sys.argv[1:] = sys.argv[1:]
-runpy.run_path(script, run_name="__main__")
+runpy.run_path(sys.argv[1], run_name="__main__")
 forbidden = ("keras", "tf_keras", "kerasreg")
 found = [m for m in sys.modules if m.split(".")[0] in forbidden and sys.modules[m] is not None]
 assert found == [], found
@@ -148,7 +235,8 @@ def test_the_process_runs_the_model_without_keras(exported, tmp_path):
     np.savez(inputs, features=samples())
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     process = subprocess.run(
-        [sys.executable, "-c", LOOK, script, path, str(inputs), str(outputs)],
+        [sys.executable, "-c", LOOK, script],
+        input=json.dumps([path, str(inputs), str(outputs)]) + "\n",
         env=environment,
         capture_output=True,
         text=True,
@@ -156,6 +244,7 @@ def test_the_process_runs_the_model_without_keras(exported, tmp_path):
         timeout=300,
     )
     assert process.returncode == 0, process.stderr[-4000:]
+    assert process.stdout == "null\n"
     with np.load(outputs) as found:
         (values,) = found.values()
     assert values == pytest.approx(np.array(model(samples())), abs=1e-5)
@@ -171,7 +260,9 @@ def test_verify_uses_a_process_that_imports_no_keras(exported, tmp_path, monkeyp
         )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))
     model, path = exported
-    assert serving.verify(path, model, samples().astype("float64")).passed
+    x = samples().astype("float64")
+    # Outside the process that is shared by the tests.
+    assert contextvars.Context().run(serving.verify, path, model, x).passed
     assert not trace.exists()
     subprocess.run([sys.executable, "-c", "import keras"], check=True)
     assert trace.read_text() == "keras"

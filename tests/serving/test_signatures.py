@@ -36,7 +36,7 @@ def tensors(values):
 def exported(tmp_path_factory):
     model = two_inputs()
     path = serving.export(
-        model, tmp_path_factory.mktemp("flowers"), labels=LABELS, mc_passes=8, samples=features(9)
+        model, tmp_path_factory.mktemp("flowers"), labels=LABELS, passes=8, samples=features(9)
     )
     return model, path, tf.saved_model.load(path).signatures
 
@@ -137,7 +137,7 @@ def linear(rate, weights):
 
 def test_mean_and_variance_are_those_of_dropout(tmp_path):
     rate, weights, passes = 0.25, np.array([1.0, -2.0, 0.5]), 4000
-    path = serving.export(linear(rate, weights), tmp_path, mc_passes=passes, tolerance=None)
+    path = serving.export(linear(rate, weights), tmp_path, passes=passes, tolerance=None)
     x = np.random.default_rng(1).normal(size=(30, 3)).astype("float32")
     found = tf.saved_model.load(path).signatures["predict_mc"](inputs=tf.constant(x))
     variance = rate / (1 - rate) * np.sum((x * weights) ** 2, axis=1)
@@ -148,7 +148,7 @@ def test_mean_and_variance_are_those_of_dropout(tmp_path):
 
 
 def test_other_examples_have_other_masks(tmp_path):
-    path = serving.export(linear(0.5, np.ones(32)), tmp_path, mc_passes=1, tolerance=None)
+    path = serving.export(linear(0.5, np.ones(32)), tmp_path, passes=1, tolerance=None)
     # Each differs from the one before in the last bit of one number.
     x = np.ones((16, 32), "float32")
     for row in range(1, 16):
@@ -254,8 +254,8 @@ REFUSED = {
         {"labels": ["a", "b"]},
         "`labels` must be None for a model whose output is not of shape",
     ),
-    "no dropout": (SOFTMAX, {"mc_passes": 4}, "`mc_passes` must be 0 for a model without"),
-    "passes": (SOFTMAX, {"mc_passes": -1}, "`mc_passes`"),
+    "no dropout": (SOFTMAX, {"passes": 4}, "`passes` must be 0 for a model without"),
+    "passes": (SOFTMAX, {"passes": -1}, "`passes`"),
     "names": (SOFTMAX, {"outputs": ["a", "b"]}, "`outputs` must be 1 different names"),
     "a bad name": (SOFTMAX, {"outputs": ["a b"]}, "`outputs` must be 1 different names"),
     "tolerance": (SOFTMAX, {"tolerance": 0.0}, "`tolerance`"),

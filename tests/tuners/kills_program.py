@@ -15,10 +15,10 @@ import io
 import json
 import os
 import random
-import signal
 import sys
 import time
-import traceback
+
+from helpers.processes import exit_code, forked, killed_after, killed_at_each_call
 
 
 def black_box(kind, folder):
@@ -122,42 +122,6 @@ def search(kind, folder):
             tuners.run_search(tuners.crash_safe(black_box(kind, folder)))
 
 
-def forked(run):
-    """Starts a function in a process of its own; returns the process id."""
-    process = os.fork()
-    if process:
-        return process
-    code = 1
-    try:
-        run()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def exit_code(process):
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-
-
-def search_killed_at_write(number, kind, folder):
-    """The search, which dies when a write that would be the `number`-th becomes visible."""
-    writes = 0
-    replace = os.replace
-
-    def counted(*args):
-        nonlocal writes
-        if writes == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        writes += 1
-        replace(*args)
-
-    os.replace = counted
-    search(kind, folder)
-
-
 def state(folder):
     """What is on disk: the trials, and the files that cannot be read."""
     trials, broken = {}, []
@@ -187,24 +151,23 @@ def runs(folder):
 def writes(kind, folder):
     whole = os.path.join(folder, "whole")
     assert exit_code(forked(lambda: search(kind, whole))) == 0
-    killed = []
-    while True:
-        one = os.path.join(folder, f"killed-{len(killed)}")
-        number = len(killed)
-        code = exit_code(forked(lambda n=number, f=one: search_killed_at_write(n, kind, f)))
-        if code == 0:  # There is no such write any more.
-            break
-        assert code == -signal.SIGKILL, code
+
+    def folder_of(number):
+        return os.path.join(folder, f"killed-{number}")
+
+    def after(number):
+        one = folder_of(number)
         left, before = state(one), len(runs(one))
-        code = exit_code(forked(lambda f=one: search(kind, f)))
-        killed.append(
-            {
-                "left": left,
-                "resumed": state(one),
-                "run_again": runs(one)[before:],
-                "exit_code": code,
-            }
-        )
+        code = exit_code(forked(lambda: search(kind, one)))
+        return {
+            "left": left,
+            "resumed": state(one),
+            "run_again": runs(one)[before:],
+            "exit_code": code,
+        }
+
+    # A write becomes visible by its rename.
+    killed = killed_at_each_call(("replace",), lambda n: search(kind, folder_of(n)), after)
     return {"whole": state(whole), "killed": killed}
 
 
@@ -217,10 +180,7 @@ def moments(kind, seed, kills, folder):
     one = os.path.join(folder, "killed")
     killed = []
     for _ in range(int(kills)):
-        process = forked(lambda: search(kind, one))
-        time.sleep(draw.uniform(0.1, 0.9) * length)
-        os.kill(process, signal.SIGKILL)
-        code = exit_code(process)
+        code = killed_after(draw.uniform(0.1, 0.9) * length, lambda: search(kind, one))
         killed.append({"left": state(one), "exit_code": code})
     code = exit_code(forked(lambda: search(kind, one)))
     return {

@@ -87,5 +87,16 @@ def test_a_search_shows_one_line_and_nothing_else(searched):
     assert re.fullmatch(r"trials 6/6, best val_loss [\d.]+, [\d.]+/s, 0:\d\d elapsed", line)
 
 
+def test_how_many_trials_there_will_be(build, tuner, tmp_path):
+    assert tuners.expected_trials(tuner) == 8
+    grid = tuners.VectorizedGridSearch(build, "val_loss", directory=tmp_path / "grid")
+    assert tuners.expected_trials(grid) is None
+    hyperband = tuners.VectorizedHyperband(
+        build, "val_loss", max_epochs=3, directory=tmp_path / "hyperband"
+    )
+    # Three of one epoch, of which one goes on to the third, and two of three epochs.
+    assert tuners.expected_trials(hyperband) == 3 + 1 + 2
+
+
 def test_durations():
     assert [duration(s) for s in (0.4, 61, 3723)] == ["0:00", "1:01", "1:02:03"]

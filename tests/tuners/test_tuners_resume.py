@@ -6,37 +6,16 @@ import glob
 import io
 import json
 import os
-import subprocess
-import sys
 
 import keras_tuner
 import pytest
+from helpers.processes import needs_fork, run_program
 
 from kerasreg import tuners
 
 PROGRAM = os.path.join(os.path.dirname(__file__), "kills_program.py")
 
 ENDED = ("COMPLETED", "FAILED")
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the program forks")
-
-
-def run_program(*arguments):
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "CUDA_VISIBLE_DEVICES": "-1",
-    }
-    process = subprocess.run(
-        [sys.executable, PROGRAM, *map(str, arguments)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert process.returncode == 0, process.stderr[-4000:]
-    return json.loads(process.stdout.splitlines()[-1])
 
 
 def statuses(state):
@@ -50,7 +29,7 @@ def statuses(state):
 @needs_fork
 @pytest.mark.parametrize("kind", ["discovered", "failing", "hyperband", "grid"])
 def test_a_search_killed_at_any_write_is_whole_and_resumes_to_the_same_results(kind, tmp_path):
-    found = run_program("writes", kind, tmp_path)
+    found = run_program(PROGRAM, "writes", kind, tmp_path)
     whole = found["whole"]
     assert len(whole["trials"]) >= 3
     # Two writes at the start, and each trial has several.
@@ -69,7 +48,7 @@ def test_a_search_killed_at_any_write_is_whole_and_resumes_to_the_same_results(k
 @pytest.mark.long
 @needs_fork
 def test_a_search_with_lanes_killed_at_any_time_resumes(tmp_path):
-    found = run_program("moments", "lanes", 5, 5, tmp_path)
+    found = run_program(PROGRAM, "moments", "lanes", 5, 5, tmp_path)
     assert found["exit_code"] == 0
     assert found["resumed"]["broken"] == []
     assert [killed["left"]["broken"] for killed in found["killed"]] == [[]] * 5
@@ -83,7 +62,7 @@ def test_a_search_with_lanes_killed_at_any_time_resumes(tmp_path):
 @needs_fork
 def test_a_killed_bayesian_search_resumes_to_as_many_trials(tmp_path):
     # Not to the same ones: KerasTuner does not save the random state of its optimizer.
-    found = run_program("moments", "bayesian", 3, 3, tmp_path)
+    found = run_program(PROGRAM, "moments", "bayesian", 3, 3, tmp_path)
     assert found["exit_code"] == 0
     assert statuses(found["resumed"]) == dict.fromkeys("0123", "COMPLETED")
     # The points before the first fit do not depend on that state.
@@ -97,7 +76,7 @@ def test_a_killed_bayesian_search_resumes_to_as_many_trials(tmp_path):
 def test_a_search_killed_many_times_at_random_moments_ends_as_if_it_never_was(
     kind, kills, tmp_path
 ):
-    found = run_program("moments", kind, 11, kills, tmp_path)
+    found = run_program(PROGRAM, "moments", kind, 11, kills, tmp_path)
     assert len(found["killed"]) == kills
     assert any(killed["exit_code"] != 0 for killed in found["killed"])
     before = {}

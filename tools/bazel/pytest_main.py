@@ -1,4 +1,4 @@
-"""Run pytest on what a test of //:BUILD names."""
+"""Runs pytest on what a test of //:BUILD names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which channels of a model go together, and which may go.
+"""Channels of a model: groups that stay or go together, and channels that may go.
 
 A channel here is one index of the last axis of a tensor between two layers. Layers that
 work on each channel by itself hand it on; an addition makes one of two; a flattening makes
@@ -14,7 +14,7 @@ import numpy as np
 
 
 class Tensor(NamedTuple):
-    """What is known of a tensor between layers.
+    """The channels of a tensor between layers.
 
     `channels` numbers the channel of each place of the last axis; `constant` is what that
     place always holds, NaN where it varies; `shape` is static, without the batch.
@@ -79,7 +79,7 @@ class Channels:
         return channel
 
     def solve(self) -> np.ndarray:
-        """Which channels stay: a mask over all numbers, the same for those of one root."""
+        """The mask of channels that stay, over all numbers; channels of one root share it."""
         root = self.roots(np.arange(len(self._parent)))
         forced = np.zeros(len(root), dtype=bool)
         forced[root[list(self._kept)]] = True

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from kerasreg.models._compression.channels import Channels, Tensor
-from kerasreg.models._compression.rule import Followed, applied, array, is_elementwise
+from kerasreg.models._compression.rule import LayerRule, applied, array, is_elementwise
 
 
-class Same(Followed):
+class PassThrough(LayerRule):
     """A layer that gives constants as they are: dropout when it does not train, pooling."""
 
     def analyse(self, channels: Channels) -> Tensor:
@@ -19,7 +19,7 @@ class Same(Followed):
         return Tensor(channel, constant, self.shape)
 
 
-class ZeroPadded(Same):
+class ZeroPadded(PassThrough):
     """A layer that puts zeros around: no constant but zero stays one."""
 
     def analyse(self, channels: Channels) -> Tensor:
@@ -28,11 +28,11 @@ class ZeroPadded(Same):
         return Tensor(channel, np.where(constant == 0, 0.0, np.nan), self.shape)
 
 
-class Elementwise(Same):
+class Elementwise(PassThrough):
     """An activation as a layer."""
 
     @staticmethod
-    def why_not(layer: Any) -> str | None:
+    def unsupported_reason(layer: Any) -> str | None:
         """Why such a layer is not followed, or None."""
         known = is_elementwise(getattr(layer, "activation", None))
         return None if known else "its activation mixes channels"
@@ -43,7 +43,7 @@ class Elementwise(Same):
         return Tensor(channel, applied(self.layer.call, constant, self.layer), self.shape)
 
 
-class ByChannel(Followed):
+class ByChannel(LayerRule):
     """A layer with weights for each channel, which is the last axis of each."""
 
     def assign(self, new: Any, stays: np.ndarray) -> None:
@@ -57,7 +57,7 @@ class Normalizing(ByChannel):
     """`BatchNormalization` over the last axis."""
 
     @staticmethod
-    def why_not(layer: Any) -> str | None:
+    def unsupported_reason(layer: Any) -> str | None:
         """Why such a layer is not followed, or None."""
         last = layer.axis in (-1, layer.input_spec.ndim - 1)
         return None if last else "its channels are not the last axis"
@@ -71,7 +71,7 @@ class Normalizing(ByChannel):
         return Tensor(channel, factor * difference + array(layer.beta), self.shape)
 
 
-class Slopes(ByChannel):
+class PReLURule(ByChannel):
     """`PReLU`, whose slopes may differ between places."""
 
     def analyse(self, channels: Channels) -> Tensor:
@@ -83,14 +83,14 @@ class Slopes(ByChannel):
         return Tensor(channel, np.where(same, value[0], np.nan), self.shape)
 
 
-class Depthwise(Followed):
+class Depthwise(LayerRule):
     """A `DepthwiseConv`: each channel makes `depth_multiplier` others, which stay with it."""
 
     @staticmethod
-    def why_not(layer: Any) -> str | None:
+    def unsupported_reason(layer: Any) -> str | None:
         """Why such a layer is not followed, or None."""
         known = is_elementwise(layer.activation)
-        return Followed.why_not(layer) if known else "its activation mixes channels"
+        return LayerRule.unsupported_reason(layer) if known else "its activation mixes channels"
 
     def analyse(self, channels: Channels) -> Tensor:
         """A window of zeros makes a constant too."""

@@ -11,11 +11,11 @@ import numpy as np
 from kerasreg._keras.graph import has_graph, nodes
 from kerasreg.models._compression.channels import Channels, Tensor
 from kerasreg.models._compression.channelwise import Depthwise
-from kerasreg.models._compression.dense import Mixing
+from kerasreg.models._compression.dense import DenseOrConvRule
 from kerasreg.models._compression.merge import Reshaping
 from kerasreg.models._compression.registry import RULES
 from kerasreg.models._compression.result import BlockedLayer, Compressed, LayerWidth
-from kerasreg.models._compression.rule import Followed
+from kerasreg.models._compression.rule import LayerRule
 from kerasreg.models._rebuilding import check_has_graph, rebuild
 
 
@@ -64,7 +64,7 @@ def compress(model: keras.Model) -> Compressed:
     check_has_graph(model)
     graph = _Followers(model)
     stays = graph.channels.solve()
-    made: list[tuple[Followed, Any]] = []
+    made: list[tuple[LayerRule, Any]] = []
 
     def smaller(layer: Any) -> Any:
         if (follower := graph.followers.get(id(layer))) is None:
@@ -76,18 +76,17 @@ def compress(model: keras.Model) -> Compressed:
     new = rebuild(model, smaller, behind=lambda layer: None)
     for follower, layer in made:
         follower.assign(layer, stays)
-    return Compressed(
-        new, graph.widths(stays), graph.held(), (model.count_params(), new.count_params())
-    )
+    parameters = model.count_params(), new.count_params()
+    return Compressed(graph.widths(stays), graph.blocked(), parameters, new)
 
 
 class _Followers:
-    """Which rule follows each layer of a model, and what is known of each tensor."""
+    """The rules that follow the layers of a model, and the channels of each tensor."""
 
     def __init__(self, model: keras.Model) -> None:
         self.channels = Channels()
         self.layers: dict[int, Any] = {}
-        self.followers: dict[int, Followed] = {}
+        self.followers: dict[int, LayerRule] = {}
         self._paths: dict[int, str] = {}
         self._given: list[tuple[str, Tensor, str]] = []
         self._uses = _uses(model)
@@ -121,7 +120,7 @@ class _Followers:
         rule = RULES.get(type(layer))
         several = self._uses[id(layer)] > 1 and (_has_weights(layer) or rule is Reshaping)
         reason = "it is used several times" if several else None
-        if rule is None or (reason := reason or rule.why_not(layer)) is not None:
+        if rule is None or (reason := reason or rule.unsupported_reason(layer)) is not None:
             reason = reason or "it is not followed"
             for tensor in inputs:
                 self.channels.keep(tensor.channels)
@@ -130,7 +129,7 @@ class _Followers:
         follower = rule(layer, inputs, tuple(outputs[0].shape[1:]))
         follower.output = self.channels.note(follower.analyse(self.channels))
         self.followers[id(layer)] = follower
-        if isinstance(follower, (Mixing, Depthwise)) and follower.pads:
+        if isinstance(follower, (DenseOrConvRule, Depthwise)) and follower.pads:
             # Zero may go; what is not zero may not.
             nonzero = np.where(inputs[0].constant == 0, np.nan, inputs[0].constant)
             tensor = inputs[0]._replace(constant=nonzero)
@@ -146,7 +145,7 @@ class _Followers:
             and not (kept := stays[follower.output.channels]).all()
         )
 
-    def held(self) -> tuple[BlockedLayer, ...]:
+    def blocked(self) -> tuple[BlockedLayer, ...]:
         """The layers that constants do not get through."""
         counts: dict[tuple[str, str], int] = collections.Counter()
         for path, tensor, reason in self._given:

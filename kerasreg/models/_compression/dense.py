@@ -8,23 +8,23 @@ import keras
 import numpy as np
 
 from kerasreg.models._compression.channels import Channels, Consumer, Tensor
-from kerasreg.models._compression.rule import Followed, applied, array, is_elementwise
+from kerasreg.models._compression.rule import LayerRule, applied, array, is_elementwise
 
 
-class Mixing(Followed):
+class DenseOrConvRule(LayerRule):
     """`activation(inputs·kernel + bias)`: a `Dense` layer or a convolution.
 
     The two last axes of the kernel are inputs and outputs.
     """
 
     @staticmethod
-    def why_not(layer: Any) -> str | None:
+    def unsupported_reason(layer: Any) -> str | None:
         """Why such a layer is not followed, or None."""
         if getattr(layer, "groups", 1) != 1:
             return "its groups divide channels"
         if getattr(layer, "lora_enabled", False) or layer.quantization_mode is not None:
             return "its kernel is stored otherwise"
-        return Followed.why_not(layer)
+        return LayerRule.unsupported_reason(layer)
 
     def analyse(self, channels: Channels) -> Tensor:
         """A unit is constant where all that varies has a weight of zero."""
@@ -46,7 +46,7 @@ class Mixing(Followed):
         return Tensor(self._outputs, value, self.shape)
 
     def _folded(self, stays: np.ndarray) -> np.ndarray:
-        """What the inputs that go have given to each output."""
+        """The sum that the inputs which go have given to each output."""
         inputs = self.inputs[0]
         gone = ~stays[inputs.channels] & np.isfinite(inputs.constant)
         return np.where(gone, inputs.constant, 0.0) @ self._sum
@@ -68,11 +68,11 @@ class Mixing(Followed):
             new.bias.assign((array(self.layer.bias) + self._folded(stays))[outs])
 
 
-class Lookup(Followed):
+class EmbeddingRule(LayerRule):
     """An `Embedding`: its inputs are numbers of rows, its columns channels."""
 
     @staticmethod
-    def why_not(layer: Any) -> str | None:
+    def unsupported_reason(layer: Any) -> str | None:
         """Why such a layer is not followed, or None."""
         stored = getattr(layer, "lora_enabled", False) or layer.quantization_mode is not None
         return "its rows are stored otherwise" if stored else None

@@ -8,11 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-# Private: the classes behind operators.
-from keras.src.ops import numpy as operations
-
+from kerasreg._keras.internals import operation_classes
 from kerasreg.models._compression.channels import Channels, Tensor
-from kerasreg.models._compression.rule import Followed
+from kerasreg.models._compression.rule import LayerRule
 
 _MERGED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "Add": lambda parts: parts.sum(axis=0),
@@ -24,15 +22,10 @@ _MERGED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "Multiply": lambda parts: np.where((parts == 0).any(axis=0), 0.0, np.prod(parts, axis=0)),
 }
 # As layers, and as functions: `x + y` of two tensors.
-MERGING = tuple(
-    getattr(module, name)
-    for name in _MERGED
-    for module in (keras.layers, operations)
-    if hasattr(module, name)
-)
+MERGING = (*(getattr(keras.layers, name) for name in _MERGED), *operation_classes(tuple(_MERGED)))
 
 
-class Merging(Followed):
+class Merging(LayerRule):
     """A layer that joins tensors place by place: their channels stay or go together."""
 
     def analyse(self, channels: Channels) -> Tensor:
@@ -52,7 +45,7 @@ class Merging(Followed):
         return Tensor(first, _MERGED[type(self.layer).__name__](parts), self.shape)
 
 
-class Concatenating(Followed):
+class Concatenating(LayerRule):
     """`Concatenate`: along the channels, or along another axis."""
 
     def analyse(self, channels: Channels) -> Tensor:
@@ -70,7 +63,7 @@ class Concatenating(Followed):
         )
 
 
-class Flattening(Followed):
+class Flattening(LayerRule):
     """`Flatten`: each channel then has many places."""
 
     def analyse(self, channels: Channels) -> Tensor:
@@ -80,7 +73,7 @@ class Flattening(Followed):
         return Tensor(np.tile(channel, times), np.tile(constant, times), self.shape)
 
 
-class Reshaping(Followed):
+class Reshaping(LayerRule):
     """A `Reshape` that leaves the last axis, or that splits it where the channels are new.
 
     Places that then are of one channel stay or go together.

@@ -1,4 +1,4 @@
-"""Which rule follows which kind of layer, when a model gets smaller."""
+"""The rule for each kind of layer."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from kerasreg.models._compression.channelwise import (
     Depthwise,
     Elementwise,
     Normalizing,
-    Same,
-    Slopes,
+    PassThrough,
+    PReLURule,
     ZeroPadded,
 )
-from kerasreg.models._compression.dense import Lookup, Mixing
+from kerasreg.models._compression.dense import DenseOrConvRule, EmbeddingRule
 from kerasreg.models._compression.merge import (
     MERGING,
     Concatenating,
@@ -21,16 +21,18 @@ from kerasreg.models._compression.merge import (
     Merging,
     Reshaping,
 )
-from kerasreg.models._compression.rule import Followed
+from kerasreg.models._compression.rule import LayerRule
 
 _layers = keras.layers
 # By exact type: a subclass may do anything.
-RULES: dict[type, type[Followed]] = {
-    **dict.fromkeys((_layers.Dense, _layers.Conv1D, _layers.Conv2D, _layers.Conv3D), Mixing),
-    _layers.Embedding: Lookup,
+RULES: dict[type, type[LayerRule]] = {
+    **dict.fromkeys(
+        (_layers.Dense, _layers.Conv1D, _layers.Conv2D, _layers.Conv3D), DenseOrConvRule
+    ),
+    _layers.Embedding: EmbeddingRule,
     **dict.fromkeys((_layers.DepthwiseConv1D, _layers.DepthwiseConv2D), Depthwise),
     _layers.BatchNormalization: Normalizing,
-    _layers.PReLU: Slopes,
+    _layers.PReLU: PReLURule,
     **dict.fromkeys(
         (_layers.Activation, _layers.ReLU, _layers.LeakyReLU, _layers.ELU), Elementwise
     ),
@@ -42,13 +44,13 @@ RULES: dict[type, type[Followed]] = {
         getattr(_layers, f"{name}{rank}D"): rule
         for rank in (1, 2, 3)
         for name, rule in {
-            "MaxPooling": Same,
-            "AveragePooling": Same,
-            "GlobalMaxPooling": Same,
-            "GlobalAveragePooling": Same,
-            "UpSampling": Same,
-            "Cropping": Same,
-            "SpatialDropout": Same,
+            "MaxPooling": PassThrough,
+            "AveragePooling": PassThrough,
+            "GlobalMaxPooling": PassThrough,
+            "GlobalAveragePooling": PassThrough,
+            "UpSampling": PassThrough,
+            "Cropping": PassThrough,
+            "SpatialDropout": PassThrough,
             "ZeroPadding": ZeroPadded,
         }.items()
     },
@@ -67,6 +69,6 @@ RULES: dict[type, type[Followed]] = {
             dropouts.ScheduledAlphaDropout,
             dropouts.ScheduledDropBlock2D,
         ),
-        Same,
+        PassThrough,
     ),
 }

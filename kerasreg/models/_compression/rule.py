@@ -1,4 +1,4 @@
-"""What `compress` knows of a layer that it follows."""
+"""The base class of rules: how channels go through one kind of layer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ELEMENTWISE = {
 }  # fmt: skip
 
 
-class Followed:
+class LayerRule:
     """One use of a layer: how channels go through it, and the layer without some of them.
 
     Args:
@@ -38,7 +38,7 @@ class Followed:
     pads = False  # Whether it puts zeros beside what it is given.
 
     @staticmethod
-    def why_not(layer: Any) -> str | None:
+    def unsupported_reason(layer: Any) -> str | None:
         """Why such a layer is not followed, or None."""
         if getattr(layer, "data_format", None) == "channels_first":
             return "its channels are not the last axis"
@@ -49,7 +49,7 @@ class Followed:
         raise NotImplementedError
 
     def config(self, stays: np.ndarray) -> dict[str, Any]:
-        """What changes in the layer's config, where a mask says which channels stay."""
+        """The changes of the layer's config, where a mask says which channels stay."""
         return {}
 
     def assign(self, new: Any, stays: np.ndarray) -> None:

@@ -16,8 +16,8 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from tensorflow.core.framework import types_pb2
 
+from kerasreg._keras.tensorflow_internals import datatype_name
 from kerasreg.serving.server import _rest
 from kerasreg.serving.server._batching import Batcher, TooManyRequests
 from kerasreg.serving.server._versions import Version, Versions
@@ -228,7 +228,7 @@ def metadata(name: str, version: Version) -> bytes:
 def _tensors(specs: Any) -> dict[str, Any]:
     return {
         name: {
-            "dtype": types_pb2.DataType.Name(spec.dtype.as_datatype_enum),
+            "dtype": datatype_name(spec.dtype),
             "tensor_shape": {
                 "dim": [
                     {"size": str(-1 if size is None else size), "name": ""} for size in spec.shape

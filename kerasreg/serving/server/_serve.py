@@ -12,8 +12,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from kerasreg._keras.patching import patched
 from kerasreg._validation import check_count, check_positive
-from kerasreg.serving._export import versions
+from kerasreg.serving._export import list_versions
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
@@ -63,7 +64,7 @@ def serve(
         OSError: if the port is taken.
     """
     base_dir = os.fspath(base_dir)
-    if not versions(base_dir):
+    if not list_versions(base_dir):
         raise ValueError(
             "`base_dir` must be a directory of versions, such as models/digits with "
             f"models/digits/1 in it. Received: base_dir={base_dir!r}"
@@ -115,10 +116,10 @@ def _until_a_signal(server: Any) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    server.capture_signals = contextlib.nullcontext
     before = {one: signal.signal(one, server.handle_exit) for one in _ENDING}
     try:
-        yield
+        with patched(server, capture_signals=contextlib.nullcontext):
+            yield
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)

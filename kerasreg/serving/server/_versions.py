@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from kerasreg.serving._export import versions
+from kerasreg.serving._export import list_versions
 from kerasreg.serving.server._rest import Spec
 
 _LOG = logging.getLogger("kerasreg.serving")
@@ -72,7 +72,7 @@ class Versions:
         One that cannot be loaded is told of, and not tried again; the one before goes on.
         """
         present = 0 if self.current is None else self.current.number
-        for number in reversed(versions(self._base_dir)):
+        for number in reversed(list_versions(self._base_dir)):
             if number <= present:
                 return False
             if number in self._failed:

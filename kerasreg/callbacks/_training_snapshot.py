@@ -13,21 +13,18 @@ from typing import Any
 import keras
 import numpy as np
 
-# Private: where the generator is of draws that are given no seed.
-from keras.src.backend.common import global_state
-
-# Which Keras names only in its newer versions.
-GLOBAL_SEED_GENERATOR = "global_seed_generator"
+from kerasreg._keras.internals import global_seed_generator, restore_global_seed_generator
+from kerasreg._keras.tensorflow_internals import forget_kernels, operation_seeds
 
 
-class State:
+class TrainingSnapshot:
     """The variables of a compiled and built model, and the generators, as they are now."""
 
     def __init__(self, model: keras.Model) -> None:
         self._model = model
         variables = [*model.variables, *model.metrics_variables, *model.optimizer.variables]
         # There is none before the first draw, which takes its seed from Python's.
-        self._keras = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+        self._keras = global_seed_generator()
         if self._keras is not None:
             variables.append(self._keras.state)
         # By identity: a metric may be shared.
@@ -43,26 +40,20 @@ class State:
         self._model.reset_metrics()  # Those too that there were not yet.
         for variable, value in self._values:
             variable.assign(value)
-        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, self._keras)
+        restore_global_seed_generator(self._keras)
         random.setstate(self._python)
         np.random.set_state(self._numpy)
         if self._tensorflow is not None:
             self._tensorflow.setstate(self._tensorflow_state)
             # An operation that comes again with its seed would go on where it was.
-            _tensorflow_context().clear_kernel_cache()
+            forget_kernels()
 
 
 def _of_tensorflow() -> Any:
     """The generator of the seeds of TensorFlow's operations, if a global seed was set."""
     if keras.backend.backend() != "tensorflow":
         return None
-    return getattr(_tensorflow_context(), "_rng", None)
-
-
-def _tensorflow_context() -> Any:
-    from tensorflow.python.eager import context  # No public way, from 2.18 to 2.21.
-
-    return context.context()
+    return operation_seeds()
 
 
 class _Borrowed(keras.utils.PyDataset):
@@ -100,8 +91,6 @@ def independent(dataset: Any) -> Any:
 
     if not isinstance(dataset, tf.data.Dataset):
         return dataset
-    from tensorflow.core.framework import graph_pb2
-
     try:
         serialised = tf.raw_ops.DatasetToGraphV2(
             input_dataset=tf.data.experimental.to_variant(dataset),
@@ -112,7 +101,7 @@ def independent(dataset: Any) -> Any:
             "`x` must be a dataset that can be copied, so that its order is left as it is, or "
             f"arrays. Received: {dataset!r}, of which TensorFlow says: {error.message}"
         ) from error
-    graph = graph_pb2.GraphDef.FromString(serialised.numpy())
+    graph = tf.compat.v1.GraphDef.FromString(serialised.numpy())
     _separate(graph)
     copied = tf.raw_ops.DatasetFromGraph(graph_def=graph.SerializeToString())
     return tf.data.experimental.from_variant(copied, dataset.element_spec)

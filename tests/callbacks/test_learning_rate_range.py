@@ -1,4 +1,4 @@
-"""RangeTest: what it suggests, against brute force and curves that are known, and its picture."""
+"""Range tests: what they suggest, against brute force and known curves, and their picture."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasreg.callbacks import RangeTest
+from kerasreg.callbacks import RangeTestResult
 
 laws = settings(deadline=None, max_examples=100, derandomize=True)
 # Few different values, so that many are equal.
@@ -18,7 +18,7 @@ losses = st.lists(st.integers(0, 12), min_size=5, max_size=35).map(lambda n: np.
 def range_test(smoothed, low=1e-6, high=1.0, diverged=False):
     smoothed = np.asarray(smoothed, dtype="float64")
     rates = np.geomspace(low, high, len(smoothed))
-    return RangeTest(rates, smoothed + 0.1, smoothed, diverged)
+    return RangeTestResult(rates, smoothed + 0.1, smoothed, diverged)
 
 
 def settled(found):
@@ -170,5 +170,5 @@ def test_another_name_is_refused(found, name):
 
 def test_without_matplotlib_it_says_what_to_install(found, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"RangeTest.*pip install 'kerasreg\[plot\]'"):
+    with pytest.raises(ImportError, match=r"RangeTestResult.*pip install 'kerasreg\[plot\]'"):
         found.plot()

@@ -1,0 +1,39 @@
+"""Weights of classes as weights of samples, as `fit` makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def sample_weights_of_classes(y: Any, class_weight: Mapping[int, float]) -> np.ndarray:
+    """The weight of each sample's class; 1 for a class without a weight.
+
+    Args:
+        y: class numbers of shape (samples,) or (samples, 1), or scores of shape
+            (samples, classes), of which the largest is the class.
+        class_weight: a weight by class number.
+
+    Raises:
+        ValueError: if `y` has another shape.
+
+    Example:
+
+    >>> from kerasreg._keras.class_weights import sample_weights_of_classes
+    >>> sample_weights_of_classes([0, 2, 1], {0: 0.5, 2: 3.0}).tolist()
+    [0.5, 3.0, 1.0]
+    """
+    y = np.asarray(y)
+    if y.ndim not in (1, 2):
+        raise ValueError(
+            "`y` must have the shape (samples,), (samples, 1) or (samples, classes) where "
+            f"`class_weight` is given. Received: y of shape {y.shape}"
+        )
+    if y.ndim == 2:
+        y = np.argmax(y, axis=-1) if y.shape[-1] != 1 else y[:, 0]
+    classes, places = np.unique(np.round(y).astype("int32"), return_inverse=True)
+    weights = [class_weight.get(int(one), 1.0) for one in classes]
+    return np.array(weights, keras.config.floatx())[places]

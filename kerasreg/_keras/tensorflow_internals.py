@@ -1,0 +1,243 @@
+"""What kerasreg asks of the insides of TensorFlow: one function for each question.
+
+Each docstring says for which versions of TensorFlow the answer was read in its source. Where an
+attribute or a module is gone, Python's own error names it. Names of scopes and of functions that
+are gone would match nothing: they are looked for in TensorFlow's code once in a process, and the
+error names them. `tests/_keras/test_tensorflow_internals.py` has a test for each function, with
+the function's name in its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+# The names of scopes that a `tf.vectorized_map` opens: around its body, and around what it makes.
+_BODY, _CONVERTED = "loop_body", "pfor"
+# `tf.recompute_grad` evaluates a function in the first of these, and again in the second.
+_FIRST, _AGAIN = "inner", "inner_recompute_grad"
+_RECOMPUTES_IN = os.path.join("tensorflow", "python", "ops", "custom_gradient.py")
+
+
+# Graphs.
+
+
+def is_compiled_by_xla(graph: Any) -> bool:
+    """Does XLA compile a graph, or one around it, as a whole?
+
+    Read for TensorFlow 2.18 to 2.21. A wrong answer costs speed and no more.
+    """
+    from tensorflow.python.ops import control_flow_util
+
+    return bool(control_flow_util.GraphOrParentsInXlaContext(graph))
+
+
+def is_in_vectorized_map(graph: Any) -> bool:
+    """Does a `tf.vectorized_map` trace its body, in a graph or around it?
+
+    Read for TensorFlow 2.18 to 2.21: the body is traced in a scope of a known name.
+
+    Raises:
+        RuntimeError: if TensorFlow has no scope of this name.
+    """
+    _check_scopes_of_vectorized_map()
+    while graph is not None:
+        if _BODY in graph.get_name_scope().split("/"):
+            return True
+        graph = getattr(graph, "outer_graph", None)
+    return False
+
+
+def path_in_vectorized_map(name: str) -> str:
+    """What is the name of an operation within the body of a `tf.vectorized_map`?
+
+    Read for TensorFlow 2.18 to 2.21.
+
+    Args:
+        name: the name of an operation in the graph.
+    """
+    _check_scopes_of_vectorized_map()
+    return name.split(f"{_BODY}/")[-1].split(f"/{_CONVERTED}/")[0]
+
+
+def looped_operation(operation: Any) -> tuple[str, str] | None:
+    """Which operation of the body of a `tf.vectorized_map` does a loop go through one by one?
+
+    Read for TensorFlow 2.18 to 2.21: an operation without a vectorised form becomes a loop.
+
+    Args:
+        operation: of a graph.
+
+    Returns:
+        `(layer, name)`: the path of the layer, and the name of the operation within it. None if
+        `operation` is no such loop.
+    """
+    _check_scopes_of_vectorized_map()
+    path, loop, _ = operation.name.partition(f"/{_CONVERTED}/while")
+    if operation.type not in ("While", "StatelessWhile") or not loop or f"{_BODY}/" not in path:
+        return None
+    layer, _, name = path.split(f"{_BODY}/")[-1].rpartition("/")
+    return layer, name
+
+
+def all_operations(graph: Any) -> Iterator[Any]:
+    """Which operations are in a graph, and in the functions that it calls?
+
+    Read for TensorFlow 2.18 to 2.21.
+    """
+    yield from graph.get_operations()
+    for name in graph._functions:
+        inner = graph._get_function(name)
+        if inner is not None and getattr(inner, "graph", None) is not None:
+            yield from all_operations(inner.graph)
+
+
+def has_converter(operation: str) -> bool:
+    """Does `tf.vectorized_map` know the vectorised form of an operation, such as `"MatMul"`?
+
+    Read for TensorFlow 2.18 to 2.21.
+    """
+    from tensorflow.python.ops.parallel_for import pfor
+
+    return operation in pfor._pfor_converter_registry
+
+
+@functools.cache
+def _check_scopes_of_vectorized_map() -> None:
+    from tensorflow.python.ops.parallel_for import control_flow_ops
+
+    functions = [f for f in vars(control_flow_ops).values() if isinstance(f, types.FunctionType)]
+    codes = [code for function in functions for code in _codes(function.__code__)]
+    known = {text for code in codes for text in code.co_consts if isinstance(text, str)}
+    for name in (_BODY, _CONVERTED):
+        if name not in known:
+            raise RuntimeError(_gone(f"scope {name!r}", "tf.vectorized_map"))
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """The code of a function, and of the functions that are defined in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes(constant)
+
+
+# Functions that are evaluated again for their gradient.
+
+
+def recomputed_calls() -> list[tuple[bool, int]]:
+    """Which evaluations by `tf.recompute_grad` are around this place, the innermost first?
+
+    Read for TensorFlow 2.18 to 2.21: the names of functions on Python's stack tell.
+
+    Returns:
+        For each, whether it is the second evaluation, and the identity of the arguments, which
+        is the same for the first evaluation and the second.
+
+    Raises:
+        RuntimeError: if TensorFlow has no functions of these names.
+    """
+    if "tensorflow" not in sys.modules:
+        return []
+    _check_names_of_recomputation()
+    calls = []
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_name
+        if name in (_FIRST, _AGAIN) and frame.f_code.co_filename.endswith(_RECOMPUTES_IN):
+            calls.append((name == _AGAIN, id(frame.f_locals["args"])))
+        frame = frame.f_back
+    return calls
+
+
+@functools.cache
+def _check_names_of_recomputation() -> None:
+    import tensorflow as tf
+
+    code = inspect.unwrap(tf.recompute_grad).__code__
+    for name in (_FIRST, _AGAIN):
+        inner = next((one for one in _codes(code) if one.co_name == name), None)
+        if inner is None:
+            raise RuntimeError(_gone(f"function {name!r}", "tf.recompute_grad"))
+        code = inner
+        # As an argument, or from the function around it.
+        if "args" not in (*code.co_varnames, *code.co_freevars):
+            raise RuntimeError(_gone(f"variable 'args' in {name!r}", "tf.recompute_grad"))
+    if not code.co_filename.endswith(_RECOMPUTES_IN):
+        raise RuntimeError(_gone(f"file {_RECOMPUTES_IN!r}", "tf.recompute_grad"))
+
+
+def _gone(name: str, of: str) -> str:
+    import tensorflow as tf
+
+    return (
+        f"TensorFlow {tf.__version__} has no {name} in its `{of}`, as it had from 2.18 to 2.21. "
+        "kerasreg must be told its new name."
+    )
+
+
+# Random numbers.
+
+
+def operation_seeds() -> Any:
+    """Which generator seeds the operations that draw? None while no global seed is set.
+
+    Read for TensorFlow 2.18 to 2.21.
+
+    Returns:
+        A `random.Random`.
+    """
+    context = _context()
+    return None if context._seed is None else context._rng
+
+
+def forget_kernels() -> None:
+    """Where do operations that draw keep how far they are? This lets them begin anew.
+
+    An operation that comes again with its seed would go on where it was. Read for TensorFlow 2.18
+    to 2.21.
+    """
+    _context().clear_kernel_cache()
+
+
+def _context() -> Any:
+    from tensorflow.python.eager import context
+
+    return context.context()
+
+
+# Files.
+
+
+def saved_signature(path: str, name: str = "serving_default") -> Any:
+    """What does the file of a SavedModel say of a signature? A `SignatureDef`.
+
+    Read for TensorFlow 2.18 to 2.21. Nothing is loaded but the file's text.
+
+    Args:
+        path: the folder of the SavedModel.
+        name: the name of the signature.
+    """
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    with open(os.path.join(path, "saved_model.pb"), "rb") as file:
+        (graph,) = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs
+    return graph.signature_def[name]
+
+
+def datatype_name(dtype: Any) -> str:
+    """What is the name of a dtype in TensorFlow's messages, such as `"DT_FLOAT"`?
+
+    Read for TensorFlow 2.18 to 2.21.
+
+    Args:
+        dtype: a `tf.DType`.
+    """
+    from tensorflow.core.framework import types_pb2
+
+    return str(types_pb2.DataType.Name(dtype.as_datatype_enum))

@@ -1,0 +1,136 @@
+"""A command: its options, its help, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence, Set
+from typing import Any
+
+from absl import flags
+
+from kerasreg.cli._options import help_of, parse
+
+HELP = ("--help", "-h", "-help", "--helpfull")
+
+
+class UsageError(Exception):
+    """What the user gave cannot be used: one line, exit code 2."""
+
+
+class FailedError(Exception):
+    """A command could not do its work: one line, exit code 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command of `kerasreg`.
+
+    Attributes:
+        name: its first argument.
+        summary: the lines of the list of all commands.
+        purpose: the title of its help.
+        examples: calls, in its help.
+        options: the dataclass of its options.
+        run: does its work, given the options, the names of those that were given, and the
+            argument that is no flag, or None.
+        takes: the argument that is no flag, and flags that it needs, as the help shows them.
+    """
+
+    name: str
+    summary: Sequence[str]
+    purpose: str
+    examples: Sequence[str]
+    options: type
+    run: Callable[[Any, Set[str], str | None], None]
+    takes: str = ""
+
+    def __call__(self, arguments: Sequence[str]) -> None:
+        """Runs the command, or prints its help.
+
+        Raises:
+            UsageError: if it can't use what it was given.
+            FailedError: if it could not do its work.
+        """
+        if any(one in HELP for one in arguments):
+            print(self.help())
+            return
+        try:
+            options, given, rest = parse(self.options, self.name, arguments)
+        except flags.Error as error:
+            raise UsageError(str(error)) from error
+        path = rest.pop(0) if rest and self.takes else None
+        if rest:
+            raise UsageError(f"unexpected argument {rest[0]!r}; see kerasreg {self.name} --help")
+        self.run(options, given, path)
+
+    def help(self) -> str:
+        """How the command is called, and each of its flags."""
+        takes = f"{self.takes} " if self.takes else ""
+        lines = [f"kerasreg {self.name}: {self.purpose}", ""]
+        lines += [f"Usage: kerasreg {self.name} {takes}[--flag=value ...]", ""]
+        lines += [f"  {example}" for example in self.examples]
+        return "\n".join([*lines, "", "Flags:", *help_of(self.options)])
+
+
+@contextlib.contextmanager
+def bad_input() -> Iterator[None]:
+    """A `ValueError`, or a package that is missing, is the user's to mend."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    except ModuleNotFoundError as error:
+        if error.name in ("keras", "tensorflow", "jax", "torch"):
+            raise UsageError(
+                f"Keras needs a backend ({error}); install one with: "
+                "pip install 'kerasreg[tensorflow-cpu]'"
+            ) from error
+        if error.name not in ("sklearn", "pandas", "pyarrow"):
+            raise
+        raise UsageError(
+            f"{error.name} is missing; install it with: pip install 'kerasreg[search]'"
+        ) from error
+
+
+@contextlib.contextmanager
+def failing(*errors: type[Exception]) -> Iterator[None]:
+    """Errors of these types are a failure of the command."""
+    try:
+        yield
+    except errors as error:
+        raise FailedError(str(error)) from error
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Imports TensorFlow and what is imported inside, without what they print."""
+    # TensorFlow reads its log level when it is loaded.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_start():
+        import tensorflow as tf
+
+        yield
+        tf.get_logger().setLevel("ERROR")
+
+
+@contextlib.contextmanager
+def quiet_start() -> Iterator[None]:
+    """Keeps what TensorFlow prints while it is loaded, before it obeys any log level."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def write(line: str) -> None:
+    """Prints a line at once."""
+    print(line, flush=True)

@@ -1,0 +1,97 @@
+"""`kerasreg search`: the best setting of a network for a table, exported as a SavedModel."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from collections.abc import Set
+from typing import Any
+
+from absl import logging
+
+from kerasreg.cli._command import Command, UsageError, bad_input, failing, loading, write
+from kerasreg.cli._options import BUNDLED, option
+from kerasreg.cli._record import SearchSettings, check_record
+
+# What a resumed search may change: everything else decides what it found so far.
+_CHANGEABLE = frozenset({"trials"})
+_SETTINGS = [field.name for field in dataclasses.fields(SearchSettings)]
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchOptions(SearchSettings):
+    """The settings of a search, and where it is."""
+
+    output_dir: str = option("kerasreg_search", "Folder for all that is written.")
+    resume: bool = option(False, "Continue the search in --output_dir.")
+
+
+def _run(options: SearchOptions, given: Set[str], path: str | None) -> None:
+    folder = options.output_dir
+    _check_folder(folder)
+    with bad_input():
+        from kerasreg.cli import _data
+
+        settings = SearchSettings(**{name: getattr(options, name) for name in _SETTINGS})
+        if settings.data not in BUNDLED and os.path.exists(settings.data):
+            # So that a search may be resumed from another folder.
+            settings = dataclasses.replace(settings, data=os.path.abspath(settings.data))
+        fixed = (given & set(_SETTINGS)) - _CHANGEABLE
+        record = check_record(folder, settings, fixed, options.resume)
+        if record is not None:
+            recorded = {name: record[name] for name in _SETTINGS if name not in given}
+            settings = dataclasses.replace(settings, **recorded)
+        table = _data.load_table(settings.data, settings.target, settings.task, settings.drop)
+        if record is not None and record["fingerprint"] != table.fingerprint():
+            raise ValueError(
+                f"--resume needs the data that the search in {folder!r} began with; "
+                f"{settings.data!r} has changed"
+            )
+        # Here, after the data has been read: this imports TensorFlow.
+        with loading():
+            from kerasreg.cli import _job
+        job = _job.SearchJob(settings, table, folder, write)
+    logging.set_verbosity(logging.WARNING)  # Keras' export logs each file.
+    # An ended terminal or a stop signal is an interruption, not a crash.
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    # `SearchFailedError` is a `RuntimeError`.
+    with failing(RuntimeError, OSError):
+        job.run()
+
+
+def _check_folder(folder: str) -> None:
+    if not folder:
+        raise UsageError("--output_dir must name a folder; it is empty")
+    existing = os.path.abspath(folder)
+    while not os.path.exists(existing):
+        existing = os.path.dirname(existing)
+    if not os.path.isdir(existing):
+        shown = folder if os.path.exists(folder) else existing
+        raise UsageError(f"--output_dir must be a folder; {shown!r} is a file")
+
+
+def _interrupt(*_: Any) -> None:
+    # Ends at once: a KeyboardInterrupt that is raised while Python runs a finaliser
+    # is lost. State on disk is whole at every instant.
+    os.write(2, b"kerasreg: interrupted; continue with --resume\n")
+    os._exit(130)
+
+
+SEARCH = Command(
+    name="search",
+    summary=[
+        "search a dense network for a table of numbers, compare the best",
+        "setting with the same network without regularization, and export",
+        "it as a SavedModel",
+    ],
+    purpose="find a network's regularization, training and shape for a table",
+    examples=[
+        "kerasreg search                                  # scikit-learn's digits",
+        "kerasreg search --data=houses.csv --target=price --trials=30",
+        "kerasreg search --resume                         # go on after an interruption",
+    ],
+    options=SearchOptions,
+    run=_run,
+)

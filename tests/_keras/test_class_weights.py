@@ -1,0 +1,31 @@
+"""Weights of classes are the weights of samples that Keras makes of them."""
+
+import numpy as np
+import pytest
+from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_sample_weights
+
+from kerasreg._keras.class_weights import sample_weights_of_classes
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array([0, 2, 1, 2]),
+        np.array([[0.0], [2.0], [1.0], [2.0]]),
+        np.eye(3)[[0, 2, 1, 2]],
+        np.array([[0.1, 0.9], [0.7, 0.3]], "float32"),
+    ],
+)
+def test_sample_weights_of_classes_are_those_of_keras(y):
+    weights = {0: 0.5, 2: 3.0}
+    found, expected = (
+        sample_weights_of_classes(y, weights),
+        class_weight_to_sample_weights(y, weights),
+    )
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == expected.dtype
+
+
+def test_sample_weights_of_classes_refuse_targets_of_another_shape():
+    with pytest.raises(ValueError, match=r"`y` must have the shape .* \(1, 2, 3\)"):
+        sample_weights_of_classes(np.zeros((1, 2, 3)), {0: 1.0})

@@ -1,0 +1,197 @@
+"""Each question to the insides of TensorFlow has the answer that kerasreg relies on.
+
+The name of a test begins with the name of its function, as in `test_internals.py`.
+"""
+
+import os
+
+import keras
+import pytest
+
+from kerasreg._keras import tensorflow_internals as internals
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("TensorFlow is not the backend.", allow_module_level=True)
+
+import tensorflow as tf
+
+
+@pytest.fixture
+def fresh_probes():
+    """Probes are made anew, before and after."""
+    probes = [value for value in vars(internals).values() if hasattr(value, "cache_clear")]
+    assert probes
+    for probe in probes:
+        probe.cache_clear()
+    yield
+    for probe in probes:
+        probe.cache_clear()
+
+
+def mapped(function):
+    """The graph of a `tf.vectorized_map` over three numbers."""
+
+    @tf.function(autograph=False)
+    def traced(x):
+        return tf.vectorized_map(function, x)
+
+    return traced.get_concrete_function(tf.zeros((3,))).graph
+
+
+def without_form(x):
+    with tf.name_scope("dense"):
+        # No vectorised form in any version so far: its result has no fixed shape.
+        return tf.reduce_sum(tf.raw_ops.Unique(x=x[None], out_idx=tf.int32).y, name="sum")
+
+
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_is_compiled_by_xla_in_a_function_that_is(jit_compile):
+    seen = []
+
+    @tf.function(jit_compile=jit_compile, autograph=False)
+    def traced(x):
+        seen.append(internals.is_compiled_by_xla(tf.compat.v1.get_default_graph()))
+        return x + 1.0
+
+    traced(tf.constant(1.0))
+    assert set(seen) == {jit_compile}
+
+
+def test_is_in_vectorized_map_while_its_body_is_traced():
+    seen = []
+
+    def body(x):
+        seen.append(internals.is_in_vectorized_map(tf.compat.v1.get_default_graph()))
+
+        @tf.function(autograph=False)
+        def inner(x):
+            seen.append(internals.is_in_vectorized_map(tf.compat.v1.get_default_graph()))
+            return x
+
+        return inner(x)
+
+    mapped(body)
+    assert set(seen) == {True}
+    assert internals.is_in_vectorized_map(tf.Graph()) is False
+
+
+def test_is_in_vectorized_map_names_the_scope_that_is_gone(monkeypatch, fresh_probes):
+    monkeypatch.setattr(internals, "_BODY", "moved")
+    with pytest.raises(RuntimeError, match="'moved'"):
+        internals.is_in_vectorized_map(tf.Graph())
+
+
+def test_path_in_vectorized_map_is_that_of_the_body():
+    def body(x):
+        with tf.name_scope("dense"):
+            return tf.numpy_function(lambda x: x, [x], tf.float32, name="python")
+
+    names = [op.name for op in internals.all_operations(mapped(body)) if op.type == "PyFunc"]
+    assert names
+    assert {internals.path_in_vectorized_map(name) for name in names} == {"dense/python"}
+
+
+def test_looped_operation_is_the_one_without_a_vectorised_form():
+    found = [
+        internals.looped_operation(op) for op in internals.all_operations(mapped(without_form))
+    ]
+    assert {one for one in found if one is not None} == {("dense", "Unique")}
+    found = map(internals.looped_operation, internals.all_operations(mapped(lambda x: x + 1.0)))
+    assert set(found) == {None}
+
+
+def test_looped_operation_names_the_scope_that_is_gone(monkeypatch, fresh_probes):
+    monkeypatch.setattr(internals, "_CONVERTED", "moved")
+    (operation, *_) = mapped(lambda x: x + 1.0).get_operations()
+    with pytest.raises(RuntimeError, match="'moved'"):
+        internals.looped_operation(operation)
+
+
+def test_all_operations_has_those_of_functions_that_are_called():
+    @tf.function(autograph=False)
+    def inner(x):
+        return tf.sin(x)
+
+    @tf.function(autograph=False)
+    def outer(x):
+        return inner(x)
+
+    graph = outer.get_concrete_function(tf.constant(1.0)).graph
+    assert "Sin" not in [op.type for op in graph.get_operations()]
+    assert "Sin" in [op.type for op in internals.all_operations(graph)]
+
+
+def test_has_converter_of_operations_that_are_vectorised():
+    assert internals.has_converter("MatMul") is True
+    assert internals.has_converter("Unique") is False
+
+
+def test_recomputed_calls_tell_the_second_evaluation_from_the_first():
+    seen = []
+
+    @tf.recompute_grad
+    def function(x):
+        seen.append(internals.recomputed_calls())
+        return x * x
+
+    x = tf.Variable(3.0)
+    with tf.GradientTape() as tape:
+        y = function(x * 1.0)
+    tape.gradient(y, x)
+    (first,), (again, *_) = seen
+    assert first[0] is False
+    assert again == (True, first[1])
+    assert internals.recomputed_calls() == []
+
+
+@pytest.mark.parametrize("name", ["_FIRST", "_AGAIN", "_RECOMPUTES_IN"])
+def test_recomputed_calls_name_what_is_gone(monkeypatch, fresh_probes, name):
+    monkeypatch.setattr(internals, name, "moved")
+    with pytest.raises(RuntimeError, match="'moved'"):
+        internals.recomputed_calls()
+
+
+def test_operation_seeds_come_with_a_global_seed():
+    tf.random.set_seed(5)
+    generator = internals.operation_seeds()
+    before = generator.getstate()
+    first = tf.random.normal((3,)).numpy().tolist()
+    generator.setstate(before)
+    internals.forget_kernels()
+    assert tf.random.normal((3,)).numpy().tolist() == first
+    context = internals._context()
+    context._seed = None
+    assert internals.operation_seeds() is None
+
+
+def test_forget_kernels_lets_an_operation_with_a_seed_begin_anew():
+    tf.random.set_seed(5)
+    state = internals.operation_seeds().getstate()
+
+    def draw():
+        internals.operation_seeds().setstate(state)
+        return float(tf.random.normal((), seed=7))
+
+    first = draw()
+    assert draw() != first
+    internals.forget_kernels()
+    assert draw() == first
+
+
+def test_saved_signature_has_the_names_of_tensors(tmp_path):
+    class Module(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, "given")])
+        def __call__(self, x):
+            return {"answer": x + 1.0}
+
+    module = Module()
+    tf.saved_model.save(module, tmp_path, signatures=module.__call__)
+    signature = internals.saved_signature(os.fspath(tmp_path))
+    assert list(signature.inputs) == ["given"]
+    assert list(signature.outputs) == ["answer"]
+    assert signature.inputs["given"].name.endswith(":0")
+
+
+def test_datatype_name_is_that_of_tensorflows_messages():
+    assert internals.datatype_name(tf.float32) == "DT_FLOAT"
+    assert internals.datatype_name(tf.string) == "DT_STRING"
