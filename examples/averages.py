@@ -39,7 +39,9 @@ def optimizers(steps_per_epoch):
         "SGD": inner(),
         "Lookahead": kerasreg.optimizers.Lookahead(inner()),
         "a slower first layer": kerasreg.optimizers.LayerLearningRates(inner(), {"first": 0.1}),
-        "mean of the weights": kerasreg.optimizers.WeightAveraging(inner(), half, steps_per_epoch),
+        "mean of the weights": kerasreg.optimizers.WeightAveraging(
+            inner(), half, period=steps_per_epoch
+        ),
     }
 
 

@@ -22,8 +22,18 @@ _COMPONENTS = (
 )
 
 # Imported when first used: they need keras-tuner or TensorFlow, which take long
-# to import and which the components do not need.
-_ON_USE = ("cli", "distribute", "hypermodels", "lanes", "models", "serving", "spaces", "tuners")
+# to import and which the components do not need, or are for tests.
+_ON_USE = (
+    "cli",
+    "distribute",
+    "hypermodels",
+    "lanes",
+    "models",
+    "serving",
+    "spaces",
+    "testing",
+    "tuners",
+)
 
 __all__ = [
     "__version__",
@@ -40,6 +50,7 @@ __all__ = [
     "schedules",
     "serving",
     "spaces",
+    "testing",
     "tuners",
 ]
 

@@ -1,8 +1,6 @@
 """What all tests share: quiet TensorFlow, a clean Keras before each test, parts of a suite."""
 
 import os
-import subprocess
-import sys
 import zlib
 
 # Before TensorFlow is loaded, also in the processes that tests start.
@@ -11,6 +9,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import pytest
+from helpers import processes
 
 from kerasreg import serving
 
@@ -55,22 +54,5 @@ def one_verifier():
 
 @pytest.fixture(scope="session")
 def run_python():
-    """Runs Python with arguments in a process of its own, and returns what it printed.
-
-    The process imports what this one can; keyword arguments are environment variables.
-    """
-
-    def run(*arguments, **environment):
-        paths = os.pathsep.join(filter(None, sys.path))
-        process = subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": paths, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,
-        )
-        assert process.returncode == 0, process.stderr[-4000:]
-        return process.stdout
-
-    return run
+    """Runs Python with arguments in a process of its own; see `helpers.processes`."""
+    return processes.run_python

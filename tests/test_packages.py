@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "hypermodels": COMPONENTS | {"spaces", "distribute"},
     "tuners": COMPONENTS | {"spaces", "hypermodels", "distribute", "lanes"},
     "serving": COMPONENTS | {"models"},
+    "testing": {"schedules", "regularizers", "layers", "distribute"},
     "cli": COMPONENTS
     | {"models", "distribute", "spaces", "hypermodels", "lanes", "tuners", "serving"},
 }

@@ -30,8 +30,8 @@ from kerasreg._keras.patterns import names_within
 from kerasreg._keras.recompute import Recomputations
 from kerasreg._validation import check_number, check_schedule
 
-Schedule: TypeAlias = keras.optimizers.schedules.LearningRateSchedule
-NumberOrSchedule: TypeAlias = float | int | Schedule
+KerasSchedule: TypeAlias = keras.optimizers.schedules.LearningRateSchedule
+NumberOrSchedule: TypeAlias = float | int | KerasSchedule
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -86,7 +86,7 @@ class Hyperparameter(keras.layers.Layer):
         self.count_steps = count_steps
         # Static: whether there is a schedule, and which one, is fixed for the
         # life of the object. Traced: `variable` and `step`.
-        self.schedule: Schedule | None = None
+        self.schedule: KerasSchedule | None = None
         if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
             first = check_schedule(argument, value, minimum, self.maximum)
             self.schedule = value
@@ -117,7 +117,7 @@ class Hyperparameter(keras.layers.Layer):
         self.built = True
         self._last_pass = _LastPass()
 
-    def current(self, training: bool | None = None) -> tuple[Any, Any]:
+    def current(self, training: bool | None = None) -> tuple[Any, Any, int]:
         """The value and the step to use here; the first use in a pass advances.
 
         Args:
@@ -125,8 +125,9 @@ class Hyperparameter(keras.layers.Layer):
                 that is running, or ran last, over the owner.
 
         Returns:
-            `(value, step)`, two scalar tensors; `step` is None when neither a
-            schedule nor `count_steps` asked for it.
+            `(value, step, use)`. The value and the step are scalar tensors; the step is
+            None where neither a schedule nor `count_steps` asks for it. The use, a Python
+            integer, counts the uses within this pass from 1, and is 0 where no step counts.
         """
         last = self._last_pass
         if training is None:
@@ -135,13 +136,12 @@ class Hyperparameter(keras.layers.Layer):
                 check_calls_are_seen()
             training = last.call is not None and is_training(last.call)
         if self.step is None:
-            return ops.convert_to_tensor(self.variable), None
+            return ops.convert_to_tensor(self.variable), None, 0
         if not training:
-            return ops.convert_to_tensor(self.variable), ops.convert_to_tensor(self.step)
+            return ops.convert_to_tensor(self.variable), ops.convert_to_tensor(self.step), 0
         # Gradient checkpointing calls again what was counted before.
         if (given := last.recomputations.first()) is not None:
-            value, step, last.use = given
-            return value, step
+            return given
         # Python-side, hence static in a trace: each trace sees a new pass. In a
         # stateless scope Keras may enter layer by layer: the scope is the pass.
         this_pass = _surrounding_scope() or last.call
@@ -162,22 +162,18 @@ class Hyperparameter(keras.layers.Layer):
         self.step.assign(step + 1)
         return self._given(ops.convert_to_tensor(self.variable), step)
 
-    def _given(self, value: Any, step: Any) -> tuple[Any, Any]:
+    def _given(self, value: Any, step: Any) -> tuple[Any, Any, int]:
         last = self._last_pass
-        last.use = last.uses
-        last.recomputations.record((value, step, last.use))
-        return value, step
-
-    def use_in_pass(self) -> int:
-        """Which use in its pass the last `current` was, a Python integer >= 1."""
-        return self._last_pass.use
+        given = value, step, last.uses
+        last.recomputations.record(given)
+        return given
 
     def last_call(self) -> Any:
         """Keras' context of the call that is running, or ran last, over the owner, or None."""
         return self._last_pass.call
 
-    def get_value(self) -> Any:
-        """The live number, or the serialised schedule: what a config carries."""
+    def serialized_value(self) -> Any:
+        """The number as it is now, or the serialised schedule, for a config."""
         if self.schedule is not None:
             return keras.saving.serialize_keras_object(self.schedule)
         return float(ops.convert_to_numpy(self.variable))
@@ -185,7 +181,7 @@ class Hyperparameter(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The arguments; a number that was reassigned is given as it is now."""
         return {
-            "value": self.get_value(),
+            "value": self.serialized_value(),
             "argument": self.argument,
             "minimum": self.minimum,
             "maximum": None if self.maximum == math.inf else self.maximum,
@@ -290,8 +286,7 @@ class _LastPass(threading.local):
 
     call: Any = None  # Keras' call context: its `training` outlives the call.
     counted: Callable[[], Any] = staticmethod(_no_pass)
-    uses: int = 0  # In the pass that was counted last,
-    use: int = 0  # and which of them was asked for last.
+    uses: int = 0  # In the pass that was counted last.
 
     def __init__(self) -> None:
         self.recomputations = Recomputations()

@@ -75,7 +75,13 @@ class OneCycle(keras.callbacks.Callback):
         self.momentum = momentum
         # Of any length: this one checks the arguments, and has them.
         self._schedule = OneCycleSchedule(
-            peak, self.steps or 1, pct_start, div_factor, final_div_factor, shape, three_phase
+            peak,
+            self.steps or 1,
+            pct_start=pct_start,
+            div_factor=div_factor,
+            final_div_factor=final_div_factor,
+            shape=shape,
+            three_phase=three_phase,
         )
         self._parts: list[HyperparameterScheduler] = []
 

@@ -138,7 +138,7 @@ class Target:
 
     def _of_optimizer(self, optimizer: keras.optimizers.Optimizer) -> Place:
         if (decoupled := self._decay_of(optimizer)) is not None:
-            return Place(decoupled.name, decoupled.decay, 0.0, math.inf)
+            return Place(decoupled.name, decoupled.weight_decay, 0.0, math.inf)
         inner = innermost(optimizer)
         if self.kind == "learning_rate":
             check_learning_rate(inner, self.name)
@@ -150,10 +150,10 @@ class Target:
         """The wrapper that has the weight decay in a variable already, if there is one."""
         while self.kind == "weight_decay" and optimizer is not None:
             if isinstance(optimizer, DecoupledWeightDecay):
-                if optimizer.moved_by is not None:
+                if optimizer.schedule is not None:
                     raise ValueError(
                         "`target` must be numbers that no schedule of their own moves: that of "
-                        f"{optimizer.name} has a {type(optimizer.moved_by).__name__}. "
+                        f"{optimizer.name} has a {type(optimizer.schedule).__name__}. "
                         f"Received: target={self.name!r}"
                     )
                 return optimizer

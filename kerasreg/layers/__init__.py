@@ -1,12 +1,13 @@
-"""Layers: dropout and its relatives, with rates that are scheduled."""
+"""Layers: dropout and its relatives, with rates that may be scheduled."""
 
 from kerasreg.layers._alpha_dropout import ScheduledAlphaDropout, alpha_dropout
-from kerasreg.layers._base import BaseScheduledDropout, NoiseStream, NoisyLayer, monte_carlo
+from kerasreg.layers._base import BaseScheduledDropout
 from kerasreg.layers._concrete_dropout import ConcreteDropout, concrete_dropout
 from kerasreg.layers._drop_block import ScheduledDropBlock2D, drop_block
 from kerasreg.layers._drop_connect import DropConnect
 from kerasreg.layers._dropout import ScheduledDropout, dropout
 from kerasreg.layers._gaussian_dropout import ScheduledGaussianDropout, gaussian_dropout
+from kerasreg.layers._noise_stream import NoisyLayer, monte_carlo
 from kerasreg.layers._spatial_dropout import (
     ScheduledSpatialDropout1D,
     ScheduledSpatialDropout2D,
@@ -18,7 +19,6 @@ __all__ = [
     "BaseScheduledDropout",
     "ConcreteDropout",
     "DropConnect",
-    "NoiseStream",
     "NoisyLayer",
     "ScheduledAlphaDropout",
     "ScheduledDropBlock2D",

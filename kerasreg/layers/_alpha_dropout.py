@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from kerasreg.layers._base import BELOW_ONE, BaseMaskedDropout
+from kerasreg._keras.hyperparameter import NumberOrSchedule
+from kerasreg.layers._base import BELOW_ONE, BaseScheduledDropout, check_noise_shape
 from kerasreg.layers._dropout import mask_shape
 from kerasreg.random import Key, keep_mask
 
@@ -22,17 +24,16 @@ def alpha_dropout(x: Any, rate: Any, key: Key, noise_shape: Any = None) -> Any:
     -1.7581`, `a = ((1 - p) · (1 + p · α'²))^(-½)` and `b = -a · α' · p`.
 
     Args:
-        x: a floating-point tensor, of mean 0 and variance 1 for the restoring to
-            be exact.
+        x: a floating-point tensor; for mean 0 and variance 1 both are kept exactly.
         rate: `p`, a number or a scalar tensor from 0 to 0.999999.
         key: the key of the mask, from `kerasreg.random.key`.
         noise_shape: shape of the mask, as for `dropout`.
 
     Returns:
-        A tensor like `x`.
+        A tensor of the shape and dtype of `x`.
 
     Raises:
-        ValueError: if `noise_shape` has not one entry for each axis of `x`.
+        ValueError: if the length of `noise_shape` is not the rank of `x`.
 
     Example:
 
@@ -53,19 +54,19 @@ def alpha_dropout(x: Any, rate: Any, key: Key, noise_shape: Any = None) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
-class ScheduledAlphaDropout(BaseMaskedDropout):
+class ScheduledAlphaDropout(BaseScheduledDropout):
     """Dropout for self-normalising networks, with a rate that may be scheduled.
 
     `y = a · (x · m + α' · (1 - m)) + b`, with `m ~ Bernoulli(1 - p(t))`, `α' =
     -1.7581` (SELU's saturation), `a = ((1 - p) · (1 + p · α'²))^(-½)` and `b = -a ·
     α' · p`, in training; the identity at inference. Inputs of mean 0 and
-    variance 1 keep both. What `ScheduledDropout` says of schedules, seeds,
-    replicas and resuming holds here.
+    variance 1 keep both.
+    Schedules, seeds, replicas and resuming work as in `ScheduledDropout`.
 
     Args:
         rate: `p`, a number from 0 to 0.999999 or a schedule of such numbers over
-            training steps. In contrast to `keras.layers.AlphaDropout`, 1 is
-            refused: nothing is left to restore a variance from.
+            training steps. In contrast to `keras.layers.AlphaDropout`, a rate of 1 is
+            refused: no element would be left to restore the variance from.
         noise_shape: shape of the mask, as in `ScheduledDropout`.
         seed: an integer; equal seeds give equal masks.
         **kwargs: `name`, `dtype`, `trainable` of a Keras layer.
@@ -90,5 +91,18 @@ class ScheduledAlphaDropout(BaseMaskedDropout):
 
     maximum_rate = BELOW_ONE
 
+    def __init__(
+        self,
+        rate: NumberOrSchedule,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(rate, seed, **kwargs)
+        self.noise_shape = check_noise_shape(noise_shape)
+
     def drop(self, inputs: Any, rate: Any, key: Key) -> Any:
         return alpha_dropout(inputs, rate, key, self.noise_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "noise_shape": self.noise_shape}

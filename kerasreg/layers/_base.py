@@ -1,114 +1,81 @@
-"""What all layers that add noise in training share: a scheduled rate and a stream of keys."""
+"""The base class of dropout layers whose rate is scheduled."""
 
 from __future__ import annotations
 
-import contextlib
-import random as python_random
-from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
 from typing import Any
 
 import keras
-import numpy as np
 
 from kerasreg._keras.hyperparameter import Hyperparameter, NumberOrSchedule
-from kerasreg._validation import check_choice, check_count
-from kerasreg.random import Key, key, replica_id
+from kerasreg._validation import check_choice
+from kerasreg.layers._noise_stream import NoiseStream, NoisyLayer
+from kerasreg.random import Key
 
 # Rates at which noise of infinite variance would be needed are refused.
 BELOW_ONE = 0.999999
 
 
-class MonteCarlo:
-    """Prediction with noise: what makes a sample, and how often each layer was used in it."""
-
-    def __init__(self, *words: Any) -> None:
-        self.words = words
-        self.uses: dict[int, int] = {}
-
-
-_monte_carlo: ContextVar[MonteCarlo | None] = ContextVar("monte_carlo", default=None)
-
-
-@contextlib.contextmanager
-def monte_carlo(*words: Any) -> Iterator[None]:
-    """Noise at inference, from keys that these words make, with no step counted."""
-    token = _monte_carlo.set(MonteCarlo(*words))
-    try:
-        yield
-    finally:
-        _monte_carlo.reset(token)
-
-
-class NoiseStream:
-    """The keys of a layer's masks: of its seed, the step, the use in a pass and the replica."""
-
-    # May be a tensor where a program of many lanes is traced.
-    lane_numbers = ("seed",)
-
-    def __init__(self, seed: int | None, hyperparameter: Hyperparameter) -> None:
-        if seed is None:
-            seed = python_random.randint(0, 2**31 - 1)
-        self.seed = check_count("seed", seed, minimum=0)
-        self.hyperparameter = hyperparameter
-
-    def draw(self, training: bool | None) -> tuple[Any, Key] | None:
-        """The value of the hyperparameter and a key, or None where there is no noise."""
-        sampling = _monte_carlo.get()
-        if sampling is not None:
-            use = sampling.uses[id(self)] = sampling.uses.get(id(self), 0) + 1
-            value, _ = self.hyperparameter.current(training=False)
-            # More words than in training: never a mask of a training step.
-            return value, key(self.seed, use, replica_id(), *sampling.words)
-        if not training:
-            return None
-        value, step = self.hyperparameter.current(training=True)
-        # A layer that is shared in one pass draws another mask for each use.
-        return value, key(self.seed, self.hyperparameter.use_in_pass(), replica_id(), step)
-
-    # A weights file has no config: with a seed that was drawn at random, a new
-    # process could not go on with the same masks. Static: the seed is part of the
-    # trace, and is loaded before there is one.
-    def save(self, store: Any) -> None:
-        """Writes the seed into a layer's own part of a weights file."""
-        store["seed"] = np.array(self.seed, dtype="int64")
-
-    def load(self, store: Any) -> None:
-        """Takes the seed, where the file has one."""
-        if "seed" in store.keys():  # noqa: SIM118 - not a dict
-            self.seed = int(np.array(store["seed"]))
-
-
-class NoisyLayer:
-    """What a layer with a stream of keys has, whatever it does with them."""
-
-    _stream: NoiseStream
-
-    @property
-    def step(self) -> keras.Variable:
-        """How many training steps the layer has seen: a scalar int32 variable."""
-        return self._stream.hyperparameter.step
-
-    @property
-    def seed(self) -> int:
-        """The seed of the masks."""
-        return self._stream.seed
-
-    def save_own_variables(self, store: Any) -> None:
-        """Keras' own, and the seed."""
-        super().save_own_variables(store)  # type: ignore[misc]
-        self._stream.save(store)
-
-    def load_own_variables(self, store: Any) -> None:
-        """The seed: variables are those of the layers inside."""
-        self._stream.load(store)
-
-
 class BaseScheduledDropout(NoisyLayer, keras.layers.Layer):
-    """A layer that is the identity at inference, and noise of a scheduled rate in training.
+    """Base class: noise of a scheduled rate in training, the identity at inference.
 
-    Subclasses define `drop(inputs, rate, key)`, and their own arguments in
-    `get_config`.
+    The layer holds the rate in a variable, counts training steps, moves the rate by its
+    schedule, and draws the keys of the noise. Seed, step and rate are saved with the model,
+    each replica draws its own noise, and gradient checkpointing repeats the noise.
+
+    Args:
+        rate: a number from 0 to `maximum_rate`, or a schedule of such numbers over
+            training steps.
+        seed: an integer >= 0; equal seeds give equal noise. By default drawn at random (under
+            `keras.utils.set_random_seed`), and kept in the config.
+        **kwargs: `name`, `dtype`, `trainable` of a Keras layer.
+
+    Attributes:
+        rate: the rate of the last training step, a scalar variable that may be assigned.
+        schedule: the schedule of the rate, or None.
+        step: the number of training steps that the layer has seen, an int32 variable.
+        seed: the seed of the noise, an integer.
+
+    Raises:
+        ValueError: if the rate is outside [0, `maximum_rate`] or a schedule that leaves this
+            range, or the seed is no whole number >= 0.
+
+    Example:
+
+    >>> import keras, kerasreg
+    >>> layer = kerasreg.layers.ScheduledDropout(0.5, seed=1)
+    >>> isinstance(layer, kerasreg.layers.BaseScheduledDropout)
+    True
+
+    To write a layer of your own:
+
+    A subclass must define one method, in operations of `keras.ops`:
+
+    - `drop(inputs, rate, key)` returns the inputs with noise: a tensor of the shape and dtype
+      of `inputs`. The rate is a scalar tensor, and the key goes to `kerasreg.random.keep_mask`,
+      `uniform`, `normal` or `bits`. The method must be a pure function of its arguments, so
+      that it can be traced, vectorised and computed again.
+
+    A subclass with arguments of its own returns them from `get_config`, beside those of
+    `super().get_config()`. The class attribute `maximum_rate` is the largest rate accepted, 1
+    by default. Registered with `keras.saving.register_keras_serializable`, the layer is
+    loaded from files.
+
+    >>> from keras import ops
+    >>> @keras.saving.register_keras_serializable("my_package")
+    ... class FlippedSigns(kerasreg.layers.BaseScheduledDropout):
+    ...     "Flips the sign of a fraction of the elements."
+    ...
+    ...     maximum_rate = 0.5
+    ...
+    ...     def drop(self, inputs, rate, key):
+    ...         kept, _ = kerasreg.random.keep_mask(ops.shape(inputs), rate, key)
+    ...         return ops.where(kept, inputs, -inputs)
+    >>> layer = FlippedSigns(kerasreg.schedules.Linear(0.5, 0.0, steps=10), seed=1)
+    >>> x = ops.ones((4, 250))
+    >>> 300 < int(ops.sum(layer(x, training=True) < 0)) < 700, int(layer.step)
+    (True, 1)
+    >>> int(ops.sum(layer(x) < 0))
+    0
     """
 
     maximum_rate = 1.0
@@ -131,39 +98,36 @@ class BaseScheduledDropout(NoisyLayer, keras.layers.Layer):
         return self._rate.schedule
 
     def drop(self, inputs: Any, rate: Any, key: Key) -> Any:
-        """The inputs with noise, for a rate and a key: a pure function."""
+        """Adds the noise of one use in training, for subclasses to define.
+
+        Args:
+            inputs: a floating-point tensor of any shape that the layer takes.
+            rate: the rate at this step, a scalar tensor from 0 to `maximum_rate`.
+            key: the key of this use, for the functions of `kerasreg.random`.
+
+        Returns:
+            A tensor of the shape and dtype of `inputs`.
+        """
         raise NotImplementedError
 
     def call(self, inputs: Any, training: bool | None = False) -> Any:
+        """The inputs with noise in training, and the inputs themselves at inference."""
         drawn = self._stream.draw(training)
         return inputs if drawn is None else self.drop(inputs, *drawn)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of the inputs."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self._rate.get_value(), "seed": self.seed}
+        """The arguments; a rate that was assigned is given as it is now."""
+        config = super().get_config()
+        return {**config, "rate": self._rate.serialized_value(), "seed": self.seed}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
+        """Makes a layer from its config, at step 0."""
         return cls(**config)
-
-
-class BaseMaskedDropout(BaseScheduledDropout):
-    """One whose mask may have another shape than its inputs."""
-
-    def __init__(
-        self,
-        rate: NumberOrSchedule,
-        noise_shape: Sequence[int | None] | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(rate, seed, **kwargs)
-        self.noise_shape = check_noise_shape(noise_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "noise_shape": self.noise_shape}
 
 
 def check_noise_shape(noise_shape: Any) -> tuple[int | None, ...] | None:

@@ -11,30 +11,31 @@ from keras import ops
 
 from kerasreg._keras.hyperparameter import Hyperparameter, NumberOrSchedule
 from kerasreg._validation import check_number
-from kerasreg.layers._base import NoiseStream, check_noise_shape
+from kerasreg.layers._base import check_noise_shape
 from kerasreg.layers._dropout import mask_shape
+from kerasreg.layers._noise_stream import NoiseStream
 from kerasreg.layers._wrapper import NoisyWrapper, kernels
 from kerasreg.random import Key, uniform
 
 
 def concrete_dropout(
-    x: Any, logit: Any, key: Key, temperature: Any = 0.1, noise_shape: Any = None
+    x: Any, logit: Any, key: Key, *, temperature: Any = 0.1, noise_shape: Any = None
 ) -> Any:
     """Dropout relaxed to a continuous mask, through which the rate has a gradient.
 
     `y = x · (1 - d) / (1 - p)`, `d = sigmoid((logit(p) + logit(u)) / temperature)`,
-    `u` uniform on (0, 1): towards temperature 0, `d` is 1 with probability `p`,
-    else 0.
+    `u` uniform on (0, 1). Towards temperature 0, `d` becomes 1 with probability `p`, and 0
+    otherwise.
 
     Args:
         x: a floating-point tensor.
         logit: `log(p / (1 - p))`, a scalar tensor.
         key: the key of the mask, from `kerasreg.random.key`.
-        temperature: > 0.
+        temperature: a number > 0 or a scalar tensor.
         noise_shape: shape of the mask, as for `dropout`.
 
     Returns:
-        A tensor like `x`.
+        A tensor of the shape and dtype of `x`.
 
     Example:
 
@@ -51,7 +52,7 @@ def concrete_dropout(
 
 
 class _Regularization(keras.regularizers.Regularizer):
-    """A method of a layer as what older versions of Keras take for a regularizer."""
+    """A method of a layer as a regularizer, for older versions of Keras."""
 
     def __init__(self, penalty: Callable[[Any], Any]) -> None:
         self.penalty = penalty
@@ -64,27 +65,26 @@ class _Regularization(keras.regularizers.Regularizer):
 class ConcreteDropout(NoisyWrapper):
     """Drops the inputs of a layer at a rate that is learned with the weights.
 
-    In training the inputs are multiplied by a relaxed mask (see
-    `kerasreg.layers.concrete_dropout`) of one rate `p`, a trainable weight; at
-    inference the wrapper is the layer itself. The loss of the model gains
+    In training the wrapper multiplies the inputs by a relaxed mask (see
+    `kerasreg.layers.concrete_dropout`), whose rate `p` is a trainable weight. At inference the
+    wrapper calls the layer alone. The wrapper adds to the loss of the model
 
     `weight_regularizer · Σ‖W‖² / (1 - p) + dropout_regularizer · K · (p log p + (1 -
     p) log(1 - p))`,
 
-    over the kernels `W` of the layer, with `K` input features. With prior length
-    scale `l`, `N` examples and model precision `τ`, the paper's objective, for a
-    loss that is a mean over examples, has `weight_regularizer = l² / (τN)` and
-    `dropout_regularizer = 2 / (τN)`, for the mean squared error; for a
-    cross-entropy, half of each with `τ = 1`.
+    over the kernels `W` of the layer, with `K` input features. The paper has a prior length
+    scale `l`, `N` examples and a model precision `τ`. For a mean squared error the paper's
+    objective has `weight_regularizer = l² / (τN)` and `dropout_regularizer = 2 / (τN)`. For a
+    mean cross-entropy take half of each, with `τ = 1`.
 
     Args:
         layer: any Keras layer with weights whose names end in `kernel`.
-        weight_regularizer: a number >= 0 or a schedule of such over training steps.
+        weight_regularizer: a number >= 0 or a schedule of such numbers over training steps.
         dropout_regularizer: a number >= 0 or a schedule of such over training
-            steps; greater, the closer `p` is drawn to 1/2.
-        initial_rate: where `p` begins, from 0.001 to 0.999.
-        temperature: of the relaxation, a number from 0.01 to 100 or a schedule of
-            such over training steps.
+            steps. A larger number draws `p` closer to 1/2.
+        initial_rate: the first `p`, from 0.001 to 0.999.
+        temperature: the temperature of the relaxation, a number from 0.01 to 100 or a schedule
+            of such numbers over training steps.
         noise_shape: shape of the mask, as in `ScheduledDropout`; `(None, 1, 1, None)`
             drops whole feature maps of a convolution's inputs.
         seed: an integer; equal seeds give equal masks.
@@ -96,16 +96,18 @@ class ConcreteDropout(NoisyWrapper):
         training: True drops, False does not.
 
     Returns:
-        What the layer returns.
+        The outputs of the layer.
 
     Raises:
-        ValueError: if a number is outside its range, or `layer` is no Keras layer
-            or has no floating-point kernel.
+        ValueError: if a number is outside its range, or `layer` is no Keras layer, or `layer`
+            has no floating-point kernel.
 
     Example:
 
     >>> import keras, kerasreg
-    >>> layer = kerasreg.layers.ConcreteDropout(keras.layers.Dense(3), 1e-4, 1e-3)
+    >>> layer = kerasreg.layers.ConcreteDropout(
+    ...     keras.layers.Dense(3), 1e-4, dropout_regularizer=1e-3
+    ... )
     >>> layer(keras.ops.ones((2, 4)), training=True).shape, round(float(layer.rate), 3)
     (TensorShape([2, 3]), 0.1)
     """
@@ -114,6 +116,7 @@ class ConcreteDropout(NoisyWrapper):
         self,
         layer: keras.layers.Layer,
         weight_regularizer: NumberOrSchedule = 1e-6,
+        *,
         dropout_regularizer: NumberOrSchedule = 1e-5,
         initial_rate: float = 0.1,
         temperature: NumberOrSchedule = 0.1,
@@ -155,8 +158,8 @@ class ConcreteDropout(NoisyWrapper):
         return ops.sigmoid(self.logit)
 
     def _penalty(self, logit: Any) -> Any:
-        weight_strength, _ = self._weight_regularizer.current()
-        entropy_strength, _ = self._dropout_regularizer.current()
+        weight_strength, *_ = self._weight_regularizer.current()
+        entropy_strength, *_ = self._dropout_regularizer.current()
         squares = sum(
             ops.sum(ops.square(ops.cast(kernel, logit.dtype))) for kernel in kernels(self.layer)
         )
@@ -173,16 +176,18 @@ class ConcreteDropout(NoisyWrapper):
         drawn = self._stream.draw(training)
         if drawn is not None:
             temperature, key = drawn
-            inputs = concrete_dropout(inputs, self.logit, key, temperature, self.noise_shape)
+            inputs = concrete_dropout(
+                inputs, self.logit, key, temperature=temperature, noise_shape=self.noise_shape
+            )
         return self.call_layer(inputs, training, mask, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "weight_regularizer": self._weight_regularizer.get_value(),
-            "dropout_regularizer": self._dropout_regularizer.get_value(),
+            "weight_regularizer": self._weight_regularizer.serialized_value(),
+            "dropout_regularizer": self._dropout_regularizer.serialized_value(),
             "initial_rate": self.initial_rate,
-            "temperature": self._temperature.get_value(),
+            "temperature": self._temperature.serialized_value(),
             "noise_shape": self.noise_shape,
             "seed": self.seed,
         }

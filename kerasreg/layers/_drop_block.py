@@ -16,24 +16,24 @@ from kerasreg.random import Key, keep_mask
 _HALVINGS = 30
 
 
-def drop_block(x: Any, rate: Any, key: Key, block_size: int) -> Any:
+def drop_block(x: Any, rate: Any, key: Key, *, block_size: int) -> Any:
     """Zeroes square blocks of each feature map, and scales what is kept.
 
-    Each of the `(H - b + 1)·(W - b + 1)` places where a block of side `b` fits is
-    dropped with probability `γ`, independently; an element covered by `n` places
-    is kept with probability `(1 - γ)ⁿ` and divided by it, so that the
-    expectation of every element is exact. `γ` solves `mean((1 - γ)ⁿ) = 1 - p`
-    over the elements: `p` is the fraction that is dropped in expectation.
+    A block of side `b` fits at `(H - b + 1)·(W - b + 1)` places. Each place is dropped with
+    probability `γ`, independently. An element covered by `n` places is kept with probability
+    `(1 - γ)ⁿ` and divided by this probability, so that the expectation of every element is
+    exact. `γ` solves `mean((1 - γ)ⁿ) = 1 - p` over the elements: `p` is the expected fraction of
+    dropped elements.
 
     Args:
         x: a floating-point tensor (batch, height H, width W, channels).
         rate: `p`, a number or a scalar tensor from 0 to 1.
         key: the key of the mask, from `kerasreg.random.key`.
-        block_size: `b` in pixels, a whole number >= 1; where a side of the map is
-            shorter, the block covers that side.
+        block_size: `b` in pixels, a whole number >= 1. A block longer than a side of the map
+            covers that side.
 
     Returns:
-        A tensor like `x`.
+        A tensor of the shape and dtype of `x`.
 
     Example:
 
@@ -56,14 +56,14 @@ def drop_block(x: Any, rate: Any, key: Key, block_size: int) -> Any:
 
 
 def _places(length: Any, block_size: int) -> Any:
-    """How many places a block has along an axis."""
+    """The number of places of a block along an axis."""
     if isinstance(length, int):
         return max(length - block_size + 1, 1)
     return ops.maximum(length - block_size + 1, 1)
 
 
 def _covering(length: Any, block_size: int) -> Any:
-    """How many places along an axis cover each of its elements."""
+    """The number of places along an axis that cover each element."""
     index = ops.arange(length)
     last = ops.minimum(index, _places(length, block_size) - 1)
     first = ops.maximum(index - block_size + 1, 0)
@@ -98,17 +98,15 @@ def _dilate(places: Any, block_size: int) -> Any:
 class ScheduledDropBlock2D(BaseScheduledDropout):
     """Dropout of square blocks of feature maps, at a rate that may be scheduled.
 
-    Blocks are dropped in each channel of each example independently, in training;
-    the layer is the identity at inference. The paper ramps the rate linearly
-    from 0: give a schedule. What `ScheduledDropout` says of schedules, seeds,
-    replicas and resuming holds here.
+    In training, blocks are dropped in each channel of each example independently. At inference
+    the layer is the identity. The paper ramps the rate linearly from 0: give a schedule.
+    Schedules, seeds, replicas and resuming work as in `ScheduledDropout`.
 
-    The paper, and timm's `drop_block_2d`, take a rate of blocks that ignores
-    that blocks overlap, and so drop less than `rate`; and they scale by the
-    fraction that happened to be kept in the batch. Here `rate` is the expected
-    fraction, and each element is divided by its own keep probability (see
-    `kerasreg.layers.drop_block`), so that expectations are exact and neither
-    examples nor replicas depend on each other.
+    The paper and timm's `drop_block_2d` ignore that blocks overlap, and so drop less than
+    `rate`. Both scale by the fraction that happened to be kept in the batch. Here `rate` is the
+    expected fraction, and each element is divided by its own keep probability (see
+    `kerasreg.layers.drop_block`). So expectations are exact, and neither examples nor replicas
+    depend on each other.
 
     Args:
         rate: expected fraction of elements to drop, a number from 0 to 1 or a
@@ -143,6 +141,7 @@ class ScheduledDropBlock2D(BaseScheduledDropout):
         self,
         rate: NumberOrSchedule,
         block_size: int = 7,
+        *,
         data_format: str | None = None,
         seed: int | None = None,
         **kwargs: Any,
@@ -154,8 +153,9 @@ class ScheduledDropBlock2D(BaseScheduledDropout):
 
     def drop(self, inputs: Any, rate: Any, key: Key) -> Any:
         if self.data_format == "channels_last":
-            return drop_block(inputs, rate, key, self.block_size)
-        last = drop_block(ops.transpose(inputs, (0, 2, 3, 1)), rate, key, self.block_size)
+            return drop_block(inputs, rate, key, block_size=self.block_size)
+        last = ops.transpose(inputs, (0, 2, 3, 1))
+        last = drop_block(last, rate, key, block_size=self.block_size)
         return ops.transpose(last, (0, 3, 1, 2))
 
     def get_config(self) -> dict[str, Any]:

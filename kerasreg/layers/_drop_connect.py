@@ -8,8 +8,8 @@ import keras
 
 from kerasreg._keras.hyperparameter import Hyperparameter, NumberOrSchedule, PartOfPass
 from kerasreg._keras.internals import forget_loss
-from kerasreg.layers._base import NoiseStream
 from kerasreg.layers._dropout import dropout
+from kerasreg.layers._noise_stream import NoiseStream
 from kerasreg.layers._wrapper import NoisyWrapper, kernels
 from kerasreg.random import fold_in
 
@@ -19,34 +19,34 @@ class DropConnect(NoisyWrapper):
     """Drops weights of a layer in training, at a rate that may be scheduled.
 
     `layer(x; W · M / (1 - p(t)))`, with a mask `M` of the shape of each kernel `W`
-    whose entries are 1 with probability `1 - p(t)`, else 0; biases are kept. At
-    inference it is the layer itself. What `ScheduledDropout` says of schedules,
-    seeds, replicas and resuming holds here.
+    whose entries are 1 with probability `1 - p(t)`, else 0. Biases are kept. At inference the
+    wrapper calls the layer alone.
+    Schedules, seeds, replicas and resuming work as in `ScheduledDropout`.
 
-    One mask serves the batch of a replica, as most implementations do; the paper
-    draws one for each example, and approximates inference by a Gaussian instead
-    of the mean weights.
+    All examples of a batch on a replica share one mask, as in most implementations. The paper
+    draws a mask for each example, and approximates inference by a Gaussian instead of the mean
+    weights.
 
     Args:
         layer: any Keras layer with weights whose names end in `kernel`: `Dense`,
-            `EinsumDense`, `Conv1D` to `Conv3D`, depthwise, separable and
-            transposed convolutions, and recurrent layers, whose masks are the
-            same at every time step.
+            `EinsumDense`, `Conv1D` to `Conv3D`, depthwise, separable and transposed
+            convolutions, and recurrent layers. A recurrent layer has the same mask at every
+            time step.
         rate: probability `p` that a weight is dropped, a number from 0 to 1 or a
             schedule of such numbers over training steps.
         seed: an integer; equal seeds give equal masks.
         **kwargs: `name`, `dtype`, `trainable` of a Keras layer.
 
     Call arguments:
-        inputs: what the layer takes.
+        inputs: the inputs of the layer.
         training: True drops, False does not.
 
     Returns:
-        What the layer returns.
+        The outputs of the layer.
 
     Raises:
-        ValueError: if the rate is outside [0, 1], or `layer` is no Keras layer or
-            has no floating-point kernel.
+        ValueError: if the rate is outside [0, 1], or `layer` is no Keras layer, or `layer` has
+            no floating-point kernel.
 
     Example:
 
@@ -60,6 +60,7 @@ class DropConnect(NoisyWrapper):
         self,
         layer: keras.layers.Layer,
         rate: NumberOrSchedule,
+        *,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -71,6 +72,11 @@ class DropConnect(NoisyWrapper):
     def rate(self) -> keras.Variable:
         """The rate of the last training step: a scalar variable, which may be assigned."""
         return self._rate.variable
+
+    @property
+    def schedule(self) -> Any:
+        """The schedule of the rate, or None."""
+        return self._rate.schedule
 
     def build(self, input_shape: Any = None) -> None:
         super().build(input_shape)
@@ -105,4 +111,4 @@ class DropConnect(NoisyWrapper):
         return outputs
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self._rate.get_value(), "seed": self.seed}
+        return {**super().get_config(), "rate": self._rate.serialized_value(), "seed": self.seed}

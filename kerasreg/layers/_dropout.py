@@ -7,13 +7,15 @@ overfitting"; scheduled rates after Morerio et al. 2017, "Curriculum Dropout"
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from kerasreg._keras.fused import fused, fuses_here
-from kerasreg.layers._base import BaseMaskedDropout
+from kerasreg._keras.hyperparameter import NumberOrSchedule
+from kerasreg.layers._base import BaseScheduledDropout, check_noise_shape
 from kerasreg.random import Key, keep_mask
 
 
@@ -24,14 +26,14 @@ def dropout(x: Any, rate: Any, key: Key, noise_shape: Any = None) -> Any:
         x: a floating-point tensor.
         rate: drop probability, a number or a scalar tensor from 0 to 1.
         key: the key of the mask, from `kerasreg.random.key`.
-        noise_shape: shape of the mask, broadcast against `x`; None entries, or
-            None in all, take the size of `x`.
+        noise_shape: shape of the mask, broadcast against `x`. An entry None takes the size of
+            `x`; None in place of the shape takes the shape of `x`.
 
     Returns:
-        A tensor like `x`; all zeros at rate 1.
+        A tensor of the shape and dtype of `x`; all zeros at rate 1.
 
     Raises:
-        ValueError: if `noise_shape` has not one entry for each axis of `x`.
+        ValueError: if the length of `noise_shape` is not the rank of `x`.
 
     Example:
 
@@ -46,7 +48,7 @@ def dropout(x: Any, rate: Any, key: Key, noise_shape: Any = None) -> Any:
     if noise_shape is not None:
         noise_shape = tuple(noise_shape)
     if fuses_here(x):
-        # The backward pass draws the mask anew, which is cheaper than to keep it.
+        # The backward pass draws the mask again, which is cheaper than to keep it.
         def masked(values: Any) -> Any:
             return _draw_and_mask(values, rate, key, noise_shape=noise_shape)
     else:
@@ -67,7 +69,7 @@ def dropout(x: Any, rate: Any, key: Key, noise_shape: Any = None) -> Any:
 
 
 def mask_shape(noise_shape: Any, x: Any) -> tuple[Any, ...]:
-    """The noise shape, with the sizes of `x` where it has None or is None."""
+    """The noise shape, with the sizes of `x` in place of None."""
     sizes = tuple(ops.shape(x))
     if noise_shape is None:
         return sizes
@@ -92,39 +94,38 @@ def _draw_and_mask(x: Any, rate: Any, key: Key, noise_shape: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
-class ScheduledDropout(BaseMaskedDropout):
+class ScheduledDropout(BaseScheduledDropout):
     """Dropout with a rate that may be scheduled, moved and searched.
 
-    In training, an element is kept with probability `1 - p(t)` and divided by
-    it, else it is 0; at inference the layer is the identity. `p(t)` is the rate
-    at training step `t`. The layer counts training steps by itself (see
-    `kerasreg.schedules.Hyperparameter`), so no callback is needed, and the
-    count, the rate and the seed are saved with the model: a reloaded layer goes
-    on with the masks that it would have drawn.
+    In training, an element is kept with probability `1 - p(t)` and divided by this
+    probability, or becomes 0. At inference the layer is the identity. `p(t)` is the rate at
+    training step `t`. The layer counts training steps itself (see
+    `kerasreg.schedules.Hyperparameter`), so no callback is needed. The count, the rate and
+    the seed are saved with the model: a reloaded layer draws the masks that follow.
 
-    In contrast to `keras.layers.Dropout`, the rate is read when the program
-    runs: `layer.rate.assign(0.3)` acts on a compiled model; and each replica of
-    a `tf.distribute` strategy draws its own mask.
+    In contrast to `keras.layers.Dropout`, the rate is read when the program runs:
+    `layer.rate.assign(0.3)` acts on a compiled model. Each replica of a `tf.distribute`
+    strategy draws its own mask.
 
     Args:
         rate: fraction of elements to drop, a number from 0 to 1 or a schedule
             of such numbers over training steps.
-        noise_shape: shape of the mask, as in `keras.layers.Dropout`: entries
-            that are None take the size of the input, entries 1 share a mask.
-        seed: an integer; equal seeds give equal masks. By default drawn at
-            random (under `keras.utils.set_random_seed`), and kept in the config.
+        noise_shape: shape of the mask, as in `keras.layers.Dropout`. An entry None takes the
+            size of the input; along an axis with entry 1 all elements share a mask.
+        seed: an integer; equal seeds give equal masks. By default drawn at random (under
+            `keras.utils.set_random_seed`), and kept in the config.
         **kwargs: `name`, `dtype`, `trainable` of a Keras layer.
 
     Call arguments:
         inputs: a floating-point tensor of any shape.
-        training: True drops, False does not; None, as in any Keras layer, means
-            what the surrounding call says.
+        training: True drops, False does not; None, as in any Keras layer, takes the value of
+            the surrounding call.
 
     Returns:
         A tensor of the shape and dtype of `inputs`.
 
     Raises:
-        ValueError: if the rate is outside [0, 1] or is a schedule that leaves it.
+        ValueError: if the rate is outside [0, 1] or a schedule that leaves this range.
 
     Example:
 
@@ -136,5 +137,18 @@ class ScheduledDropout(BaseMaskedDropout):
     (1, 0.0)
     """
 
+    def __init__(
+        self,
+        rate: NumberOrSchedule,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(rate, seed, **kwargs)
+        self.noise_shape = check_noise_shape(noise_shape)
+
     def drop(self, inputs: Any, rate: Any, key: Key) -> Any:
         return dropout(inputs, rate, key, self.noise_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "noise_shape": self.noise_shape}

@@ -14,7 +14,7 @@ from kerasreg.random import Key, normal
 def gaussian_dropout(x: Any, rate: Any, key: Key) -> Any:
     """Multiplicative noise: `x · (1 + √(p / (1 - p)) · z)`, with `z ~ N(0, 1)`.
 
-    Mean and variance of the noise are those of inverted dropout of rate `p`.
+    The noise has the mean and the variance of inverted dropout with rate `p`.
 
     Args:
         x: a floating-point tensor.
@@ -22,7 +22,7 @@ def gaussian_dropout(x: Any, rate: Any, key: Key) -> Any:
         key: the key of the noise, from `kerasreg.random.key`.
 
     Returns:
-        A tensor like `x`.
+        A tensor of the shape and dtype of `x`.
 
     Example:
 
@@ -43,13 +43,13 @@ class ScheduledGaussianDropout(BaseScheduledDropout):
     """Multiplicative Gaussian noise, with a rate that may be scheduled.
 
     `y = x · (1 + √(p(t) / (1 - p(t))) · z)`, `z ~ N(0, 1)` for each element, in
-    training; the identity at inference. What `ScheduledDropout` says of
-    schedules, seeds, replicas and resuming holds here.
+    training; the identity at inference.
+    Schedules, seeds, replicas and resuming work as in `ScheduledDropout`.
 
     Args:
         rate: `p`, a number from 0 to 0.999999 or a schedule of such numbers over
-            training steps. In contrast to `keras.layers.GaussianDropout`, 1 is
-            refused: the noise would be infinite.
+            training steps. In contrast to `keras.layers.GaussianDropout`, a rate
+            of 1 is refused: the noise would be infinite.
         seed: an integer; equal seeds give equal noise.
         **kwargs: `name`, `dtype`, `trainable` of a Keras layer.
 

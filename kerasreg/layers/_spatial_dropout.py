@@ -41,8 +41,8 @@ class ScheduledSpatialDropout1D(_SpatialDropout):
     """Dropout of whole channels of a sequence, with a rate that may be scheduled.
 
     `y[n, :, c] = x[n, :, c] · m[n, c] / (1 - p(t))`, with `m[n, c]` 1 with
-    probability `1 - p(t)`, else 0, in training; the identity at inference. What
-    `ScheduledDropout` says of schedules, seeds, replicas and resuming holds here.
+    probability `1 - p(t)`, else 0, in training; the identity at inference.
+    Schedules, seeds, replicas and resuming work as in `ScheduledDropout`.
 
     Args:
         rate: probability `p` that a channel is dropped, a number from 0 to 1 or a
@@ -58,7 +58,7 @@ class ScheduledSpatialDropout1D(_SpatialDropout):
         A tensor of the shape and dtype of `inputs`.
 
     Raises:
-        ValueError: if the rate is outside [0, 1], or inputs have another rank.
+        ValueError: if the rate is outside [0, 1], or the inputs have another rank.
 
     Example:
 
@@ -84,8 +84,8 @@ class ScheduledSpatialDropout2D(_SpatialDropout):
     """Dropout of whole feature maps of an image, with a rate that may be scheduled.
 
     `y[n, :, :, c] = x[n, :, :, c] · m[n, c] / (1 - p(t))`, with `m[n, c]` 1 with
-    probability `1 - p(t)`, else 0, in training; the identity at inference. What
-    `ScheduledDropout` says of schedules, seeds, replicas and resuming holds here.
+    probability `1 - p(t)`, else 0, in training; the identity at inference.
+    Schedules, seeds, replicas and resuming work as in `ScheduledDropout`.
 
     Args:
         rate: probability `p` that a map is dropped, a number from 0 to 1 or a
@@ -104,7 +104,7 @@ class ScheduledSpatialDropout2D(_SpatialDropout):
         A tensor of the shape and dtype of `inputs`.
 
     Raises:
-        ValueError: if the rate is outside [0, 1], `data_format` is neither, or
+        ValueError: if the rate is outside [0, 1], `data_format` is none of the two, or the
             inputs have another rank.
 
     Example:
@@ -124,8 +124,7 @@ class ScheduledSpatialDropout3D(_SpatialDropout):
 
     `y[n, :, :, :, c] = x[n, :, :, :, c] · m[n, c] / (1 - p(t))`, with `m[n, c]` 1
     with probability `1 - p(t)`, else 0, in training; the identity at inference.
-    What `ScheduledDropout` says of schedules, seeds, replicas and resuming holds
-    here.
+    Schedules, seeds, replicas and resuming work as in `ScheduledDropout`.
 
     Args:
         rate: probability `p` that a map is dropped, a number from 0 to 1 or a
@@ -144,7 +143,7 @@ class ScheduledSpatialDropout3D(_SpatialDropout):
         A tensor of the shape and dtype of `inputs`.
 
     Raises:
-        ValueError: if the rate is outside [0, 1], `data_format` is neither, or
+        ValueError: if the rate is outside [0, 1], `data_format` is none of the two, or the
             inputs have another rank.
 
     Example:

@@ -1,4 +1,4 @@
-"""Residual branches that are left out at random (Huang et al. 2016, arXiv:1603.09382)."""
+"""Residual branches that training leaves out at random (Huang et al. 2016, arXiv:1603.09382)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ class ScheduledStochasticDepth(BaseScheduledDropout):
 
     `y[n] = shortcut[n] + m[n] · branch[n] / (1 - p(t))`, with `m[n]` 1 with
     probability `1 - p(t)`, else 0, for each example in training; `shortcut +
-    branch` at inference. What `ScheduledDropout` says of schedules, seeds,
-    replicas and resuming holds here. Rates that grow with depth:
-    `kerasreg.schedules.linear_depth`.
+    branch` at inference.
+    Schedules, seeds, replicas and resuming work as in `ScheduledDropout`.
+    `kerasreg.schedules.linear_depth` gives rates that grow with depth.
 
-    TensorFlow Addons' `StochasticDepth` takes the *survival* probability
-    `1 - p`, leaves a branch out for a whole batch, and scales by it at inference
-    instead of in training.
+    TensorFlow Addons' `StochasticDepth` takes the *survival* probability `1 - p`, and leaves a
+    branch out for a whole batch. It scales by `1 - p` at inference instead of in training.
 
     Args:
         rate: probability `p` that the branch is left out, a number from 0 to 1 or
@@ -37,12 +36,12 @@ class ScheduledStochasticDepth(BaseScheduledDropout):
         training: True leaves out, False does not.
 
     Returns:
-        The scaled branch, or its sum with the shortcut where a pair was given; a
-        tensor of the shape and dtype of the branch.
+        The scaled branch; for a pair, the sum of the shortcut and the scaled branch. A tensor
+        of the shape and dtype of the branch.
 
     Raises:
-        ValueError: if the rate is outside [0, 1], or inputs are neither a tensor
-            nor a pair.
+        ValueError: if the rate is outside [0, 1], or the inputs are neither a tensor nor a
+            pair.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""What wrappers of a layer share that give it something else in training."""
+"""The base class of wrappers that change a layer in training."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import keras
 
 from kerasreg._keras.internals import takes_mask, takes_training
-from kerasreg.layers._base import NoisyLayer
+from kerasreg.layers._noise_stream import NoisyLayer
 
 
 class NoisyWrapper(NoisyLayer, keras.layers.Wrapper):
-    """What wrappers have in common that give a layer something else in training."""
+    """Base class of wrappers that give a layer other inputs or weights in training."""
 
     def __init__(self, layer: keras.layers.Layer, **kwargs: Any) -> None:
         check_layer(layer)
@@ -19,7 +19,7 @@ class NoisyWrapper(NoisyLayer, keras.layers.Wrapper):
         self.supports_masking = layer.supports_masking
 
     def call_layer(self, inputs: Any, training: bool | None, mask: Any, **kwargs: Any) -> Any:
-        """Calls the layer, with those arguments of Keras that it takes."""
+        """Calls the layer, with `training` and `mask` where the layer takes them."""
         if takes_training(self.layer):
             kwargs["training"] = training
         if takes_mask(self.layer):

@@ -1,4 +1,4 @@
-"""Wrappers around any Keras optimizer."""
+"""Optimizers that wrap any Keras optimizer and add to its step."""
 
 from kerasreg.optimizers._layer_rates import LayerLearningRates
 from kerasreg.optimizers._lookahead import Lookahead

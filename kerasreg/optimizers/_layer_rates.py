@@ -17,26 +17,26 @@ from kerasreg.optimizers._wrapper import Wrapper
 class LayerLearningRates(Wrapper):
     """One optimizer with a multiple of its learning rate for some layers.
 
-    The step of each variable is made with `learning_rate · multiplier`; so a schedule or a
-    callback moves all of them. What is 0 does not move (by gradients: the inner optimizer's own
-    `weight_decay` is not multiplied; that of `DecoupledWeightDecay` inside this one is).
+    The step of each variable uses `learning_rate · multiplier`, so a schedule or a callback
+    moves all of them. A variable with multiplier 0 is not moved by gradients. The inner
+    optimizer's own `weight_decay` is not multiplied; a `DecoupledWeightDecay` inside is.
 
-    TensorFlow Addons' `MultiOptimizer`, and Keras' since 3.15, have one optimizer for
-    each group: for those that differ in the learning rate only, this is the same.
+    TensorFlow Addons' `MultiOptimizer`, and Keras' own since 3.15, take one optimizer for each
+    group of layers. Where the groups differ in the learning rate only, the result is the same.
 
     Args:
         inner_optimizer: a Keras optimizer with an update rule of its own, or another
-            wrapper of kerasreg. It then belongs to this one. Around a
-            `LossScaleOptimizer`, this goes inside.
+            wrapper of kerasreg. The inner optimizer then belongs to this wrapper. A
+            `LossScaleOptimizer` goes around the wrapper.
         multipliers: a dict of patterns of names, such as `{"block1*": 0.1, "bias": 2.0}`, and
-            numbers >= 0. A pattern matches a variable's path, its name, or that of a layer that
-            it is in. Where several match, the first counts.
-        default: of all others, a number >= 0.
+            numbers >= 0. A pattern matches the path of a variable, the name of the variable, or
+            the name of a layer around the variable. Where several match, the first counts.
+        default: the multiplier of all other variables, a number >= 0.
         name: optional name of the optimizer.
 
     Raises:
-        ValueError: if an argument is none of these, or the backend is PyTorch; when the
-            optimizer is built, if a pattern matches no variable.
+        ValueError: if an argument is outside its range, or the backend is PyTorch. When the
+            optimizer is built: if a pattern matches no variable.
 
     Example:
 
@@ -50,6 +50,7 @@ class LayerLearningRates(Wrapper):
         self,
         inner_optimizer: keras.optimizers.Optimizer,
         multipliers: Mapping[str, float],
+        *,
         default: float = 1.0,
         name: str | None = None,
     ) -> None:
@@ -69,7 +70,7 @@ class LayerLearningRates(Wrapper):
         self.default = default
 
     def make_slots(self, variables: Any) -> None:
-        """Checks that each pattern has a meaning."""
+        """Checks that each pattern matches a variable."""
         for pattern in self.multipliers:
             check_matches("multipliers", pattern, {v.path: names_within(v.path) for v in variables})
 
@@ -88,7 +89,7 @@ class LayerLearningRates(Wrapper):
         super().step(gradient, variable, learning_rate * multiplier)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments."""
+        """The arguments, and the config of the inner optimizer."""
         return {
             **super().get_config(),
             "multipliers": dict(self.multipliers),

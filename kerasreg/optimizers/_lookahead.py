@@ -18,23 +18,23 @@ def lookahead(fast: Any, slow: Any, slow_step_size: float) -> Any:
 
 @keras.saving.register_keras_serializable(package="kerasreg")
 class Lookahead(Wrapper):
-    """Every `sync_period` steps goes back to between where it was and where it is.
+    """Lookahead: every `sync_period` steps the weights go part of the way back.
 
-    After that many steps of the inner optimizer the slow weights become
-    `slow + slow_step_size · (fast - slow)`, and the fast ones, which are those of the
-    model, the slow ones. The inner optimizer's own state goes on. As TensorFlow Addons'
-    `Lookahead`; the slow weights are, as there, at first those of the beginning.
+    After each `sync_period` steps of the inner optimizer the slow weights become
+    `slow + slow_step_size · (fast - slow)`, and the model gets the slow weights. The fast
+    weights are those that the inner optimizer moved. The state of the inner optimizer stays.
+    TensorFlow Addons' `Lookahead` is the same: the first slow weights are the initial ones.
 
     Args:
         inner_optimizer: a Keras optimizer with an update rule of its own, or another
-            wrapper of kerasreg. It then belongs to this one. Around a
-            `LossScaleOptimizer`, this goes inside.
-        sync_period: a whole number >= 1 of steps.
-        slow_step_size: a number from 0 to 1.
+            wrapper of kerasreg. The inner optimizer then belongs to this wrapper. A
+            `LossScaleOptimizer` goes around the wrapper.
+        sync_period: the steps between two synchronizations, a whole number >= 1.
+        slow_step_size: the part of the way that the slow weights go, a number from 0 to 1.
         name: optional name of the optimizer.
 
     Raises:
-        ValueError: if an argument is none of these, or the backend is PyTorch.
+        ValueError: if an argument is outside its range, or the backend is PyTorch.
 
     Example:
 
@@ -47,6 +47,7 @@ class Lookahead(Wrapper):
         self,
         inner_optimizer: keras.optimizers.Optimizer,
         sync_period: int = 6,
+        *,
         slow_step_size: float = 0.5,
         name: str | None = None,
     ) -> None:
@@ -61,7 +62,7 @@ class Lookahead(Wrapper):
         self._slow = self.slots(variables, "slow")
 
     def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """The inner step, and every `sync_period` of them the step back."""
+        """The inner step, and after every `sync_period` steps the step back."""
         beginning = self.value(variable) * 1.0  # A copy, of what the step overwrites.
         super().step(gradient, variable, learning_rate)
         slow = self._slow[self.index(variable)]
@@ -74,7 +75,7 @@ class Lookahead(Wrapper):
         self.rule.assign(variable, ops.where(syncs, synced, fast))
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments."""
+        """The arguments, and the config of the inner optimizer."""
         return {
             **super().get_config(),
             "sync_period": self.sync_period,

@@ -1,61 +1,67 @@
-"""Exact zeros with any optimizer: the proximal step after its own."""
+"""Exact zeros with any optimizer: the proximal step after the step of the optimizer."""
 
 from __future__ import annotations
 
 import math
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
 from kerasreg._keras.internals import stateless_scope, trainable_variables_of
+from kerasreg._validation import check_choice
 from kerasreg.optimizers._step_sizes import KNOWN, is_scalar, rule, summing_momentum
 from kerasreg.optimizers._wrapper import Wrapper
 from kerasreg.regularizers import Penalty
 
+# The values of `step_size` under the name that it had before 0.1.0, `metric`.
+_STEP_SIZES = {"scaled": "per_weight", "plain": "learning_rate"}
+
 
 @keras.saving.register_keras_serializable(package="kerasreg")
 class Proximal(Wrapper):
-    """Wraps an optimizer: its step on the loss without penalties, then their proximal step.
+    """Wraps an optimizer: a step on the loss without penalties, then a proximal step.
 
-    `w ← prox_{t·Ω}(w - t·d)`, where `w - t·d` is the step of the inner optimizer and Ω
-    the penalty of `kerasreg.regularizers` on that weight. Weights that the penalty
-    holds at zero become zero exactly, where a gradient steps over it. The loss that is
-    reported contains the penalty, once.
+    `w ← prox_{t·Ω}(w - t·d)`, where `w - t·d` is the step of the inner optimizer and Ω is
+    the penalty of `kerasreg.regularizers` on the weight. Weights that the penalty holds at
+    zero become exactly zero; a gradient would step over zero. The reported loss contains the
+    penalty, once.
 
-    The step size t is the one that the inner optimizer really used: for SGD the learning
-    rate; for RMSprop, Adagrad, Adam, AdamW, Nadam and Adamax another one for each
-    weight, the learning rate over the root of its mean squared gradient. Momentum that
-    sums up steps (SGD, RMSprop) sums these up too, towards `1 / (1 - momentum)` of one.
-    With `metric="scaled"` the proximal step uses these, so that training comes to rest
-    where loss plus penalty is least. With `"plain"` it uses the learning rate for all
-    weights: then the penalty is to these optimizers what AdamW's decay is to Adam's
-    gradient, decoupled from its scale, and comes to rest elsewhere.
+    The inner optimizer has a step size for each weight. For SGD it is the learning rate. For
+    RMSprop, Adagrad, Adam, AdamW, Nadam and Adamax it is the learning rate over the root of
+    the mean squared gradient. Momentum that sums up steps (SGD, RMSprop) sums up step sizes
+    too, towards `1 / (1 - momentum)` of one step size.
 
-    Clipping, weight decay, gradient accumulation, moving averages and loss scaling
-    are those of the inner optimizer, in the order of Keras, with the proximal step after
-    each of its steps; constraints come after it. Moving averages are of the weights with
-    their zeros, and have none of their own. A penalty on an `Embedding` shrinks all of its
-    rows in each step, also those without a gradient. Other regularizers, such as
-    Keras' own, stay part of the loss. A model whose optimizer is another one, also after
-    this one, has its penalties in its gradient as usual. On the JAX backend it trains
-    in `kerasreg.lanes` only, of one model or many: Keras' own `fit` shows an optimizer
-    no strengths there, and is refused.
+    - With `step_size="per_weight"` the proximal step uses these step sizes. Training comes to
+      rest where loss plus penalty is least.
+    - With `step_size="learning_rate"` the proximal step uses the learning rate for all
+      weights. The penalty is then decoupled from the scale of the gradient, like the decay of
+      AdamW, and training comes to rest elsewhere.
+
+    Clipping, weight decay, gradient accumulation, moving averages and loss scaling are those
+    of the inner optimizer. The proximal step follows each step of the inner optimizer, and
+    constraints follow the proximal step. A moving average of weights with zeros has no exact
+    zeros. A penalty on an `Embedding` shrinks all rows in each step, also rows without a
+    gradient. Other regularizers, such as Keras' own, stay part of the loss.
+
+    A model that is compiled with another optimizer has its penalties in the gradient as usual.
+    On the JAX backend `Proximal` trains in `kerasreg.lanes` only, for one model or many.
+    Keras' own `fit` shows the optimizer no strengths there, and is refused.
 
     Args:
-        inner_optimizer: any Keras optimizer with an update rule of its own. It then
-            belongs to this one. Around a `LossScaleOptimizer`, this goes inside.
-        metric: `"scaled"` or `"plain"`; with SGD, they are the same.
+        inner_optimizer: a Keras optimizer with an update rule of its own. The inner optimizer
+            then belongs to this wrapper. A `LossScaleOptimizer` goes around the wrapper.
+        step_size: `"per_weight"` or `"learning_rate"`; with SGD, both are the same.
         name: optional name of the optimizer.
 
     Raises:
-        ValueError: if an argument is none of these; with `"scaled"`, if the step sizes
-            of the inner optimizer are not known. When training begins: if no variable
-            has a penalty of kerasreg; if one has no proximal operator, or none for a
-            step size for each weight (`Nuclear`, `SpectralNorm`, `TotalVariation`); if
-            the step size is then not below the one at which that of `MCP` or `SCAD`
-            jumps; if a layer calls a penalty by itself, as in `add_loss`.
+        ValueError: if an argument is outside its range; with `"per_weight"`, if the step sizes
+            of the inner optimizer are not known. When training begins: if no variable has a
+            penalty of kerasreg; if a penalty has no proximal operator, or none for a step
+            size for each weight (`Nuclear`, `SpectralNorm`, `TotalVariation`); if the step
+            size reaches the one at which the operator of `MCP` or `SCAD` jumps; if a layer
+            calls a penalty by itself, as in `add_loss`.
 
     Parikh and Boyd 2014; for adaptive optimizers Yun, Lozano and Yang 2021.
 
@@ -77,22 +83,24 @@ class Proximal(Wrapper):
     # Its step sizes are those of an update rule.
     wraps_wrappers = False
 
+    _new_names: ClassVar = {"metric": "step_size"}
+
     def __init__(
         self,
         inner_optimizer: keras.optimizers.Optimizer,
-        metric: str = "scaled",
+        step_size: str = "per_weight",
+        *,
         name: str | None = None,
     ) -> None:
         inner_optimizer = self.checked(inner_optimizer)
-        if metric not in ("scaled", "plain"):
-            raise ValueError(f"`metric` must be 'scaled' or 'plain'. Received: metric={metric!r}")
-        if metric == "scaled" and rule(inner_optimizer) is None:
+        check_choice("step_size", step_size, ("per_weight", "learning_rate"))
+        if step_size == "per_weight" and rule(inner_optimizer) is None:
             raise ValueError(
-                f"`metric` must be 'plain' for {type(inner_optimizer).__name__}: the step sizes "
-                f"are known of {', '.join(KNOWN)}. Received: metric={metric!r}"
+                f"`step_size` must be 'learning_rate' for {type(inner_optimizer).__name__}: the "
+                f"step sizes are known of {', '.join(KNOWN)}. Received: step_size={step_size!r}"
             )
         super().__init__(inner_optimizer, name=name)
-        self.metric = metric
+        self.step_size = step_size
         # Identities of the penalties that asked before this was built.
         self._asked: set[int] = set()
 
@@ -110,7 +118,7 @@ class Proximal(Wrapper):
                 self._check(penalty, variable)
         super().build(variables)
         self._asked.clear()
-        sums = self.metric == "scaled" and summing_momentum(inner) != 0
+        sums = self.step_size == "per_weight" and summing_momentum(inner) != 0
         # Among the inner optimizer's slots, which steps that only gather gradients restore;
         # None where momentum sums up no step sizes.
         inner.summed_step_sizes = [
@@ -134,15 +142,16 @@ class Proximal(Wrapper):
                 f"{of} has no proximal operator, which `Proximal` needs. Use one that has, "
                 "such as L1 or GroupLasso, or train without `Proximal`."
             )
-        scalar = self.metric == "plain" or is_scalar(self.inner_optimizer)
+        scalar = self.step_size == "learning_rate" or is_scalar(self.inner_optimizer)
         if not scalar and not penalty.takes_step_sizes:
             raise ValueError(
-                f"{of} has no proximal operator for a step size for each weight: `metric` must be "
-                f"'plain', or the inner optimizer SGD. Received: metric={self.metric!r}"
+                f"{of} has no proximal operator for a step size for each weight: `step_size` must "
+                "be 'learning_rate', or the inner optimizer SGD. "
+                f"Received: step_size={self.step_size!r}"
             )
         if scalar:
             t = _value_outside_of_graphs(lambda: self.learning_rate)
-            if self.metric == "scaled":
+            if self.step_size == "per_weight":
                 momentum = _value_outside_of_graphs(lambda: summing_momentum(self.inner_optimizer))
                 t = t / (1.0 - momentum) if momentum < 1 else math.inf
             bound = _value_outside_of_graphs(lambda: penalty.largest_step_size)
@@ -154,7 +163,7 @@ class Proximal(Wrapper):
 
     def _step_size(self, index: int, learning_rate: Any) -> Any:
         inner = self.inner_optimizer
-        of = rule(inner) if self.metric == "scaled" else None
+        of = rule(inner) if self.step_size == "per_weight" else None
         if of is None:
             return learning_rate
         size = of(inner, index, learning_rate)
@@ -197,10 +206,17 @@ class Proximal(Wrapper):
         self.inner_optimizer.apply(grads, trainable_variables)
 
     def takes_over(self, penalty: Penalty, w: Any) -> bool:
-        """Whether a penalty must stop its own gradient, asked by it when it is called with `w`.
+        """Whether a penalty must stop its own gradient; the penalty asks when it is called.
 
-        Keras builds an optimizer when its first step is traced, and by then the loss of
-        that step is there: so this is asked while it is computed.
+        Keras builds an optimizer when the first step is traced, after the loss of that step.
+        So penalties ask while the loss is computed.
+
+        Args:
+            penalty: the penalty that asks.
+            w: the tensor or variable that the penalty was called with.
+
+        Returns:
+            True if this optimizer applies the penalty to `w`.
         """
         if not self.built:
             weight = isinstance(w, keras.Variable)
@@ -216,8 +232,15 @@ class Proximal(Wrapper):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments."""
-        return {**super().get_config(), "metric": self.metric}
+        """The arguments, and the config of the inner optimizer."""
+        return {**super().get_config(), "step_size": self.step_size}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        """Makes an optimizer from its config, at step 0."""
+        if "metric" in config:  # Before 0.1.0.
+            config = {**config, "metric": _STEP_SIZES[config["metric"]]}
+        return super().from_config(config, custom_objects)
 
 
 def _penalty_of(variable: keras.Variable) -> Penalty | None:
@@ -225,10 +248,10 @@ def _penalty_of(variable: keras.Variable) -> Penalty | None:
 
 
 def _prox(penalty: Penalty, w: Any, t: Any) -> Any:
-    """`penalty.prox`, with the strength as it is in the stateless scopes that are open.
+    """`penalty.prox`, with the strength of the stateless scopes that are open.
 
-    A scope in which an optimizer runs, as that of `LossScaleOptimizer` in lanes, may
-    have the optimizer's own variables only: then the strength is in one around it.
+    A scope in which an optimizer runs, such as that of `LossScaleOptimizer` in lanes, may hold
+    the variables of the optimizer only. The strength is then in a scope around that one.
     """
     if stateless_scope() is None:
         return penalty.prox(w, t)
@@ -249,7 +272,7 @@ def _prox(penalty: Penalty, w: Any, t: Any) -> Any:
 
 
 def _value_outside_of_graphs(compute: Callable[[], Any]) -> float:
-    """A number of the optimizer's as it is now, also while a step is traced."""
+    """A number of the optimizer as it is now, also while a step is traced."""
     if keras.backend.backend() != "tensorflow":
         return float(keras.ops.convert_to_numpy(compute()))
     import tensorflow as tf

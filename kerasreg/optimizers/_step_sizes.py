@@ -1,11 +1,10 @@
 """The step size with which an optimizer really moved a variable.
 
-A step of any of them is `w -= t·d`, where `d` is the gradient, or a mean of past ones that
-is equal to it where it no longer changes. `t` is so what the point where training comes to
-rest knows: there `d` is balanced by the slope of the penalty. Momentum that averages
-gradients (of Adam) has no part in it. One that sums up steps (of SGD, RMSprop) sums
-up step sizes as well: `t ← momentum·t + (the size of this one)`. Adaptive optimizers have
-a `t` for each weight.
+A step is `w -= t·d`, where `d` is the gradient, or a mean of past gradients. Both are equal
+where the gradient no longer changes. Where training comes to rest, the slope of the penalty
+balances `d`, so `t` is the step size of the proximal step. Momentum that averages gradients
+(Adam) does not change `t`. Momentum that sums up steps (SGD, RMSprop) sums up step sizes too:
+`t ← momentum·t + (the size of this step)`. Adaptive optimizers have a `t` for each weight.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def _slot(optimizer: Any, name: str, index: int) -> Any:
 
 
 def _bias(optimizer: Any, beta: Any, like: Any) -> Any:
-    """`1 - βᵗ`: how far a mean of past values is from zero, where it begins."""
+    """`1 - βᵗ`: the bias of a mean of past values that began at zero."""
     step = ops.cast(optimizer.iterations + 1, like.dtype)
     return 1.0 - ops.power(ops.cast(beta, like.dtype), step)
 
@@ -74,17 +73,16 @@ KNOWN = (*(kind.__name__ for kind in _RULES), "AdamW")
 def rule(optimizer: Any) -> Callable[[Any, int, Any], Any] | None:
     """The function `(optimizer, index of the variable, learning rate) -> t`, or None.
 
-    It is the size of one step, without those that momentum repeats.
-
-    A class that derives from one of Keras' and has its `update_step`, as `AdamW` has
-    that of `Adam`, has its rule.
+    The function gives the size of one step, without the steps that momentum repeats. A class
+    that inherits `update_step` from a class of Keras, as `AdamW` from `Adam`, has the rule of
+    that class.
     """
     own = type(optimizer).update_step
     return next((of for kind, of in _RULES.items() if kind.update_step is own), None)
 
 
 def summing_momentum(optimizer: Any) -> float:
-    """The factor with which a step size goes on into the next one, 0 for most."""
+    """The factor of a step size in the next step size, 0 for most optimizers."""
     return optimizer.momentum if rule(optimizer) in (_sgd, _rmsprop) else 0.0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -13,50 +13,54 @@ from kerasreg.optimizers._wrapper import Wrapper, rule_of
 
 
 def running_mean(mean: Any, value: Any, count: Any) -> Any:
-    """The mean of `count + 1` values, of the mean of the first `count` and the last value."""
+    """Adds a value to the mean of the first `count` values."""
     return mean + (value - mean) / (count + 1.0)
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
 class WeightAveraging(Wrapper):
-    """Averages the weights along the way, each counted alike: SWA.
+    """Stochastic weight averaging (SWA): the plain mean of the weights along the way.
 
-    After steps `start`, `start + period`, `start + 2·period`, ... (the first step of a
-    training is step 1) the weights are taken into the mean, of which the first is the
-    whole. Training goes on from the weights, not from the mean; when it ends the mean takes
-    their place. To validate with it, put Keras' `SwapEMAWeights` callback beside it,
-    which swaps these averages too.
+    The mean takes the weights after the steps `start_step`, `start_step + period`,
+    `start_step + 2·period`, ... (the first step of a training is step 1). Training goes on
+    from the weights, not from the mean. When training ends, the mean replaces the weights.
+    Keras' callback `SwapEMAWeights` swaps these means too, to validate with the mean.
 
     Keras' own `use_ema` is an exponential average, in which old weights fade. TensorFlow
-    Addons' `SWA` is this with `start = start_averaging + 1`; PyTorch's
-    `AveragedModel` averages where it is called. Batch normalization has statistics of the
-    weights that it saw: call `update_batch_normalization(model, x)` when training has ended.
+    Addons' `SWA(start_averaging)` starts at `start_step = start_averaging + 1`. PyTorch's
+    `AveragedModel` averages when it is called. Batch normalization keeps statistics of the
+    weights before averaging: call `kerasreg.models.update_batch_normalization(model, x)` after
+    training.
 
     Args:
         inner_optimizer: a Keras optimizer with an update rule of its own, or another
-            wrapper of kerasreg. It then belongs to this one. Around a
-            `LossScaleOptimizer`, this goes inside.
-        start: a whole number >= 1 of steps, such as three quarters of the training.
-        period: a whole number >= 1 of steps, such as an epoch.
+            wrapper of kerasreg. The inner optimizer then belongs to this wrapper. A
+            `LossScaleOptimizer` goes around the wrapper.
+        start_step: the first step whose weights are averaged, a whole number >= 1, such as
+            three quarters of the training.
+        period: the steps between two averaged weights, a whole number >= 1, such as an epoch.
         name: optional name of the optimizer.
 
     Raises:
-        ValueError: if an argument is none of these, or the backend is PyTorch.
+        ValueError: if an argument is outside its range, or the backend is PyTorch.
 
     Example:
 
     >>> import keras
     >>> from kerasreg.optimizers import WeightAveraging
-    >>> optimizer = WeightAveraging(keras.optimizers.SGD(0.1), start=1000, period=100)
+    >>> optimizer = WeightAveraging(keras.optimizers.SGD(0.1), start_step=1000, period=100)
     """
 
     # Lanes ask it: whether the end of a training moves the weights.
     averages_weights = True
 
+    _new_names: ClassVar = {"start": "start_step"}
+
     def __init__(
         self,
         inner_optimizer: keras.optimizers.Optimizer,
-        start: int = 1,
+        start_step: int = 1,
+        *,
         period: int = 1,
         name: str | None = None,
     ) -> None:
@@ -67,9 +71,10 @@ class WeightAveraging(Wrapper):
                 "`inner_optimizer` must be one that does not average. Received: inner_optimizer="
                 f"{type(rule).__name__} with use_ema=True"
             )
-        start, period = check_count("start", start), check_count("period", period)
+        start_step = check_count("start_step", start_step)
+        period = check_count("period", period)
         super().__init__(inner_optimizer, name=name)
-        self.start = start
+        self.start_step = start_step
         self.period = period
 
     def make_slots(self, variables: Any) -> None:
@@ -79,10 +84,10 @@ class WeightAveraging(Wrapper):
         show_moving_averages(self.rule, self._model_variables_moving_average)
 
     def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """The inner step, and every `period` of them the weights into the mean."""
+        """The inner step, and after every `period` steps the weights into the mean."""
         super().step(gradient, variable, learning_rate)
         average = self._model_variables_moving_average[self.index(variable)]
-        after = ops.convert_to_tensor(self.rule.iterations) + 1 - self.start
+        after = ops.convert_to_tensor(self.rule.iterations) + 1 - self.start_step
         taken = ops.logical_and(after >= 0, ops.equal(after % self.period, 0))
         value, mean = self.value(variable), self.value(average)
         count = ops.cast(ops.maximum(after, 0) // self.period, mean.dtype)
@@ -91,12 +96,12 @@ class WeightAveraging(Wrapper):
         self.rule.assign(average, ops.where(after < 0, value, mean))
 
     def finalize_variable_values(self, var_list: Any) -> None:
-        """Puts the means in the place of the weights."""
+        """Replaces the weights by their means."""
         super().finalize_variable_values(var_list)
         for variable in var_list:
             average = self._model_variables_moving_average[self.index(variable)]
             variable.assign(average)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments."""
-        return {**super().get_config(), "start": self.start, "period": self.period}
+        """The arguments, and the config of the inner optimizer."""
+        return {**super().get_config(), "start_step": self.start_step, "period": self.period}

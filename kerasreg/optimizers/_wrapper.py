@@ -1,31 +1,34 @@
-"""An optimizer around another one: what it has in common with it, and where it acts.
+"""The base class of optimizers that wrap another one.
 
-Keras hands each variable, when a step is really made, to `update_step`: on the device
-that has the variable, once where gradients are accumulated, and after loss scaling and
-clipping. There, a wrapper does what it does for that variable.
+Keras calls `update_step` for each variable when a step is really made: on the device of the
+variable, once where gradients are accumulated, and after loss scaling and clipping. A wrapper
+acts in place of that method.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import keras
 
+from kerasreg._descriptions import described_component
 from kerasreg._keras.internals import (
     index_of,
     own_variables,
     replace_update_step,
     trainable_variables_of,
 )
+from kerasreg._old_names import with_new_names
 
 
 class Wrapper(keras.optimizers.Optimizer):
-    """Base class: the inner optimizer's step for each variable, and something around it.
+    """Base class: the step of the inner optimizer for each variable, and something around it.
 
-    Subclasses override `step` and, for slots, `make_slots`. Wrappers may be around
-    wrappers: the outermost acts first. Clipping, weight decay, gradient accumulation,
-    moving averages and loss scaling are those of the inner optimizer; a
-    `LossScaleOptimizer` goes around all.
+    Subclasses override `step` and, for slots, `make_slots`. A wrapper may wrap another
+    wrapper: the outermost acts first. Clipping, weight decay, gradient accumulation, moving
+    averages and loss scaling are those of the inner optimizer. A `LossScaleOptimizer` goes
+    around all wrappers.
 
     Args:
         inner_optimizer: a Keras optimizer with an update rule of its own, or a wrapper.
@@ -33,6 +36,9 @@ class Wrapper(keras.optimizers.Optimizer):
     """
 
     wraps_wrappers = True
+
+    # Old names of arguments, in files of versions before 0.1.0.
+    _new_names: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self, inner_optimizer: keras.optimizers.Optimizer, name: str | None = None
@@ -83,32 +89,33 @@ class Wrapper(keras.optimizers.Optimizer):
         self.make_slots(variables)
 
     def make_slots(self, variables: Any) -> None:
-        """Makes what is to be remembered for each variable, with `slots`."""
+        """Makes the slots of the wrapper, with `slots`, for subclasses to override."""
 
     def slots(self, variables: Any, name: str) -> list[keras.Variable]:
-        """A variable for each, of zeros: the first step may be traced when they are made.
+        """Makes a slot of zeros for each variable: the first step may be traced already.
 
-        Among the inner optimizer's, which steps that only gather gradients restore.
+        The slots are among those of the inner optimizer, which Keras restores in steps that
+        only gather gradients.
         """
         return self.rule.add_optimizer_variables(variables, name)
 
     def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """In place of the rule's `update_step`, for one variable."""
+        """The step for one variable, in place of the rule's `update_step`."""
         self._next_step(gradient, variable, learning_rate)
 
     @staticmethod
     def value(variable: Any) -> Any:
-        """The value of a variable, also of the backend's own."""
+        """The value of a variable, of Keras or of the backend."""
         # A Keras variable is taken for a tensor on TensorFlow.
         held = variable.value if isinstance(variable, keras.Variable) else variable
         return keras.ops.convert_to_tensor(held)
 
     def index(self, variable: Any) -> int:
-        """Which of the trainable variables one is, also as the backend's own."""
+        """The index of a trainable variable, of Keras or of the backend."""
         return index_of(self.rule, variable)
 
     def known(self, variable: Any) -> keras.Variable:
-        """The trainable variable that one is, also as the backend's own."""
+        """The Keras variable of a trainable variable, of Keras or of the backend."""
         known: keras.Variable = trainable_variables_of(self.rule)[self.index(variable)]
         return known
 
@@ -120,7 +127,7 @@ class Wrapper(keras.optimizers.Optimizer):
         self.inner_optimizer.apply(grads, trainable_variables)
 
     def takes_over(self, penalty: Any, w: Any) -> bool:
-        """Whether an inner optimizer applies a penalty, whose gradient then is none."""
+        """Whether an inner optimizer applies a penalty, which then has no gradient."""
         inner = self.inner_optimizer
         return hasattr(inner, "takes_over") and inner.takes_over(penalty, w)
 
@@ -128,7 +135,7 @@ class Wrapper(keras.optimizers.Optimizer):
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """Its own variables and the inner optimizer's."""
+        """The variables of the wrapper and of the inner optimizer."""
         return [*own_variables(self), *self.inner_optimizer.variables]
 
     @property
@@ -147,7 +154,7 @@ class Wrapper(keras.optimizers.Optimizer):
 
     @property
     def loss_scale_factor(self) -> float | None:
-        """The inner optimizer's, which a `LossScaleOptimizer` around this one turns off."""
+        """The factor of the inner optimizer, which a `LossScaleOptimizer` outside turns off."""
         inner = self.__dict__.get("inner_optimizer")
         return None if inner is None else inner.loss_scale_factor
 
@@ -162,25 +169,28 @@ class Wrapper(keras.optimizers.Optimizer):
         return self.inner_optimizer.scale_loss(loss)
 
     def finalize_variable_values(self, var_list: Any) -> None:
-        """Ends the training as the inner optimizer does, such as with moving averages."""
+        """Ends the training as the inner optimizer does, for example with moving averages."""
         self.inner_optimizer.finalize_variable_values(var_list)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments."""
+        """The arguments, and the config of the inner optimizer."""
         inner = keras.saving.serialize_keras_object(self.inner_optimizer)
         return {"inner_optimizer": inner, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
-        """Makes an optimizer, at step 0."""
+        """Makes an optimizer from its config, at step 0."""
         inner = keras.saving.deserialize_keras_object(
             config["inner_optimizer"], custom_objects=custom_objects
         )
-        return cls(**{**config, "inner_optimizer": inner})
+        return cls(**{**with_new_names(config, cls._new_names), "inner_optimizer": inner})
+
+    def __repr__(self) -> str:
+        return described_component(self)
 
 
 def rule_of(optimizer: Any) -> Any:
-    """The optimizer that has the update rule: this one, or the innermost."""
+    """The optimizer that has the update rule: the innermost one."""
     while isinstance(optimizer, Wrapper):
         optimizer = optimizer.inner_optimizer
     return optimizer

@@ -1,4 +1,4 @@
-"""Random bits that depend on their arguments alone, for masks."""
+"""Random bits and numbers that depend on a key alone, for masks and initial weights."""
 
 from kerasreg.random._bits import bits, keep_mask
 from kerasreg.random._key import Key, fold_in, key, mix, replica_id

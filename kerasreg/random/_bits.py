@@ -1,8 +1,7 @@
 """Counter-based random bits: a hash of a key and an element's index, no state.
 
-The same integers give the same bits in eager, graph and XLA execution, inside
-`tf.vectorized_map`, and on every backend, because nothing but 32-bit integer
-arithmetic is involved.
+The hash uses 32-bit integers only. So the same integers give the same bits in eager, graph and
+XLA execution, inside `tf.vectorized_map`, and on every backend.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ RATE_BITS = 24
 
 
 def bits(shape: Any, key: Key) -> Any:
-    """32 random bits for each element.
+    """Draws 32 random bits for each element.
 
     Args:
         shape: shape of the result; entries may be scalar tensors.
-        key: what `key()` returned.
+        key: a key, from `kerasreg.random.key`.
 
     Returns:
         A uint32 tensor. Element `i` (in row-major order) is a hash of the key
@@ -42,7 +41,7 @@ def bits(shape: Any, key: Key) -> Any:
 
 
 def hashed_words(shape: Any, key: Key) -> Any:
-    """Words of 32 bits, of which the high ones are the best.
+    """Words of 32 bits, whose high bits are the best.
 
     The constants and shifts are those of `triple32` (C. Wellons, "Prospecting
     for Hash Functions", 2018), whose bias is near the least that a hash can
@@ -59,24 +58,24 @@ def hashed_words(shape: Any, key: Key) -> Any:
 
 
 def _product(shape: Any) -> Any:
-    """How many elements: a Python integer where all entries are, else a tensor."""
+    """The number of elements: a Python integer where all entries are integers, else a tensor."""
     if is_static(shape):
         return math.prod(shape)
     return ops.prod(ops.stack([ops.cast(length, "int32") for length in shape]))
 
 
 def keep_mask(shape: Any, rate: Any, key: Key) -> tuple[Any, Any]:
-    """Which elements a dropout of this rate keeps, and what scales them.
+    """Draws the mask of a dropout, and the factor that scales the kept elements.
 
-    An element is dropped when its 24 random bits (the high bits of the hash
-    before its last step, not those of `bits`) are below `round(rate·2²⁴)`: the
-    rate is resolved to 2⁻²⁴ (6e-8), and the scale is the inverse of the keep
-    probability *after* that rounding, so that expectations are exact.
+    An element is dropped when its 24 random bits are below `round(rate·2²⁴)`. (These bits are
+    the high ones of the hash before the last step, not those of `bits`.) The rate is resolved
+    to 2⁻²⁴ (6e-8). The scale is the inverse of the keep probability *after* that rounding, so
+    that expectations are exact.
 
     Args:
         shape: shape of the mask; entries may be scalar tensors.
         rate: drop probability, a number or a scalar tensor from 0 to 1.
-        key: what `key()` returned.
+        key: a key, from `kerasreg.random.key`.
 
     Returns:
         `(mask, scale)`: a boolean tensor, true where kept, and a float32

@@ -1,8 +1,8 @@
-"""Keys: integers hashed to what a draw depends on.
+"""Keys: hashes of integers, on which draws depend.
 
-The mixing function is of the bias-optimised `lowbias32` family of integer
-hashes (C. Wellons, "Prospecting for Hash Functions", 2018). It is made for
-masks, not for cryptography.
+The mixing function belongs to the bias-optimised `lowbias32` family of integer hashes
+(C. Wellons, "Prospecting for Hash Functions", 2018). The function is made for masks, not for
+cryptography.
 """
 
 from __future__ import annotations
@@ -17,9 +17,21 @@ from keras import ops
 class Key(NamedTuple):
     """Four words of 32 bits, each a Python integer or a scalar uint32 tensor.
 
-    The first two hash all words of `key()` but its last two, which follow as
-    they are and are hashed where the bits are drawn: within the kernel, where a
-    step that is only known when the program runs costs next to nothing.
+    The first two hash all words of `key()` but the last two. The last two words follow as they
+    are, and are hashed where the bits are drawn: there a step that is only known when the
+    program runs costs next to nothing.
+
+    Attributes:
+        first: a hash of all words but the last two.
+        second: another hash of all words but the last two.
+        before_last: the word before the last one.
+        last: the last word.
+
+    Example:
+
+    >>> import kerasreg
+    >>> kerasreg.random.key(7, 8, 9).before_last
+    8
     """
 
     first: Any
@@ -36,10 +48,22 @@ def word(value: Any) -> Any:
 
 
 def mix(x: Any) -> Any:
-    """A bijection of 32 bits in which every input bit reaches every output bit.
+    """Hashes integers: a bijection of 32 bits, in which all output bits depend on each input bit.
 
-    Of a uint32 tensor; or of a Python integer, hashed while the program is
-    traced.
+    `key` is made of this hash. Alone it is for numbers that name the elements of a tensor, such
+    as seeds that depend on the features of an example.
+
+    Args:
+        x: a uint32 tensor, or a Python integer from 0 to 2³² - 1.
+
+    Returns:
+        A uint32 tensor of the shape of `x`, or a Python integer.
+
+    Example:
+
+    >>> import kerasreg
+    >>> kerasreg.random.mix(0), kerasreg.random.mix(1)
+    (0, 114555507)
     """
     if isinstance(x, int):
         x ^= x >> 16
@@ -70,10 +94,10 @@ def key(*words: Any) -> Key:
 
     Args:
         *words: integers or scalar integer tensors; modulo 2³², order matters.
-            What changes while the program runs is cheapest among the last two.
+            A word that changes while the program runs is cheapest among the last two.
 
     Returns:
-        A `Key`, to be given to `bits`, `keep_mask`, `uniform` and `normal`.
+        A `Key`, for `bits`, `keep_mask`, `uniform` and `normal`.
 
     Example:
 
@@ -92,10 +116,10 @@ def key(*words: Any) -> Key:
 
 
 def fold_in(key: Key, number: Any) -> Key:
-    """Another key, of a key and an integer: for the parts of what one key is for.
+    """Makes another key of a key and an integer, for the parts of one layer or weight.
 
     Args:
-        key: what `key()` returned.
+        key: a key, from `kerasreg.random.key`.
         number: an integer or a scalar integer tensor, modulo 2³².
 
     Returns:
@@ -124,7 +148,7 @@ def _word_or_integer(value: Any) -> Any:
 
 
 def replica_id() -> Any:
-    """The number of this replica under `tf.distribute`, else 0.
+    """Returns the number of this replica under `tf.distribute`, else 0.
 
     Returns:
         A scalar integer tensor inside a replica, the Python integer 0 elsewhere.

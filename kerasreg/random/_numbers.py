@@ -17,14 +17,13 @@ _ANGLE = 0x6E6F726D
 
 
 def uniform(shape: Any, key: Key) -> Any:
-    """Numbers from the open interval (0, 1): `(b + ½) / 2²³` with 23 random bits `b`.
+    """Draws numbers from the open interval (0, 1): `(b + ½) / 2²³` with 23 random bits `b`.
 
-    Neither 0 nor 1 is drawn, so that the logarithms of `u` and of `1 - u` are
-    finite.
+    Neither 0 nor 1 is drawn, so that the logarithms of a number `u` and of `1 - u` are finite.
 
     Args:
         shape: shape of the result; entries may be scalar tensors.
-        key: what `key()` returned.
+        key: a key, from `kerasreg.random.key`.
 
     Returns:
         A float32 tensor.
@@ -39,14 +38,14 @@ def uniform(shape: Any, key: Key) -> Any:
 
 
 def normal(shape: Any, key: Key) -> Any:
-    """Independent numbers from the normal distribution of mean 0 and variance 1.
+    """Draws independent numbers from the normal distribution of mean 0 and variance 1.
 
-    `√(-2 ln u) · cos(2πv)` (Box and Muller 1958), with `u` the `uniform` of the key
-    and `v` of another: no number is beyond ±5.8.
+    `√(-2 ln u) · cos(2πv)` (Box and Muller 1958), with `u` and `v` two draws of `uniform`. No
+    number is beyond ±5.8.
 
     Args:
         shape: shape of the result; entries may be scalar tensors.
-        key: what `key()` returned.
+        key: a key, from `kerasreg.random.key`.
 
     Returns:
         A float32 tensor.

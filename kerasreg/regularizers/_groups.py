@@ -1,8 +1,7 @@
-"""Penalties that are sums over groups of weights, which become zero together."""
+"""Penalties on groups of weights, which become zero together."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -10,53 +9,20 @@ from keras import ops
 
 from kerasreg._keras.hyperparameter import Hyperparameter, NumberOrSchedule
 from kerasreg._validation import check_number
-from kerasreg.regularizers._norms import absolute_sum
+from kerasreg.regularizers._functions import (
+    Axis,
+    absolute_sum,
+    axes_within,
+    check_axis,
+    norm_sum,
+    root_of_size,
+)
 from kerasreg.regularizers._penalty import Penalty
 from kerasreg.regularizers._proximal_operators import (
-    norm,
     shrink_groups,
     shrink_scaled_groups,
     soft_threshold,
 )
-
-Axis = int | tuple[int, ...]
-
-
-def check_axis(axis: Any) -> Axis:
-    """Returns an axis or several different ones, or raises a `ValueError`."""
-    axes = [axis] if isinstance(axis, int) else axis
-    whole = isinstance(axes, list | tuple) and all(type(each) is int for each in axes)
-    if not whole or not axes or len(set(axes)) < len(axes):
-        raise ValueError(
-            "`axis` must be an integer, or several different ones in a tuple. "
-            f"Received: axis={axis!r}"
-        )
-    return axis if isinstance(axis, int) else tuple(axes)
-
-
-def axes_within(axis: Axis, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes over which a group extends: all of `shape` but `axis`."""
-    rank = len(shape)
-    kept = (axis,) if isinstance(axis, int) else axis
-    if any(not -rank <= each < rank for each in kept):
-        raise ValueError(
-            f"`axis` must be from {-rank} to {rank - 1} for weights of shape {tuple(shape)}. "
-            f"Received: axis={axis!r}"
-        )
-    return tuple(each for each in range(rank) if each not in {k % rank for k in kept})
-
-
-def root_of_size(w: Any, axes: tuple[int, ...]) -> Any:
-    """`√p` of groups of `p` numbers: static for weights, not for a batch of activities."""
-    sizes = ops.shape(w)
-    size = math.prod(sizes[axis] for axis in axes)
-    return math.sqrt(size) if isinstance(size, int) else ops.sqrt(ops.cast(size, w.dtype))
-
-
-def norm_sum(w: Any, axis: Axis) -> Any:
-    """`√p·Σ_g‖w_g‖` over the groups, of `p` weights each, that `axis` numbers."""
-    axes = axes_within(axis, w.shape)
-    return root_of_size(w, axes) * ops.sum(norm(w, axes)) if axes else absolute_sum(w)
 
 
 def shrink_norms(v: Any, t: Any, axis: Axis) -> Any:
@@ -72,9 +38,9 @@ def shrink_norms(v: Any, t: Any, axis: Axis) -> Any:
 class GroupLasso(Penalty):
     """The group lasso `strength * √p * Σ_g ‖w_g‖`: whole groups become zero.
 
-    `axis` says what a group is as in `keras.layers.BatchNormalization`: each
-    index along it is one, and extends over all other axes. `p` is the number of
-    weights of a group, so that large and small groups are alike.
+    Each index along `axis` is one group, which extends over all other axes; the axis is meant
+    as in `keras.layers.BatchNormalization`. `p` is the number of weights of a group: the factor
+    makes large and small groups alike.
 
     ========================================= =========================== ==========
     weights                                   group                       axis
@@ -92,7 +58,7 @@ class GroupLasso(Penalty):
     ========================================= =========================== ==========
 
     Args:
-        strength: λ, a finite number >= 0 or a schedule of them.
+        strength: λ, a finite number >= 0 or a schedule of such numbers.
         axis: the axis, or a tuple of axes, whose indices are the groups.
         name: optional name of the penalty.
 
@@ -101,12 +67,12 @@ class GroupLasso(Penalty):
         for half precision.
 
     Raises:
-        ValueError: if the strength is, or a schedule of it becomes, negative;
-            if `axis` is none, or not one of the tensor.
+        ValueError: if the strength is negative, or a schedule that becomes negative;
+            if `axis` is no integer or tuple of integers, or no axis of the tensor.
 
-    skglm's `GroupLasso(alpha, weights)` has no factor `√p` unless given as
-    weights. A group of one weight is `L1`. Yuan and Lin 2006; for neurons and
-    filters Wen et al. 2016, Scardapane et al. 2017.
+    skglm's `GroupLasso(alpha, weights)` has the factor `√p` only if the weights give it. With
+    groups of one weight the penalty is `L1`. Yuan and Lin 2006; for neurons and filters Wen et
+    al. 2016, Scardapane et al. 2017.
 
     Example:
 
@@ -118,8 +84,10 @@ class GroupLasso(Penalty):
     [2.5, 0.0]
     """
 
+    prox_order = "after"
+
     def __init__(
-        self, strength: NumberOrSchedule, axis: Axis = -1, name: str | None = None
+        self, strength: NumberOrSchedule, axis: Axis = -1, *, name: str | None = None
     ) -> None:
         super().__init__(strength, name=name)
         self.axis = check_axis(axis)  # Static.
@@ -138,10 +106,10 @@ class GroupLasso(Penalty):
 class SparseGroupLasso(Penalty):
     """`strength * (l1_ratio * Σ|w| + (1 - l1_ratio) * √p * Σ_g ‖w_g‖)`.
 
-    Whole groups become zero, and single weights in those that stay.
+    Whole groups become zero, and so do single weights of the other groups.
 
     Args:
-        strength: λ, a finite number >= 0 or a schedule of them.
+        strength: λ, a finite number >= 0 or a schedule of such numbers.
         l1_ratio: the share of the absolute sum, a number from 0 (`GroupLasso`)
             to 1 (`L1`).
         axis: the axis, or a tuple of axes, whose indices are the groups, as in
@@ -153,9 +121,9 @@ class SparseGroupLasso(Penalty):
         for half precision.
 
     Raises:
-        ValueError: if the strength is, or a schedule of it becomes, negative;
-            if `l1_ratio` is outside [0, 1]; if `axis` is none, or not one of the
-            tensor.
+        ValueError: if the strength is negative, or a schedule that becomes negative;
+            if `l1_ratio` is outside [0, 1]; if `axis` is no integer or tuple of integers, or
+            no axis of the tensor.
 
     Simon et al. 2013, where `l1_ratio` is α.
 
@@ -167,10 +135,13 @@ class SparseGroupLasso(Penalty):
     4.0
     """
 
+    prox_order = "after"
+
     def __init__(
         self,
         strength: NumberOrSchedule,
         l1_ratio: float = 0.5,
+        *,
         axis: Axis = -1,
         name: str | None = None,
     ) -> None:
@@ -196,4 +167,8 @@ class SparseGroupLasso(Penalty):
         return shrink_norms(soft_threshold(v, ratio * t), (1.0 - ratio) * t, self.axis)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "l1_ratio": self._l1_ratio.get_value(), "axis": self.axis}
+        return {
+            **super().get_config(),
+            "l1_ratio": self._l1_ratio.serialized_value(),
+            "axis": self.axis,
+        }

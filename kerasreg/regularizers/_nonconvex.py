@@ -1,4 +1,4 @@
-"""Penalties that select like the lasso and leave large weights as they are: MCP, SCAD."""
+"""Penalties that select like the lasso but do not shrink large weights: MCP, SCAD."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kerasreg.regularizers._proximal_operators import firm_threshold, scad_thres
 
 
 class _Concave(Penalty):
-    """A penalty whose slope falls from the strength to zero; `gamma` says how far out."""
+    """A penalty whose slope falls from the strength to zero, which it reaches at `gamma`."""
 
     _LEAST_GAMMA: float
 
@@ -26,29 +26,29 @@ class _Concave(Penalty):
 
     @property
     def gamma(self) -> keras.Variable:
-        """How far out the penalty is flat: a scalar variable."""
+        """The multiple of the strength from which on the penalty is flat: a scalar variable."""
         return self._gamma.variable
 
     @property
     def largest_step_size(self) -> float:
         """The step size below which `prox` is continuous, as the objective is convex."""
-        return self._gamma.get_value() - self._LEAST_GAMMA
+        return self._gamma.serialized_value() - self._LEAST_GAMMA
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "gamma": self._gamma.get_value()}
+        return {**super().get_config(), "gamma": self._gamma.serialized_value()}
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
 class MCP(_Concave):
     """The minimax concave penalty: like `L1`, but large weights are not shrunk.
 
-    Of each weight, with λ the strength, which is no factor: `λ·|w| - w²/(2·gamma)` up
-    to `|w| = gamma·λ`, and `½·gamma·λ²` beyond.
+    The penalty of a weight is `λ·|w| - w²/(2·gamma)` up to `|w| = gamma·λ`, and `½·gamma·λ²`
+    beyond. The strength λ is no factor.
 
     Args:
-        strength: λ, the slope at zero, a finite number >= 0 or a schedule of them.
-        gamma: a number > 0; the larger, the more like `L1`. The proximal operator is
-            continuous for step sizes below `gamma`, and jumps from there on.
+        strength: λ, the slope at zero, a finite number >= 0 or a schedule of such numbers.
+        gamma: a number > 0; a large `gamma` makes the penalty like `L1`. The proximal operator
+            is continuous for step sizes below `gamma`, and jumps for larger ones.
         name: optional name of the penalty.
 
     Returns:
@@ -56,7 +56,7 @@ class MCP(_Concave):
         half precision.
 
     Raises:
-        ValueError: if the strength is, or a schedule of it becomes, negative;
+        ValueError: if the strength is negative, or a schedule that becomes negative;
             if `gamma` is not above 0.
 
     skglm's `MCPenalty(alpha, gamma)` is `MCP(alpha, gamma)`. Zhang 2010.
@@ -74,7 +74,7 @@ class MCP(_Concave):
     _LEAST_GAMMA = 0.0
 
     def __init__(
-        self, strength: NumberOrSchedule, gamma: float = 3.0, name: str | None = None
+        self, strength: NumberOrSchedule, gamma: float = 3.0, *, name: str | None = None
     ) -> None:
         super().__init__(strength, gamma, name)
 
@@ -90,17 +90,17 @@ class MCP(_Concave):
 
 @keras.saving.register_keras_serializable(package="kerasreg")
 class SCAD(_Concave):
-    """The smoothly clipped absolute deviation: as `L1`, but large weights are not shrunk.
+    """The smoothly clipped absolute deviation: like `L1`, but large weights are not shrunk.
 
-    Of each weight, with λ the strength, which is no factor: `λ·|w|` up to λ,
-    `(2·gamma·λ·|w| - w² - λ²) / (2·(gamma - 1))` up to `gamma·λ`, and
-    `½·λ²·(gamma + 1)` beyond.
+    The penalty of a weight is `λ·|w|` up to `|w| = λ`, then
+    `(2·gamma·λ·|w| - w² - λ²) / (2·(gamma - 1))` up to `gamma·λ`, and `½·λ²·(gamma + 1)` beyond.
+    The strength λ is no factor.
 
     Args:
-        strength: λ, the slope at zero, a finite number >= 0 or a schedule of them.
-        gamma: a number > 1, the paper's a; the larger, the more like `L1`. The
-            proximal operator is continuous for step sizes below `gamma - 1`, and jumps
-            from there on.
+        strength: λ, the slope at zero, a finite number >= 0 or a schedule of such numbers.
+        gamma: a number > 1, the paper's `a`; a large `gamma` makes the penalty like `L1`. The
+            proximal operator is continuous for step sizes below `gamma - 1`, and jumps for
+            larger ones.
         name: optional name of the penalty.
 
     Returns:
@@ -108,7 +108,7 @@ class SCAD(_Concave):
         half precision.
 
     Raises:
-        ValueError: if the strength is, or a schedule of it becomes, negative;
+        ValueError: if the strength is negative, or a schedule that becomes negative;
             if `gamma` is not above 1.
 
     skglm's `SCAD(alpha, gamma)` is `SCAD(alpha, gamma)`. Fan and Li 2001.
@@ -124,7 +124,7 @@ class SCAD(_Concave):
     _LEAST_GAMMA = 1.0
 
     def __init__(
-        self, strength: NumberOrSchedule, gamma: float = 3.7, name: str | None = None
+        self, strength: NumberOrSchedule, gamma: float = 3.7, *, name: str | None = None
     ) -> None:
         super().__init__(strength, gamma, name)
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from keras import ops
 
+from kerasreg.regularizers._functions import norm
+
 
 def soft_threshold(v: Any, threshold: Any) -> Any:
     """`sign(v)·max(|v| - threshold, 0)`: the operator of the absolute sum.
@@ -20,20 +22,8 @@ def soft_threshold(v: Any, threshold: Any) -> Any:
         v: an array of any shape.
         threshold: a number >= 0 or an array.
     """
-    # Not by the sign, which would make zeros with one.
+    # Not by the sign, which would give zeros a sign.
     return v - ops.clip(v, -threshold, threshold)
-
-
-def norm(v: Any, axes: tuple[int, ...]) -> Any:
-    """The Euclidean norm over `axes`, which stay with length 1.
-
-    Its gradient at zero is zero, as an element of the subdifferential; what has
-    squares below the smallest number of its dtype counts as zero.
-    """
-    squares = ops.sum(ops.square(v), axis=axes, keepdims=True)
-    positive = squares > 0.0
-    # Twice: the gradient of what `where` leaves out must be finite too.
-    return ops.where(positive, ops.sqrt(ops.where(positive, squares, 1.0)), 0.0)
 
 
 def shrink_groups(v: Any, threshold: Any, axes: tuple[int, ...]) -> Any:
@@ -59,9 +49,9 @@ def shrink_scaled_groups(v: Any, thresholds: Any, axes: tuple[int, ...]) -> Any:
 
     A group is zero where `‖v/thresholds‖ <= 1`, and otherwise
     `w = v·r/(r + thresholds)`, with the length `r = ‖w‖` at which
-    `‖v/(r + thresholds)‖ = 1`. Newton's method finds it for the inverse of this norm,
-    which is concave in `r` and nearly a line, from below and without a search (as
-    Moré and Sorensen 1983 do for trust regions; Deleu and Bengio 2021).
+    `‖v/(r + thresholds)‖ = 1`. The inverse of this norm is concave in `r` and nearly a line, so
+    Newton's method finds `r` from below and without a search (Moré and Sorensen 1983 for trust
+    regions; Deleu and Bengio 2021).
 
     Args:
         v: an array.
@@ -133,7 +123,7 @@ def scad_threshold(v: Any, t: Any, strength: Any, gamma: Any) -> Any:
 def of_singular_values(matrix: Any, operator: Callable[[Any], Any]) -> Any:
     """Applies an operator to the singular values of a matrix.
 
-    This is the operator of any penalty that is a symmetric function of them
+    This is the operator of any penalty that is a symmetric function of the singular values
     (Lewis 1995).
     """
     u, s, vt = ops.svd(matrix, full_matrices=False)
@@ -143,9 +133,9 @@ def of_singular_values(matrix: Any, operator: Callable[[Any], Any]) -> Any:
 def clip_largest(s: Any, threshold: Any) -> Any:
     """The operator of `threshold` times the largest of numbers >= 0 that fall.
 
-    What is above a level is cut down to it, where what is cut sums up to the
-    threshold (Duchi et al. 2008, by Moreau's identity); all to zero where they sum
-    up to less.
+    Numbers above a level are cut down to the level, at which the parts cut off sum up to the
+    threshold (Duchi et al. 2008, by Moreau's identity). Numbers that sum up to less than the
+    threshold become zero.
 
     Args:
         s: numbers >= 0, falling along the last axis.

@@ -19,14 +19,14 @@ from kerasreg.regularizers._proximal_operators import (
 def as_matrix(w: Any) -> Any:
     """`(inputs, outputs)`: all axes but the last one joined.
 
-    That of a `Dense` kernel is itself, that of a convolution has a column for
-    each filter. A vector is one column.
+    A `Dense` kernel stays as it is, a convolution kernel gets a column for each filter, and a
+    vector is one column.
     """
     return ops.reshape(w, (-1, 1 if len(w.shape) < 2 else w.shape[-1]))
 
 
 def sum_of_singular_values(w: Any, largest: int | None = None) -> Any:
-    """The sum of the singular values of `as_matrix(w)`, or of so many of the largest."""
+    """The sum of the singular values of `as_matrix(w)`, or of the `largest` ones."""
     matrix = as_matrix(w)
     u, _, vt = ops.svd(ops.stop_gradient(matrix), full_matrices=False)
     # Equal to the sum, with the gradient that it has, `u·vᵀ`; the derivative of the
@@ -43,20 +43,20 @@ def prox_of_singular_values(v: Any, operator: Callable[[Any], Any]) -> Any:
 class Nuclear(Penalty):
     """The nuclear norm `strength * Σσᵢ`: a kernel gets a low rank.
 
-    σ are the singular values of the weights as a matrix `(inputs, outputs)`: all
-    axes but the last one are joined.
+    σ are the singular values of the weights as a matrix `(inputs, outputs)`, in which all axes
+    but the last one are joined.
 
     Args:
-        strength: λ, a finite number >= 0 or a schedule of them.
+        strength: λ, a finite number >= 0 or a schedule of such numbers.
         name: optional name of the penalty.
 
     Returns:
         Called with a tensor of any shape: a scalar of its dtype; float32 for
-        half precision. Each call decomposes the matrix, which takes about
+        half precision. Each call decomposes the matrix, in about
         `inputs * outputs * min(inputs, outputs)` operations.
 
     Raises:
-        ValueError: if the strength is, or a schedule of it becomes, negative.
+        ValueError: if the strength is negative, or a schedule that becomes negative.
 
     Fazel 2002; its proximal operator: Cai, Candès and Shen 2010.
 
@@ -83,22 +83,21 @@ class Nuclear(Penalty):
 class SpectralNorm(Penalty):
     """The spectral norm `strength * σ₁`: how much a kernel can amplify.
 
-    σ₁ is the largest singular value of the weights as a matrix `(inputs, outputs)`:
-    all axes but the last one are joined.
+    σ₁ is the largest singular value of the weights as a matrix `(inputs, outputs)`, in which all
+    axes but the last one are joined.
 
     Args:
-        strength: λ, a finite number >= 0 or a schedule of them.
+        strength: λ, a finite number >= 0 or a schedule of such numbers.
         name: optional name of the penalty.
 
     Returns:
         Called with a tensor of any shape: a scalar of its dtype; float32 for
-        half precision. Each call decomposes the matrix exactly, where the
-        paper iterates.
+        half precision. Each call decomposes the matrix exactly; the paper iterates.
 
     Raises:
-        ValueError: if the strength is, or a schedule of it becomes, negative.
+        ValueError: if the strength is negative, or a schedule that becomes negative.
 
-    Yoshida and Miyato 2017, who penalise ½·σ₁². `keras.layers.SpectralNormalization`
+    Yoshida and Miyato 2017 penalise ½·σ₁². `keras.layers.SpectralNormalization`
     divides by σ₁ instead.
 
     Example:
@@ -122,12 +121,12 @@ class SpectralNorm(Penalty):
 class Orthogonal(Penalty):
     """Soft orthogonality `strength * ‖WᵀW - I‖²`: columns of length 1 at right angles.
 
-    W are the weights as a matrix `(inputs, outputs)`: all axes but the last one
-    are joined. Where it has more columns than rows, they cannot all be orthogonal,
-    and the rows are: `‖WWᵀ - I‖²`. There is no proximal operator.
+    W are the weights as a matrix `(inputs, outputs)`, in which all axes but the last one are
+    joined. A matrix with more columns than rows cannot have orthogonal columns: there the
+    penalty is `‖WWᵀ - I‖²`, of the rows. There is no proximal operator.
 
     Args:
-        strength: λ, a finite number >= 0 or a schedule of them.
+        strength: λ, a finite number >= 0 or a schedule of such numbers.
         name: optional name of the penalty.
 
     Returns:
@@ -135,10 +134,10 @@ class Orthogonal(Penalty):
         half precision.
 
     Raises:
-        ValueError: if the strength is, or a schedule of it becomes, negative.
+        ValueError: if the strength is negative, or a schedule that becomes negative.
 
-    Bansal, Chen and Wang 2018. `keras.regularizers.OrthogonalRegularizer` instead
-    penalises the angles only, after scaling the columns to length 1.
+    Bansal, Chen and Wang 2018. `keras.regularizers.OrthogonalRegularizer` scales the columns to
+    length 1 first, and so penalises the angles only.
 
     Example:
 

@@ -1,12 +1,10 @@
 """Schedules: functions `step -> value` that move a hyperparameter.
 
-Keras' own schedules (`keras.optimizers.schedules`) are accepted wherever
-kerasreg takes a schedule, and kerasreg's wherever Keras does.
+kerasreg accepts Keras' own schedules (`keras.optimizers.schedules`) wherever kerasreg takes
+a schedule, and Keras accepts those of kerasreg wherever Keras takes one.
 """
 
 from kerasreg._keras.hyperparameter import Hyperparameter
-from kerasreg.schedules._arithmetic import Product, Scaled, Sum
-from kerasreg.schedules._constant import Constant
 from kerasreg.schedules._cyclical import CosineRestarts, Cyclical
 from kerasreg.schedules._decays import InverseSqrt, MultiStep, Step, TimeBased
 from kerasreg.schedules._dropout_recipes import (
@@ -19,8 +17,16 @@ from kerasreg.schedules._join import Join
 from kerasreg.schedules._one_cycle import OneCycle, WarmupStableDecay
 from kerasreg.schedules._piecewise import Cosine, Linear, Piecewise, Polynomial
 from kerasreg.schedules._plot import plot
-from kerasreg.schedules._schedule import Schedule
-from kerasreg.schedules._transformed import Clipped, InEpochs, Shifted
+from kerasreg.schedules._schedule import (
+    Clipped,
+    Constant,
+    InEpochs,
+    Product,
+    Scaled,
+    Schedule,
+    Shifted,
+    Sum,
+)
 from kerasreg.schedules._warmup import Warmup
 
 __all__ = [

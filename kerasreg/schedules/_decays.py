@@ -1,4 +1,4 @@
-"""Values that fall in drops, with time or with its root."""
+"""Values that fall in drops, with time, or with the root of time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -19,11 +19,11 @@ from kerasreg.schedules._steps import as_step, periods, power
 
 @keras.saving.register_keras_serializable(package="kerasreg")
 class Step(Schedule):
-    """A drop every so many steps: `value(t) = initial · factor^⌊t / every⌋`.
+    """A drop every so many steps: `value(t) = start · factor^⌊t / every⌋`.
 
     Args:
-        initial: the first value, any finite number.
-        factor: what each drop multiplies by, a number >= 0.
+        start: the first value, any finite number.
+        factor: the factor of each drop, a number >= 0.
         every: steps between drops, a number > 0.
 
     Returns:
@@ -32,8 +32,8 @@ class Step(Schedule):
     Raises:
         ValueError: if an argument is outside its range.
 
-    Keras' `ExponentialDecay(..., staircase=True)` is the same, and off by 3·10⁻⁴ after
-    10⁴ drops by 0.999.
+    Keras' `ExponentialDecay(..., staircase=True)` is the same rule, with an error of 3·10⁻⁴
+    after 10⁴ drops by 0.999.
 
     Example:
 
@@ -42,38 +42,39 @@ class Step(Schedule):
     [1.0, 0.5, 0.25]
     """
 
-    lane_numbers = ("initial", "factor")
+    lane_numbers = ("start", "factor")
+    _new_names: ClassVar = {"initial": "start"}
 
-    def __init__(self, initial: float, factor: float, every: float) -> None:
-        self.initial = check_number("initial", initial, -math.inf, math.inf)
+    def __init__(self, start: float, factor: float, every: float) -> None:
+        self.start = check_number("start", start, -math.inf, math.inf)
         self.factor = check_number("factor", factor, 0.0, math.inf)
         self.every = check_length("every", every)
 
     def __call__(self, step: Any) -> Any:
-        return self.initial * power(self.factor, periods(as_step(step), self.every)[0])
+        return self.start * power(self.factor, periods(as_step(step), self.every)[0])
 
     @property
     def bounds(self) -> tuple[float, float]:
-        if self.factor <= 1 or self.initial == 0:
-            return hull(self.initial, 0.0)
-        return hull(self.initial, math.copysign(math.inf, self.initial))
+        if self.factor <= 1 or self.start == 0:
+            return hull(self.start, 0.0)
+        return hull(self.start, math.copysign(math.inf, self.start))
 
     @property
     def continuous(self) -> bool:
         return self.factor == 1
 
     def get_config(self) -> dict[str, Any]:
-        return {"initial": self.initial, "factor": self.factor, "every": self.every}
+        return {"start": self.start, "factor": self.factor, "every": self.every}
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
 class MultiStep(Schedule):
-    """A drop at each of some steps: `value(t) = initial · Π factor` over the milestones `<= t`.
+    """A drop at each of some steps: `value(t) = start · Π factor` over the milestones `<= t`.
 
     Args:
-        initial: the first value, any finite number.
-        milestones: the steps of the drops: numbers > 0 that increase.
-        factor: what a drop multiplies by, a number >= 0, or a list with one for each.
+        start: the first value, any finite number.
+        milestones: the steps of the drops, numbers > 0 that increase.
+        factor: the factor of every drop, a number >= 0; or a list with one number for each drop.
 
     Returns:
         A schedule: `schedule(step)` is float32 of the shape of `step`.
@@ -81,25 +82,27 @@ class MultiStep(Schedule):
     Raises:
         ValueError: if an argument is outside its range.
 
-    Keras' `PiecewiseConstantDecay` takes the values themselves, and drops after a boundary
-    instead of at it.
+    Keras' `PiecewiseConstantDecay` takes the values instead of factors, and drops one step
+    after each boundary.
 
     Example:
 
     >>> from kerasreg.schedules import MultiStep
-    >>> [float(MultiStep(1.0, [10, 20], 0.5)(step)) for step in (9, 10, 20)]
+    >>> [float(MultiStep(1.0, [10, 20], factor=0.5)(step)) for step in (9, 10, 20)]
     [1.0, 0.5, 0.25]
     """
 
-    lane_numbers = ("initial",)
+    lane_numbers = ("start",)
+    _new_names: ClassVar = {"initial": "start"}
 
     def __init__(
         self,
-        initial: float,
+        start: float,
         milestones: Sequence[float],
+        *,
         factor: float | Sequence[float] = 0.1,
     ) -> None:
-        self.initial = check_number("initial", initial, -math.inf, math.inf)
+        self.start = check_number("start", start, -math.inf, math.inf)
         self.milestones = check_boundaries("milestones", milestones)
         if isinstance(factor, (list, tuple)):
             self.factor: float | list[float] = [
@@ -114,7 +117,7 @@ class MultiStep(Schedule):
             self.factor = check_number("factor", factor, 0.0, math.inf)
 
     def _factors(self) -> list[float]:
-        """What the initial value is multiplied by, by the number of milestones that passed."""
+        """The factor on the first value, for each number of milestones that passed."""
         each = (
             self.factor if isinstance(self.factor, list) else [self.factor] * len(self.milestones)
         )
@@ -126,30 +129,30 @@ class MultiStep(Schedule):
         result = ops.ones_like(step, dtype="float32") * factors[0]
         for milestone, factor in zip(self.milestones, factors[1:], strict=True):
             result = ops.where(ops.less(step, milestone), result, factor)
-        return self.initial * result
+        return self.start * result
 
     @property
     def bounds(self) -> tuple[float, float]:
-        return hull(*(self.initial * factor for factor in self._factors()))
+        return hull(*(self.start * factor for factor in self._factors()))
 
     @property
     def length(self) -> float | None:
         return self.milestones[-1]
 
     def get_config(self) -> dict[str, Any]:
-        return {"initial": self.initial, "milestones": self.milestones, "factor": self.factor}
+        return {"start": self.start, "milestones": self.milestones, "factor": self.factor}
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
 class TimeBased(Schedule):
-    """The inverse of time: `value(t) = initial / (1 + decay · t)`.
+    """The inverse of time: `value(t) = start / (1 + decay · t)`.
 
-    What the argument `decay` of optimizers did up to Keras 2, and Keras'
-    `InverseTimeDecay(initial, 1, decay)`.
+    The argument `decay` of optimizers did the same up to Keras 2. Keras'
+    `InverseTimeDecay(start, 1, decay)` does so too.
 
     Args:
-        initial: the first value, any finite number.
-        decay: a number >= 0 per step.
+        start: the first value, any finite number.
+        decay: the rate k of `1 / (1 + k·t)` per step, a number >= 0.
 
     Returns:
         A schedule: `schedule(step)` is float32 of the shape of `step`.
@@ -164,37 +167,38 @@ class TimeBased(Schedule):
     0.5
     """
 
-    lane_numbers = ("initial", "decay")
+    lane_numbers = ("start", "decay")
+    _new_names: ClassVar = {"initial": "start"}
 
-    def __init__(self, initial: float, decay: float) -> None:
-        self.initial = check_number("initial", initial, -math.inf, math.inf)
+    def __init__(self, start: float, decay: float) -> None:
+        self.start = check_number("start", start, -math.inf, math.inf)
         self.decay = check_number("decay", decay, 0.0, math.inf)
 
     def __call__(self, step: Any) -> Any:
-        return self.initial / (1.0 + self.decay * ops.cast(as_step(step), "float32"))
+        return self.start / (1.0 + self.decay * ops.cast(as_step(step), "float32"))
 
     @property
     def bounds(self) -> tuple[float, float]:
-        return hull(self.initial, 0.0)
+        return hull(self.start, 0.0)
 
     @property
     def continuous(self) -> bool:
         return True
 
     def get_config(self) -> dict[str, Any]:
-        return {"initial": self.initial, "decay": self.decay}
+        return {"start": self.start, "decay": self.decay}
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
 class InverseSqrt(Schedule):
-    """A rise on a line, and then the inverse of the root of time; Transformers' schedule.
+    """A rise on a line, and then the inverse root of time: the schedule of Transformers.
 
-    `value(t) = peak · min(n / warmup, √(warmup / n))`, with `n = t + 1`: the first step is
-    not wasted at zero, and the peak is at `t = warmup - 1`.
+    `value(t) = peak · min(n / w, √(w / n))`, with `n = t + 1` and `w` the steps of the rise.
+    The first step is not wasted at zero, and the peak is at `t = w - 1`.
 
     Args:
         peak: the largest value, any finite number.
-        warmup: steps of the rise, a whole number >= 1.
+        warmup_steps: steps of the rise, a whole number >= 1.
 
     Returns:
         A schedule: `schedule(step)` is float32 of the shape of `step`.
@@ -207,31 +211,47 @@ class InverseSqrt(Schedule):
     Example:
 
     >>> from kerasreg.schedules import InverseSqrt
-    >>> [float(InverseSqrt(1.0, warmup=4)(step)) for step in (0, 1, 3, 15)]
+    >>> [float(InverseSqrt(1.0, warmup_steps=4)(step)) for step in (0, 1, 3, 15)]
     [0.25, 0.5, 1.0, 0.5]
     """
 
     lane_numbers = ("peak",)
+    _new_names: ClassVar = {"warmup": "warmup_steps"}
 
-    def __init__(self, peak: float, warmup: int) -> None:
+    def __init__(self, peak: float, warmup_steps: int) -> None:
         self.peak = check_number("peak", peak, -math.inf, math.inf)
-        self.warmup = check_count("warmup", warmup)
+        self.warmup_steps = check_count("warmup_steps", warmup_steps)
 
     @classmethod
-    def noam(cls, d_model: int, warmup: int = 4000, factor: float = 1.0) -> InverseSqrt:
-        """`factor · d_model^-½ · min(n^-½, n · warmup^-1½)`, `n = t + 1`.
+    def noam(cls, d_model: int, warmup_steps: int = 4000, *, factor: float = 1.0) -> InverseSqrt:
+        """The schedule of the paper: `factor · d_model^-½ · min(n^-½, n · w^-1½)`, `n = t + 1`.
 
         Args:
             d_model: the width of the Transformer, a whole number >= 1.
-            warmup: steps of the rise, a whole number >= 1.
+            warmup_steps: steps of the rise, a whole number >= 1.
             factor: a number > 0.
+
+        Returns:
+            An `InverseSqrt`.
+
+        Raises:
+            ValueError: if an argument is outside its range.
+
+        Example:
+
+        >>> from kerasreg.schedules import InverseSqrt
+        >>> InverseSqrt.noam(d_model=400, warmup_steps=100)
+        InverseSqrt(peak=0.005, warmup_steps=100)
         """
-        width, warmup = check_count("d_model", d_model), check_count("warmup", warmup)
-        return cls(check_positive("factor", factor) / math.sqrt(width * warmup), warmup)
+        width = check_count("d_model", d_model)
+        steps = check_count("warmup_steps", warmup_steps)
+        return cls(check_positive("factor", factor) / math.sqrt(width * steps), steps)
 
     def __call__(self, step: Any) -> Any:
         number = ops.cast(as_step(step), "float32") + 1.0
-        return self.peak * ops.minimum(number / self.warmup, ops.sqrt(self.warmup / number))
+        return self.peak * ops.minimum(
+            number / self.warmup_steps, ops.sqrt(self.warmup_steps / number)
+        )
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -242,4 +262,4 @@ class InverseSqrt(Schedule):
         return True
 
     def get_config(self) -> dict[str, Any]:
-        return {"peak": self.peak, "warmup": self.warmup}
+        return {"peak": self.peak, "warmup_steps": self.warmup_steps}

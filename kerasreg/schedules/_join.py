@@ -1,4 +1,4 @@
-"""One schedule after the other."""
+"""Schedules that follow one another."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasreg.schedules._constant import as_schedule
 from kerasreg.schedules._piecewise import check_boundaries
 from kerasreg.schedules._schedule import (
     Schedule,
+    as_schedule,
     bounds_of,
     hull,
     is_continuous,
@@ -24,20 +24,20 @@ from kerasreg.schedules._steps import as_step, since
 
 @keras.saving.register_keras_serializable(package="kerasreg")
 class Join(Schedule):
-    """One schedule after the other, each from its own beginning.
+    """Schedules that follow one another, each from its own beginning.
 
-    `value(t) = s₀(t)` for `t < b₀`, `sᵢ(t - bᵢ₋₁)` for `bᵢ₋₁ <= t < bᵢ`, and the last from
-    the last boundary on.
+    `value(t) = s₀(t)` for `t < b₀`, and `sᵢ(t - bᵢ₋₁)` for `bᵢ₋₁ <= t < bᵢ`. The last schedule
+    holds from the last boundary on.
 
     Args:
-        schedules: numbers or schedules, one more than there are boundaries.
-        boundaries: the steps at which the next schedule begins: numbers > 0 that increase.
+        schedules: a list of numbers or schedules, one more than there are boundaries.
+        boundaries: the steps at which the next schedule begins, numbers > 0 that increase.
 
     Returns:
         A schedule: `schedule(step)` is float32 of the shape of `step`.
 
     Raises:
-        ValueError: if an argument is none of these.
+        ValueError: if an argument is no such list.
 
     optax's `join_schedules` is the same; PyTorch's is `SequentialLR`.
 

@@ -1,8 +1,8 @@
-"""Policies that plan a whole training: one cycle, and warm-up, plateau and decay."""
+"""Policies for a whole training: the 1cycle policy, and warm-up, plateau and decay."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -22,23 +22,23 @@ from kerasreg.schedules._schedule import Schedule, hull
 class OneCycle(Schedule):
     """Up to a peak and down to nearly nothing: the 1cycle policy.
 
-    From `peak / div_factor` to `peak` in the first `pct_start` of the steps, and on to
-    `peak / (div_factor · final_div_factor)` at the last; with three phases back to the
-    first value in as many steps as it rose, and then to the last. `momentum()` is what
-    goes with it: low where the learning rate is high.
+    The value rises from `peak / div_factor` to `peak` in the first `pct_start` of the steps,
+    and then falls to `peak / (div_factor · final_div_factor)`. With three phases the value
+    first falls back to its beginning, in as many steps as it rose, and then to the end.
+    `momentum()` is the schedule of the momentum: low where the learning rate is high.
 
     The peak is at step `pct_start · steps`, and the end at `steps`, as in optax.
-    PyTorch's `OneCycleLR(total_steps=n)` has them one step earlier: that is
+    PyTorch's `OneCycleLR(total_steps=n)` has both one step earlier: write
     `steps = n - 1` and `pct_start = (p·n - 1) / (n - 1)` here. fastai's `div_final` divides
-    the peak: it is `div_factor · final_div_factor`.
+    the peak, so `div_final` is `div_factor · final_div_factor`.
 
     Args:
         peak: the largest value, a number >= 0.
         steps: length of the whole, a number > 0.
-        pct_start: the part of the steps in which it rises, above 0 and below 1, or below
-            0.5 with three phases.
-        div_factor: what the peak is divided by for the first value, a number >= 1.
-        final_div_factor: what the first value is divided by for the last, a number >= 1.
+        pct_start: the part of the steps in which the value rises, above 0 and below 1, or
+            below 0.5 with three phases.
+        div_factor: the peak over the first value, a number >= 1.
+        final_div_factor: the first value over the last one, a number >= 1.
         shape: `"cosine"` or `"linear"`.
         three_phase: whether to fall to the first value before the last, as in the paper.
 
@@ -66,6 +66,7 @@ class OneCycle(Schedule):
         self,
         peak: float,
         steps: float,
+        *,
         pct_start: float = 0.3,
         div_factor: float = 25.0,
         final_div_factor: float = 1e4,
@@ -104,19 +105,21 @@ class OneCycle(Schedule):
         return interpolate(step, self._boundaries, values, [self.shape] * len(self._boundaries))
 
     def momentum(self, high: float = 0.95, low: float = 0.85) -> Piecewise:
-        """The momentum of this cycle: from `high` to `low` at the peak, and back.
+        """The momentum that goes with this cycle: from `high` to `low` at the peak, and back.
 
         Args:
             high: the first and last value, from 0 to 1.
             low: the value at the peak, from 0 to 1.
 
         Returns:
-            A schedule.
+            A schedule, `Piecewise`.
+
+        Raises:
+            ValueError: if an argument is outside its range.
         """
         high, low = check_number("high", high, 0.0, 1.0), check_number("low", low, 0.0, 1.0)
-        return Piecewise(
-            self._boundaries, [high, low, high, high][: len(self._boundaries) + 1], self.shape
-        )
+        values = [high, low, high, high][: len(self._boundaries) + 1]
+        return Piecewise(self._boundaries, values, shape=self.shape)
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -144,21 +147,21 @@ class OneCycle(Schedule):
 
 @keras.saving.register_keras_serializable(package="kerasreg")
 class WarmupStableDecay(Schedule):
-    """A rise, a plateau and a fall: trapezoidal, so that the plateau can be prolonged.
+    """A rise, a plateau and a fall: a trapezoid, whose plateau can be prolonged.
 
-    `start` to `peak` on a line in `warmup` steps, `peak` for `stable` steps, and then to
-    `minimum` in `decay` steps: on a line, along half a cosine, or as
-    `peak - (peak - minimum)·√x` with `shape="sqrt"`, the "1-sqrt" of Hägele et al.
+    The value goes from `start` to `peak` on a line, and stays there. Then it falls to
+    `minimum` on a line, along half a cosine, or as `peak - (peak - minimum)·√x` with
+    `shape="sqrt"`, the "1-sqrt" of Hägele et al.
 
     Args:
         peak: the value of the plateau, a number > 0.
-        warmup: steps of the rise, a whole number >= 0.
-        stable: steps of the plateau, a whole number >= 0.
-        decay: steps of the fall, a whole number >= 1.
+        warmup_steps: steps of the rise, a whole number >= 0.
+        stable_steps: steps of the plateau, a whole number >= 0.
+        decay_steps: steps of the fall, a whole number >= 1.
         minimum: the last value, from 0 to `peak`.
-        start: the first value, from 0 to `peak`; by default `peak / (warmup + 1)`, as in
-            `Warmup`.
-        shape: of the fall: `"linear"`, `"cosine"` or `"sqrt"`.
+        start: the first value, from 0 to `peak`. By default `peak / (warmup_steps + 1)`, as
+            in `Warmup`.
+        shape: the shape of the fall: `"linear"`, `"cosine"` or `"sqrt"`.
 
     Returns:
         A schedule: `schedule(step)` is float32 of the shape of `step`.
@@ -171,39 +174,50 @@ class WarmupStableDecay(Schedule):
     Example:
 
     >>> from kerasreg.schedules import WarmupStableDecay
-    >>> schedule = WarmupStableDecay(0.1, warmup=10, stable=80, decay=10, start=0.0)
+    >>> schedule = WarmupStableDecay(
+    ...     0.1, warmup_steps=10, stable_steps=80, decay_steps=10, start=0.0
+    ... )
     >>> [round(float(schedule(step)), 3) for step in (0, 5, 50, 95, 100)]
     [0.0, 0.05, 0.1, 0.05, 0.0]
     """
 
     lane_numbers = ("peak", "minimum", "start")
+    _new_names: ClassVar = {
+        "warmup": "warmup_steps",
+        "stable": "stable_steps",
+        "decay": "decay_steps",
+    }
 
     def __init__(
         self,
         peak: float,
-        warmup: int,
-        stable: int,
-        decay: int,
+        warmup_steps: int,
+        *,
+        stable_steps: int,
+        decay_steps: int,
         minimum: float = 0.0,
         start: float | None = None,
         shape: str = "linear",
     ) -> None:
         self.peak = check_positive("peak", peak)
-        self.warmup = check_count("warmup", warmup, minimum=0)
-        self.stable = check_count("stable", stable, minimum=0)
-        self.decay = check_count("decay", decay)
+        self.warmup_steps = check_count("warmup_steps", warmup_steps, minimum=0)
+        self.stable_steps = check_count("stable_steps", stable_steps, minimum=0)
+        self.decay_steps = check_count("decay_steps", decay_steps)
         self.minimum = check_number("minimum", minimum, 0.0, self.peak)
         self.start = None if start is None else check_number("start", start, 0.0, self.peak)
         self.shape = check_choice("shape", shape, SHAPES)
 
+    @property
+    def _start(self) -> float:
+        return self.peak / (self.warmup_steps + 1) if self.start is None else self.start
+
     def __call__(self, step: Any) -> Any:
-        start = self.peak / (self.warmup + 1) if self.start is None else self.start
         stretches = [
-            (self.warmup, self.peak, "linear"),
-            (self.stable, self.peak, "linear"),
-            (self.decay, self.minimum, self.shape),
+            (self.warmup_steps, self.peak, "linear"),
+            (self.stable_steps, self.peak, "linear"),
+            (self.decay_steps, self.minimum, self.shape),
         ]
-        boundaries, values, shapes = [], [start if self.warmup else self.peak], []
+        boundaries, values, shapes = [], [self._start if self.warmup_steps else self.peak], []
         end = 0
         for length, value, shape in stretches:
             if length:
@@ -215,8 +229,7 @@ class WarmupStableDecay(Schedule):
 
     @property
     def bounds(self) -> tuple[float, float]:
-        start = self.peak / (self.warmup + 1) if self.start is None else self.start
-        return min(self.minimum, start), self.peak
+        return min(self.minimum, self._start), self.peak
 
     @property
     def continuous(self) -> bool:
@@ -224,14 +237,14 @@ class WarmupStableDecay(Schedule):
 
     @property
     def length(self) -> float | None:
-        return self.warmup + self.stable + self.decay
+        return self.warmup_steps + self.stable_steps + self.decay_steps
 
     def get_config(self) -> dict[str, Any]:
         return {
             "peak": self.peak,
-            "warmup": self.warmup,
-            "stable": self.stable,
-            "decay": self.decay,
+            "warmup_steps": self.warmup_steps,
+            "stable_steps": self.stable_steps,
+            "decay_steps": self.decay_steps,
             "minimum": self.minimum,
             "start": self.start,
             "shape": self.shape,

@@ -1,6 +1,6 @@
-"""A value that goes from one number to the next along lines or half cosines.
+"""Values that go from one number to the next along lines or half cosines.
 
-Ramps, one cycle and warm-up, plateau and decay are all of this kind.
+Ramps, the 1cycle policy and the trapezoid (warm-up, plateau and decay) are of this kind.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHAPES = ("linear", "cosine", "sqrt")
 
 
 def _weights(shape: str, passed: Any, left: Any) -> tuple[Any, Any]:
-    """What the value at the beginning and the one at the end of a stretch count for."""
+    """The weights of the value at the beginning and of the value at the end of a stretch."""
     if shape == "linear":
         return left, passed
     if shape == "sqrt":
@@ -36,13 +36,13 @@ def _weights(shape: str, passed: Any, left: Any) -> tuple[Any, Any]:
 def interpolate(
     step: Any, boundaries: Sequence[Any], values: Sequence[Any], shapes: Sequence[str]
 ) -> Any:
-    """The value at a step between values that are reached at given steps.
+    """Interpolates between values that are reached at given steps.
 
     Args:
         step: a scalar or an array.
         boundaries: steps > 0 that increase.
-        values: at step 0, and at each boundary; the last stays.
-        shapes: of each stretch: `"linear"`, `"cosine"` or `"sqrt"` (fast at first).
+        values: the value at step 0, and the one at each boundary; the last one stays.
+        shapes: for each stretch `"linear"`, `"cosine"` or `"sqrt"` (fast at first).
 
     Returns:
         A float32 tensor of the shape of `step`.
@@ -67,24 +67,25 @@ def interpolate(
 class Piecewise(Schedule):
     """From value to value along lines or half cosines.
 
-    The value is `values[0]` at step 0 and `values[i]` at step `boundaries[i - 1]`; with
-    x from 0 to 1 in between, `a + (b - a)·x`, or `a + (b - a)·½(1 - cos(πx))` with
-    `shape="cosine"`, or `a + (b - a)·√x` with `shape="sqrt"`. The last value stays.
+    The value is `values[0]` at step 0 and `values[i]` at step `boundaries[i - 1]`; the last
+    value stays. Between two values a and b, with x from 0 to 1, the value is
+    `a + (b - a)·x`. With `shape="cosine"` it is `a + (b - a)·½(1 - cos(πx))`, and with
+    `shape="sqrt"` it is `a + (b - a)·√x`.
 
     Args:
-        boundaries: the steps at which the values after the first are reached: numbers > 0
+        boundaries: the steps at which the values after the first are reached, numbers > 0
             that increase.
-        values: any finite numbers, one more than there are boundaries.
+        values: a list of finite numbers, one more than there are boundaries.
         shape: `"linear"`, `"cosine"` or `"sqrt"`.
 
     Returns:
         A schedule: `schedule(step)` is float32 of the shape of `step`.
 
     Raises:
-        ValueError: if an argument is none of these.
+        ValueError: if an argument is no such list, or `shape` none of the three.
 
     optax's `piecewise_interpolate_schedule` takes each value as a factor on the one before.
-    For values that jump there is Keras' `PiecewiseConstantDecay`.
+    Keras' `PiecewiseConstantDecay` has values that jump.
 
     Example:
 
@@ -95,7 +96,7 @@ class Piecewise(Schedule):
     """
 
     def __init__(
-        self, boundaries: Sequence[float], values: Sequence[float], shape: str = "linear"
+        self, boundaries: Sequence[float], values: Sequence[float], *, shape: str = "linear"
     ) -> None:
         self.boundaries = check_boundaries("boundaries", boundaries)
         if not isinstance(values, (list, tuple)) or len(values) != len(boundaries) + 1:
@@ -140,7 +141,7 @@ def check_boundaries(argument: str, boundaries: Any) -> list[int | float]:
 
 
 class _Ramp(Schedule):
-    """From `start` to `end` in `steps`, where it stays."""
+    """From `start` to `end` in `steps`; then `end`."""
 
     lane_numbers: tuple[str, ...] = ("start", "end", "steps")
 
@@ -172,7 +173,7 @@ class Linear(_Ramp):
     Args:
         start: the first value, any finite number.
         end: the last value, any finite number.
-        steps: when it is reached, a number > 0.
+        steps: the step at which the value is `end`, a number > 0.
 
     Returns:
         A schedule: `schedule(step)` is float32 of the shape of `step`.
@@ -197,13 +198,13 @@ class Linear(_Ramp):
 class Cosine(_Ramp):
     """Half a cosine: `value(t) = end + (start - end) · ½(1 + cos(πt / steps))`, then `end`.
 
-    It also rises. Near an end at zero it has all its digits, where Keras' `CosineDecay`
-    has none below 10⁻⁷ of its first value.
+    The value may also rise. Near an end at zero the value keeps all its digits; Keras'
+    `CosineDecay` has none below 10⁻⁷ of its first value.
 
     Args:
         start: the first value, any finite number.
         end: the last value, any finite number.
-        steps: when it is reached, a number > 0.
+        steps: the step at which the value is `end`, a number > 0.
 
     Returns:
         A schedule: `schedule(step)` is float32 of the shape of `step`.
@@ -230,12 +231,12 @@ class Cosine(_Ramp):
 class Polynomial(_Ramp):
     """A power: `value(t) = end + (start - end) · (1 - t / steps)^power`, and then `end`.
 
-    Keras' `PolynomialDecay` without its cycles, also as exact as float32 is where it ends.
+    Like Keras' `PolynomialDecay` without cycles, but exact in float32 near its end too.
 
     Args:
         start: the first value, any finite number.
         end: the last value, any finite number.
-        steps: when it is reached, a number > 0.
+        steps: the step at which the value is `end`, a number > 0.
         power: a number > 0.
 
     Returns:
@@ -253,7 +254,7 @@ class Polynomial(_Ramp):
 
     lane_numbers = ("start", "end", "steps", "power")
 
-    def __init__(self, start: float, end: float, steps: float, power: float = 1.0) -> None:
+    def __init__(self, start: float, end: float, steps: float, *, power: float = 1.0) -> None:
         super().__init__(start, end, steps)
         self.power = check_positive("power", power)
 

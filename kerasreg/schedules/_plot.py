@@ -1,4 +1,4 @@
-"""A picture of schedules."""
+"""Pictures of schedules."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._descriptions import described
 from kerasreg._pictures import check_picture, figure, write_figure
 from kerasreg._validation import check_count
-from kerasreg.schedules._schedule import described, length_of
 
 _STEPS = 1000  # Where no schedule says when it ends,
 _POINTS = 2000  # and how many are drawn at most.
@@ -22,23 +22,24 @@ _POINTS = 2000  # and how many are drawn at most.
 def plot(
     schedules: Any,
     path: str | os.PathLike[str] | None = None,
+    *,
     steps: int | None = None,
 ) -> Any:
     """Draws the values of one or more schedules over the steps.
 
     Args:
-        schedules: a schedule, Keras' own or one of kerasreg's, or a dict of names and such.
-        path: where to write the picture too, a name that ends with `.png` or `.svg`. It is
-            written beside and renamed.
-        steps: how many are drawn, a whole number >= 1; by default a tenth more than until
-            all stay as they are, or 1000.
+        schedules: a schedule of kerasreg or Keras, or a dict of names and schedules.
+        path: a file to write the picture to, whose name ends with `.png` or `.svg`; or None
+            for no file. The file replaces an older one in one step.
+        steps: how many steps are drawn, a whole number >= 1. The default is a tenth more than
+            the largest `length` of the schedules, or 1000 where one has no length.
 
     Returns:
         The Matplotlib figure, which notebooks show.
 
     Raises:
         ImportError: if Matplotlib is not installed, with the command that installs it.
-        ValueError: if an argument is none of these.
+        ValueError: if an argument is outside its range.
         OSError: if the picture cannot be written.
 
     Example:
@@ -58,7 +59,7 @@ def plot(
     if not named:
         raise ValueError("`schedules` must not be empty. Received: schedules={}")
     if steps is None:
-        lengths = [length_of(schedule) for schedule in named.values()]
+        lengths = [getattr(schedule, "length", None) for schedule in named.values()]
         known = [length for length in lengths if length is not None]
         all_known = len(known) == len(lengths) and max(known) > 0
         steps = math.ceil(11 * max(known) / 10) if all_known else _STEPS

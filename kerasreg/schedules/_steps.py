@@ -1,8 +1,8 @@
 """Counting steps without rounding.
 
-Float32 has whole numbers up to 2²⁴, about 1.7·10⁷; what is divided first and taken the
-remainder of afterwards is wrong long before. So whole steps stay whole until they are
-small, and a stretch that ends is measured from its end, where its value is to be right.
+Float32 has whole numbers up to 2²⁴, about 1.7·10⁷. A remainder of a quotient in float32 is
+wrong long before that. So whole steps stay integers until they are small, and a stretch is
+measured from its end, where its value must be right.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ def since(step: Any, start: Any) -> Any:
 
 
 def share(step: Any, start: Any, end: Any) -> Any:
-    """How much of the stretch from `start` to `end` has passed, from 0 to 1."""
+    """The part of the stretch from `start` to `end` that has passed, from 0 to 1."""
     length = end - start
     return ops.cast(ops.minimum(since(step, start), length), "float32") / length
 
 
 def share_left(step: Any, start: Any, end: Any) -> Any:
-    """How much of the stretch from `start` to `end` is to come, with few digits lost near 0."""
+    """The part of the stretch from `start` to `end` still to come, exact near 0."""
     length = end - start
     left = ops.maximum(ops.subtract(end, step), 0)
     return ops.cast(ops.minimum(left, length), "float32") / length
 
 
 def periods(step: Any, period: int | float) -> tuple[Any, Any]:
-    """How many whole periods have passed, and the steps since: exact for whole numbers."""
+    """The whole periods that have passed, and the steps since then: exact for integers."""
     if isinstance(period, int) and keras.backend.standardize_dtype(step.dtype).startswith("int"):
         return ops.floor_divide(step, period), ops.mod(step, period)
     step = ops.cast(step, "float32")
@@ -53,8 +53,8 @@ def periods(step: Any, period: int | float) -> tuple[Any, Any]:
 def power(factor: Any, exponent: Any) -> Any:
     """`factor ** exponent` in float32 for a number `factor >= 0`.
 
-    By its logarithm: 0.999 rounded to float32, to the power of 10⁴, is wrong in the
-    fourth digit.
+    The function takes the logarithm first: 0.999 rounded to float32, to the power of 10⁴, is
+    wrong in the fourth digit.
     """
     exponent = ops.cast(exponent, "float32")
     if isinstance(factor, (int, float)):

@@ -9,8 +9,7 @@ import keras
 from keras import ops
 
 from kerasreg._validation import check_count, check_number
-from kerasreg.schedules._constant import as_schedule
-from kerasreg.schedules._schedule import OfOne, hull, value_at
+from kerasreg.schedules._schedule import OfOne, as_schedule, hull, value_at
 from kerasreg.schedules._steps import as_step, share, since
 
 
@@ -19,21 +18,20 @@ class Warmup(OfOne):
     """A linear rise to the first value of a schedule, then that schedule.
 
     `value(t) = start + (s(0) - start) * t / steps` for `t < steps`, and
-    `s(t - steps)` from there on: the schedule `s` is shifted to begin at 0.
+    `s(t - steps)` afterwards: the schedule `s` begins after the rise.
 
     Args:
         schedule: a number or a schedule `s`.
-        steps: length of the rise in steps (or in whatever unit the caller
-            counts), a whole number >= 0.
-        start: value at step 0. By default `s(0) / (steps + 1)`, so that the
-            rise is `s(0) * (t + 1) / (steps + 1)` and no step is wasted at
-            zero. optax's warm-ups begin at `start=0.0`.
+        steps: length of the rise in steps, a whole number >= 0.
+        start: value at step 0, any finite number. By default `s(0) / (steps + 1)`: the rise
+            is then `s(0) * (t + 1) / (steps + 1)`, and no step is wasted at zero. optax's
+            warm-ups begin at `start=0.0`.
 
     Returns:
-        A schedule: `schedule(step)` is a float32 scalar.
+        A schedule: `schedule(step)` is float32 of the shape of `step`.
 
     Raises:
-        ValueError: if `steps` is negative or no whole number.
+        ValueError: if `steps` is negative or no whole number, or `start` no finite number.
 
     Example:
 
@@ -45,7 +43,7 @@ class Warmup(OfOne):
 
     lane_numbers = ("start",)
 
-    def __init__(self, schedule: Any, steps: int, start: float | None = None) -> None:
+    def __init__(self, schedule: Any, steps: int, *, start: float | None = None) -> None:
         self.schedule = as_schedule("schedule", schedule)
         self.steps = check_count("steps", steps, minimum=0)
         self.start = start

@@ -10,6 +10,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from helpers.interruptions import Interrupt, Interrupted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -273,29 +274,6 @@ def test_a_copy_acts_on_the_model_that_it_is_given_to():
 # Interrupted and continued.
 
 
-class Interrupted(Exception):
-    pass
-
-
-def raise_interrupted():
-    raise Interrupted
-
-
-class Interrupt(keras.callbacks.Callback):
-    """Stops the training in the middle of an epoch."""
-
-    def __init__(self, epoch, how=raise_interrupted):
-        super().__init__()
-        self.at, self.how, self.now = epoch, how, None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.now = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.now == self.at:
-            self.how()
-
-
 def callbacks(folder, target="dropout"):
     """Both keep something in folders of their own."""
     options = {**OPTIONS, "factor": 1.25, "patience": 2, "smoothing": 0.75}
@@ -326,7 +304,7 @@ def test_wherever_a_training_stops_it_goes_on_with_the_same_values(target, epoch
 
 def train_and_be_killed(folder):
     """What the killed process runs."""
-    kill = Interrupt(4, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    kill = Interrupt(4, how=lambda: os.kill(os.getpid(), signal.SIGKILL))
     fit(small_model(), *callbacks(folder), kill, epochs=6)
 
 

@@ -9,6 +9,7 @@ import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.interruptions import Interrupt, Interrupted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -191,25 +192,6 @@ def test_history_and_tensorboard_have_the_value_of_each_epoch(target, unit, tmp_
 
 
 # Interrupted and continued.
-
-
-class Interrupted(Exception):
-    pass
-
-
-class Interrupt(keras.callbacks.Callback):
-    """Stops the training after a batch."""
-
-    def __init__(self, epoch, batch):
-        super().__init__()
-        self.at, self.epoch = (epoch, batch), None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if (self.epoch, batch) == self.at:
-            raise Interrupted
 
 
 instants = given(epoch=st.integers(0, EPOCHS - 1), batch=st.integers(0, BATCHES - 1))

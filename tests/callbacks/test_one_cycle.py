@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.interruptions import Interrupt, Interrupted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -184,25 +185,6 @@ def test_it_is_traced_as_often_as_a_training_without_it(jit_compile):
 
 
 # Interrupted and continued.
-
-
-class Interrupted(Exception):
-    pass
-
-
-class Interrupt(keras.callbacks.Callback):
-    """Stops the training after a batch."""
-
-    def __init__(self, epoch, batch):
-        super().__init__()
-        self.at, self.epoch = (epoch, batch), None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if (self.epoch, batch) == self.at:
-            raise Interrupted
 
 
 def assert_same(one, other):

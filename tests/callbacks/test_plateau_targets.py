@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from helpers.interruptions import Interrupt, Interrupted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -213,25 +214,6 @@ def test_the_step_has_the_reduced_value_and_is_not_traced_again(target):
     traced, without = loss.traces, CountedLoss()
     fit(small_model(without, jit_compile=False))
     assert traced == without.traces
-
-
-class Interrupted(Exception):
-    pass
-
-
-class Interrupt(keras.callbacks.Callback):
-    """Stops the training in the middle of an epoch."""
-
-    def __init__(self, epoch):
-        super().__init__()
-        self.at, self.now = epoch, None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.now = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.now == self.at:
-            raise Interrupted
 
 
 @pytest.mark.parametrize(

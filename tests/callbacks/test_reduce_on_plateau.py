@@ -10,6 +10,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from helpers.interruptions import Interrupt, Interrupted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -217,29 +218,6 @@ def test_the_scaled_optimizer_of_mixed_precision_is_reduced():
 # Interrupted and continued.
 
 
-class Interrupted(Exception):
-    pass
-
-
-class Interrupt(keras.callbacks.Callback):
-    """Stops the training in the middle of an epoch."""
-
-    def __init__(self, epoch, how):
-        super().__init__()
-        self.at, self.how, self.now = epoch, how, None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.now = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.now == self.at:
-            self.how()
-
-
-def raise_interrupted():
-    raise Interrupted
-
-
 def plateau(folder):
     return ReduceOnPlateau("loss", factor=0.5, patience=3, cooldown=1, backup_dir=folder)
 
@@ -256,7 +234,7 @@ def uninterrupted():
 def test_wherever_a_training_stops_it_goes_on_with_the_same_rates(tmp_path, uninterrupted, epoch):
     model = small_model()
     with pytest.raises(Interrupted):
-        fit(model, plateau(tmp_path), Interrupt(epoch, raise_interrupted), epochs=9)
+        fit(model, plateau(tmp_path), Interrupt(epoch), epochs=9)
     # `initial_epoch` continues with the live model, whose rate is as it was.
     rest = fit(model, plateau(tmp_path), epochs=9, initial_epoch=epoch)
     assert rest.history["learning_rate"] == uninterrupted[epoch:]
@@ -272,7 +250,7 @@ def test_without_a_backup_the_count_begins_again(uninterrupted):
 
 def test_a_training_that_begins_again_does_not_take_the_old_state(tmp_path):
     with pytest.raises(Interrupted):
-        fit(small_model(), plateau(tmp_path), Interrupt(3, raise_interrupted))
+        fit(small_model(), plateau(tmp_path), Interrupt(3))
     expected = fit(small_model(), plateau(None)).history["learning_rate"]
     again = fit(small_model(), plateau(tmp_path)).history["learning_rate"]
     assert again == expected
@@ -287,7 +265,7 @@ def test_the_order_beside_backup_and_restore_does_not_matter(tmp_path, uninterru
 
     # The epoch before had reduced the rate, after or before the backup was written.
     with pytest.raises(Interrupted):
-        fit(small_model(), *callbacks(), Interrupt(4, raise_interrupted), epochs=9)
+        fit(small_model(), *callbacks(), Interrupt(4), epochs=9)
     rest = fit(small_model(), *callbacks(), epochs=9)
     assert rest.history["learning_rate"] == uninterrupted[4:]
 
@@ -331,7 +309,7 @@ def test_the_state_on_disk_is_whole_at_every_instant(tmp_path):
 
 def train_and_be_killed(folder, epoch):
     """What the killed process runs."""
-    kill = Interrupt(epoch, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    kill = Interrupt(epoch, how=lambda: os.kill(os.getpid(), signal.SIGKILL))
     backup = keras.callbacks.BackupAndRestore(os.path.join(folder, "model"))
     fit(small_model(), plateau(os.path.join(folder, "plateau")), backup, kill, epochs=9)
 

@@ -9,6 +9,7 @@ import time
 import keras
 import numpy as np
 import pytest
+from helpers.interruptions import Interrupted
 
 from kerasreg.callbacks import TimeStopping
 
@@ -31,10 +32,6 @@ def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr("kerasreg.callbacks._time_stopping.time", clock)
     return clock
-
-
-class Interrupted(Exception):
-    pass
 
 
 class Pass(keras.callbacks.Callback):

@@ -13,26 +13,32 @@ import pytest
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the program forks")
 
 
-def run_program(program, *arguments, timeout=600):
-    """Runs a Python program that prints a JSON object in its last line; returns the object.
+def run_python(*arguments, timeout=600, **environment):
+    """Runs Python with arguments, and returns what it printed.
 
-    A program of its own, because a process that has used TensorFlow must not fork.
+    The process imports what this one can. Keyword arguments are environment variables.
     """
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "CUDA_VISIBLE_DEVICES": "-1",
-    }
+    paths = os.pathsep.join(filter(None, sys.path))
     process = subprocess.run(
-        [sys.executable, str(program), *map(str, arguments)],
-        env=environment,
+        [sys.executable, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": paths, **environment},
         capture_output=True,
         text=True,
         check=False,
         timeout=timeout,
     )
     assert process.returncode == 0, process.stderr[-4000:]
-    return json.loads(process.stdout.splitlines()[-1])
+    return process.stdout
+
+
+def run_program(program, *arguments, timeout=600):
+    """Runs a Python program that prints a JSON object in its last line; returns the object.
+
+    A program of its own, because a process that has used TensorFlow must not fork; without a
+    GPU, which a fork cannot share.
+    """
+    printed = run_python(program, *arguments, timeout=timeout, CUDA_VISIBLE_DEVICES="-1")
+    return json.loads(printed.splitlines()[-1])
 
 
 def forked(run):

@@ -5,6 +5,7 @@ import re
 import keras
 import numpy as np
 import pytest
+from helpers import data
 
 from kerasreg import lanes
 
@@ -109,8 +110,5 @@ def equal_models():
 
 @pytest.fixture(scope="session")
 def blobs():
-    """Examples and the classes of them, with a last batch of 8 of 40; and 20 to validate."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(60, 6)).astype("float32")
-    y = (x[:, :3] + 0.3 * rng.normal(size=(60, 3))).argmax(axis=1)
-    return x[:40], y[:40], (x[40:], y[40:])
+    """With a last batch of 8 of 40; and 20 to validate."""
+    return data.blobs(60, 40)

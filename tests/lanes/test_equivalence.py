@@ -58,7 +58,9 @@ DENSE = {
     "alpha dropout": lambda i: [noise.ScheduledAlphaDropout(0.1 + 0.2 * i, seed=i)],
     "drop connect": lambda i: [noise.DropConnect(layers.Dense(4), 0.1 + 0.2 * i, seed=i)],
     "concrete dropout": lambda i: [
-        noise.ConcreteDropout(layers.Dense(4), 1e-3 * (i + 1), 1e-2 * (i + 1), seed=i)
+        noise.ConcreteDropout(
+            layers.Dense(4), 1e-3 * (i + 1), dropout_regularizer=1e-2 * (i + 1), seed=i
+        )
     ],
 }
 

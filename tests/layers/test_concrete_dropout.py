@@ -37,13 +37,15 @@ def test_the_formula_of_the_paper(rate, temperature):
     x = np.random.default_rng(0).normal(size=(64, 32)).astype("float32")
     u = np.array(uniform(x.shape, key(7)), "float64")
     dropped = expit((logit(rate) + np.log(u / (1 - u))) / temperature)
-    y = concrete_dropout(x, logit(rate), key(7), temperature)
+    y = concrete_dropout(x, logit(rate), key(7), temperature=temperature)
     np.testing.assert_allclose(y, x * (1 - dropped) / (1 - rate), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("rate", RATES)
 def test_the_limit_of_low_temperatures_is_dropout(rate):
-    y = np.array(concrete_dropout(ONES, logit(rate), key(7), 1e-3), "float64") * (1 - rate)
+    y = np.array(concrete_dropout(ONES, logit(rate), key(7), temperature=1e-3), "float64") * (
+        1 - rate
+    )
     # All but some of the elements are 0 or 1.
     assert np.mean((y > 1e-3) & (y < 1 - 1e-3)) < 0.01
     kept = 1 - rate
@@ -71,7 +73,7 @@ def test_mean_and_derivative_of_the_mean_are_those_of_the_formula(rate, temperat
     at = tf.fill(ONES.shape, np.float32(logit(rate)))  # A logit for each: a gradient for each.
     with tf.GradientTape() as tape:
         tape.watch(at)
-        y = concrete_dropout(x, at, key(7), temperature)
+        y = concrete_dropout(x, at, key(7), temperature=temperature)
     gradient, y = np.array(tape.gradient(y, at), "float64"), np.array(y, "float64")
     # To the rate, not the logit: the pathwise estimate of d E[y] / dp.
     gradient /= rate * (1 - rate)
@@ -92,7 +94,7 @@ def test_the_gradients_are_those_of_finite_differences(rate):
     upstream = np.random.default_rng(1).normal(size=x.shape).astype("float32")
 
     def loss(x, at):
-        return tf.reduce_sum(upstream * concrete_dropout(x, at, key(7), temperature))
+        return tf.reduce_sum(upstream * concrete_dropout(x, at, key(7), temperature=temperature))
 
     with tf.GradientTape() as tape:
         tape.watch([x, at])
@@ -100,7 +102,7 @@ def test_the_gradients_are_those_of_finite_differences(rate):
     to_x, to_logit = tape.gradient(value, [x, at])
     numeric = (loss(x, at + step) - loss(x, at - step)) / (2 * step)
     assert float(to_logit) == pytest.approx(float(numeric), rel=1e-2)
-    multiplier = concrete_dropout(tf.ones_like(x), at, key(7), temperature)
+    multiplier = concrete_dropout(tf.ones_like(x), at, key(7), temperature=temperature)
     np.testing.assert_allclose(to_x, upstream * multiplier, rtol=1e-4, atol=1e-6)
 
 
@@ -163,7 +165,9 @@ FIRST = {"data_format": "channels_first"}
     ids=["Dense", "Dense of sequences", "Conv2D", "Conv2D first", "SeparableConv2D", "LSTM"],
 )
 def test_the_term_of_the_loss_is_the_formula(rate, make_layer, shape, features):
-    wrapper = ConcreteDropout(make_layer(), 0.25, 0.125, initial_rate=rate, seed=1)
+    wrapper = ConcreteDropout(
+        make_layer(), 0.25, dropout_regularizer=0.125, initial_rate=rate, seed=1
+    )
     wrapper.build(shape)
     kernels = [weight for weight in wrapper.layer.weights if weight.name.endswith("kernel")]
     (loss,) = wrapper.losses
@@ -171,7 +175,9 @@ def test_the_term_of_the_loss_is_the_formula(rate, make_layer, shape, features):
 
 
 def test_the_gradient_of_the_term_is_that_of_the_formula():
-    wrapper = ConcreteDropout(layers.Dense(5), 0.25, 0.125, initial_rate=0.3, seed=1)
+    wrapper = ConcreteDropout(
+        layers.Dense(5), 0.25, dropout_regularizer=0.125, initial_rate=0.3, seed=1
+    )
     wrapper.build((None, 7))
     with tf.GradientTape() as tape:
         (loss,) = wrapper.losses
@@ -186,7 +192,7 @@ def test_the_gradient_of_the_term_is_that_of_the_formula():
 def test_scheduled_strengths_are_those_of_the_training_step():
     strengths = keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.0, 1.0])
     dense = layers.Dense(1, kernel_initializer="zeros", trainable=False)
-    wrapper = ConcreteDropout(dense, 0.0, strengths, initial_rate=0.5, seed=1)
+    wrapper = ConcreteDropout(dense, 0.0, dropout_regularizer=strengths, initial_rate=0.5, seed=1)
     model = keras.Sequential([keras.Input((4,)), wrapper])
     model.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=False)
     x, y = np.ones((2, 4)), np.zeros((2, 1))
@@ -199,7 +205,9 @@ def test_scheduled_strengths_are_those_of_the_training_step():
 
 
 def test_the_term_is_counted_once_for_a_layer_that_is_used_twice():
-    wrapper = ConcreteDropout(layers.Dense(4), 0.25, 0.125, initial_rate=0.3, seed=1)
+    wrapper = ConcreteDropout(
+        layers.Dense(4), 0.25, dropout_regularizer=0.125, initial_rate=0.3, seed=1
+    )
     inputs = keras.Input((4,))
     model = keras.Model(inputs, wrapper(wrapper(inputs)))
     model(np.ones((2, 4), "float32"), training=True)
@@ -215,7 +223,11 @@ def learned_rate(x, y, length_scale=0.1, precision=25.0, steps=600):
     keras.utils.set_random_seed(0)
     scale = precision * len(x)
     wrapper = ConcreteDropout(
-        layers.Dense(1), length_scale**2 / scale, 2 / scale, initial_rate=0.1, seed=1
+        layers.Dense(1),
+        length_scale**2 / scale,
+        dropout_regularizer=2 / scale,
+        initial_rate=0.1,
+        seed=1,
     )
     model = keras.Sequential([keras.Input(x.shape[1:]), wrapper])
     model.compile(keras.optimizers.Adam(0.02), "mse", jit_compile=False)
@@ -246,7 +258,9 @@ def test_more_data_give_a_smaller_rate():
 
 
 def test_a_saved_model_has_the_rate_that_was_learned(tmp_path):
-    wrapper = ConcreteDropout(layers.Dense(2), 1e-3, 1e-1, temperature=0.5, seed=1)
+    wrapper = ConcreteDropout(
+        layers.Dense(2), 1e-3, dropout_regularizer=1e-1, temperature=0.5, seed=1
+    )
     model = keras.Sequential([keras.Input((4,)), wrapper])
     model.compile(keras.optimizers.SGD(1.0), "mse", jit_compile=False)
     x = np.random.default_rng(0).normal(size=(8, 4))
@@ -266,7 +280,7 @@ def test_a_saved_model_has_the_rate_that_was_learned(tmp_path):
 
 
 def test_a_rate_that_is_not_to_be_learned_stays():
-    wrapper = ConcreteDropout(layers.Dense(1), 0.1, 0.1, seed=1)
+    wrapper = ConcreteDropout(layers.Dense(1), 0.1, dropout_regularizer=0.1, seed=1)
     wrapper.build((None, 4))
     wrapper.logit.trainable = False
     model = keras.Sequential([keras.Input((4,)), wrapper])

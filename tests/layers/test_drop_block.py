@@ -91,15 +91,17 @@ def test_channels_and_examples_are_dropped_independently():
 @pytest.mark.parametrize("rate", [0.0, *RATES, 1.0])
 def test_blocks_of_one_pixel_are_ordinary_dropout(rate):
     x = np.random.default_rng(0).uniform(1, 2, size=(8, 6, 5, 4)).astype("float32")
-    np.testing.assert_allclose(drop_block(x, rate, key(7), 1), dropout(x, rate, key(7)), rtol=1e-6)
+    np.testing.assert_allclose(
+        drop_block(x, rate, key(7), block_size=1), dropout(x, rate, key(7)), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_the_ends_of_the_range_are_exact(size):
     *sides, block = size
     x = np.random.default_rng(0).normal(size=(4, *sides, 8)).astype("float32")
-    np.testing.assert_array_equal(drop_block(x, 0.0, key(7), block), x)
-    np.testing.assert_array_equal(drop_block(x, 1.0, key(7), block), np.zeros_like(x))
+    np.testing.assert_array_equal(drop_block(x, 0.0, key(7), block_size=block), x)
+    np.testing.assert_array_equal(drop_block(x, 1.0, key(7), block_size=block), np.zeros_like(x))
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -125,8 +127,8 @@ def test_the_gradient_is_the_mask_over_the_keep_probability():
 
 def test_a_dropped_element_is_zero_whatever_it_was():
     x = np.full((8, 8, 8, 4), np.nan, "float32")
-    y = np.array(drop_block(x, 0.5, key(7), 3))
-    dropped = np.array(drop_block(np.ones_like(x), 0.5, key(7), 3)) == 0
+    y = np.array(drop_block(x, 0.5, key(7), block_size=3))
+    dropped = np.array(drop_block(np.ones_like(x), 0.5, key(7), block_size=3)) == 0
     np.testing.assert_array_equal(np.isnan(y), ~dropped)
     assert np.all(y[dropped] == 0)
 

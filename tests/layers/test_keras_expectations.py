@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.modes import MODES, in_mode
 from keras import layers, ops
 from keras.optimizers.schedules import PiecewiseConstantDecay, PolynomialDecay
 
@@ -60,7 +61,6 @@ LAYERS = {
 SEQUENCES = [name for name, (_, axes) in LAYERS.items() if len(axes) == 1]
 every_layer = pytest.mark.parametrize("name", LAYERS)
 every_layer_of_sequences = pytest.mark.parametrize("name", SEQUENCES)
-MODES = ["eager", "graph", "XLA"]
 every_mode = pytest.mark.parametrize("mode", MODES)
 
 
@@ -71,10 +71,6 @@ def make(name, **arguments):
 def example_input(name, examples=64):
     # Ones, with which a DropConnect of an identity shows its mask too.
     return np.ones((examples, *LAYERS[name][1], 8), "float32")
-
-
-def in_mode(call, mode, **options):
-    return call if mode == "eager" else tf.function(call, jit_compile=mode == "XLA", **options)
 
 
 def assert_differ(one, other):
@@ -231,7 +227,9 @@ def everything():
         ScheduledGaussianDropout(ramp, seed=7),
         layers.Flatten(),
         ScheduledAlphaDropout(ramp, seed=8),
-        ConcreteDropout(layers.Dense(8, "tanh"), 1e-3, 1e-2, temperature=0.5, seed=9),
+        ConcreteDropout(
+            layers.Dense(8, "tanh"), 1e-3, dropout_regularizer=1e-2, temperature=0.5, seed=9
+        ),
         ScheduledDropout(ramp, seed=10),
     ]
     model = keras.Sequential([keras.Input((2, 2, 4, 2)), *noisy, layers.Dense(1)])

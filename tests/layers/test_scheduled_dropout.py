@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.modes import in_mode
 from keras.optimizers.schedules import PiecewiseConstantDecay, PolynomialDecay
 
 from kerasreg.layers import ScheduledDropout, dropout
@@ -134,17 +135,10 @@ def test_a_drawn_seed_is_in_the_config():
     np.testing.assert_array_equal(again(ONES, training=True), layer(ONES, training=True))
 
 
-def in_mode(layer, mode):
-    def call(x):
-        return layer(x, training=True)
-
-    return call if mode == "eager" else tf.function(call, jit_compile=mode == "XLA")
-
-
 @pytest.mark.parametrize("mode", ["graph", "XLA"])
 def test_graphs_and_xla_draw_the_masks_of_eager_execution(mode):
     eager, compiled = (ScheduledDropout(0.3, seed=1) for _ in range(2))
-    call = in_mode(compiled, mode)
+    call = in_mode(lambda x: compiled(x, training=True), mode)
     for _ in range(3):
         np.testing.assert_allclose(call(ONES), eager(ONES, training=True), rtol=1e-6)
 
@@ -327,7 +321,7 @@ def test_the_config_carries_the_rate_as_it_is_now():
 @pytest.mark.parametrize("mode", ["eager", "graph", "XLA"])
 def test_a_scheduled_rate_equals_the_schedule_at_each_step(mode):
     layer = ScheduledDropout(STAIRS, seed=1)
-    call = in_mode(layer, mode)
+    call = in_mode(lambda x: layer(x, training=True), mode)
     for step, rate in enumerate(STEPS):
         assert int(layer.step) == step
         y = np.array(call(ONES))

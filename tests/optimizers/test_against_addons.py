@@ -86,7 +86,7 @@ def test_lookahead_around_adam(addons):
 
 def test_averages_begin_one_step_after_the_step_that_addons_names(addons):
     # Its count of steps is the one before the step.
-    optimizer = WeightAveraging(SGD(0.125), start=10 + 1, period=4)
+    optimizer = WeightAveraging(SGD(0.125), start_step=10 + 1, period=4)
     found, variables = trajectory(optimizer, addons, dtype="float32")
     np.testing.assert_allclose(found, addons["swa"], rtol=1e-5, atol=1e-6)
     optimizer.finalize_variable_values(variables)
@@ -107,7 +107,7 @@ DECAYS = {
 @pytest.mark.parametrize("name", DECAYS)
 def test_decay_that_does_not_follow_the_learning_rate(name, addons):
     make, exclude = DECAYS[name]
-    optimizer = DecoupledWeightDecay(make(), 1e-2, exclude, scaled_by_learning_rate=False)
+    optimizer = DecoupledWeightDecay(make(), 1e-2, exclude=exclude, scaled_by_learning_rate=False)
     found, _ = trajectory(optimizer, addons)
     # Later RMSprop swings about the minimum, and makes more of each rounding.
     steps = 30 if name == "rmspropw" else STEPS

@@ -212,7 +212,7 @@ def test_the_lasso_of_sklearn_for_several_classes():
 # Keras' own L1.
 
 
-@every_data_set
+@one_data_set_in_short
 @pytest.mark.parametrize("make", [keras.optimizers.SGD, keras.optimizers.Adam])
 def test_a_gradient_makes_no_zero(name, make):
     of = problem(name)

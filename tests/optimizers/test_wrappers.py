@@ -22,11 +22,20 @@ X = RNG.normal(size=(24, 3)).astype("float32")
 Y = (X @ [[1.0], [-0.5], [0.0]] + 0.3).astype("float32")
 WRAPPERS = {
     "Lookahead": lambda inner: Lookahead(inner, sync_period=3),
-    "WeightAveraging": lambda inner: WeightAveraging(inner, start=4, period=3),
+    "WeightAveraging": lambda inner: WeightAveraging(inner, start_step=4, period=3),
     "DecoupledWeightDecay": lambda inner: DecoupledWeightDecay(inner, 0.5, exclude=["bias"]),
     "LayerLearningRates": lambda inner: LayerLearningRates(inner, {"first": 0.1}),
 }
-every_wrapper = pytest.mark.parametrize("name", WRAPPERS)
+
+
+def all_of_them(inner):
+    """Each around the others: what holds for all together is asked of each in the long tests."""
+    averaged = WRAPPERS["WeightAveraging"](WRAPPERS["DecoupledWeightDecay"](inner))
+    return WRAPPERS["LayerLearningRates"](WRAPPERS["Lookahead"](averaged))
+
+
+alone = [pytest.param(make, id=name, marks=pytest.mark.long) for name, make in WRAPPERS.items()]
+every_wrapper = pytest.mark.parametrize("wrapped", [all_of_them, *alone])
 
 
 def network(penalty=None, seed=0):
@@ -48,26 +57,26 @@ def trained(optimizer, penalty=None, epochs=3, callbacks=(), seed=0, **options):
 
 
 @every_wrapper
-def test_gradient_accumulation_is_a_step_of_all(name):
-    whole = trained(WRAPPERS[name](SGD(0.1, momentum=0.5)), epochs=1)
+def test_gradient_accumulation_is_a_step_of_all(wrapped):
+    whole = trained(wrapped(SGD(0.1, momentum=0.5)), epochs=1)
     model = network()
     inner = SGD(0.1, momentum=0.5, gradient_accumulation_steps=2)
-    model.compile(WRAPPERS[name](inner), "mse", jit_compile=False)
+    model.compile(wrapped(inner), "mse", jit_compile=False)
     model.fit(X, Y, 2, 1, shuffle=False, verbose=0)
     np.testing.assert_allclose(weights(model), weights(whole), rtol=1e-5, atol=1e-6)
 
 
 @every_wrapper
-def test_loss_scaling_goes_around_it(name):
-    plain = trained(WRAPPERS[name](SGD(0.1)))
+def test_loss_scaling_goes_around_it(wrapped):
+    plain = trained(wrapped(SGD(0.1)))
     scaling = keras.optimizers.LossScaleOptimizer
-    scaled = trained(scaling(WRAPPERS[name](SGD(0.1)), initial_scale=2.0**8))
+    scaled = trained(scaling(wrapped(SGD(0.1)), initial_scale=2.0**8))
     np.testing.assert_allclose(weights(scaled), weights(plain), rtol=1e-5, atol=1e-6)
 
 
 @every_wrapper
-def test_the_learning_rate_is_that_of_the_inner_optimizer(name):
-    optimizer = WRAPPERS[name](SGD(0.1))
+def test_the_learning_rate_is_that_of_the_inner_optimizer(wrapped):
+    optimizer = wrapped(SGD(0.1))
     optimizer.learning_rate = 0.0
     model = trained(optimizer)
     assert float(optimizer.inner_optimizer.learning_rate) == 0.0
@@ -75,10 +84,10 @@ def test_the_learning_rate_is_that_of_the_inner_optimizer(name):
 
 
 @every_wrapper
-def test_a_lane_is_the_training_alone(name):
+def test_a_lane_is_the_training_alone(wrapped):
     def compiled(rate, seed):
         model = network(seed=seed)
-        model.compile(WRAPPERS[name](SGD(rate, momentum=0.5)), "mse", jit_compile=False)
+        model.compile(wrapped(SGD(rate, momentum=0.5)), "mse", jit_compile=False)
         return model
 
     alone = []
@@ -126,13 +135,20 @@ def test_the_decay_is_that_of_keras_where_it_follows_the_learning_rate():
     np.testing.assert_allclose(weights(trained(ours)), weights(trained(theirs)), rtol=1e-5)
 
 
+def test_a_decay_may_be_beside_another_one():
+    outer = DecoupledWeightDecay(DecoupledWeightDecay(SGD(), 0.25), 0.5)
+    assert [float(part.weight_decay) for part in (outer, outer.inner_optimizer)] == [0.5, 0.25]
+    with pytest.raises(ValueError, match="without a `weight_decay` of its own"):
+        DecoupledWeightDecay(SGD(weight_decay=0.25), 0.5)
+
+
 def test_a_scheduled_decay_is_that_which_is_assigned_before_each_step():
     schedule = Linear(1.0, 0.0, steps=10)
     optimizer = DecoupledWeightDecay(SGD(0.1), 0.0)
 
     class Assign(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
-            optimizer.decay.assign(schedule(optimizer.iterations))
+            optimizer.weight_decay.assign(schedule(optimizer.iterations))
 
     assigned = trained(optimizer, callbacks=[Assign()])
     scheduled = trained(DecoupledWeightDecay(SGD(0.1), schedule))
@@ -193,13 +209,13 @@ class Keep(keras.callbacks.Callback):
 @pytest.mark.parametrize("jit", [False, True])
 def test_when_training_ends_the_weights_are_their_means(jit):
     keep = Keep()
-    optimizer = WeightAveraging(SGD(0.1), start=4, period=3)
+    optimizer = WeightAveraging(SGD(0.1), start_step=4, period=3)
     model = trained(optimizer, callbacks=[keep], jit_compile=jit)
     np.testing.assert_allclose(weights(model), np.mean(keep.seen[3::3], axis=0), rtol=1e-5)
 
 
 def test_before_its_start_the_weights_are_as_they_are():
-    model = trained(WeightAveraging(SGD(0.1), start=1000))
+    model = trained(WeightAveraging(SGD(0.1), start_step=1000))
     np.testing.assert_array_equal(weights(model), weights(trained(SGD(0.1))))
 
 

@@ -323,7 +323,29 @@ def assert_as_expected(drawn, replica=REPLICA):
         np.testing.assert_allclose(numbers, expected_normal(SHAPE, key_words), **TOLERANCE)
 
 
-@pytest.mark.parametrize("draw", MODES.values(), ids=MODES.keys())
+# Of two ways at once, each of which is also there alone or with another one.
+LONG = {
+    "vectorised",
+    "map_fn in XLA",
+    "while_loop in a graph",
+    "unknown length",
+    "function in XLA",
+    "XLA in XLA",
+    "function, vectorised",
+    "function, vectorised in XLA",
+    "traced, in XLA",
+    "traced, vectorised in XLA",
+}
+every_mode = pytest.mark.parametrize(
+    "draw",
+    [
+        pytest.param(draw, id=name, marks=pytest.mark.long if name in LONG else ())
+        for name, draw in MODES.items()
+    ],
+)
+
+
+@every_mode
 def test_the_bits_do_not_depend_on_the_execution(draw):
     assert_as_expected(draw(tf.constant(STEPS)))
 

@@ -18,6 +18,7 @@ from kerasreg.regularizers import (
     Hoyer,
     Nuclear,
     Orthogonal,
+    Penalty,
     SparseGroupLasso,
     SpectralNorm,
     Sum,
@@ -30,8 +31,34 @@ matrices = hnp.arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 4)
 steps = st.floats(0, 4).map(lambda x: round(x, 6))
 strengths = st.floats(0, 3).map(lambda x: round(x, 6))
 
+
+class Negative(Penalty):
+    """A penalty of a user: `Σ max(-w, 0)`. Its operator may follow the one of `L1`."""
+
+    prox_order = "after"
+
+    def unit_penalty(self, w):
+        return keras.ops.sum(keras.ops.maximum(-w, 0.0))
+
+    def unit_prox(self, v, t):
+        return keras.ops.where(v < 0.0, keras.ops.minimum(v + t, 0.0), v)
+
+
+class Terms(Penalty):
+    """A penalty of a user that is made of terms which sums know: `2·Σ|w| + ½·Σw²`."""
+
+    def unit_penalty(self, w):
+        return keras.ops.sum(2.0 * keras.ops.abs(w) + 0.5 * keras.ops.square(w))
+
+    def unit_prox(self, v, t):
+        return (v - keras.ops.clip(v, -2.0 * t, 2.0 * t)) / (1.0 + t)
+
+    def prox_terms(self, strength):
+        return 2.0 * strength, strength, None
+
+
 # What takes seconds for each is done for these, and by `make test-long` for all.
-IN_SHORT = ("ElasticNet", "GroupLasso", "GroupLasso by row")
+IN_SHORT = ("ElasticNet", "GroupLasso")
 CONVEX = {
     "L1": lambda s: L1(s),
     "L2": lambda s: L2(s),
@@ -48,6 +75,9 @@ CONVEX = {
     "L1 + GroupLasso": lambda s: L1(s) + GroupLasso(0.5),
     "fused lasso": lambda s: TotalVariation(s) + L1(0.2),
     "L2 + Nuclear": lambda s: L2(s) + Nuclear(0.5),
+    "a user's + L1": lambda s: Negative(s) + L1(0.5),
+    "a user's terms + GroupLasso": lambda s: Terms(s) + GroupLasso(0.5),
+    "a user's in a sum in a sum": lambda s: Sum([Negative(s) + L2(0.2)], 0.5) + Terms(0.1),
     "a sum in a sum": lambda s: Sum([L1(s) + L2(0.2), ElasticNet(0.3)], 0.5) + GroupLasso(0.1),
 }
 NON_CONVEX = {
@@ -236,7 +266,14 @@ def test_a_step_of_zero_changes_nothing(make):
 
 
 def test_what_has_no_prox_says_so():
-    for penalty in (Orthogonal(1.0), Hoyer(1.0), L1(1.0) + Nuclear(1.0), L1(1.0) + Hoyer(1.0)):
+    two = [GroupLasso(1.0) + TotalVariation(1.0), Sum([Negative(1.0)]) + GroupLasso(1.0)]
+    for penalty in (
+        Orthogonal(1.0),
+        Hoyer(1.0),
+        L1(1.0) + Nuclear(1.0),
+        L1(1.0) + Hoyer(1.0),
+        *two,
+    ):
         assert not penalty.has_prox
         with pytest.raises(ValueError, match=f"{type(penalty).__name__} has no proximal operator"):
             penalty.prox(np.ones((2, 2)), 0.1)

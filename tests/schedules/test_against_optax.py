@@ -86,7 +86,7 @@ PAIRS = {
         ),
     ),
     "restarts": (
-        schedules.CosineRestarts(0.1, 1000, growth=2.0, decay=0.5, cycles=3),
+        schedules.CosineRestarts(0.1, 1000, growth=2.0, peak_factor=0.5, cycles=3),
         lambda: optax.join_schedules(
             [
                 *(
@@ -99,7 +99,7 @@ PAIRS = {
         ),
     ),
     "drops at milestones": (
-        schedules.MultiStep(0.1, [1000, 4000, 4500], [0.3, 0.5, 2.0]),
+        schedules.MultiStep(0.1, [1000, 4000, 4500], factor=[0.3, 0.5, 2.0]),
         lambda: optax.piecewise_constant_schedule(0.1, {1000: 0.3, 4000: 0.5, 4500: 2.0}),
     ),
 }

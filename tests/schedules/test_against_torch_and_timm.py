@@ -41,14 +41,14 @@ def addons():
 
 PAIRS = {
     **ONE_CYCLE,
-    "cyclic_triangular": Cyclical(1e-4, 1e-2, 700),
-    "cyclic_triangular2": Cyclical(1e-4, 1e-2, 700, shape="triangular2"),
-    "cyclic_exp_range": Cyclical(1e-4, 1e-2, 700, shape="exp_range", gamma=0.9995),
-    "cyclic_asymmetric": Cyclical(1e-4, 1e-2, 300, 900),
-    "cosine_restarts": CosineRestarts(0.1, 500, growth=2.0, min_value=1e-3),
-    "multi_step": MultiStep(0.1, [1000, 4000, 4500, 9000], 0.3),
+    "cyclic_triangular": Cyclical(1e-4, 1e-2, rise_steps=700),
+    "cyclic_triangular2": Cyclical(1e-4, 1e-2, rise_steps=700, shape="triangular2"),
+    "cyclic_exp_range": Cyclical(1e-4, 1e-2, rise_steps=700, shape="exp_range", gamma=0.9995),
+    "cyclic_asymmetric": Cyclical(1e-4, 1e-2, rise_steps=300, fall_steps=900),
+    "cosine_restarts": CosineRestarts(0.1, 500, growth=2.0, minimum=1e-3),
+    "multi_step": MultiStep(0.1, [1000, 4000, 4500, 9000], factor=0.3),
     "timm_cosine": Warmup(
-        CosineRestarts(0.1, 1000, growth=2.0, decay=0.5, min_value=1e-3, cycles=3),
+        CosineRestarts(0.1, 1000, growth=2.0, peak_factor=0.5, minimum=1e-3, cycles=3),
         steps=100,
         start=1e-5,
     ),
@@ -69,11 +69,11 @@ def test_the_momentum_of_one_cycle_is_torch_s(name, torch_timm):
 
 
 CYCLES = {
-    "triangular": Cyclical(1e-4, 1e-2, 700),
-    "triangular2": Cyclical(1e-4, 1e-2, 700, shape="triangular2"),
-    "exponential": Cyclical(1e-4, 1e-2, 700, shape="exp_range", gamma=0.9995),
+    "triangular": Cyclical(1e-4, 1e-2, rise_steps=700),
+    "triangular2": Cyclical(1e-4, 1e-2, rise_steps=700, shape="triangular2"),
+    "exponential": Cyclical(1e-4, 1e-2, rise_steps=700, shape="exp_range", gamma=0.9995),
     # A scale of its user's: written as a product.
-    "own_scale": 1e-4 + (1e-2 - 1e-4) * Cyclical(0.0, 1.0, 700) * TimeBased(1.0, 1e-3),
+    "own_scale": 1e-4 + (1e-2 - 1e-4) * Cyclical(0.0, 1.0, rise_steps=700) * TimeBased(1.0, 1e-3),
 }
 
 

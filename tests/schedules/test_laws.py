@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from keras.optimizers.schedules import CosineDecay, PolynomialDecay
 
@@ -65,18 +65,18 @@ STRATEGIES = {
         },
     ),
     "Step": arguments(
-        schedules.Step, initial=anything, factor=st.floats(0, 1.05), every=st.integers(10, 90)
+        schedules.Step, start=anything, factor=st.floats(0, 1.05), every=st.integers(10, 90)
     ),
     "MultiStep": increasing.flatmap(
         lambda milestones: st.builds(
             schedules.MultiStep,
             anything,
             st.just(milestones),
-            st.one_of(fractions, st.just([0.5] * len(milestones))),
+            factor=st.one_of(fractions, st.just([0.5] * len(milestones))),
         )
     ),
-    "TimeBased": arguments(schedules.TimeBased, initial=anything, decay=positive),
-    "InverseSqrt": arguments(schedules.InverseSqrt, peak=anything, warmup=counts),
+    "TimeBased": arguments(schedules.TimeBased, start=anything, decay=positive),
+    "InverseSqrt": arguments(schedules.InverseSqrt, peak=anything, warmup_steps=counts),
     "OneCycle": arguments(
         schedules.OneCycle,
         peak=positive,
@@ -91,9 +91,9 @@ STRATEGIES = {
         lambda values: st.builds(
             schedules.WarmupStableDecay,
             **{name: st.just(value) for name, value in values.items()},
-            warmup=st.integers(0, 50),
-            stable=st.integers(0, 50),
-            decay=st.integers(1, 50),
+            warmup_steps=st.integers(0, 50),
+            stable_steps=st.integers(0, 50),
+            decay_steps=st.integers(1, 50),
             start=st.one_of(st.none(), st.just(values["minimum"])),
             shape=st.sampled_from(["linear", "cosine", "sqrt"]),
         )
@@ -103,8 +103,8 @@ STRATEGIES = {
             schedules.Cyclical,
             low=st.just(pair[0]),
             high=st.just(pair[0] + pair[1]),
-            rise=lengths,
-            fall=st.one_of(st.none(), lengths),
+            rise_steps=lengths,
+            fall_steps=st.one_of(st.none(), lengths),
             shape=st.sampled_from(["triangular", "triangular2", "exp_range"]),
             gamma=st.floats(0.9, 1.0),
         )
@@ -115,7 +115,7 @@ STRATEGIES = {
             **{name: st.just(value) for name, value in values.items()},
             steps=st.one_of(st.integers(5, 100), st.floats(5, 100, width=32)),
             growth=st.sampled_from([1.0, 1.5, 2.0]),
-            decay=st.floats(0.1, 1.0),
+            peak_factor=st.floats(0.1, 1.0),
             cycles=st.one_of(st.none(), st.integers(1, 4)),
         )
     ),
@@ -128,7 +128,7 @@ STRATEGIES = {
         steps=counts,
         shape=st.sampled_from(["constant", "linear"]),
     ),
-    "LateDropout": arguments(schedules.LateDropout, rate=simple, start=st.integers(0, 90)),
+    "LateDropout": arguments(schedules.LateDropout, rate=simple, start_step=st.integers(0, 90)),
     "Warmup": arguments(
         schedules.Warmup, **of_one, steps=st.integers(0, 90), start=st.one_of(st.none(), anything)
     ),
@@ -252,18 +252,21 @@ def test_it_is_equal_after_a_round_trip_and_unequal_to_others(name, data):
     np.testing.assert_array_equal(again(some_steps[:200]), schedule(some_steps[:200]))
 
 
-@every_schedule
-@settings(deadline=None, max_examples=3, derandomize=True)
-@given(st.data())
-def test_graphs_and_xla_give_what_eager_execution_gives(name, data):
-    schedule = data.draw(STRATEGIES[name])
+@settings(deadline=None, max_examples=3, derandomize=True, phases=[Phase.explicit, Phase.generate])
+@given(st.fixed_dictionaries(STRATEGIES))
+def test_graphs_and_xla_give_what_eager_execution_gives(drawn):
     steps = tf.constant([0, 1, 5, 77, 300, 5000])
-    expected = np.array(schedule(steps))
-    for jit in (False, True):
-        program = tf.function(lambda steps: schedule(steps), jit_compile=jit)
-        np.testing.assert_allclose(program(steps), expected, rtol=1e-5, atol=1e-6)
     counter = keras.Variable(77, dtype="int32")
-    np.testing.assert_allclose(schedule(counter), expected[3], rtol=1e-5, atol=1e-6)
+
+    def run(steps):
+        return {name: schedule(steps) for name, schedule in drawn.items()}
+
+    expected = {name: np.array(values) for name, values in run(steps).items()}
+    for jit in (False, True):
+        for name, values in tf.function(run, jit_compile=jit)(steps).items():
+            np.testing.assert_allclose(values, expected[name], 1e-5, 1e-6, err_msg=name)
+    for name, value in run(counter).items():
+        np.testing.assert_allclose(value, expected[name][3], 1e-5, 1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -342,9 +345,12 @@ def triangle(t, rise):
 
 FAR_PAIRS = {
     "Step": (schedules.Step(0.1, 0.999, 1000), lambda t: 0.1 * 0.999 ** (t // 1000)),
-    "Cyclical": (schedules.Cyclical(1e-4, 0.1, 700), lambda t: 1e-4 + 0.0999 * triangle(t, 700)),
+    "Cyclical": (
+        schedules.Cyclical(1e-4, 0.1, rise_steps=700),
+        lambda t: 1e-4 + 0.0999 * triangle(t, 700),
+    ),
     "exp_range": (
-        schedules.Cyclical(1e-4, 0.1, 700, shape="exp_range", gamma=0.9999999),
+        schedules.Cyclical(1e-4, 0.1, rise_steps=700, shape="exp_range", gamma=0.9999999),
         lambda t: 1e-4 + 0.0999 * triangle(t, 700) * 0.9999999**t,
     ),
     "CosineRestarts": (
@@ -369,7 +375,7 @@ FAR_PAIRS = {
         lambda t: 4e-9 + (0.1 - 4e-9) * math.sin(math.pi / 2 * max(1e7 - t, 0) / 7e6) ** 2,
     ),
     "WarmupStableDecay": (
-        schedules.WarmupStableDecay(0.1, 1000, 9_999_000, 1000),
+        schedules.WarmupStableDecay(0.1, 1000, stable_steps=9_999_000, decay_steps=1000),
         lambda t: 0.1 * min(1.0, max(1 - (t - 1e7) / 1000, 0)),
     ),
     "Join": (

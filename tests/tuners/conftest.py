@@ -7,8 +7,8 @@ import os
 import types
 
 import keras
-import numpy as np
 import pytest
+from helpers import data
 
 from kerasreg import tuners
 from kerasreg.lanes import Lanes
@@ -17,10 +17,7 @@ from kerasreg.layers import ScheduledDropout
 
 @pytest.fixture(scope="session")
 def blobs():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(90, 6)).astype("float32")
-    y = (x[:, :3] + 0.3 * rng.normal(size=(90, 3))).argmax(axis=1)
-    return x[:60], y[:60], (x[60:], y[60:])
+    return data.blobs(90, 60)
 
 
 def _build(hp):
