@@ -599,6 +599,16 @@ def restore_global_seed_generator(generator: Any) -> None:
     _set_global(_SEEDS, generator)
 
 
+def reset_automatic_names() -> None:
+    """How do new layers get the names `dense`, `dense_1`, ... from the beginning again?
+
+    Read for Keras 3.10 to 3.15.
+    """
+    from keras.src.utils.naming import reset_uids
+
+    reset_uids()
+
+
 @functools.cache
 def _check_writing_is_seen() -> None:
     def inside() -> Any:

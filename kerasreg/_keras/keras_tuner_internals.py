@@ -15,6 +15,8 @@ from typing import Any
 
 import keras_tuner
 
+from kerasreg._keras.patching import replace
+
 
 def callbacks_of_execution(
     tuner: keras_tuner.Tuner, callbacks: Any, trial: Any, execution: int
@@ -76,16 +78,6 @@ def explore_space(tuner: keras_tuner.Tuner) -> None:
     _private(keras_tuner.Tuner, "_populate_initial_space")(tuner)
 
 
-def restart_names() -> None:
-    """How do the automatic names of layers begin anew, as for the first model of a process?
-
-    Read for Keras 3.10 to 3.15.
-    """
-    from keras.src.utils.naming import reset_uids
-
-    reset_uids()
-
-
 def check_result(result: Any, objective: Any) -> None:
     """Is what a hypermodel's `fit` returned a result that KerasTuner takes?
 
@@ -113,21 +105,18 @@ def best_step_of_results(results: list[Any], objective: Any) -> int:
     return int(_private(_tuner_utils(), "get_best_step")(results, objective))
 
 
-def expected_trials(tuner: keras_tuner.Tuner) -> int | None:
-    """How many trials will a search run at most? None where nobody can say.
+def hyperband_trials(oracle: keras_tuner.oracles.HyperbandOracle) -> int:
+    """How many trials does Hyperband run? Those of all its brackets and rounds.
 
     Read for KerasTuner 1.4.7 and 1.4.8.
     """
-    oracle = tuner.oracle
-    if isinstance(oracle, keras_tuner.oracles.HyperbandOracle):
-        rounds, size = _private(oracle, "_get_num_rounds"), _private(oracle, "_get_size")
-        sizes = (
-            size(bracket, number)
-            for bracket in range(_private(oracle, "_get_num_brackets")())
-            for number in range(rounds(bracket))
-        )
-        return oracle.hyperband_iterations * sum(sizes)
-    return oracle.max_trials
+    rounds, size = _private(oracle, "_get_num_rounds"), _private(oracle, "_get_size")
+    sizes = (
+        size(bracket, number)
+        for bracket in range(_private(oracle, "_get_num_brackets")())
+        for number in range(rounds(bracket))
+    )
+    return int(oracle.hyperband_iterations * sum(sizes))
 
 
 def oracle_path(oracle: keras_tuner.Oracle) -> str:
@@ -166,9 +155,9 @@ def write_state_by(
     """
     for owner, name in ((tuner.oracle, "save"), (tuner.oracle, "_save_trial"), (tuner, "save")):
         _private(owner, name)  # What it does not call would never be called.
-    tuner.oracle.save = save_oracle
-    tuner.oracle._save_trial = save_trial
-    tuner.save = save_tuner
+    replace(tuner.oracle, "save", save_oracle)
+    replace(tuner.oracle, "_save_trial", save_trial)
+    replace(tuner, "save", save_tuner)
 
 
 def retry_queue(oracle: keras_tuner.Oracle) -> list[str]:

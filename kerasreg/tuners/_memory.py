@@ -38,7 +38,7 @@ def lane_bytes(model: keras.Model, batch_size: int) -> int:
     """The bytes of a lane: weights, gradients and slots, each twice, and activations."""
     size = (keras.config.floatx() == "float64" and 8) or 4
     weights = sum(math.prod(variable.shape) for variable in model.variables)
-    activations = sum(_elements(layer) for layer in walk_layers(model)[1:])
+    activations = sum(_elements(layer) for layer in walk_layers(model) if layer is not model)
     # Slots: two for most optimizers. A layer's output, its gradient, and what is between.
     return size * (8 * weights + 4 * batch_size * activations)
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from kerasreg._pictures import check_picture, figure, write_figure
+from kerasreg._pictures import drawn_to, figure
+from kerasreg._report import Report
 from kerasreg._text_table import table
 from kerasreg._validation import check_number
 from kerasreg.lanes import Lanes
@@ -34,14 +35,16 @@ class PathPoint(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class RegularizationPath:
-    """The result of `regularization_path`; `str` of it is a table.
+class RegularizationPath(Report):
+    """A model at many strengths of its penalty; `str` of it is a table.
 
     Attributes:
         rows: a `PathPoint` for each strength, in the order given.
-        weights: for each strength, the values of `model.weights`.
+        weights: for each strength, the values of `model.weights`; not in `to_dict()`.
         penalised: the places in `model.weights` of the weights with the penalty.
     """
+
+    objects = ("weights",)
 
     rows: tuple[PathPoint, ...]
     weights: tuple[list[np.ndarray], ...]
@@ -52,36 +55,29 @@ class RegularizationPath:
         rows = [[p.strength, p.zeros, *(p.logs[name] for name in names)] for p in self.rows]
         return table(["strength", "zeros", *names], rows)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the rows as plain numbers, for JSON; the weights are left out.
-
-        Returns:
-            `{"rows": [{"strength": ..., "zeros": ..., "logs": {...}}, ...]}`.
-        """
-        return {"rows": [row._asdict() for row in self.rows]}
-
     def plot(self, path: str | os.PathLike[str] | None = None, *, metric: str | None = None) -> Any:
         """Draws the share of zeros, a metric and the weights over the strength.
 
         Args:
-            path: the picture, whose name ends with `.png` or `.svg`. It is written
-                beside and renamed. None writes no picture.
+            path: a file for the picture, whose name ends with `.png` or `.svg`; None writes
+                no file. The file is written beside and renamed.
             metric: one of the logs; by default the validation loss, or the loss.
 
         Returns:
-            The figure.
+            The Matplotlib figure, which notebooks show.
 
         Raises:
             ImportError: if Matplotlib is not installed.
-            ValueError: if the name ends otherwise, or there is no such metric.
-            OSError: if the picture cannot be written.
+            ValueError: if the name of the file ends otherwise, or there is no such metric.
+            OSError: if the file cannot be written.
         """
-        if path is not None:
-            check_picture(path)
         logs = self.rows[0].logs
-        metric = metric or ("val_loss" if "val_loss" in logs else "loss")
-        if metric not in logs:
+        drawn = metric or ("val_loss" if "val_loss" in logs else "loss")
+        if drawn not in logs:
             raise ValueError(f"`metric` must be one of {list(logs)}. Received: metric={metric!r}")
+        return drawn_to(path, lambda: self._figure(drawn))
+
+    def _figure(self, metric: str) -> Any:
         drawn = figure("RegularizationPath.plot", 7.0, 7.0)
         above, below = drawn.subplots(2, 1, sharex=True)
         order = sorted(range(len(self.rows)), key=lambda k: self.rows[k].strength)
@@ -102,8 +98,6 @@ class RegularizationPath:
         below.set_xlabel("strength")
         if min(strengths) > 0:
             below.set_xscale("log")
-        if path is not None:
-            write_figure(path, drawn)
         return drawn
 
 

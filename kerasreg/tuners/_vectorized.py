@@ -11,6 +11,7 @@ import keras
 import keras_tuner
 
 from kerasreg._keras import keras_tuner_internals as internals
+from kerasreg._keras.internals import reset_automatic_names
 from kerasreg._validation import check_count
 from kerasreg.lanes import Lanes
 from kerasreg.tuners import _best_epochs
@@ -198,7 +199,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         """
         # KerasTuner clears the session and collects garbage before each model, which
         # takes longer than to build it; names are what has to begin anew.
-        internals.restart_names()
+        reset_automatic_names()
         strategy = self.distribution_strategy
         with contextlib.nullcontext() if strategy is None else strategy.scope():
             model = internals.build_hypermodel(self, hp)

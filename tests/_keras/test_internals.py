@@ -578,3 +578,10 @@ def test_restore_global_seed_generator_draws_from_another_one():
         assert draws[0] == draws[1]
     finally:
         internals.restore_global_seed_generator(before)
+
+
+def test_reset_automatic_names_begins_anew():
+    first = keras.layers.Dense(1).name
+    assert keras.layers.Dense(1).name != first
+    internals.reset_automatic_names()
+    assert keras.layers.Dense(1).name == "dense"

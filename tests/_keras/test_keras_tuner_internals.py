@@ -17,19 +17,28 @@ def build(hp):
     return model
 
 
-@pytest.fixture
-def tuner(tmp_path):
-    """A random search of three trials, of which one runs."""
+def random_search(folder):
+    """A new random search of three trials."""
     tuner = keras_tuner.RandomSearch(
-        build, OBJECTIVE, max_trials=3, seed=1, directory=tmp_path, project_name="project"
+        build,
+        OBJECTIVE,
+        max_trials=3,
+        seed=1,
+        directory=folder,
+        project_name="project",
+        overwrite=True,
     )
     tuner.oracle.verbose = 0
     return tuner
 
 
 @pytest.fixture
-def grid(tmp_path):
-    """A grid search of black boxes whose first trial runs; then the others."""
+def tuner(tmp_path):
+    return random_search(tmp_path)
+
+
+def grid_oracle(folder):
+    """The oracle of a new grid search with three points."""
 
     class BlackBox(keras_tuner.GridSearch):
         def run_trial(self, trial):
@@ -37,7 +46,7 @@ def grid(tmp_path):
 
     hp = keras_tuner.HyperParameters()
     hp.Choice("x", [1, 2, 3])
-    tuner = BlackBox(objective=OBJECTIVE, hyperparameters=hp, directory=tmp_path)
+    tuner = BlackBox(objective=OBJECTIVE, hyperparameters=hp, directory=folder, overwrite=True)
     tuner.oracle.verbose = 0
     return tuner.oracle
 
@@ -113,13 +122,6 @@ def test_explore_space(tmp_path):
     assert [hp.name for hp in tuner.oracle.get_space().space] == ["kind", "layers"]
 
 
-def test_restart_names():
-    internals.restart_names()
-    first, second = (keras.layers.Dense(1).name for _ in range(2))
-    internals.restart_names()
-    assert (keras.layers.Dense(1).name, second) == (first, "dense_1")
-
-
 def test_check_result():
     internals.check_result(history([1.0]), OBJECTIVE)
     with pytest.raises(keras_tuner.errors.FatalTypeError, match=r"HyperModel\.fit\(\) is None"):
@@ -136,7 +138,7 @@ def test_best_step_of_results():
     assert internals.best_step_of_results(results, OBJECTIVE) == 2
 
 
-def test_expected_trials(tmp_path):
+def test_hyperband_trials(tmp_path):
     class Count(keras_tuner.Hyperband):
         ran = 0
 
@@ -147,16 +149,15 @@ def test_expected_trials(tmp_path):
     hp = keras_tuner.HyperParameters()
     hp.Float("x", 0.0, 1.0)
     hyperband = Count(
-        objective=OBJECTIVE, hyperparameters=hp, max_epochs=9, factor=3, directory=tmp_path
+        objective=OBJECTIVE,
+        hyperparameters=hp,
+        max_epochs=9,
+        factor=3,
+        directory=tmp_path,
+        overwrite=True,
     )
     hyperband.search(verbose=0)
-    assert internals.expected_trials(hyperband) == hyperband.ran
-
-
-def test_expected_trials_of_others(tuner):
-    assert internals.expected_trials(tuner) == 3
-    tuner.oracle.max_trials = None
-    assert internals.expected_trials(tuner) is None
+    assert internals.hyperband_trials(hyperband.oracle) == hyperband.ran
 
 
 def test_oracle_path(tuner, tmp_path):
@@ -178,8 +179,8 @@ def test_tuner_path(tuner, tmp_path):
     assert os.path.exists(internals.tuner_path(tuner))
 
 
-def test_write_state_by(tuner):
-    calls = []
+def test_write_state_by(tmp_path):
+    tuner, calls = random_search(tmp_path), []
     internals.write_state_by(
         tuner,
         lambda: calls.append("oracle"),
@@ -210,7 +211,8 @@ def test_record_end(tuner):
     assert internals.was_tried(tuner.oracle, trial.hyperparameters.values)
 
 
-def test_restore_grid(grid):
+def test_restore_grid(tmp_path):
+    grid = grid_oracle(tmp_path)
     for place in "ab":
         trial = grid.create_trial(place)
         trial.status = "COMPLETED"
@@ -226,7 +228,8 @@ def test_restore_grid(grid):
     assert other.populate_space("3")["status"] == "STOPPED"
 
 
-def test_continue_grid_after(grid):
+def test_continue_grid_after(tmp_path):
+    grid = grid_oracle(tmp_path)
     trials = [grid.create_trial(place) for place in "ab"]
     assert [trial.hyperparameters["x"] for trial in trials] == [1, 2]
     assert grid.create_trial("c").status == "IDLE"  # For the result of the second.
