@@ -8,6 +8,10 @@ DAY ?= $(shell expr $$(date +%j) % 12 + 1)
 DEMO_OUTPUT ?= build/demo
 
 BIN := $(VENV)/bin
+# Compiled programs are freed and made by the hundred in one process of tests. glibc would give
+# that memory back and map it again, which took half of the time of some tests on a virtual machine.
+export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
+export MALLOC_TOP_PAD_ ?= 268435456
 # Each process takes a half, and at its end from the other: what tests share is set up once.
 PYTEST := -m pytest -n $(PROCESSES) --dist=worksteal
 INSTALLED := $(VENV)/.installed
