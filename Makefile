@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PYTEST := -m pytest -n $(PROCESSES) --dist=worksteal
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-long test-slow test-exports test-lowest lint check-bazel bench bench-serving bench-equal-time requirements clean
+.PHONY: demo test test-long test-slow test-exports test-lowest mutations lint check-bazel bench bench-serving bench-equal-time requirements clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO_OUTPUT)
@@ -39,6 +39,12 @@ LOWEST_TESTS ?= kerasreg tests --ignore=tests/cli --ignore=tests/test_examples.p
 	--ignore=tests/test_packaging.py
 test-lowest: .venv-lowest/.installed
 	.venv-lowest/bin/python $(PYTEST) $(LOWEST_TESTS) $(PYTEST_ARGS)
+
+# Hours: which faults of tools/mutations.toml the suite catches, one at a time. With
+# MUTATE_ARGS=--before=FILE beside the report of an older version, after which it is faster.
+mutations: $(INSTALLED)-test
+	mkdir -p build
+	$(BIN)/python tools/mutate.py --report=build/mutations.json $(MUTATE_ARGS)
 
 lint: $(INSTALLED)-test
 	$(BIN)/ruff format --check .
