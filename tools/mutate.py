@@ -10,7 +10,7 @@ package follow, then the tests of all components, then those of the packages tha
 Only the default tests run: none with a mark such as `long`.
 
 A report can be gone on with: faults that it has are not made again, unless the fault was
-changed, or its tests ran out of a time that was shorter. In the end, every test that caught
+changed, its tests could not run, or they ran out of a time that was shorter. In the end, every test that caught
 something runs once more without a fault, since a test that fails anyway catches nothing.
 
 `--before` is the report of an older version. It says which test to try first, both counts are
@@ -322,7 +322,7 @@ def judge(
             failed = failures(output)
             if code == 1 and failed:
                 return CAUGHT, failed[0]
-            if code < 0:
+            if code < 0 and code != -signal.SIGKILL:  # Which is for want of memory.
                 return CAUGHT, f"the process, by signal {-code}"
             if code not in (0, 5):  # 5: no test was chosen.
                 said = [*output.strip().splitlines(), ""]
@@ -353,7 +353,7 @@ class Report:
         known = self.results.get(mutation.name)
         if known is None or known["after"] != place.after:
             return True
-        return known["status"] == LATE and known["timeout"] < timeout
+        return known["status"] == BROKEN or (known["status"] == LATE and known["timeout"] < timeout)
 
     def unchecked(self) -> list[str]:
         """Returns the tests that caught something, and were not run without a fault yet."""
