@@ -10,8 +10,9 @@ package follow, then the tests of all components, then those of the packages tha
 Only the default tests run: none with a mark such as `long`.
 
 A report can be gone on with: faults that it has are not made again, unless the fault was
-changed, its tests could not run, or they ran out of a time that was shorter. In the end, every test that caught
-something runs once more without a fault, since a test that fails anyway catches nothing.
+changed, its tests could not run, or they ran out of a time that was shorter. In the end, every
+test that caught something runs once more without a fault, since a test that fails anyway
+catches nothing.
 
 `--before` is the report of an older version. It says which test to try first, both counts are
 printed, and the exit code is 1 if a fault that was caught before is caught no more.
