@@ -311,7 +311,11 @@ def judge(
     hint: str | None,
     unsound: Sequence[str],
 ) -> tuple[str, str | None]:
-    """Returns whether a fault is caught, and by which test."""
+    """Returns whether a fault is caught, and by which test.
+
+    Raises:
+        RuntimeError: if there is no pytest that runs.
+    """
     deadline = time.monotonic() + timeout
     left_out = [f"--deselect={test}" for test in unsound]
     with copy.fault(place):
@@ -325,6 +329,8 @@ def judge(
                 return CAUGHT, failed[0]
             if code < 0 and code != -signal.SIGKILL:  # Which is for want of memory.
                 return CAUGHT, f"the process, by signal {-code}"
+            if code == 1 and not failed:
+                raise RuntimeError(f"pytest does not run:\n{output[-4000:]}")
             if code not in (0, 5):  # 5: no test was chosen.
                 said = [*output.strip().splitlines(), ""]
                 return BROKEN, f"pytest, with {code}: {(failed or said[-2:])[0]}"
