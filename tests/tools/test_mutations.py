@@ -33,7 +33,9 @@ def test_there_are_faults_in_every_package(mutate):
     places = [mutate.place_of(mutation, texts) for mutation in mutate.load()]
     counts = collections.Counter(place.path.split("/")[1] for place in places)
     assert len(places) >= 70
-    assert all(counts[package] >= 3 for package in packages if not package.startswith("_")), counts
+    # `testing` holds checks, which its own tests break one by one.
+    packages = {name for name in packages if not name.startswith("_") and name != "testing"}
+    assert all(counts[package] >= 3 for package in packages), counts
 
 
 @pytest.mark.parametrize(
