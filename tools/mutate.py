@@ -434,7 +434,7 @@ def counts(mutations: Sequence[Mutation], report: Report) -> str:
         found[known["status"]].append(mutation.name)
     lines = [f"{len(mutations)} faults: {len(found[CAUGHT])} caught, {len(found[MISSED])} not"]
     for status, names in found.items():
-        if status != CAUGHT:
+        if names and status != CAUGHT:
             lines.append(f"{status} ({len(names)}): {', '.join(names)}")
     return "\n".join(lines)
 
