@@ -16,7 +16,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 PYTEST := -m pytest -n $(PROCESSES) --dist=worksteal
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo check test test-long test-slow test-daily test-exports test-lowest lint check-bazel bench bench-serving bench-equal-time requirements clean
+.PHONY: demo check test test-long test-slow test-daily test-exports test-lowest mutations lint check-bazel bench bench-serving bench-equal-time requirements clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO_OUTPUT)
@@ -54,6 +54,12 @@ LOWEST_TESTS ?= kerasreg tests --ignore=tests/cli --ignore=tests/test_examples.p
 	--ignore=tests/test_packaging.py
 test-lowest: .venv-lowest/.installed
 	.venv-lowest/bin/python $(PYTEST) $(LOWEST_TESTS) $(PYTEST_ARGS)
+
+# Hours: which faults of tools/mutations.toml the suite catches, one at a time. With
+# MUTATE_ARGS=--before=FILE beside the report of an older version, after which it is faster.
+mutations: $(INSTALLED)-test
+	mkdir -p build
+	$(BIN)/python tools/mutate.py --report=build/mutations.json $(MUTATE_ARGS)
 
 lint: $(INSTALLED)-test
 	$(BIN)/ruff format --check .
