@@ -79,6 +79,24 @@ def test_the_ground_floor_imports_no_package():
         assert not packages_of(imports(path)), path
 
 
+def module_of(path: pathlib.Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Also where an import stands in a function, or is for types alone.
+
+    A package's `__init__` is left out: it gathers what its modules define.
+    """
+    paths = {module_of(p): p for p in ROOT.rglob("*.py") if p.name != "__init__.py"}
+    below = {name: imports(path) & set(paths) for name, path in paths.items()}
+    clear: set[str] = set()
+    while ready := {name for name in below if name not in clear and below[name] <= clear}:
+        clear |= ready
+    assert not set(below) - clear, "These are in a circle, or import one."
+
+
 @pytest.mark.parametrize("package", sorted(set(MAY_IMPORT) - TENSORFLOW_PACKAGES))
 def test_components_do_not_need_tensorflow_to_be_imported(package):
     for path in (ROOT / package).rglob("*.py"):
