@@ -1,5 +1,6 @@
 """What all tests share: quiet TensorFlow, a clean Keras before each test, parts of a suite."""
 
+import gc
 import os
 import zlib
 
@@ -31,6 +32,13 @@ def pytest_collection_modifyitems(config, items):
         (chosen if is_chosen else others).append(item)
     config.hook.pytest_deselected(items=others)
     items[:] = chosen
+
+
+def pytest_collection_finish(session):
+    # What the imports made lives as long as the process. To look at all of it again in each
+    # collection of garbage, of which KerasTuner asks one for each trial, takes most of a second.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

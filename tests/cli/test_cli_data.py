@@ -323,8 +323,8 @@ def test_classification_scores_by_hand():
 
 def test_regression_scores_by_hand():
     y = np.array([1.0, 2.0, 3.0, 6.0])
-    found = score(y, np.array([[1.0], [2.0], [5.0], [6.0]]), classification=False)
-    assert found == pytest.approx({"r2": 1.0 - 4.0 / 14.0, "rmse": 1.0})
+    found = score(y, np.array([[1.0], [2.0], [5.0], [4.0]]), classification=False)
+    assert found == pytest.approx({"r2": 1.0 - 8.0 / 14.0, "rmse": 2.0**0.5})
 
 
 def test_the_printed_table_has_a_row_for_each_model():

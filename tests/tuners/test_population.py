@@ -5,6 +5,7 @@ import io
 import itertools
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 
@@ -159,3 +160,25 @@ def test_a_schedule_is_kept_with_the_project(build, evolved):
 def test_arguments_outside_their_range(arguments, message, build, tmp_path):
     with pytest.raises(ValueError, match=message):
         tuners.PopulationBasedTraining(build, "val_loss", directory=tmp_path, **arguments)
+
+
+def test_what_is_moved_stays_in_the_space(build, tmp_path):
+    tuner = tuners.PopulationBasedTraining(
+        build, "val_loss", population=2, resample=0.0, directory=str(tmp_path), seed=1
+    )
+    hp = keras_tuner.HyperParameters()
+    hp.Float("rate", 0.5, 1.0)
+    hp.Int("steps", 4, 16, step=4)
+    hp.Choice("kind", ["a", "b", "c"])
+    rate, steps, kind = hp.space
+    rates, counts, kinds = {1.0}, {16}, {"a"}
+    for _ in range(40):
+        rates |= {tuner._moved(rate, value) for value in rates if len(rates) < 30}
+        counts |= {tuner._moved(steps, value) for value in counts}
+        kinds |= {tuner._moved(kind, value) for value in kinds}
+    assert len(rates) > 3
+    assert min(rates) == 0.5
+    assert max(rates) == 1.0
+    assert counts <= {4, 8, 12, 16}
+    assert {8, 12, 16} <= counts
+    assert kinds == {"a", "b", "c"}
