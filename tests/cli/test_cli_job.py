@@ -9,12 +9,13 @@ from kerasreg.cli import _job
 
 
 def test_a_regression_answers_in_the_units_of_its_file():
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
     parts = types.SimpleNamespace(target_mean=10.0, target_scale=2.0)
     x = np.array([[1.0, 2.0], [-3.0, 0.5]], "float32")
     raw = _job._in_raw_units(model, parts)
     standardised = model.predict(x, verbose=0)
-    np.testing.assert_allclose(raw.predict(x, verbose=0), 2.0 * standardised + 10.0, rtol=1e-6)
+    np.testing.assert_allclose(raw.predict(x, verbose=0), 2.0 * standardised + 10.0, rtol=1e-5)
 
 
 def test_a_classification_is_left_as_it_is():
