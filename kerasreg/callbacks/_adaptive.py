@@ -28,19 +28,19 @@ from kerasreg.callbacks._resumable import (
 class AdaptiveRegularization(ResumableMover):
     """Raises dropout or a penalty while a model overfits, and lowers it while it underfits.
 
-    The gap of an epoch is what validation is worse by: `val_metric - metric`, or
-    `metric - val_metric` where larger is better; `g = smoothing · g + (1 - smoothing) · gap`,
-    which begins with the first gap, and anew after an infinite one; a gap that is not a number
-    is left out.
+    The gap of an epoch is the amount by which validation is worse: `val_metric - metric`, or
+    `metric - val_metric` where larger is better. Gaps are smoothed:
+    `g = smoothing · g + (1 - smoothing) · gap`. The first gap begins the average, and so does
+    the first one after an infinite gap. A gap that is not a number is left out.
     After `patience` epochs in a row with `g > high_gap` each number of the target becomes
     `min(factor · value, max_value)`; after as many with `g < low_gap`,
     `max(value / factor, min_value)`.
-    From `low_gap` to `high_gap` nothing moves: that is the hysteresis, without which the value
-    would swing about a single threshold. From the beginning values are kept within
-    `min_value` and `max_value`.
+    From `low_gap` to `high_gap` nothing moves. This hysteresis keeps the value from swinging
+    about a single threshold. From the beginning, values are kept within `min_value` and
+    `max_value`.
 
-    The training metric is the mean over an epoch with dropout on, so that the gap of a model
-    that does not overfit is often below zero: set `low_gap` accordingly.
+    Keras takes the training metric as the mean over an epoch, with dropout on. The gap of a
+    model that does not overfit is therefore often below zero: set `low_gap` accordingly.
 
     Args:
         target: what moves: `"dropout"`, `"strength"` or `"weight_decay"`, with a pattern as in
@@ -48,16 +48,16 @@ class AdaptiveRegularization(ResumableMover):
         min_value: smallest value, a number > 0.
         max_value: largest value, a number > `min_value`; at most 1 for dropout.
         metric: the name of a metric whose `val_` is in the logs too.
-        low_gap: below which the model underfits, a finite number.
-        high_gap: above which it overfits, a finite number > `low_gap`.
-        factor: what a value is multiplied or divided by, a number > 1.
+        low_gap: the model underfits while g is below this finite number.
+        high_gap: the model overfits while g is above this finite number > `low_gap`.
+        factor: multiplies or divides a value, a number > 1.
         patience: whole number >= 1 of epochs.
         smoothing: from 0, the gap of each epoch by itself, to below 1.
         mode: `"min"`, `"max"` or `"auto"`, as in `ReduceOnPlateau`.
         backup_dir: a folder of its own for the state, as in `ReduceOnPlateau`.
 
     Logs:
-        The target, as the epoch had it, and `gap`: g.
+        The value of the target in the epoch, and g as `gap`.
 
     Raises:
         ValueError: if an argument is outside its range, the metric or its `val_` is not in

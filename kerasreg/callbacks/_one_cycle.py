@@ -17,8 +17,8 @@ from kerasreg.schedules import OneCycle as OneCycleSchedule
 class OneCycle(keras.callbacks.Callback):
     """Moves the learning rate up and down once, and the momentum the other way: 1cycle.
 
-    Both move before each batch, as `kerasreg.schedules.OneCycle(peak, steps)` and its
-    `momentum()` say, so that the last batch has nearly the last value.
+    Both move before each batch, by `kerasreg.schedules.OneCycle(peak, steps)` and the
+    schedule's `momentum()`. The last batch has nearly the last value.
 
     Args:
         peak: the largest learning rate, a number >= 0, such as `find_learning_rate` suggests.

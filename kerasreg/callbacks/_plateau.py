@@ -24,15 +24,17 @@ class ReduceOnPlateau(ResumableMover):
 
     An epoch improves when the metric is better than the best one so far by more
     than `min_delta`, or with `threshold_mode="rel"` by more than `min_delta` times the best.
-    After `patience` epochs in a row without improvement each number of the target
-    becomes `max(factor · value, min_value)`; for `cooldown` epochs
-    after that, epochs without improvement are not counted.
+    After `patience` epochs in a row without improvement, each number of the target
+    becomes `max(factor · value, min_value)`. Then a cooldown begins: for `cooldown` epochs,
+    epochs without improvement do not count.
 
-    In contrast to `keras.callbacks.ReduceLROnPlateau`, the best value and the
-    counters survive an interruption, when `backup_dir` is given. (The learning
-    rate itself is in the optimizer's checkpoint.) PyTorch's and timm's `patience` is
-    the number of epochs that are let pass: it is one less than here and in Keras. Keras
-    counts the last epoch of a cooldown, PyTorch and this do not.
+    With `backup_dir`, the best value and the counters survive an interruption. Those of
+    `keras.callbacks.ReduceLROnPlateau` do not. The learning rate itself is in the optimizer's
+    checkpoint.
+
+    PyTorch and timm let `patience` epochs pass before they act, so that their `patience` is
+    one less than the one here and in Keras. Keras counts the last epoch of a cooldown;
+    PyTorch and this callback do not.
 
     Args:
         monitor: name of the metric in the epoch's logs.
@@ -43,15 +45,15 @@ class ReduceOnPlateau(ResumableMover):
         min_delta: smallest change that counts, a number >= 0.
         cooldown: whole number >= 0 of epochs.
         min_value: smallest value of the target, a number >= 0.
-        backup_dir: a folder of its own for the state, written after each epoch
-            and removed when training ends normally; use it together with
+        backup_dir: a folder for the state of this callback alone. The state is written after
+            each epoch and removed when training ends normally. Use the folder together with
             `keras.callbacks.BackupAndRestore`, or with `initial_epoch`.
         target: what is reduced; see `HyperparameterScheduler`.
         threshold_mode: `"abs"` or `"rel"`: what `min_delta` is.
 
     Logs:
-        The target, at the end of each epoch: the value of that epoch, of the first number
-        where there are several.
+        The value of the target in each epoch; the value of the first number where the target
+        has several.
 
     Raises:
         ValueError: if an argument is outside its range, the monitored metric is not in the
