@@ -299,7 +299,7 @@ class CountsEachReplica(keras.layers.Layer):
 
     def build(self, shape):
         self.steps = self.add_weight(
-            shape=(), initializer="zeros", trainable=False, aggregation="sum"
+            name="steps", shape=(), initializer="zeros", trainable=False, aggregation="sum"
         )
 
     def call(self, inputs, training=False):
