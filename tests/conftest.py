@@ -35,8 +35,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish(session):
-    # What the imports made lives as long as the process. To look at all of it again in each
-    # collection of garbage, of which KerasTuner asks one for each trial, takes most of a second.
+    # What the imports made lives as long as the process, and need not be looked at again in each
+    # collection of garbage, of which KerasTuner asks one for each trial.
     gc.collect()
     gc.freeze()
 

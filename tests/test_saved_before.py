@@ -71,15 +71,14 @@ def build(hp):
     return model
 
 
+def saved(kind, folder, project, **options):
+    """A tuner of the same arguments in the folder of a search that was saved."""
+    directory = str(folder / "searches")
+    return kind(build, "val_loss", directory=directory, project_name=project, seed=1, **options)
+
+
 def test_a_search_has_its_trials_and_its_best_model_and_goes_on(folder):
-    tuner = kerasreg.tuners.VectorizedRandomSearch(
-        build,
-        "val_loss",
-        max_trials=5,
-        directory=str(folder / "searches"),
-        project_name="random",
-        seed=1,
-    )
+    tuner = saved(kerasreg.tuners.VectorizedRandomSearch, folder, "random", max_trials=5)
     said = SAID["searches"]
     assert {t.trial_id: t.score for t in tuner.oracle.trials.values()} == said["random"]
     close(tuner.get_best_models()[0].predict(X, verbose=0), said["best"])
@@ -90,27 +89,13 @@ def test_a_search_has_its_trials_and_its_best_model_and_goes_on(folder):
 
 
 def test_the_schedule_of_a_population_is_read(folder):
-    tuner = kerasreg.tuners.PopulationBasedTraining(
-        build,
-        "val_loss",
-        population=4,
-        directory=str(folder / "searches"),
-        project_name="population",
-        seed=1,
-    )
+    tuner = saved(kerasreg.tuners.PopulationBasedTraining, folder, "population", population=4)
     ((trial_id, schedule),) = SAID["searches"]["schedule of the best"].items()
     assert tuner.schedule(tuner.oracle.trials[trial_id]) == schedule
 
 
 def test_a_search_of_keras_tuner_is_read(folder):
-    tuner = kerasreg.tuners.VectorizedRandomSearch(
-        build,
-        "val_loss",
-        max_trials=1,
-        directory=str(folder / "searches"),
-        project_name="keras_tuner",
-        seed=1,
-    )
+    tuner = saved(kerasreg.tuners.VectorizedRandomSearch, folder, "keras_tuner", max_trials=1)
     assert isinstance(tuner, keras_tuner.Tuner)
     assert tuner.get_best_models()[0].predict(X, verbose=0).shape == (8, 1)
 
