@@ -272,8 +272,9 @@ def next_seed(oracle: keras_tuner.Oracle) -> int:
 
     Read for KerasTuner 1.4.7 and 1.4.8.
     """
-    oracle._seed_state = _private(oracle, "_seed_state") + 1
-    return int(oracle._seed_state)
+    seed = int(_private(oracle, "_seed_state"))
+    oracle._seed_state = seed + 1
+    return seed
 
 
 def was_tried(oracle: keras_tuner.Oracle, values: dict[str, Any]) -> bool:

@@ -8,7 +8,6 @@ from typing import Any
 import keras
 
 from kerasreg._keras.internals import profiles_batches
-from kerasreg.tuners._trial import Plan
 
 # Packages whose callbacks report to one run, which is a global of theirs.
 _TRACKERS = ("wandb", "mlflow", "comet_ml", "neptune", "clearml", "aim", "dvclive", "swanlab")
@@ -23,21 +22,23 @@ class CallbackPlaces:
 
     def __init__(self, callbacks: Any) -> None:
         given = [] if callbacks is None else keras.tree.flatten(callbacks)
-        self._of_search = {place for callback in given for place in _places(callback)}
-        self._taken: dict[str, Plan] = {}
+        self._of_search = {place for callback in given for place in places_of(callback)}
+        self._taken: dict[str, Any] = {}
 
-    def why_alone(self, plan: Plan) -> str | None:
-        """Says why a training must not run beside others; None if it may."""
-        for callback in plan.callbacks():
-            for place in _places(callback):
-                other = self._taken.setdefault(place, plan)
-                if place in self._of_search or other is not plan:
-                    name = type(callback).__name__
-                    return (
-                        f"its {name} writes to {place}, as those of other trials do; a {name} "
-                        "that the hypermodel's `fit` makes, with a place of its own for each "
-                        "trial, lets trials be trained together"
-                    )
+    def why_alone(self, plan: Any) -> str | None:
+        """Says why a training must not run beside others; None if it may.
+
+        Args:
+            plan: the training, with its `places` and its `trial`.
+        """
+        for name, place in plan.places:
+            other = self._taken.setdefault(place, plan)
+            if place in self._of_search or other is not plan:
+                return (
+                    f"its {name} writes to {place}, as those of other trials do; a {name} that "
+                    "the hypermodel's `fit` makes, with a place of its own for each trial, lets "
+                    "trials be trained together"
+                )
         return None
 
     def leave(self, trial: Any) -> None:
@@ -45,8 +46,12 @@ class CallbackPlaces:
         self._taken = {p: plan for p, plan in self._taken.items() if plan.trial is not trial}
 
 
-def _places(callback: Any) -> list[str]:
-    """The places that a callback writes to, in words: files, folders, addresses, globals."""
+def places_of(callback: Any) -> list[str]:
+    """The places that a callback writes to, in words: files, folders, addresses, globals.
+
+    Args:
+        callback: a callback. Names of files are those that they are in the current folder.
+    """
     callbacks = keras.callbacks
     root = type(callback).__module__.partition(".")[0]
     if root in _TRACKERS:
@@ -55,6 +60,8 @@ def _places(callback: Any) -> list[str]:
         # KerasTuner gives each training a folder of its own; the profiler is one.
         if profiles_batches(callback):
             return ["the profiler of TensorFlow"]
+        if callback.update_freq != "epoch" or callback.write_steps_per_second:
+            return ["the default summary writer of TensorFlow"]
         return []
     if isinstance(callback, callbacks.CSVLogger):
         return [_file(callback.filename)]

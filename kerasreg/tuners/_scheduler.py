@@ -388,6 +388,7 @@ class Scheduler:
             running.thread = TrialThread(
                 lambda thread: _run_trial(thread, self.tuner, running, args, kwargs),
                 f"kerasreg-trial-{trial.trial_id}-{id(running)}",
+                owners=[self.tuner.hypermodel, self.tuner],
             )
             self._go_on(running)
             return

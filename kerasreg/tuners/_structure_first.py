@@ -125,6 +125,7 @@ class StructureFirstOracle(keras_tuner.oracles.RandomSearchOracle):
             for hp in self.hyperparameters.space:
                 hps.merge([hp])
                 if hps.is_active(hp):
+                    # All are drawn, so that equal seeds draw what KerasTuner's oracle draws.
                     drawn = self._draw(hp)
                     hps.values[hp.name] = kept.get(hp.name, drawn)
             if not internals.was_tried(self, hps.values):

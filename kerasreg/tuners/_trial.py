@@ -18,6 +18,7 @@ from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import build_by_batch
 from kerasreg._keras.patching import original
 from kerasreg.lanes import ModelStructure, why_not_a_lane
+from kerasreg.tuners._callback_places import places_of
 from kerasreg.tuners._trial_thread import TrialThread
 
 # Arguments of `model.fit` that lanes have too.
@@ -62,6 +63,7 @@ class Plan:
         was_built: whether the model was built before.
         structure: the structure of the model; None if the model cannot be a lane.
         arguments: the arguments of `fit` by name; None if `fit` is not Keras' own.
+        places: the places that callbacks write to, each after the name of the callback's class.
         rows: the rows of the fold: for training and for validation.
         key: equal for plans that one program can train; None for a plan that none can.
         why_alone: why no program can train it, in words.
@@ -95,6 +97,11 @@ class Plan:
         self._fit = fit
         self._call = list(call[0]), dict(call[1])
         self.arguments = self._bound()
+        self.places = [
+            (type(callback).__name__, place)
+            for callback in self.callbacks()
+            for place in places_of(callback)
+        ]
         if not self.was_built:
             self.build(model)
         self.why_alone = why_not_a_lane(model)

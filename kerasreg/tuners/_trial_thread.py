@@ -20,13 +20,14 @@ import random
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from kerasreg._keras.internals import adopt_thread_settings, thread_settings
+from kerasreg._keras.patching import original, patched
 from kerasreg._keras.tensorflow_internals import operation_seeds_state, restore_operation_seeds
 
 # After so many interrupts the thread hears nothing, and is left.
@@ -43,6 +44,7 @@ class TrialThread:
     Args:
         function: the function. It calls `rest` to give a request to who called `advance`.
         name: the name of the thread.
+        owners: objects to whose attributes the function writes, and other trials too.
 
     Attributes:
         request: what the function asked for when it came to rest.
@@ -50,11 +52,14 @@ class TrialThread:
         surroundings: what the function found around it when it came to rest.
     """
 
-    def __init__(self, function: Callable[[TrialThread], Any], name: str) -> None:
+    def __init__(
+        self, function: Callable[[TrialThread], Any], name: str, owners: Sequence[Any] = ()
+    ) -> None:
         self.request: Any = None
         self.done = False
         self.surroundings: Surroundings | None = None
         self._function = function
+        self._attributes = OwnAttributes(owners)
         self._result: Any = None
         self._error: BaseException | None = None
         self._answer: Callable[[], Any] = lambda: None
@@ -80,12 +85,14 @@ class TrialThread:
             self.surroundings.restore()
         self._answer = answer or (lambda: None)
         self._rests.clear()
+        self._attributes.enter()
         self._goes_on.set()
         if first:
             self._thread.start()
         try:
             self._wait()
         finally:
+            self._attributes.leave()
             self.surroundings = Surroundings()
             if not (first and self.done):  # Else it was a call like any other.
                 # The next trial draws other numbers than this one did.
@@ -142,7 +149,8 @@ class TrialThread:
         self._goes_on.clear()
         adopt_thread_settings(settings)
         try:
-            self._result = self._function(self)
+            with self._attributes.noted():
+                self._result = self._function(self)
         except BaseException as error:
             self._error = error
         self.done = True
@@ -247,6 +255,74 @@ class Surroundings:
         finally:
             vars(self).update(vars(Surroundings()))
             outside.restore()
+
+
+_MISSING = object()
+
+
+class OwnAttributes:
+    """What the code of one trial wrote to the attributes of objects that all trials share.
+
+    Each trial finds what it wrote itself, and of everything else what was written last. So an
+    attribute can be used as a variable of a trial, and as a count or a record of all trials.
+
+    Args:
+        owners: the objects.
+    """
+
+    def __init__(self, owners: Sequence[Any]) -> None:
+        self._objects = [owner for owner in owners if hasattr(owner, "__dict__")]
+        self._owners = [vars(owner) for owner in self._objects]
+        self._written: list[set[str]] = [set() for _ in self._owners]
+        self._own: list[dict[str, Any]] = [{} for _ in self._owners]
+        self._outside: list[dict[str, Any]] = []
+        self._entered: list[dict[str, Any]] = []
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """Notes what this thread writes, also where it is what is there already."""
+        with contextlib.ExitStack() as stack:
+            for kind in {type(owner) for owner in self._objects}:
+                assign = original(kind, "__setattr__")
+
+                def note(owner: Any, name: str, value: Any, assign: Any = assign) -> None:
+                    assign(owner, name, value)
+                    for one, written in zip(self._objects, self._written, strict=True):
+                        if one is owner:
+                            written.add(name)
+
+                stack.enter_context(patched(kind, __setattr__=note))
+            yield
+
+    def enter(self) -> None:
+        """Lets the objects have what the trial wrote."""
+        self._outside = [dict(owner) for owner in self._owners]
+        for owner, own in zip(self._owners, self._own, strict=True):
+            _put(owner, own)
+        self._entered = [dict(owner) for owner in self._owners]
+
+    def leave(self) -> None:
+        """Lets the objects have what others wrote, and what the trial has written since."""
+        every = zip(
+            self._owners, self._own, self._entered, self._outside, self._written, strict=True
+        )
+        for owner, own, entered, outside, written in every:
+            changes = {
+                name: owner.get(name, _MISSING)
+                for name in {**entered, **owner}
+                if name in written or owner.get(name, _MISSING) is not entered.get(name, _MISSING)
+            }
+            written.clear()
+            _put(owner, {name: outside.get(name, _MISSING) for name in own if name not in changes})
+            own.update(changes)
+
+
+def _put(attributes: dict[str, Any], values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        if value is _MISSING:
+            attributes.pop(name, None)
+        else:
+            attributes[name] = value
 
 
 def _is_tensorflow() -> bool:
