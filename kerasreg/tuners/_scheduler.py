@@ -284,11 +284,18 @@ class Scheduler:
             running = self.running[plan.trial.trial_id]
             self._go_on(running, functools.partial(_outcome, plan))
 
-    def reports_of(self, trial: Any) -> EpochReports:
-        """The callback by which a training of a trial that Keras runs reports to the search."""
+    def reports_of(self, trial: Any, plan: Plan | None = None) -> EpochReports:
+        """The callback by which a training of a trial that Keras runs reports to the search.
+
+        Args:
+            trial: the trial.
+            plan: the training, if it is one, and not own code.
+        """
         running = self.running[trial.trial_id]
 
         def tell(model: Any, epoch: int, logs: dict[str, Any]) -> bool:
+            if plan is not None:
+                self._check_objective(plan, logs)
             running.keep_model(model, logs)
             return trial.trial_id in self._reported([(trial.trial_id, epoch, logs)])
 
@@ -458,7 +465,7 @@ class Scheduler:
     def _train_alone(self, plan: Plan) -> None:
         """Trains a model by Keras, in the thread of its trial if it has one."""
         running = self.running[plan.trial.trial_id]
-        reports = self.reports_of(plan.trial)
+        reports = self.reports_of(plan.trial, plan)
         if plan.thread is not None:
             self._go_on(running, lambda: plan.train_by_keras(reports))
         else:
@@ -678,7 +685,8 @@ class LaneGroup:
         if lanes is None:  # The training has not begun.
             return
         lanes.unstack(lane)
-        model.stop_training = bool(lanes.stopped[lane])
+        # A training that an error ended was not asked to stop.
+        model.stop_training = bool(lanes.stopped[lane]) and plan.error is None
         if plan.history is not None:
             plan.history.set_model(model)
             model.history = plan.history

@@ -174,6 +174,9 @@ def _raise_in(thread: threading.Thread, error: type[BaseException]) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(identity, ctypes.py_object(error))
 
 
+# What `warnings.catch_warnings` replaces.
+_OF_WARNINGS = ("filters", "showwarning", "_showwarnmsg_impl")
+
 _HOOKS = [name for name in dir(keras.callbacks.Callback) if name.startswith("on_")]
 
 
@@ -214,7 +217,7 @@ class Surroundings:
         self._streams = sys.stdin, sys.stdout, sys.stderr
         self._environment = dict(os.environ)
         self._folder = _current_folder()
-        self._filters, self._show = warnings.filters, warnings.showwarning
+        self._warnings = {name: getattr(warnings, name, None) for name in _OF_WARNINGS}
 
     def restore(self, random_numbers: bool = True) -> None:
         """Puts all back.
@@ -236,10 +239,12 @@ class Surroundings:
             # A folder that is gone is nobody's current one.
             with contextlib.suppress(OSError):
                 os.chdir(self._folder)
-        if warnings.filters is not self._filters or warnings.showwarning is not self._show:
+        if any(getattr(warnings, name, None) is not of for name, of in self._warnings.items()):
             with warnings.catch_warnings():  # Python notices others only where it sets them.
                 pass
-            warnings.filters, warnings.showwarning = self._filters, self._show
+            for name, of in self._warnings.items():
+                if of is not None:
+                    setattr(warnings, name, of)
 
     def writes_elsewhere(self) -> bool:
         """Whether other folders or streams are in place now, to which a callback would write."""

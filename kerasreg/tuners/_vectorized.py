@@ -160,7 +160,9 @@ class VectorizedTuner(keras_tuner.Tuner):
         self.oracle.verbose = 0  # Its table for each trial is nothing for many at once.
         self._scheduler = self._new_scheduler(fit_args, fit_kwargs, groups)
         self.on_search_begin()
+        policy = keras.config.dtype_policy()
         keras.backend.clear_session()
+        keras.config.set_dtype_policy(policy)  # Which Keras, to 3.15, clears too.
         try:
             self._scheduler.run()
         finally:
@@ -250,12 +252,13 @@ class VectorizedTuner(keras_tuner.Tuner):
         That is so if the tuner has another `run_trial`, the hypermodel has another `fit`, or
         replicas train.
         """
-        own_fit = type(self.hypermodel).fit is not keras_tuner.HyperModel.fit
+        hypermodel = self.hypermodel
         return (
             type(self).run_trial is not VectorizedTuner.run_trial
             or internals.has_own_build_and_fit(self)
-            or own_fit
-            or "fit" in vars(self.hypermodel)
+            or hypermodel is None
+            or type(hypermodel).fit is not keras_tuner.HyperModel.fit
+            or "fit" in vars(hypermodel)
             or self.distribution_strategy is not None
         )
 
