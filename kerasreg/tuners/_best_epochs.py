@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import io
 import os
 from collections.abc import Sequence
@@ -12,8 +11,6 @@ import keras
 import numpy as np
 
 from kerasreg._files import write_bytes
-
-PATTERN = "lanes-*.npz"
 
 
 class BestEpochs:
@@ -73,9 +70,10 @@ def write(folder: str, values: dict[str, list[np.ndarray]]) -> None:
 
 def read(folder: str, trial_id: str, model: keras.Model) -> bool:
     """Assigns the values of a trial to its model; False where there are none."""
+    names = [name for name in os.listdir(folder) if name.startswith("lanes-")]
+    paths = [os.path.join(folder, name) for name in names if name.endswith(".npz")]
     # The newest first: a trial that was tried again is in two files.
-    files = sorted(glob.glob(os.path.join(folder, PATTERN)), key=os.path.getmtime, reverse=True)
-    for path in files:
+    for path in sorted(paths, key=os.path.getmtime, reverse=True):
         with np.load(path) as stored:
             names = stored["trials"].tolist()
             if trial_id not in names:
