@@ -261,6 +261,23 @@ def most_collisions(oracle: keras_tuner.Oracle) -> int:
     return int(_private(oracle, "_max_collisions"))
 
 
+def grid_size(hp: Any) -> int:
+    """How many values has a number that was declared with a `step`?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return int(_private(hp, "_get_n_values")())
+
+
+def grid_value(hp: Any, index: int) -> float:
+    """Which one of its values has a place on the grid of a number that has a `step`?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    value: float = _private(hp, "_get_value_by_index")(index)
+    return value
+
+
 def _tuner_utils() -> Any:
     from keras_tuner.src.engine import tuner_utils
 

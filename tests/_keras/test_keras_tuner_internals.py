@@ -273,6 +273,19 @@ def test_was_tried(tuner):
     assert internals.was_tried(tuner.oracle, {"rate": 2.0}) is False
 
 
+def test_grid_size(tuner):
+    hp = keras_tuner.HyperParameters()
+    hp.Float("x", 0.0, 1.0, step=0.3)
+    assert internals.grid_size(hp.space[0]) == 4
+
+
+def test_grid_value(tuner):
+    hp = keras_tuner.HyperParameters()
+    hp.Int("n", 1, 100, step=3, sampling="log")
+    found = [internals.grid_value(hp.space[0], i) for i in range(internals.grid_size(hp.space[0]))]
+    assert found == [1, 3, 9, 27, 81]
+
+
 def test_most_collisions(tmp_path):
     hp = keras_tuner.HyperParameters()
     hp.Choice("x", [1])
