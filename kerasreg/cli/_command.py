@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Any
 
@@ -105,6 +107,52 @@ def failing(*errors: type[Exception]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def writing(folder: str) -> Iterator[None]:
+    """Errors of the system, and of TensorFlow, while a folder is written are a failure.
+
+    TensorFlow, which is to be loaded before, has its own errors for those of the system. What is
+    warned of is a note.
+    """
+    import tensorflow as tf
+
+    def show(
+        message: Any,
+        category: type[Warning],
+        file: str,
+        line: int,
+        out: Any = None,
+        text: Any = None,
+    ) -> None:
+        if issubclass(category, UserWarning):
+            note(" ".join(str(message).split()))
+        else:
+            shown(message, category, file, line, out, text)
+
+    try:
+        with failing(RuntimeError, OSError, tf.errors.OpError), warnings.catch_warnings():
+            shown, warnings.showwarning = warnings.showwarning, show
+            yield
+    except FailedError as error:
+        if os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        raise FailedError(f"the disk of {folder!r} is full: {error}") from error
+
+
+def check_folder(flag: str, folder: str) -> None:
+    """Refuses a folder that cannot be made or written."""
+    if not folder:
+        raise UsageError(f"{flag} must name a folder; it is empty")
+    existing = os.path.abspath(folder)
+    while not os.path.exists(existing):
+        existing = os.path.dirname(existing)
+    shown = folder if os.path.exists(folder) else existing
+    if not os.path.isdir(existing):
+        raise UsageError(f"{flag} must be a folder; {shown!r} is a file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(f"{flag} must be a folder that can be written; {shown!r} is not")
+
+
+@contextlib.contextmanager
 def loading() -> Iterator[None]:
     """Imports TensorFlow and what is imported inside, without what they print."""
     # TensorFlow reads its log level when it is loaded.
@@ -129,6 +177,11 @@ def quiet_start() -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def note(line: str) -> None:
+    """Prints what the user has to know, apart from the results."""
+    print(f"kerasreg: note: {line}", file=sys.stderr, flush=True)
 
 
 def write(line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -27,7 +28,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     interrupted.
     """
     arguments = list(sys.argv if argv is None else argv)
-    app.run(run, argv=arguments, flags_parser=_leave_flags)
+    try:
+        app.run(run, argv=arguments, flags_parser=_leave_flags)
+    except SystemExit as end:
+        if end.code and "tensorflow" in sys.modules:
+            # Threads of TensorFlow that an error has left behind may crash an orderly end.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(int(end.code))
+        raise
 
 
 def _leave_flags(arguments: list[str]) -> list[str]:

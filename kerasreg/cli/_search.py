@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import logging
 
-from kerasreg.cli._command import Command, UsageError, bad_input, failing, loading, write
+from kerasreg.cli._command import Command, bad_input, check_folder, loading, note, write, writing
 from kerasreg.cli._options import BUNDLED, option
 from kerasreg.cli._record import SearchSettings, check_record
 
@@ -29,7 +29,7 @@ class SearchOptions(SearchSettings):
 
 def _run(options: SearchOptions, given: Set[str], path: str | None) -> None:
     folder = options.output_dir
-    _check_folder(folder)
+    check_folder("--output_dir", folder)
     with bad_input():
         from kerasreg.cli import _data
 
@@ -42,12 +42,21 @@ def _run(options: SearchOptions, given: Set[str], path: str | None) -> None:
         if record is not None:
             recorded = {name: record[name] for name in _SETTINGS if name not in given}
             settings = dataclasses.replace(settings, **recorded)
-        table = _data.load_table(settings.data, settings.target, settings.task, settings.drop)
+        table = _data.load_table(
+            settings.data,
+            settings.target,
+            settings.task,
+            settings.drop,
+            settings.sep,
+            settings.decimal,
+        )
         if record is not None and record["fingerprint"] != table.fingerprint():
             raise ValueError(
                 f"--resume needs the data that the search in {folder!r} began with; "
                 f"{settings.data!r} has changed"
             )
+        for line in table.notes:
+            note(line)
         # Here, after the data has been read: this imports TensorFlow.
         with loading():
             from kerasreg.cli import _job
@@ -57,19 +66,8 @@ def _run(options: SearchOptions, given: Set[str], path: str | None) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     # `SearchFailedError` is a `RuntimeError`.
-    with failing(RuntimeError, OSError):
+    with writing(folder):
         job.run()
-
-
-def _check_folder(folder: str) -> None:
-    if not folder:
-        raise UsageError("--output_dir must name a folder; it is empty")
-    existing = os.path.abspath(folder)
-    while not os.path.exists(existing):
-        existing = os.path.dirname(existing)
-    if not os.path.isdir(existing):
-        shown = folder if os.path.exists(folder) else existing
-        raise UsageError(f"--output_dir must be a folder; {shown!r} is a file")
 
 
 def _interrupt(*_: Any) -> None:

@@ -379,8 +379,8 @@ def test_a_process_of_its_own_refuses_with_tensorflow_as_well(tmp_path):
 
 def _settings(**changes):
     values = {
-        "data": "wine", "target": None, "task": "auto", "drop": (), "tuner": "random",
-        "trials": 2, "epochs": 1, "seed": 0, "replicas": 1,
+        "data": "wine", "target": None, "task": "auto", "drop": (), "sep": ",", "decimal": ".",
+        "tuner": "random", "trials": 2, "epochs": 1, "seed": 0, "replicas": 1,
     }  # fmt: skip
     return SearchSettings(**{**values, **changes})
 
