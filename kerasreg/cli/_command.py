@@ -9,7 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence, Set
-from typing import Any
+from typing import Any, TextIO
 
 from absl import flags
 
@@ -116,17 +116,17 @@ def writing(folder: str) -> Iterator[None]:
     import tensorflow as tf
 
     def show(
-        message: Any,
+        message: Warning | str,
         category: type[Warning],
-        file: str,
-        line: int,
-        out: Any = None,
-        text: Any = None,
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
     ) -> None:
         if issubclass(category, UserWarning):
             note(" ".join(str(message).split()))
         else:
-            shown(message, category, file, line, out, text)
+            shown(message, category, filename, lineno, file, line)
 
     try:
         with failing(RuntimeError, OSError, tf.errors.OpError), warnings.catch_warnings():
@@ -138,17 +138,13 @@ def writing(folder: str) -> Iterator[None]:
         raise FailedError(f"the disk of {folder!r} is full: {error}") from error
 
 
-def check_folder(flag: str, folder: str) -> None:
-    """Refuses a folder that cannot be made or written."""
-    if not folder:
-        raise UsageError(f"{flag} must name a folder; it is empty")
+def check_writable(flag: str, folder: str) -> None:
+    """Refuses a folder that cannot be made, or written, before anything is computed."""
     existing = os.path.abspath(folder)
     while not os.path.exists(existing):
         existing = os.path.dirname(existing)
-    shown = folder if os.path.exists(folder) else existing
-    if not os.path.isdir(existing):
-        raise UsageError(f"{flag} must be a folder; {shown!r} is a file")
-    if not os.access(existing, os.W_OK | os.X_OK):
+    if os.path.isdir(existing) and not os.access(existing, os.W_OK | os.X_OK):
+        shown = folder if os.path.exists(folder) else existing
         raise UsageError(f"{flag} must be a folder that can be written; {shown!r} is not")
 
 

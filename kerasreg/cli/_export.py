@@ -14,7 +14,7 @@ from kerasreg.cli._command import (
     Command,
     UsageError,
     bad_input,
-    check_folder,
+    check_writable,
     loading,
     write,
     writing,
@@ -71,7 +71,7 @@ def _run(options: ExportOptions, given: Set[str], model: str | None) -> None:
         raise UsageError(
             "export needs a model and a folder: kerasreg export net.keras --base_dir=models/net"
         )
-    check_folder("--base_dir", options.base_dir)
+    check_writable("--base_dir", options.base_dir)
     with bad_input():
         with loading():
             import kerasreg.serving  # noqa: F401

@@ -10,7 +10,16 @@ from typing import Any
 
 from absl import logging
 
-from kerasreg.cli._command import Command, bad_input, check_folder, loading, note, write, writing
+from kerasreg.cli._command import (
+    Command,
+    UsageError,
+    bad_input,
+    check_writable,
+    loading,
+    note,
+    write,
+    writing,
+)
 from kerasreg.cli._options import BUNDLED, option
 from kerasreg.cli._record import SearchSettings, check_record
 
@@ -29,7 +38,8 @@ class SearchOptions(SearchSettings):
 
 def _run(options: SearchOptions, given: Set[str], path: str | None) -> None:
     folder = options.output_dir
-    check_folder("--output_dir", folder)
+    _check_folder(folder)
+    check_writable("--output_dir", folder)
     with bad_input():
         from kerasreg.cli import _data
 
@@ -68,6 +78,17 @@ def _run(options: SearchOptions, given: Set[str], path: str | None) -> None:
     # `SearchFailedError` is a `RuntimeError`.
     with writing(folder):
         job.run()
+
+
+def _check_folder(folder: str) -> None:
+    if not folder:
+        raise UsageError("--output_dir must name a folder; it is empty")
+    existing = os.path.abspath(folder)
+    while not os.path.exists(existing):
+        existing = os.path.dirname(existing)
+    if not os.path.isdir(existing):
+        shown = folder if os.path.exists(folder) else existing
+        raise UsageError(f"--output_dir must be a folder; {shown!r} is a file")
 
 
 def _interrupt(*_: Any) -> None:
