@@ -1,11 +1,18 @@
-"""Files that are whole at every instant: written beside, synced, renamed."""
+"""Files that are whole at every instant: written beside, synced, renamed; and paths as they are."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from typing import Any
+
+# TensorFlow takes the path of a SavedModel or a checkpoint for a pattern. `*` and `?` match
+# themselves in it; these two do not.
+_OF_PATTERNS = "[" if os.sep == "\\" else "[\\"
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -43,3 +50,31 @@ def write_json(path: str | os.PathLike[str], value: Any) -> str:
     text = json.dumps(value)
     write_text(path, text)
     return text
+
+
+def characters_of_patterns(path: str | os.PathLike[str]) -> str:
+    """The characters of a path, as an absolute one, that TensorFlow may take for a pattern."""
+    full = os.path.abspath(path)
+    return "".join(one for one in _OF_PATTERNS if one in full)
+
+
+@contextlib.contextmanager
+def plain_path(folder: str | os.PathLike[str]) -> Iterator[str]:
+    """Gives a path of a folder that TensorFlow takes for no pattern, for as long as it reads it.
+
+    Args:
+        folder: a folder that exists.
+
+    Returns:
+        A context manager, which gives the path itself, or the path of a temporary link to it.
+    """
+    if not characters_of_patterns(folder):
+        yield os.fspath(folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="kerasreg-") as temporary:
+        link = os.path.join(temporary, "folder")
+        try:
+            os.symlink(os.path.abspath(folder), link, target_is_directory=True)
+        except OSError:  # A system without links, or without the right to make one.
+            shutil.copytree(folder, link)
+        yield link

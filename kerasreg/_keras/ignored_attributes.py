@@ -38,6 +38,8 @@ _BOOKKEEPING = {
     "applied_by",
     # Of recurrent cells, which keep their masks for one pass.
     "_dropout_mask", "_recurrent_dropout_mask",
+    # Of lookups: what `adapt` has counted, of which their table is made.
+    "token_counts", "token_document_counts", "num_documents",
 }
 # fmt: on
 _OF_KERAS = (

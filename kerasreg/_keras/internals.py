@@ -370,6 +370,83 @@ def compute_loss(
     )
 
 
+def are_arrays(data: Any) -> bool:
+    """Does `model.fit` take data for arrays in memory, one for each part, none sparse or ragged?
+
+    A part may be None. Read for Keras 3.10 to 3.15.
+
+    Args:
+        data: a structure of what may be arrays.
+    """
+    return all(_is_array(part) for part in keras.tree.flatten(data))
+
+
+def as_keras_arrays(data: Any) -> Any:
+    """Of which NumPy arrays does `model.fit` make batches, when it is given data?
+
+    Floating point has the precision of `floatx`, a series of pandas is a column, and a table of
+    pandas whose columns have several types is floating point, or an array of objects if no column
+    is. Text is an array of objects. Read for Keras 3.10 to 3.15.
+
+    Args:
+        data: a structure of arrays, tensors, and tables and series of pandas. A part may be None.
+
+    Returns:
+        The same structure of NumPy arrays.
+
+    Raises:
+        ValueError: if a part is no array, is sparse or ragged, or has a type that Keras refuses.
+    """
+    from keras.src.trainers.data_adapters import array_slicing
+
+    def convert(part: Any) -> Any:
+        if part is None:
+            return None
+        if not _is_array(part):
+            raise ValueError(
+                "The data must be arrays, tensors, or tables and series of pandas, neither sparse "
+                f"nor ragged. Received: {part!r} of type {type(part).__name__}"
+            )
+        sliceable = array_slicing.convert_to_sliceable(part, target_backend="numpy")
+        return sliceable.convert_to_numpy(sliceable.array)
+
+    return keras.tree.map_structure(convert, data)
+
+
+def rows_for_fit(data: Any, rows: Any) -> Any:
+    """Which arrays has `model.fit` to be given to see some rows of data as it sees all of them?
+
+    Text has to be a tensor: of its arrays Keras takes only some. Read for Keras 3.10 to 3.15.
+
+    Args:
+        data: as for `as_keras_arrays`.
+        rows: a slice, or an array of the numbers of rows.
+
+    Raises:
+        ValueError: as `as_keras_arrays` does.
+    """
+
+    def take(part: Any) -> Any:
+        if part is None:
+            return None
+        taken = part[rows]
+        return keras.ops.convert_to_tensor(taken) if taken.dtype == object else taken
+
+    return keras.tree.map_structure(take, as_keras_arrays(data))
+
+
+def _is_array(part: Any) -> bool:
+    from keras.src.trainers.data_adapters import array_slicing, data_adapter_utils
+
+    is_other = (
+        data_adapter_utils.is_scipy_sparse,
+        data_adapter_utils.is_jax_sparse,
+        data_adapter_utils.is_tensorflow_sparse,
+        data_adapter_utils.is_tensorflow_ragged,
+    )
+    return bool(array_slicing.can_slice_array(part)) and not any(kind(part) for kind in is_other)
+
+
 def loss_tracker(model: Any) -> Any:
     """Which metric of a compiled model has the mean of the loss? Read for Keras 3.10 to 3.15."""
     return model._loss_tracker

@@ -198,6 +198,38 @@ def trial_path(oracle: keras_tuner.Oracle, trial_id: str) -> str:
     return os.path.join(_private(oracle, "_get_trial_dir")(trial_id), "trial.json")
 
 
+def trials_in_folder(oracle: keras_tuner.Oracle) -> dict[str, Any]:
+    """Which trials has the project folder of an oracle? By their ids, as they were last written.
+
+    KerasTuner itself takes the name of the folder for a pattern, and finds none in `a[1]`.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    folder = _private(oracle, "_project_dir")
+    found = {}
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        path = os.path.join(folder, name, "trial.json")
+        if name.startswith("trial_") and os.path.exists(path):
+            trial = keras_tuner.engine.trial.Trial.load(path)
+            found[trial.trial_id] = trial
+    return found
+
+
+def reload_from_any_folder(oracle: keras_tuner.Oracle) -> None:
+    """How does an oracle find its trials when it is reloaded, whatever its folder is called?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    reload = _private(oracle, "reload")
+
+    def reload_all() -> None:
+        # KerasTuner reads its state when the trials are there.
+        oracle.trials.update(trials_in_folder(oracle))
+        reload()
+
+    replace(oracle, "reload", reload_all)
+
+
 def tuner_path(tuner: keras_tuner.Tuner) -> str:
     """In which file is the state of a tuner?
 
@@ -291,6 +323,23 @@ def most_collisions(oracle: keras_tuner.Oracle) -> int:
     Read for KerasTuner 1.4.7 and 1.4.8.
     """
     return int(_private(oracle, "_max_collisions"))
+
+
+def grid_size(hp: Any) -> int:
+    """How many values has a number that was declared with a `step`?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return int(_private(hp, "_get_n_values")())
+
+
+def grid_value(hp: Any, index: int) -> float:
+    """Which one of its values has a place on the grid of a number that has a `step`?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    value: float = _private(hp, "_get_value_by_index")(index)
+    return value
 
 
 def _tuner_utils() -> Any:

@@ -40,7 +40,21 @@ def register_converters() -> None:
         finite = tf.reduce_all(tf.math.is_finite(predictions), axis=-1)
         return pfor.wrap(known & finite & (greater < k), True)
 
-    converters: dict[str, Callable[[Any], Any]] = {"Bitcast": bitcast, "InTopKV2": in_top_k}
+    def look_up(converted: Any) -> Any:
+        keys, stacked, _ = converted.input(1)
+        found = tf.raw_ops.LookupTableFindV2(
+            table_handle=converted.unstacked_input(0),
+            keys=keys,
+            default_value=converted.unstacked_input(2),
+        )
+        return pfor.wrap(found, stacked)
+
+    converters: dict[str, Callable[[Any], Any]] = {
+        "Bitcast": bitcast,
+        "InTopKV2": in_top_k,
+        # All lanes have one table.
+        "LookupTableFindV2": look_up,
+    }
     for operation, converter in converters.items():
         # A later TensorFlow may have its own, and refuses a second one.
         if not has_converter(operation):

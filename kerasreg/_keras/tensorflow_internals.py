@@ -107,6 +107,20 @@ def has_converter(operation: str) -> bool:
     return operation in pfor._pfor_converter_registry
 
 
+def handles_text(graph: Any) -> bool:
+    """Is there text in a graph, or in the functions that it calls? XLA has none.
+
+    To compile such a graph may end the process. Read for TensorFlow 2.18 to 2.21.
+    """
+    import tensorflow as tf
+
+    return any(
+        output.dtype == tf.string
+        for operation in all_operations(graph)
+        for output in operation.outputs
+    )
+
+
 @functools.cache
 def _check_scopes_of_vectorized_map() -> None:
     from tensorflow.python.ops.parallel_for import control_flow_ops
@@ -125,6 +139,26 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _codes(constant)
+
+
+# Tables.
+
+
+def table_contents(table: Any) -> dict[Any, Any] | None:
+    """Which values has a table by their keys? None for what is no table, or one that may change.
+
+    The default value has the key None. Read for TensorFlow 2.18 to 2.21.
+    """
+    import tensorflow as tf
+
+    if not isinstance(table, tf.lookup.StaticHashTable):
+        return None
+    keys, values = table.export()
+    default = table._default_value
+    return {
+        **dict(zip(keys.numpy().tolist(), values.numpy().tolist(), strict=True)),
+        None: default.numpy().item(),
+    }
 
 
 # Functions that are evaluated again for their gradient.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence, Set
-from typing import Any
+from typing import Any, TextIO
 
 from absl import flags
 
@@ -105,6 +107,48 @@ def failing(*errors: type[Exception]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def writing(folder: str) -> Iterator[None]:
+    """Errors of the system, and of TensorFlow, while a folder is written are a failure.
+
+    TensorFlow, which is to be loaded before, has its own errors for those of the system. What is
+    warned of is a note.
+    """
+    import tensorflow as tf
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, UserWarning):
+            note(" ".join(str(message).split()))
+        else:
+            shown(message, category, filename, lineno, file, line)
+
+    try:
+        with failing(RuntimeError, OSError, tf.errors.OpError), warnings.catch_warnings():
+            shown, warnings.showwarning = warnings.showwarning, show
+            yield
+    except FailedError as error:
+        if os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        raise FailedError(f"the disk of {folder!r} is full: {error}") from error
+
+
+def check_writable(flag: str, folder: str) -> None:
+    """Refuses a folder that cannot be made, or written, before anything is computed."""
+    existing = os.path.abspath(folder)
+    while not os.path.exists(existing):
+        existing = os.path.dirname(existing)
+    if os.path.isdir(existing) and not os.access(existing, os.W_OK | os.X_OK):
+        shown = folder if os.path.exists(folder) else existing
+        raise UsageError(f"{flag} must be a folder that can be written; {shown!r} is not")
+
+
+@contextlib.contextmanager
 def loading() -> Iterator[None]:
     """Imports TensorFlow and what is imported inside, without what they print."""
     # TensorFlow reads its log level when it is loaded.
@@ -129,6 +173,11 @@ def quiet_start() -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def note(line: str) -> None:
+    """Prints what the user has to know, apart from the results."""
+    print(f"kerasreg: note: {line}", file=sys.stderr, flush=True)
 
 
 def write(line: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
+import shlex
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +20,9 @@ from kerasreg.cli._options import BUNDLED, TASKS
 _MOST_CLASSES_OF_NUMBERS = 20
 _LEAST_ROWS = 10
 _LEAST_ROWS_OF_A_CLASS = 3  # One each for training, validation and test.
+# How pandas calls an index that a table was written with, in a .csv file and in a .parquet file.
+_INDEX = re.compile(r"Unnamed: 0(\.\d+)*|__index_level_\d+__")
+_SEPARATORS = (",", ";", "\t", "|")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Table:
         columns: names of the features.
         classes: labels of the classes in order of their numbers; None for
             regression.
+        notes: what a user has to know of how the table was read.
     """
 
     name: str
@@ -38,6 +44,7 @@ class Table:
     y: np.ndarray
     columns: tuple[str, ...]
     classes: tuple[Any, ...] | None
+    notes: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
         """SHA-256 of the values: tells whether a search is resumed on the same data."""
@@ -53,6 +60,8 @@ def load_table(
     target: str | None = None,
     task: str = "auto",
     drop: Sequence[str] = (),
+    sep: str = ",",
+    decimal: str = ".",
 ) -> Table:
     """Loads a bundled data set, or a CSV or Parquet file.
 
@@ -63,19 +72,34 @@ def load_table(
             where the target is text, boolean, or has at most 20 distinct whole
             numbers.
         drop: names of columns to leave out.
+        sep: what separates the columns of a `.csv` file: one character, or `"tab"`.
+        decimal: what separates the decimals of numbers in a `.csv` file, `"."` or `","`.
 
     Returns:
-        A `Table`.
+        A `Table`. A column without a name that numbers the rows, as pandas writes an index, is
+        left out, and its `notes` say so.
 
     Raises:
         ValueError: if anything in the data cannot be used; it names the column
             and says what to do.
     """
     check_choice("task", task, TASKS)
-    frame, target = _read(data, target)
+    sep = _check_separators(sep, decimal)
+    frame, target = _read(data, target, sep, decimal)
     for column in (target, *drop):
         _check_column(column, frame.columns)
     frame = frame.drop(columns=list(drop))
+    unnamed = [name for name in frame.columns if name != target and _INDEX.fullmatch(name)]
+    index = [name for name in unnamed if _is_index(frame[name])]
+    frame = frame.drop(columns=index)
+    notes = tuple(
+        f"column {name!r} of {os.path.basename(data)!r} only numbers the rows, as pandas writes an "
+        "index: it is left out; give it another name to use it"
+        if name in index
+        else f"column {name!r} of {os.path.basename(data)!r} has no name: it is a feature like the "
+        f"others; --drop={shlex.quote(name)} leaves it out"
+        for name in unnamed
+    )
     if target not in frame.columns:
         raise ValueError(f"`drop` must not name the target. Received: {target!r}")
     if len(frame) < _LEAST_ROWS:
@@ -86,10 +110,30 @@ def load_table(
     x = np.stack([_numbers(features[name], "feature") for name in features.columns], axis=1)
     y, classes = _target(frame[target], task)
     name = data if data in BUNDLED else os.path.basename(data)
-    return Table(name, x, y, tuple(map(str, features.columns)), classes)
+    return Table(name, x, y, tuple(map(str, features.columns)), classes, notes)
 
 
-def _read(data: str, target: str | None) -> tuple[Any, str]:
+def _check_separators(sep: str, decimal: str) -> str:
+    """Returns the separator of columns as a character."""
+    check_choice("decimal", decimal, (".", ","))
+    # As people write it on a command line.
+    sep = {"tab": "\t", "\\t": "\t"}.get(sep, sep)
+    if len(sep) != 1 or sep in '\r\n"' or sep.isalnum():
+        raise ValueError(f"`sep` must be one character, or 'tab'. Received: {sep!r}")
+    if sep == decimal:
+        raise ValueError(
+            f"`sep` and `decimal` must differ. Received: sep={sep!r}, decimal={decimal!r}; a table "
+            "with decimal commas often has --sep=';'"
+        )
+    return sep
+
+
+def _is_index(column: Any) -> bool:
+    """Whether a column without a name has another whole number, or text, in each row."""
+    return column.dtype.kind != "f" and not column.hasnans and bool(column.is_unique)
+
+
+def _read(data: str, target: str | None, sep: str, decimal: str) -> tuple[Any, str]:
     """Returns the pandas table and the name of its target column."""
     if data in BUNDLED:
         if target is not None:
@@ -111,10 +155,14 @@ def _read(data: str, target: str | None) -> tuple[Any, str]:
         raise ValueError("`target` must name the column to predict, when `data` is a file.")
     if os.path.getsize(data) == 0:
         raise ValueError(f"{data!r} is empty.")
-    read = _read_csv if extension == ".csv" else _read_parquet
+    if extension != ".csv" and (sep, decimal) != (",", "."):
+        raise ValueError(f"`sep` and `decimal` are for .csv files. Received: {data!r}")
     try:
-        frame = read(data)
-    except (_TwiceError, ModuleNotFoundError):
+        if extension == ".csv":
+            frame = _read_csv(data, target, sep, decimal)
+        else:
+            frame = _read_parquet(data)
+    except (_HeaderError, ModuleNotFoundError):
         raise
     except Exception as error:  # The readers raise many types of their own libraries.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -123,25 +171,37 @@ def _read(data: str, target: str | None) -> tuple[Any, str]:
     return frame, target
 
 
-class _TwiceError(ValueError):
-    """Two columns have one name. (pandas would rename one, or stumble.)"""
+class _HeaderError(ValueError):
+    """Two columns have one name (pandas would rename one, or stumble), or all are one."""
 
 
 def _check_twice(data: str, names: Sequence[str]) -> None:
     twice = [name for name in names if list(names).count(name) > 1]
     if twice:
-        raise _TwiceError(f"{data!r} has two columns named {twice[0]!r}.")
+        raise _HeaderError(f"{data!r} has two columns named {twice[0]!r}.")
 
 
-def _read_csv(data: str) -> Any:
+def _read_csv(data: str, target: str, sep: str, decimal: str) -> Any:
     import pandas
 
-    header = pandas.read_csv(data, header=None, nrows=1, dtype=str, keep_default_na=False)
-    _check_twice(data, [name for name in header.iloc[0] if name])
+    def names(sep: str) -> list[str]:
+        options = {"header": None, "nrows": 1, "dtype": str, "keep_default_na": False}
+        return list(pandas.read_csv(data, sep=sep, **options).iloc[0])
+
+    columns = names(sep)
+    if target not in columns:
+        for other in _SEPARATORS:
+            if other != sep and target in names(other):
+                shown = "tab" if other == "\t" else other
+                raise _HeaderError(
+                    f"{data!r} has no column {target!r} where its columns are separated by "
+                    f"{sep!r}; with --sep={shown!r} it has."
+                )
+    _check_twice(data, [name for name in columns if name])
     # A row that is longer than the header is an error, and its first field no index.
     with warnings.catch_warnings():
         warnings.simplefilter("error", pandas.errors.ParserWarning)
-        return pandas.read_csv(data, index_col=False)
+        return pandas.read_csv(data, index_col=False, sep=sep, decimal=decimal)
 
 
 def _read_parquet(data: str) -> Any:
@@ -173,6 +233,8 @@ def _numbers(column: Any, role: str) -> np.ndarray:
             if role == "feature"
             else "A regression needs numbers; for labels use --task=classification."
         )
+        if re.fullmatch(r"[-+]?\d+,\d+", str(column.iloc[0])):
+            advice = "Where a comma separates the decimals, use --decimal=,"
         raise ValueError(
             f"Column {column.name!r} is not numeric: for example {column.iloc[0]!r}. {advice}"
         )

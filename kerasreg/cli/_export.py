@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from absl import logging
 
-from kerasreg.cli._command import Command, UsageError, bad_input, failing, loading, write
+from kerasreg.cli._command import (
+    Command,
+    UsageError,
+    bad_input,
+    check_writable,
+    loading,
+    write,
+    writing,
+)
 from kerasreg.cli._options import option
 
 if TYPE_CHECKING:
@@ -63,11 +71,12 @@ def _run(options: ExportOptions, given: Set[str], model: str | None) -> None:
         raise UsageError(
             "export needs a model and a folder: kerasreg export net.keras --base_dir=models/net"
         )
+    check_writable("--base_dir", options.base_dir)
     with bad_input():
         with loading():
             import kerasreg.serving  # noqa: F401
         logging.set_verbosity(logging.WARNING)  # Keras' export logs each file.
-        with failing(OSError, RuntimeError):
+        with writing(options.base_dir):
             _export(model, options)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Set
 from typing import TYPE_CHECKING, Any
 
 from kerasreg._optimizer_names import OPTIMIZERS
-from kerasreg.cli._command import Command, bad_input, failing, loading, write
+from kerasreg.cli._command import Command, bad_input, failing, loading, note, write
 from kerasreg.cli._options import TableOptions, option
 
 if TYPE_CHECKING:
@@ -46,7 +46,11 @@ def _run(options: LrFindOptions, given: Set[str], path: str | None) -> None:
     with bad_input():
         from kerasreg.cli import _data
 
-        table = _data.load_table(options.data, options.target, options.task, options.drop)
+        table = _data.load_table(
+            options.data, options.target, options.task, options.drop, options.sep, options.decimal
+        )
+        for line in table.notes:
+            note(line)
         with loading():
             import kerasreg.callbacks
             import kerasreg.hypermodels  # noqa: F401

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from absl import app, flags
 
@@ -27,7 +29,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     interrupted.
     """
     arguments = list(sys.argv if argv is None else argv)
-    app.run(run, argv=arguments, flags_parser=_leave_flags)
+    app.run(functools.partial(run, end=_end), argv=arguments, flags_parser=_leave_flags)
+
+
+def _end(code: int) -> int:
+    """Ends a process that failed, at once if TensorFlow is there.
+
+    Threads of TensorFlow that an error has left behind crash an orderly end now and then.
+    """
+    if "tensorflow" in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _leave_flags(arguments: list[str]) -> list[str]:
@@ -36,13 +50,19 @@ def _leave_flags(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def run(argv: Sequence[str]) -> int:
-    """Runs the command of a command line; returns its exit code."""
+def run(argv: Sequence[str], end: Callable[[int], int] = int) -> int:
+    """Runs the command of a command line; returns its exit code.
+
+    Args:
+        argv: the command line.
+        end: is given the exit code of a command that failed while all that it used is still there,
+            and returns the code.
+    """
     try:
         return _dispatch(list(argv[1:]))
     except (UsageError, FailedError) as error:
         print(f"kerasreg: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+        return end(2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
         print("kerasreg: interrupted before the search began", file=sys.stderr)
         return 130

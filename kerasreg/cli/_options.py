@@ -56,6 +56,12 @@ class TableOptions:
         choices=TASKS,
     )
     drop: tuple[str, ...] = option((), "Columns to leave out, separated by commas.")
+    sep: str = option(
+        ",", "What separates the columns of a .csv file: one character, or tab. Often ; in Europe."
+    )
+    decimal: str = option(
+        ".", "What separates the decimals of numbers in a .csv file.", choices=[".", ","]
+    )
 
 
 def kinds(options: type) -> dict[str, tuple[type, bool]]:

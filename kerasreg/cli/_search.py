@@ -10,7 +10,16 @@ from typing import Any
 
 from absl import logging
 
-from kerasreg.cli._command import Command, UsageError, bad_input, failing, loading, write
+from kerasreg.cli._command import (
+    Command,
+    UsageError,
+    bad_input,
+    check_writable,
+    loading,
+    note,
+    write,
+    writing,
+)
 from kerasreg.cli._options import BUNDLED, option
 from kerasreg.cli._record import SearchSettings, check_record
 
@@ -30,6 +39,7 @@ class SearchOptions(SearchSettings):
 def _run(options: SearchOptions, given: Set[str], path: str | None) -> None:
     folder = options.output_dir
     _check_folder(folder)
+    check_writable("--output_dir", folder)
     with bad_input():
         from kerasreg.cli import _data
 
@@ -42,12 +52,21 @@ def _run(options: SearchOptions, given: Set[str], path: str | None) -> None:
         if record is not None:
             recorded = {name: record[name] for name in _SETTINGS if name not in given}
             settings = dataclasses.replace(settings, **recorded)
-        table = _data.load_table(settings.data, settings.target, settings.task, settings.drop)
+        table = _data.load_table(
+            settings.data,
+            settings.target,
+            settings.task,
+            settings.drop,
+            settings.sep,
+            settings.decimal,
+        )
         if record is not None and record["fingerprint"] != table.fingerprint():
             raise ValueError(
                 f"--resume needs the data that the search in {folder!r} began with; "
                 f"{settings.data!r} has changed"
             )
+        for line in table.notes:
+            note(line)
         # Here, after the data has been read: this imports TensorFlow.
         with loading():
             from kerasreg.cli import _job
@@ -57,7 +76,7 @@ def _run(options: SearchOptions, given: Set[str], path: str | None) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     # `SearchFailedError` is a `RuntimeError`.
-    with failing(RuntimeError, OSError):
+    with writing(folder):
         job.run()
 
 

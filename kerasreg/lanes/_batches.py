@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from keras import tree
 
 from kerasreg._keras.class_weights import sample_weights_of_classes
+from kerasreg._keras.internals import as_keras_arrays, rows_for_fit
 
 # Above this many bytes, data is given to the program in parts.
 RESIDENT_BYTES = 2**28
@@ -41,14 +41,18 @@ def batch_order(samples: int, epoch: int, *, seed: int) -> np.ndarray:
 class Samples:
     """Arrays whose rows are samples, and how a batch of them is packed for Keras.
 
+    The arrays are those that `model.fit` would make of what is given.
+
     Args:
-        x: inputs: an array, or a list, tuple or dictionary of arrays.
+        x: inputs: an array, a tensor, a table or a series of pandas, or a list, tuple or
+            dictionary of such.
         y: targets: as `x`, or None.
-        sample_weight: weights of samples, or None.
+        sample_weight: weights of samples, or None. One array is for all targets.
         class_weight: a dictionary of weights by class number, or None.
 
     Raises:
-        ValueError: if there are no samples, or arrays have different lengths.
+        ValueError: if there are no samples, arrays have different lengths, or Keras would refuse
+            what is given.
     """
 
     def __init__(
@@ -57,11 +61,14 @@ class Samples:
         if class_weight is not None:
             if sample_weight is not None:
                 raise ValueError("`class_weight` and `sample_weight` cannot be given together.")
-            sample_weight = sample_weights_of_classes(y, class_weight)
-        parts = tree.map_structure(_array, (x, y, sample_weight))
-        flat = tree.flatten(parts)
-        self.arrays = [part for part in flat if part is not None]
-        lengths = sorted({len(part) for part in self.arrays})
+            sample_weight = sample_weights_of_classes(as_keras_arrays(y), class_weight)
+        x, y, sample_weight = as_keras_arrays((x, y, sample_weight))
+        if sample_weight is not None and tree.is_nested(y) and not tree.is_nested(sample_weight):
+            of_all = sample_weight
+            sample_weight = tree.map_structure(lambda _: of_all, y)
+        parts = (x, y, sample_weight)
+        self.arrays = [part for part in tree.flatten(parts) if part is not None]
+        lengths = sorted({len(part) if part.ndim else 0 for part in self.arrays})
         if len(lengths) != 1 or lengths[0] == 0:
             raise ValueError(
                 "`x`, `y` and `sample_weight` must be arrays of the same length, at least 1. "
@@ -164,26 +171,11 @@ class Packing:
 
 def split(arrays: Any, fraction: float) -> tuple[Any, Any]:
     """The first part of each array and, as Keras does it, the last `fraction`."""
-    lengths = [len(part) for part in tree.flatten(arrays) if part is not None]
+    lengths = [len(part) for part in tree.flatten(as_keras_arrays(arrays)) if part is not None]
     at = math.floor(lengths[0] * (1.0 - fraction))
     if not 0 < at < lengths[0]:
         raise ValueError(
             "`validation_split` must leave samples on both sides. "
             f"Received: validation_split={fraction} for {lengths[0]} samples"
         )
-
-    def part(which: slice) -> Callable[[Any], Any]:
-        return lambda array: None if array is None else np.asarray(array)[which]
-
-    before = tree.map_structure(part(slice(None, at)), arrays)
-    return before, tree.map_structure(part(slice(at, None)), arrays)
-
-
-def _array(part: Any) -> np.ndarray | None:
-    if part is None:
-        return None
-    array = np.asarray(part)
-    # Keras' rule: floating point in the precision of `floatx`, the rest as it is.
-    if np.issubdtype(array.dtype, np.floating):
-        return array.astype(keras.config.floatx())
-    return array
+    return rows_for_fit(arrays, slice(None, at)), rows_for_fit(arrays, slice(at, None))

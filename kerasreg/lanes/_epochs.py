@@ -99,7 +99,9 @@ class Epochs:
             return program
         if measures and not self._measures:
             # Metrics may depend on the shapes of the first samples.
-            build_by_batch(self.model, samples.pack([array[:1] for array in samples.arrays]))
+            # As tensors: NumPy has no type of text that Keras knows.
+            first = [ops.convert_to_tensor(array[:1]) for array in samples.arrays]
+            build_by_batch(self.model, samples.pack(first))
             state.add(self.model.metrics_variables)
             self._measures = True
         self._past_traces, self._past_compilations = self.traces, self.compilations

@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import itertools
 import threading
 import types
 from collections.abc import Sequence
@@ -44,6 +45,26 @@ from kerasreg._keras.stateless_optimizer import inner_optimizers
 from kerasreg.lanes._scalars import Scalar, plain_number, varying_names
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
+
+
+class Itself:
+    """A part of a token that equals only the part of the same object, and keeps the object alive.
+
+    Args:
+        value: the object.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Itself) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __repr__(self) -> str:
+        return f"<a {type(self.value).__name__}>"
 
 
 class ModelStructure:
@@ -173,15 +194,26 @@ class ModelStructure:
             return
         self._met[id(value)] = len(self._met)
         self._alive.append(value)
+        tokens, variables, met = len(self._tokens), len(self.variables), len(self._met)
+        try:
+            self._visit_contents(value)
+        except Exception:
+            # What cannot be looked into equals only itself, if no state would be lost by that.
+            if issubclass(type(value), keras.Layer) or len(self.variables) > variables:
+                raise
+            del self._tokens[tokens:]
+            if self._places is not None:
+                del self._places[tokens:]
+            self._met = dict(itertools.islice(self._met.items(), met))
+            self._token("opaque", Itself(value))
+
+    def _visit_contents(self, value: Any) -> None:
         if isinstance(value, keras.Variable):
             self._visit_variable(value)
         elif isinstance(value, keras.KerasTensor):
             self._token("tensor", tuple(value.shape), str(value.dtype))
         elif isinstance(value, (np.ndarray, np.generic)) or ops.is_tensor(value):
-            array = np.asarray(ops.convert_to_numpy(value) if ops.is_tensor(value) else value)
-            contents = repr(array.tolist()) if array.dtype == object else array.tobytes()
-            digest = hashlib.sha256(contents if isinstance(contents, bytes) else contents.encode())
-            self._token("array", array.shape, str(array.dtype), digest.hexdigest())
+            self._visit_array(value)
         elif isinstance(value, keras.initializers.Initializer):
             # Has done its work, or will for each lane by itself.
             self._token("initializer")
@@ -196,7 +228,7 @@ class ModelStructure:
                 self._visit(item, str(index))
         elif isinstance(value, (set, frozenset)):
             plain = all(isinstance(item, _PLAIN) for item in value)
-            self._token("set", tuple(sorted(map(repr, value))) if plain else id(value))
+            self._token("set", tuple(sorted(map(repr, value))) if plain else Itself(value))
         elif isinstance(value, type):
             self._visit_class(value)
         elif isinstance(value, types.ModuleType):
@@ -217,6 +249,13 @@ class ModelStructure:
             self._token(type(value).__name__)
         else:
             self._visit_object(value)
+
+    def _visit_array(self, value: Any) -> None:
+        # The handle of a table, or a tensor of a graph, has no values, which is an error here.
+        array = np.asarray(ops.convert_to_numpy(value) if ops.is_tensor(value) else value)
+        contents = repr(array.tolist()) if array.dtype == object else array.tobytes()
+        digest = hashlib.sha256(contents if isinstance(contents, bytes) else contents.encode())
+        self._token("array", array.shape, str(array.dtype), digest.hexdigest())
 
     def _visit_variable(self, variable: keras.Variable) -> None:
         self.variables.append(variable)
@@ -274,11 +313,17 @@ class ModelStructure:
     def _visit_object(self, value: Any) -> None:
         kind = type(value)
         self._visit(kind, f"<{kind.__name__}>")
+        if module_of(kind) == "tensorflow":
+            from kerasreg._keras.tensorflow_internals import table_contents
+
+            if (contents := table_contents(value)) is not None:
+                self._token("table", repr(sorted(map(repr, contents.items()))))
+                return
         attributes = getattr(value, "__dict__", None)
         if attributes is None:
             slots = [name for base in kind.__mro__ for name in getattr(base, "__slots__", ())]
             if not slots:
-                self._token("opaque", id(value))
+                self._token("opaque", Itself(value))
                 return
             attributes = {name: getattr(value, name, None) for name in slots}
         names = varying_names(value)

@@ -16,6 +16,7 @@ from kerasreg._keras.pfor_converters import (
     fallbacks,
     register_converters,
 )
+from kerasreg._keras.tensorflow_internals import handles_text
 from kerasreg.lanes._batches import Packing
 from kerasreg.lanes._program import Program, Run
 from kerasreg.lanes._scalars import ScalarValues
@@ -52,6 +53,7 @@ class TensorFlowProgram(Program):
         self._traces: dict[Any, Any] = {}
         self._runs: dict[Any, Any] = {}
         self._not_compiled: set[int] = set()
+        self._text: set[int] = set()
         self._patches: dict[int, int] = {}
 
     @property
@@ -96,7 +98,9 @@ class TensorFlowProgram(Program):
         self.loops += [loop for loop in loops if loop not in self.loops]
         self._patches[id(trace)] = max(map(sum, sizes), default=0)
         self.python += calls_of_python(trace)
-        if loops or draws_random_numbers(trace):
+        if handles_text(trace.graph):
+            self._text.add(id(trace))
+        if loops or draws_random_numbers(trace) or id(trace) in self._text:
             # XLA draws others than TensorFlow does, of the same seed.
             self._not_compiled.add(id(trace))
         self._traces[key] = trace
@@ -137,6 +141,11 @@ class TensorFlowProgram(Program):
         example = list(run.values), scalars, batch
         trace = self._trace(run.kind, run.pack, example, stacked, run.for_xla)
         arguments = (list(run.values), scalars, data, order, active)
+        if compiled is True and id(trace) in self._text:
+            raise ValueError(
+                f"{self.step.model.name!r} has text, which XLA cannot compile. Received: "
+                "jit_compile=True; use jit_compile='auto'."
+            )
         if compiled == "auto" and self._patches[id(trace)] * batch_size > _MOST_PATCHES:
             # Of large images, TensorFlow's own convolutions are faster than patches.
             self._not_compiled.add(id(trace))

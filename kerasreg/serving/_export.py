@@ -15,7 +15,9 @@ from typing import Any
 
 import keras
 
+from kerasreg._files import characters_of_patterns
 from kerasreg._validation import check_count, check_positive
+from kerasreg._warnings import warn
 from kerasreg.serving._card import model_card, write_card
 from kerasreg.serving._original import against_original, check_original, check_validation_data
 from kerasreg.serving._signatures import (
@@ -147,6 +149,11 @@ def export(
     base_dir = os.fspath(base_dir)
     if os.path.exists(base_dir) and not os.path.isdir(base_dir):
         raise ValueError(f"`base_dir` must be a directory. Received: the file {base_dir!r}")
+    if special := characters_of_patterns(base_dir):
+        warn(
+            f"TensorFlow takes {special!r} in a path for a pattern, and may not load what is "
+            f"exported to {base_dir!r} from there: copy it to a path without."
+        )
     check_count("passes", passes, minimum=0)
     for argument, value in (("tolerance", tolerance), ("original_tolerance", original_tolerance)):
         if value is not None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from kerasreg._files import plain_path
 from kerasreg._keras.tensorflow_internals import saved_signature
 from kerasreg._report import Report
 from kerasreg._validation import check_count, check_positive
@@ -167,7 +168,8 @@ def runtime_report(
         np.savez(os.path.join(folder, "inputs.npz"), **as_plain(features))
         with open(os.path.join(folder, "signature.json"), "w", encoding="utf-8") as file:
             json.dump(_tensors(path), file)
-        rows = [_row(name, path, folder, expected, calls) for name in runtimes]
+        with plain_path(path) as plain:
+            rows = [_row(name, plain, folder, expected, calls) for name in runtimes]
     return RuntimeReport(tuple(rows), tolerance)
 
 

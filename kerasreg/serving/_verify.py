@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasreg._files import plain_path
 from kerasreg.serving._signatures import Served
 
 _SCRIPT = os.path.join(os.path.dirname(__file__), "_verify_process.py")
@@ -302,8 +303,8 @@ def run_saved_model(path: str, features: Mapping[str, np.ndarray]) -> dict[str, 
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = os.path.join(folder, "inputs.npz"), os.path.join(folder, "outputs.npz")
         np.savez(inputs, **as_plain(features))
-        with _present_verifier() as running:
-            problem = running.ask(os.path.abspath(path), inputs, outputs)
+        with _present_verifier() as running, plain_path(path) as plain:
+            problem = running.ask(os.path.abspath(plain), inputs, outputs)
         if problem is not None:
             raise RuntimeError(f"The SavedModel at {path!r} does not run: {problem}")
         with np.load(outputs) as found:

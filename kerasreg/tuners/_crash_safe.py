@@ -65,6 +65,7 @@ class StateFiles:
         self._later = False  # The states of the oracle and of the tuner.
         self._trials_later = False
         internals.write_state_by(tuner, self.save_oracle, self.save_trial, self.save)
+        _find_trials(tuner.oracle)
         _queue_interrupted(tuner.oracle)
         # KerasTuner reloads a project only if the tuner's own file is there, which it
         # writes after the first trial.
@@ -109,6 +110,14 @@ class StateFiles:
             yield
         finally:
             self._trials_later = before
+
+
+def _find_trials(oracle: keras_tuner.Oracle) -> None:
+    """Adds the trials that a reloaded oracle knows of, and did not find in its folder."""
+    if not set(oracle.start_order) <= set(oracle.trials):
+        for trial_id, trial in internals.trials_in_folder(oracle).items():
+            if trial_id in oracle.start_order:
+                oracle.trials.setdefault(trial_id, trial)
 
 
 def _queue_interrupted(oracle: keras_tuner.Oracle) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import keras
+import keras_tuner
 import numpy as np
 
 
 def check_folds(folds: Any) -> Any:
     """A number of folds >= 2, or a splitter of scikit-learn's kind."""
-    number = isinstance(folds, (int, np.integer)) and not isinstance(folds, bool) and folds >= 2
-    if not number and not hasattr(folds, "get_n_splits"):
+    if isinstance(folds, (int, np.integer)) and not isinstance(folds, bool) and folds >= 2:
+        return int(folds)
+    if not hasattr(folds, "get_n_splits"):
         raise ValueError(
             "`folds` must be a whole number >= 2, or an object with scikit-learn's "
             f"`split(x, y, groups)`. Received: folds={folds!r}"
@@ -24,11 +27,16 @@ def folds_of(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """The rows of each fold.
 
+    A number of folds stands for `StratifiedKFold` where the targets are classes, and for
+    `KFold` elsewhere, shuffled by `seed`; with `groups` for `StratifiedGroupKFold` and
+    `GroupKFold`. Targets are classes if they are text, Booleans or whole numbers (also one-hot,
+    several labels, or floating point that is whole) and if each distinct target has, on average,
+    at least `folds` samples. Whole numbers that seldom repeat, such as prices, are a quantity.
+    Of several targets, in a list or a dictionary, the first that has classes decides.
+
     Args:
-        folds: a number, or a scikit-learn splitter. A number stands for
-            `StratifiedKFold` where the targets are classes, and for `KFold`
-            elsewhere, shuffled by `seed`; with `groups` for `StratifiedGroupKFold`
-            and `GroupKFold`.
+        folds: a number, or a scikit-learn splitter, which gets the first target: one-hot
+            classes as class numbers, a column as its entries, anything else as it is.
         x: inputs.
         y: targets.
         groups: the group of each sample, or None.
@@ -36,30 +44,72 @@ def folds_of(
 
     Returns:
         `(training rows, validation rows)` for each fold.
+
+    Raises:
+        keras_tuner.errors.FatalValueError: if the data cannot be divided so.
     """
     try:
         from sklearn import model_selection
-        from sklearn.utils.multiclass import type_of_target
     except ImportError as error:
         raise ImportError("Folds need scikit-learn: pip install kerasreg[search]") from error
 
     first = np.asarray(keras.tree.flatten(x)[0])
-    labels = None if y is None else np.asarray(keras.tree.flatten(y)[0])
-    if labels is not None and labels.ndim == 2:
-        # One-hot classes, or a column.
-        labels = labels.argmax(axis=1) if labels.shape[1] > 1 and _one_hot(labels) else labels[:, 0]
-    splitter = folds
-    if not hasattr(folds, "get_n_splits"):
-        # Of floating point only where it is whole: scikit-learn's rule.
-        classes = labels is not None and type_of_target(labels) in ("binary", "multiclass")
-        kind = ("Stratified" if classes else "") + ("Group" if groups is not None else "") + "KFold"
-        splitter = getattr(model_selection, kind)(int(folds), **_shuffling(kind, seed))
     flat = first.reshape(len(first), -1)
-    return [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(flat, labels, groups)]
+    targets = [] if y is None else [_plain(np.asarray(of_y)) for of_y in keras.tree.flatten(y)]
+    splitter, labels, known = folds, None, True
+    if hasattr(folds, "get_n_splits"):
+        labels = _labels_of_splitter(targets[0]) if targets else None
+    else:
+        for target in targets:
+            classes = _classes(target, folds)
+            if classes is not None:
+                # Numbers may count something: then a rare one is nothing to warn of.
+                column = target.ndim == 1 or target.shape[1] == 1
+                labels, known = classes, not (column and target.dtype.kind in "iuf")
+                break
+        kind = "" if labels is None else "Stratified"
+        kind += "KFold" if groups is None else "GroupKFold"
+        splitter = getattr(model_selection, kind)(folds, **_shuffling(kind, seed))
+    try:
+        with warnings.catch_warnings():
+            if not known:
+                warnings.filterwarnings("ignore", "The least populated class in y")
+            parts = list(splitter.split(flat, labels, groups))
+    except ValueError as error:
+        # The same for all trials: no trial is at fault.
+        raise keras_tuner.errors.FatalValueError(
+            f"`folds` cannot divide these {len(flat)} samples: {error} Received: folds={folds!r}"
+        ) from error
+    return [(np.asarray(train), np.asarray(validation)) for train, validation in parts]
 
 
-def _one_hot(labels: np.ndarray) -> bool:
-    return bool(np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all())
+def _plain(target: np.ndarray) -> np.ndarray:
+    """Objects as the numbers or the text that they are."""
+    if target.dtype != object:
+        return target
+    listed = np.array(target.tolist())
+    return listed.astype(str) if listed.dtype == object else listed
+
+
+def _classes(target: np.ndarray, folds: int) -> np.ndarray | None:
+    """The class number of each sample; None for a quantity."""
+    if target.ndim > 2 or target.size == 0:
+        return None
+    if target.dtype.kind == "f" and not (target == np.floor(target)).all():
+        return None
+    rows = target[:, 0] if target.ndim == 2 and target.shape[1] == 1 else target
+    distinct, numbers = np.unique(rows, axis=0, return_inverse=True)
+    return numbers.reshape(-1) if len(distinct) * folds <= len(rows) else None
+
+
+def _labels_of_splitter(target: np.ndarray) -> np.ndarray:
+    if target.ndim != 2:
+        return target
+    if target.shape[1] == 1:
+        return target[:, 0]
+    if np.isin(target, (0, 1)).all() and (target.sum(axis=1) == 1).all():
+        return target.argmax(axis=1)
+    return target
 
 
 def _shuffling(kind: str, seed: int) -> dict[str, Any]:

@@ -523,11 +523,20 @@ class VectorizedHyperband(VectorizedTuner):
         return given
 
     def build_model(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """Builds the model of a trial, which goes on with the weights of an earlier round."""
+        """Builds the model of a trial, which goes on with the weights of an earlier round.
+
+        Raises:
+            FileNotFoundError: if the project folder has no weights of the earlier trial.
+        """
         model = super().build_model(hp)
         earlier = hp.values.get("tuner/trial_id")
         if earlier is not None and not _best_epochs.read(self.project_dir, earlier, model):
             path = internals.checkpoint_path(self, earlier)
-            if os.path.exists(path):
-                model.load_weights(path)
+            if not os.path.exists(path):
+                # A fresh start would be taken for a result of more epochs than it had.
+                raise FileNotFoundError(
+                    f"There are no weights of trial {earlier} in {self.project_dir!r}, with which "
+                    "this trial was to go on."
+                )
+            model.load_weights(path)
         return model

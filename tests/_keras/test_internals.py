@@ -9,6 +9,7 @@ import warnings
 
 import keras
 import numpy as np
+import pandas
 import pytest
 
 import kerasreg
@@ -334,6 +335,73 @@ def test_compute_loss_is_that_of_a_batch():
     y = np.full((4, 1), 2.0, "float32")
     loss = internals.compute_loss(compiled(), X, y, np.zeros_like(y), None, training=True)
     assert float(loss) == 4.0
+
+
+def test_are_arrays_takes_what_fit_takes_for_arrays():
+    import scipy.sparse
+    import tensorflow as tf
+
+    table = pandas.DataFrame({"a": [1.0], "b": ["text"]})
+    assert internals.are_arrays((X, {"t": tf.constant(X), "p": table, "s": table["a"]}, None))
+    for other in (
+        [1.0, 2.0],
+        tf.data.Dataset.from_tensors(X),
+        scipy.sparse.csr_matrix(X),
+        tf.sparse.from_dense(X),
+        tf.ragged.constant([[1.0]]),
+        iter([X]),
+    ):
+        assert not internals.are_arrays((X, other))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        X.astype("float64"),
+        X.astype("int64"),
+        X > 0,
+        pandas.DataFrame({"a": [0.5] * 4, "n": [1, 2, 3, 4], "b": [True, False] * 2}),
+        pandas.Series([1, 2, 3, 4]),
+        pandas.Series([0.5] * 4, index=[7, 8, 9, 10]),
+        np.array(["a", "b", "c", "d"], object),
+    ],
+)
+def test_as_keras_arrays_are_what_a_model_sees_in_fit(data):
+    seen = []
+
+    class Model(keras.Model):
+        def train_step(self, batch):
+            seen.append(batch[0].numpy())
+            return {"loss": 0.0}
+
+    model = Model()
+    model.compile(run_eagerly=True)
+    model.fit(data, np.zeros(4), batch_size=4, shuffle=False, verbose=0)
+    array = internals.as_keras_arrays(data)
+    np.testing.assert_array_equal(array, seen[0])
+    assert (array.dtype, array.shape) == (seen[0].dtype, seen[0].shape)
+
+
+def test_as_keras_arrays_keeps_the_structure_and_refuses_what_keras_does():
+    found = internals.as_keras_arrays({"x": pandas.Series([1.5]), "none": None})
+    assert found == {"x": np.float32([[1.5]]), "none": None}
+    with pytest.raises(ValueError, match=r"The data must be arrays.*Received: 3"):
+        internals.as_keras_arrays((X, 3))
+    with pytest.raises(ValueError, match="Invalid dtype"):
+        internals.as_keras_arrays(np.array(["text"]))
+
+
+def test_rows_for_fit_are_seen_as_all_rows_are():
+    table = pandas.DataFrame({"a": [0.5, 1.5, 2.5], "b": [True, False, True]}, index=[7, 8, 9])
+    data = {"t": table, "s": table["b"], "text": np.array(["a", "b", "c"], object), "none": None}
+    found = internals.rows_for_fit(data, np.array([2, 0]))
+    assert found["t"].tolist() == [[2.5, 1.0], [0.5, 1.0]]
+    assert found["s"].tolist() == [[True], [True]]
+    whole = internals.as_keras_arrays(data)
+    again = internals.as_keras_arrays(internals.rows_for_fit(data, slice(None)))
+    for name in ("t", "s", "text"):
+        np.testing.assert_array_equal(again[name], whole[name])
+    assert again["none"] is None
 
 
 def test_loss_tracker_has_the_mean_loss():

@@ -195,6 +195,30 @@ def test_write_state_by(tmp_path):
     assert not os.path.exists(internals.oracle_path(tuner.oracle))
 
 
+def test_trials_in_folder(tuner):
+    assert internals.trials_in_folder(tuner.oracle) == {}
+    trial = tuner.oracle.create_trial("a")
+    os.mkdir(os.path.join(tuner.project_dir, "trial_without_a_file"))
+    (found,) = internals.trials_in_folder(tuner.oracle).values()
+    assert found.hyperparameters.values == trial.hyperparameters.values
+
+
+def test_reload_from_any_folder(tmp_path):
+    oracle = keras_tuner.oracles.RandomSearchOracle(OBJECTIVE, seed=1)
+    oracle._set_project_dir(tmp_path, "project[1]")
+    trial = oracle.create_trial("a")
+    oracle.save()
+    again = keras_tuner.oracles.RandomSearchOracle(OBJECTIVE, seed=1)
+    again._set_project_dir(tmp_path, "project[1]")
+    # KerasTuner itself finds no trial, and then misses the one that was running.
+    with pytest.raises(RuntimeError, match="Error reloading"):
+        again.reload()
+    internals.reload_from_any_folder(again)
+    again.reload()
+    assert list(again.trials) == [trial.trial_id]
+    assert internals.retry_queue(again) == [trial.trial_id]
+
+
 def test_retry_queue(tuner):
     trial = tuner.oracle.create_trial("a")
     internals.retry_queue(tuner.oracle).append(trial.trial_id)
@@ -247,6 +271,19 @@ def test_was_tried(tuner):
     values = tuner.oracle.create_trial("a").hyperparameters.values
     assert internals.was_tried(tuner.oracle, values)
     assert internals.was_tried(tuner.oracle, {"rate": 2.0}) is False
+
+
+def test_grid_size(tuner):
+    hp = keras_tuner.HyperParameters()
+    hp.Float("x", 0.0, 1.0, step=0.3)
+    assert internals.grid_size(hp.space[0]) == 4
+
+
+def test_grid_value(tuner):
+    hp = keras_tuner.HyperParameters()
+    hp.Int("n", 1, 100, step=3, sampling="log")
+    found = [internals.grid_value(hp.space[0], i) for i in range(internals.grid_size(hp.space[0]))]
+    assert found == [1, 3, 9, 27, 81]
 
 
 def test_most_collisions(tmp_path):

@@ -126,6 +126,35 @@ def test_has_converter_of_operations_that_are_vectorised():
     assert internals.has_converter("Unique") is False
 
 
+def test_handles_text_also_in_functions_that_are_called():
+    @tf.function
+    def inner(x):
+        return tf.strings.length(tf.strings.as_string(x))
+
+    @tf.function
+    def outer(x):
+        return inner(x) + 1
+
+    @tf.function
+    def numbers(x):
+        return x + 1
+
+    graph = outer.get_concrete_function(tf.constant(1)).graph
+    assert not any(op.outputs[0].dtype == tf.string for op in graph.get_operations() if op.outputs)
+    assert internals.handles_text(graph)
+    assert not internals.handles_text(numbers.get_concrete_function(tf.constant(1)).graph)
+
+
+def test_table_contents_are_those_of_a_table_that_stays_as_it_is():
+    keys, values = tf.constant(["a", "b"]), tf.constant([1, 2], tf.int64)
+    filled = tf.lookup.KeyValueTensorInitializer(keys, values)
+    table = tf.lookup.StaticHashTable(filled, default_value=-1)
+    assert internals.table_contents(table) == {b"a": 1, b"b": 2, None: -1}
+    changing = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1)
+    assert internals.table_contents(changing) is None
+    assert internals.table_contents("no table") is None
+
+
 def test_recomputed_calls_tell_the_second_evaluation_from_the_first():
     seen = []
 

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import decimal
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -77,6 +78,10 @@ def _cut_parquet(path):
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def _separated(sep):
+    return lambda path: _frame().to_csv(path, sep=sep, index=False)
+
+
 def _twice_csv(path):
     frame = _frame()
     frame.columns = ["width", "width", "label", "price"]
@@ -121,9 +126,12 @@ class Bad:
     target: str | None = "label"
     task: str = "auto"
     drop: tuple[str, ...] = ()
+    sep: str = ","
+    decimal: str = "."
 
     def arguments(self):
         arguments = [f"--data={self.data}", f"--task={self.task}"]
+        arguments += [f"--sep={self.sep}", f"--decimal={self.decimal}"]
         arguments += [] if self.target is None else [f"--target={self.target}"]
         return arguments + ([f"--drop={','.join(self.drop)}"] if self.drop else [])
 
@@ -185,6 +193,30 @@ BAD = [
         ("table.csv", "besides the target 'label'"),
         make=_rows(30),
         drop=("width", "height", "price"),
+    ),
+    Bad("another separator", ("'label'", "--sep=';'"), make=_separated(";")),
+    Bad("another separator yet", ("'label'", "--sep='tab'"), make=_separated("\t"), sep=";"),
+    Bad("a comma where none is", ("'label'", "--sep=','"), make=_rows(30), sep=";"),
+    Bad("two separators", ("sep", "one character", "'::'"), make=_rows(30), sep="::"),
+    Bad("a letter for a separator", ("sep", "one character", "'a'"), make=_rows(30), sep="a"),
+    Bad("no separator", ("sep", "one character"), make=_rows(30), sep=""),
+    Bad("a separator for two", ("sep", "decimal", "differ"), make=_rows(30), decimal=","),
+    Bad(
+        "decimal commas",
+        ("'width'", "not numeric", "'0,25'", "--decimal=,"),
+        make=lambda path: (
+            _frame()
+            .assign(width=lambda frame: frame.width + 0.25)
+            .to_csv(path, sep=";", decimal=",", index=False)
+        ),
+        sep=";",
+    ),
+    Bad(
+        "a separator for Parquet",
+        ("sep", ".csv", "t.parquet"),
+        make=_parquet(),
+        data="t.parquet",
+        sep=";",
     ),
     Bad("too few rows", ("table.csv", "at least 10 rows", "9"), make=_rows(9)),
     Bad("one class", ("'label'", "one class", "'yes'", "two"), make=_csv(label="yes")),
@@ -307,7 +339,7 @@ def test_the_library_raises_a_value_error(tmp_path, monkeypatch, bad):
     if bad.make is not None:
         bad.make(tmp_path / bad.data)
     with pytest.raises(ValueError) as raised:  # noqa: PT011 - its words are checked below.
-        load_table(bad.data, bad.target, bad.task, bad.drop)
+        load_table(bad.data, bad.target, bad.task, bad.drop, bad.sep, bad.decimal)
     for word in bad.words:
         # The library speaks of its arguments, the command of its flags.
         assert word in str(raised.value)
@@ -379,8 +411,8 @@ def test_a_process_of_its_own_refuses_with_tensorflow_as_well(tmp_path):
 
 def _settings(**changes):
     values = {
-        "data": "wine", "target": None, "task": "auto", "drop": (), "tuner": "random",
-        "trials": 2, "epochs": 1, "seed": 0, "replicas": 1,
+        "data": "wine", "target": None, "task": "auto", "drop": (), "sep": ",", "decimal": ".",
+        "tuner": "random", "trials": 2, "epochs": 1, "seed": 0, "replicas": 1,
     }  # fmt: skip
     return SearchSettings(**{**values, **changes})
 
@@ -573,3 +605,13 @@ def test_labels_are_refused_or_can_be_written_to_the_report(tmp_path, labels):
     else:
         assert isinstance(table, Table)
         json.dumps(table.classes)
+
+
+@pytest.mark.parametrize("flag", ["search --output_dir", "export net.keras --base_dir"])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_backend_is_loaded(
+    flag, tmp_path, monkeypatch
+):
+    # Root may write to all folders.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    done = command_inside(*f"{flag}={tmp_path / 'locked' / 'out'}".split(), cwd=tmp_path)
+    check_refused(done, flag.split()[-1], "can be written", repr(str(tmp_path)))

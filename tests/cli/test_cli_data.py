@@ -71,6 +71,68 @@ def test_a_bundled_set_may_be_taken_otherwise():
 # --- Files ----------------------------------------------------------------------------
 
 
+EUROPEAN = "groesse;preis;art\n" + "".join(f"{n},5;{n * 3},25;{n % 2}\n" for n in range(12))
+
+
+@pytest.mark.parametrize(
+    ("text", "sep", "decimal"),
+    [
+        (EUROPEAN, ";", ","),
+        (EUROPEAN.replace(",", "."), ";", "."),
+        (EUROPEAN.replace(";", "\t"), "tab", ","),
+        (EUROPEAN.replace(";", "\t"), "\\t", ","),
+        (EUROPEAN.replace(";", "|").replace(",", "."), "|", "."),
+        (EUROPEAN.replace(",", ".").replace(";", ","), ",", "."),
+        ('"groesse";"preis";"art"\n' + EUROPEAN.split("\n", 1)[1], ";", ","),
+    ],
+)
+def test_columns_and_decimals_are_separated_as_is_said(text, sep, decimal, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    table = load_table(str(path), "art", sep=sep, decimal=decimal)
+    assert table.columns == ("groesse", "preis")
+    np.testing.assert_allclose(table.x[:, 0], np.arange(12) + 0.5)
+    np.testing.assert_allclose(table.x[:, 1], np.arange(12) * 3 + 0.25)
+    assert table.notes == ()
+
+
+INDEXED = {
+    "of pandas": lambda frame: frame,
+    "shuffled": lambda frame: frame.sample(frac=1.0, random_state=1),
+    "of a part": lambda frame: frame.iloc[4::3],
+    "of names": lambda frame: frame.set_axis([f"row {n}" for n in frame.index]),
+    "of dates": lambda frame: frame.set_axis(pandas.date_range("2026-01-01", periods=len(frame))),
+    "from 1, as in R": lambda frame: frame.set_axis(frame.index + 1),
+    "of two tables": lambda frame: frame.reset_index(names="Unnamed: 0"),
+}
+
+
+@pytest.mark.parametrize("kind", INDEXED)
+def test_the_index_of_a_table_is_no_feature_and_that_is_said(kind, tmp_path):
+    frame = pandas.DataFrame({"a": np.arange(40) / 8, "goal": np.arange(40) % 2})
+    INDEXED[kind](frame).to_csv(tmp_path / "t.csv")
+    table = load_table(str(tmp_path / "t.csv"), "goal")
+    assert table.columns == ("a",)
+    assert all("of 't.csv' only numbers the rows" in note for note in table.notes)
+    assert any("column 'Unnamed: 0' of" in note for note in table.notes)
+    np.testing.assert_array_equal(table.x[:, 0], INDEXED[kind](frame)["a"])
+
+
+def test_a_column_without_a_name_that_is_no_index_stays(tmp_path):
+    frame = pandas.DataFrame({"": np.arange(40) // 2, "goal": np.arange(40) % 2})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    table = load_table(str(tmp_path / "t.csv"), "goal")
+    assert table.columns == ("Unnamed: 0",)
+    (note,) = table.notes
+    assert "has no name: it is a feature" in note
+    assert "--drop='Unnamed: 0'" in note
+    # As the target, and left out by its name, there is nothing to say of it.
+    frame["third"] = np.arange(40)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    assert load_table(str(tmp_path / "t.csv"), "Unnamed: 0", "regression").notes == ()
+    assert load_table(str(tmp_path / "t.csv"), "goal", drop=["Unnamed: 0"]).notes == ()
+
+
 def test_columns_keep_their_order_and_the_target_may_stand_anywhere(load):
     count = np.arange(12)
     table = load(

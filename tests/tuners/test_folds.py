@@ -1,7 +1,11 @@
 """Cross-validation in a search: each fold is a lane, equal to its training by Keras."""
 
+import warnings
+
+import keras
 import keras_tuner
 import numpy as np
+import pandas
 import pytest
 from sklearn import model_selection
 
@@ -86,6 +90,136 @@ def test_numbers_are_not_taken_for_classes():
     assert not np.array_equal(parts[0], np.arange(4))
     again = [validation for _, validation in folds_of(3, np.zeros((12, 2)), target, None, 1)]
     np.testing.assert_array_equal(parts[0], again[0])
+
+
+def parts_of(folds, y, groups=None):
+    count = len(keras.tree.flatten(y)[0])
+    parts = folds_of(folds, np.zeros((count, 2)), y, groups, 1)
+    for train, validation in parts:
+        assert sorted([*train, *validation]) == list(range(count))
+    return [validation.tolist() for _, validation in parts]
+
+
+RANDOM = np.random.default_rng(0)
+PRICES = np.round(200000 + 50000 * RANDOM.normal(size=150))
+CLASSES = np.repeat([0, 1, 2], [90, 50, 10])
+NAMES = np.array(["no", "perhaps", "yes"])[CLASSES]
+LABELS = RANDOM.integers(0, 2, (150, 2))
+QUANTITIES = {
+    "whole floats": PRICES.astype("float32"),
+    "integers": PRICES.astype("int64"),
+    "a column": PRICES[:, None],
+    "a column of a table": pandas.DataFrame({"price": PRICES.astype(int)}),
+    "a series with gaps possible": pandas.Series(PRICES.astype(int), dtype="Int64"),
+    "ages": RANDOM.integers(18, 90, 150),
+    "repeated, not whole": CLASSES + 0.5,
+    "with NaN": np.where(CLASSES == 2, np.nan, CLASSES),
+    "several numbers": RANDOM.normal(size=(150, 2)),
+    "several whole numbers": RANDOM.integers(0, 1000, (150, 2)),
+    "masks": LABELS[:, :, None, None],
+    "names of their own": np.array([f"row {n}" for n in range(150)]),
+    "tensors": keras.ops.convert_to_tensor(PRICES),
+    "a dictionary": {"first": PRICES, "second": RANDOM.normal(size=150)},
+}
+
+
+@pytest.mark.parametrize("kind", QUANTITIES)
+def test_a_quantity_is_divided_as_scikit_learns_kfold(kind):
+    expected = model_selection.KFold(5, shuffle=True, random_state=1).split(np.zeros(150))
+    assert parts_of(5, QUANTITIES[kind]) == [rows.tolist() for _, rows in expected]
+
+
+STRATA = {
+    "integers": (CLASSES, CLASSES),
+    "whole floats": (CLASSES.astype("float32"), CLASSES),
+    "minus one and one": (np.where(CLASSES == 0, -1, 1), CLASSES == 0),
+    "a column": (CLASSES[:, None], CLASSES),
+    "one-hot": (np.eye(3)[CLASSES], CLASSES),
+    "a one-hot table": (pandas.get_dummies(pandas.Series(NAMES)), CLASSES),
+    "Booleans": (CLASSES == 2, CLASSES == 2),
+    "text": (NAMES, CLASSES),
+    "text as objects": (NAMES.astype(object), CLASSES),
+    "text of a series": (pandas.Series(NAMES), CLASSES),
+    "categories": (pandas.Series(NAMES, dtype="category"), CLASSES),
+    "numbers as categories": (pandas.Series(CLASSES, dtype="category"), CLASSES),
+    "numbers of a series": (pandas.Series(CLASSES, dtype="Int64"), CLASSES),
+    "several labels": (LABELS, LABELS @ [2, 1]),
+    "tensors": (keras.ops.convert_to_tensor(CLASSES), CLASSES),
+    "a dictionary": ({"a": PRICES, "b": CLASSES}, CLASSES),
+}
+
+
+@pytest.mark.parametrize("kind", STRATA)
+def test_classes_are_divided_as_scikit_learns_stratified_kfold(kind):
+    y, classes = STRATA[kind]
+    splitter = model_selection.StratifiedKFold(5, shuffle=True, random_state=1)
+    expected = splitter.split(np.zeros(150), classes)
+    assert parts_of(5, y) == [rows.tolist() for _, rows in expected]
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_of_a_rare_class_each_sample_is_in_another_fold(text):
+    numbers = np.repeat([0, 1, 2], [30, 17, 3])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        parts = parts_of(5, np.array(["a", "b", "c"])[numbers] if text else numbers)
+    assert sorted(np.isin(part, [47, 48, 49]).sum() for part in parts) == [0, 0, 1, 1, 1]
+    # Numbers may count something: only of classes that are certain there is a warning.
+    assert len(caught) == text
+
+
+def test_counts_are_divided_without_a_warning():
+    counts = np.random.default_rng(0).poisson(4, 150)
+    assert np.bincount(counts).min() < 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(parts_of(5, counts.astype("float32"))) == 5
+
+
+def test_groups_of_a_quantity():
+    groups = np.arange(150) // 10
+    parts = parts_of(5, PRICES, groups)
+    assert sorted(len(set(groups[part])) for part in parts) == [3] * 5
+
+
+def test_a_splitter_gets_all_columns_of_targets():
+    given = []
+
+    class Splitter(model_selection.KFold):
+        def split(self, x, y=None, groups=None):
+            given.append(y)
+            return super().split(x, y, groups)
+
+    for y in (LABELS, PRICES[:, None], np.eye(3)[CLASSES], None):
+        folds_of(Splitter(3), np.zeros((150, 2)), y, None, 1)
+    np.testing.assert_array_equal(given[0], LABELS)
+    np.testing.assert_array_equal(given[1], PRICES)
+    np.testing.assert_array_equal(given[2], CLASSES)
+    assert given[3] is None
+
+
+@pytest.mark.parametrize(
+    ("folds", "y"), [(model_selection.StratifiedKFold(5), PRICES[:40]), (50, np.zeros(40))]
+)
+def test_data_that_cannot_be_divided_end_the_search(folds, y):
+    with pytest.raises(keras_tuner.errors.FatalValueError, match="cannot divide these 40 samples"):
+        folds_of(folds, np.zeros((40, 2)), y, None, 1)
+
+
+def test_prices_in_whole_dollars_are_searched(tmp_path):
+    x = RANDOM.normal(size=(40, 3)).astype("float32")
+    y = np.round(x[:, 0] * 50000)
+
+    def build(hp):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(hp.Float("lr", 1e-3, 1e-1)), "mse")
+        return model
+
+    tuner = tuners.VectorizedRandomSearch(
+        build, "val_loss", max_trials=2, directory=tmp_path, seed=1, folds=np.int64(5)
+    )
+    tuner.search(x, y, epochs=1, verbose=0)
+    assert [trial.status for trial in tuner.oracle.trials.values()] == ["COMPLETED"] * 2
 
 
 @pytest.mark.parametrize("folds", [1, 0, 2.5, True, "five"])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kerasreg._files import plain_path
 from kerasreg.serving._export import list_versions
 from kerasreg.serving.server._rest import Spec
 
@@ -43,8 +44,9 @@ class Version:
 
     def __init__(self, path: str, number: int) -> None:
         self.path, self.number = path, number
-        # A signature does not keep the variables that it reads.
-        self._loaded = tf.saved_model.load(path)
+        with plain_path(path) as plain:
+            # A signature does not keep the variables that it reads.
+            self._loaded = tf.saved_model.load(plain)
         self.signatures = {
             name: Signature(function)
             for name, function in self._loaded.signatures.items()
