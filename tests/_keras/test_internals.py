@@ -648,6 +648,67 @@ def test_restore_global_seed_generator_draws_from_another_one():
         internals.restore_global_seed_generator(before)
 
 
+def _in_a_thread(function):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(function()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_thread_settings_are_copies_of_what_this_thread_alone_has():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    try:
+        settings = internals.thread_settings()
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+    def dtype():
+        internals.adopt_thread_settings(settings)
+        return keras.layers.Dense(1).dtype_policy.name
+
+    assert _in_a_thread(dtype) == "float64"
+    assert keras.layers.Dense(1).dtype_policy.name == policy.name
+
+
+def test_adopt_thread_settings_gives_the_same_draws_and_moves_no_others():
+    keras.utils.set_random_seed(7)
+    keras.random.uniform((1,))
+    settings = internals.thread_settings()
+    first = keras.ops.convert_to_numpy(keras.random.uniform((3,))).tolist()
+
+    def draw(only_seeds):
+        internals.adopt_thread_settings(settings, only_seeds)
+        return keras.ops.convert_to_numpy(keras.random.uniform((3,))).tolist()
+
+    assert _in_a_thread(lambda: draw(False)) == first
+    assert _in_a_thread(lambda: draw(True)) == first
+    with keras.name_scope("outer"):
+        named = internals.thread_settings()
+
+    def scopes():
+        internals.adopt_thread_settings(named, only_seeds=True)
+        return internals.thread_settings()[0].get("name_scope_stack")
+
+    assert not _in_a_thread(scopes)
+
+
+def test_trainer_attributes_are_methods_of_training():
+    names = internals.trainer_attributes()
+    assert {"fit", "train_step", "make_train_function", "evaluate", "_symbolic_build"} <= names
+    assert not {"call", "save", "count_params", "__init__"} & names
+
+
+def test_trainer_attributes_names_a_version_that_has_none(monkeypatch, fresh_probes):
+    class Other:
+        __module__ = "keras.src.elsewhere"
+
+    monkeypatch.setattr(internals.keras, "Model", Other)
+    with pytest.raises(RuntimeError, match="elsewhere"):
+        internals.trainer_attributes.__wrapped__()
+
+
 def test_reset_automatic_names_begins_anew():
     first = keras.layers.Dense(1).name
     assert keras.layers.Dense(1).name != first

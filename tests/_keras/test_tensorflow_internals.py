@@ -193,6 +193,25 @@ def test_operation_seeds_come_with_a_global_seed():
     assert internals.operation_seeds() is None
 
 
+def test_operation_seeds_state_is_that_of_the_next_draw():
+    tf.random.set_seed(5)
+    state = internals.operation_seeds_state()
+    assert state[0] == 5
+    tf.random.normal((3,))
+    assert internals.operation_seeds_state() != state
+
+
+def test_restore_operation_seeds_draws_again():
+    tf.random.set_seed(5)
+    state = internals.operation_seeds_state()
+    first = tf.random.normal((3,)).numpy().tolist()
+    tf.random.set_seed(6)
+    internals.restore_operation_seeds(state)
+    assert tf.random.normal((3,)).numpy().tolist() == first
+    internals.restore_operation_seeds(None)
+    assert internals.operation_seeds_state() is None
+
+
 def test_forget_kernels_lets_an_operation_with_a_seed_begin_anew():
     tf.random.set_seed(5)
     state = internals.operation_seeds().getstate()
