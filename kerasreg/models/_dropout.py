@@ -208,7 +208,7 @@ def replace_dropout(
         edits[id(layer)] = DropoutEdit(found[id(layer)][0], _named(layer), _named(new))
         return new
 
-    new = rebuild(model, instead, lambda layer: None)
+    new = rebuild(model, instead)
     return DropoutInsertion(tuple(edits[key] for key in found), new, left)
 
 
