@@ -124,8 +124,8 @@ def given_to(model: Any, node: Any) -> list[Any] | None:
 
     Returns:
         A tensor or None for each of the model's inputs. None in place of the list where the
-        inputs are not the model's as they are: there is a mask beside them, or an array
-        among them, or one of another rank, which Keras adapts.
+        inputs are not the model's as they are: there is an array among them, or one of
+        another rank, which Keras adapts.
     """
     args, kwargs = node.arguments.args, node.arguments.kwargs
     given = args[0] if args else kwargs.get("inputs")
@@ -135,7 +135,7 @@ def given_to(model: Any, node: Any) -> list[Any] | None:
         given = [given[name] for name in names] if set(names) <= set(given) else None
     tensors = keras.tree.flatten(given)
     if len(tensors) != len(names) or {id(t) for t in tensors if t is not None} != {
-        id(t) for t in node.input_tensors
+        id(t) for t in unmasked(node)
     }:
         return None
     fit = [
@@ -143,6 +143,13 @@ def given_to(model: Any, node: Any) -> list[Any] | None:
         for t, of in zip(tensors, model.inputs, strict=True)
     ]
     return tensors if all(fit) else None
+
+
+def unmasked(node: Any) -> list[Any]:
+    """The symbolic tensors that a call is given, in their order, without masks of these."""
+    kwargs = {name: of for name, of in node.arguments.kwargs.items() if name != "mask"}
+    leaves = keras.tree.flatten((node.arguments.args, kwargs))
+    return [leaf for leaf in leaves if isinstance(leaf, keras.KerasTensor)]
 
 
 def other_arguments(node: Any) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -74,7 +75,7 @@ def rebuild(
             if has_graph(operation):
                 new = remade(operation, shapes(operation))
             elif (new := instead(operation)) is None:
-                new = _from_config(operation)
+                new = from_config(operation, lambda config: config)
                 _copy_vocabularies(operation, new)
                 copies.append((operation, new))
             made[id(operation)] = new
@@ -169,9 +170,24 @@ def _input_like(tensor: Any, shape: Shape) -> Any:
     return type(layer).from_config({**layer.get_config(), "batch_shape": shape}).output
 
 
-def _from_config(layer: Any) -> Any:
+def from_config(layer: Any, changed: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """A layer made anew from its config, which is changed.
+
+    Functions without a name, and those that Keras makes of arrays, are written into a config
+    from which Keras does not make them again: the copy has them as they are.
+    """
+    config = changed(layer.get_config())
+    functions = {
+        name: held
+        for name, value in config.items()
+        if isinstance(value, dict)
+        and value.get("class_name") in ("__lambda__", "function")
+        and isinstance(held := getattr(layer, name, None), types.FunctionType)
+    }
     try:
-        return type(layer).from_config(layer.get_config())
+        if isinstance(layer, keras.layers.Lambda) and "function" in functions:
+            return type(layer)(**{**config, **functions})  # Its `from_config` takes text only.
+        return type(layer).from_config({**config, **functions})
     except Exception as error:
         raise ValueError(
             "`model` must have layers that can be made anew from their configs. "

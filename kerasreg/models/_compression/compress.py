@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasreg._keras.graph import given_to, has_graph, nodes, other_arguments
+from kerasreg._keras.graph import given_to, has_graph, nodes, other_arguments, unmasked
 from kerasreg.models._compression.channels import Channels, Tensor
 from kerasreg.models._compression.channelwise import Depthwise
 from kerasreg.models._compression.dense import DenseOrConvRule
@@ -16,7 +16,7 @@ from kerasreg.models._compression.fitting import fit, without_initializers
 from kerasreg.models._compression.registry import RULES
 from kerasreg.models._compression.result import BlockedLayer, Compressed, LayerWidth, LeftOut
 from kerasreg.models._compression.rule import LayerRule, Shape
-from kerasreg.models._rebuilding import check_has_graph, rebuild
+from kerasreg.models._rebuilding import check_has_graph, from_config, rebuild
 
 
 def compress(model: keras.Model) -> Compressed:
@@ -69,8 +69,8 @@ def compress(model: keras.Model) -> Compressed:
     def smaller(layer: Any) -> Any:
         if (follower := graph.followers.get(id(layer))) is None:
             return None
-        config = {**layer.get_config(), **follower.config(stays)}
-        new = type(layer).from_config(without_initializers(config))
+        changes = follower.config(stays)
+        new = from_config(layer, lambda config: without_initializers({**config, **changes}))
         made.append((follower, new))
         return new
 
@@ -108,7 +108,10 @@ class _Followers:
         known = {id(tensor): of for tensor, of in zip(model.inputs, given, strict=True)}
         for node in nodes(model):
             path = prefix + node.operation.name
-            inputs = [known[id(tensor)] for tensor in node.input_tensors]
+            inputs = [known[id(tensor)] for tensor in unmasked(node)]
+            for tensor in node.input_tensors:
+                if all(known[id(tensor)] is not one for one in inputs):
+                    self.channels.keep(known[id(tensor)].channels)  # A mask.
             outputs = self._into(node, known, path) or self._through(node, inputs, path)
             known |= {id(tensor): of for tensor, of in zip(node.outputs, outputs, strict=True)}
         return [known[id(tensor)] for tensor in model.outputs]

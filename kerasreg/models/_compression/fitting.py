@@ -20,14 +20,11 @@ from kerasreg.models._matching import argument_of
 from kerasreg.models._returned_shape import returned_shape
 from kerasreg.regularizers import Penalty
 
-_INITIALIZER, _REGULARIZER, _CONSTRAINT = "initializer", "regularizer", "constraint"
-
 
 def without_initializers(config: dict[str, Any]) -> dict[str, Any]:
     """The config of a layer that is built with zeros."""
     return {
-        name: "zeros" if name.endswith(f"_{_INITIALIZER}") else value
-        for name, value in config.items()
+        name: "zeros" if name.endswith("_initializer") else value for name, value in config.items()
     }
 
 
@@ -42,30 +39,29 @@ def fit(path: str, old: Any, new: Any) -> Iterator[LeftOut]:
     Yields:
         A `LeftOut` for each argument that does not take the new shape.
     """
-    weights = {kind: list(_weights(old, new, kind)) for kind in _KINDS}
-    of = {name: pair for name, *pair in weights[_INITIALIZER]}
-    for name in [name for name in old.get_config() if name.endswith(f"_{_INITIALIZER}")]:
+    of: dict[str, tuple[Any, Any]] = {
+        name: (before, after) for name, before, after in _weights(old, new, "initializer")
+    }
+    for name in [name for name in old.get_config() if name.endswith("_initializer")]:
         initializer, (before, after) = getattr(old, name), of.get(name, (None, None))
-        resized = after is not None and (before is None or before.shape != after.shape)
-        if resized and not _makes(initializer, after):
+        if after is not None and _differ(before, after) and not _makes(initializer, after):
             yield LeftOut(path, name, _named(initializer), tuple(after.shape))
             initializer = keras.initializers.get(_default(type(old), name))
         set_on_built_layer(new, name, initializer)
-    for kind, takes in ((_REGULARIZER, _penalises), (_CONSTRAINT, _keeps_shape)):
-        for name, before, after in weights[kind]:
-            held = getattr(after, kind)
-            if held is None or before is None or not _only_takes(takes, held, before, after):
-                continue
+    for name, before, after in _weights(old, new, "regularizer"):
+        if _only_takes(_penalises, held := after.regularizer, before, after):
             yield LeftOut(path, name, _named(held), tuple(after.shape))
             _take_away(new, name)
-            setattr(after, kind, None)
+            after.regularizer = None
+    for name, before, after in _weights(old, new, "constraint"):
+        if _only_takes(_keeps_shape, held := after.constraint, before, after):
+            yield LeftOut(path, name, _named(held), tuple(after.shape))
+            _take_away(new, name)
+            after.constraint = None
     held = getattr(new, "activity_regularizer", None)
     if held is not None and _only_takes(_penalises, held, old.output, new.output):
         yield LeftOut(path, "activity_regularizer", _named(held), tuple(new.output.shape))
         _take_away(new, "activity_regularizer")
-
-
-_KINDS = (_INITIALIZER, _REGULARIZER, _CONSTRAINT)
 
 
 def _weights(old: Any, new: Any, kind: str) -> Iterator[tuple[str, Any, Any]]:
@@ -77,6 +73,10 @@ def _weights(old: Any, new: Any, kind: str) -> Iterator[tuple[str, Any, Any]]:
             yield name, before.get(after.name), after
 
 
+def _differ(before: Any, after: Any) -> bool:
+    return before is None or tuple(before.shape) != tuple(after.shape)
+
+
 def _makes(initializer: Any, variable: Any) -> bool:
     shape = tuple(variable.shape)
     try:  # It may do anything: a function of the user's own.
@@ -85,15 +85,15 @@ def _makes(initializer: Any, variable: Any) -> bool:
         return False
 
 
-def _default(layer: type, argument: str) -> Any:
+def _default(layer: Any, argument: str) -> Any:
     return inspect.signature(layer.__init__).parameters[argument].default
 
 
 def _only_takes(takes: Any, held: Any, before: Any, after: Any) -> bool:
     """Whether something takes what was there, and not what is there now."""
-    return tuple(before.shape) != tuple(after.shape) and (
-        takes(held, before) and not takes(held, after)
-    )
+    if held is None or before is None or not _differ(before, after):
+        return False
+    return takes(held, before) and not takes(held, after)
 
 
 def _penalises(penalty: Any, tensor: Any) -> bool:
