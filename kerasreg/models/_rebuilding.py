@@ -181,7 +181,6 @@ def from_config(layer: Any, changed: Callable[[dict[str, Any]], dict[str, Any]])
         name: held
         for name, value in config.items()
         if isinstance(value, dict)
-        and value.get("class_name") in ("__lambda__", "function")
         and isinstance(held := getattr(layer, name, None), types.FunctionType)
     }
     try:
