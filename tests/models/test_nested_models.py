@@ -151,9 +151,11 @@ def test_outputs_of_a_nested_model_that_nobody_takes():
     kill(inner.get_layer("taken"), [1], 0.5)
     assert widths(checked(model)) == {"inner/taken": (5, 4), "inner/left": (5, 1)}
     # What ends the nested model ends this one only where it is an output of this one.
+    given = inner(x)
+    model = keras.Model(x, [layers.Dense(1)(given["a"]), given["b"]])
     assert [row.layer for row in insert_dropout(model, 0.2, after="taken").rows] == ["inner/taken"]
     with pytest.raises(ValueError, match="makes an output"):
-        insert_dropout(inner, 0.2, after="left")
+        insert_dropout(model, 0.2, after="left")
 
 
 def test_masks_go_through_nested_models():

@@ -34,7 +34,12 @@ def compress(model: keras.Model) -> Compressed:
     bias: near the edge it sees less of it. Penalise the bias of the layer before, or
     train it without one, so that its dead filters are zero. Other layers (recurrent
     ones, attention, those of the user's own, and layers that are used several times)
-    keep all that they take and give; so do the model's inputs and outputs.
+    keep all that they take and give; so do the model's inputs and outputs, and nested models
+    that are used several times or called with `training=True`.
+
+    The initializers of the layers are kept for who draws the weights anew, and so are
+    regularizers and constraints. One that takes the old shape of a weight alone, as it holds
+    an array of that shape, is left out and listed.
 
     Args:
         model: a built functional or Sequential model. It stays as it is.
