@@ -80,8 +80,9 @@ def insert_dropout(
 
     The new model has layers and weights of its own, with the same names and values: also
     the strengths, rates and seeds of kerasreg, and penalties that layers share are
-    shared; what lookups and normalizations have learnt is kept. It is not compiled. A weight that belongs to two layers becomes two weights.
-    A layer that is called several times has one dropout, with another mask for each call.
+    shared; what lookups and normalizations have learnt is kept. It is not compiled. A
+    weight that belongs to two layers becomes two weights. A layer that is called several
+    times has one dropout, with another mask for each call.
 
     Args:
         model: a built functional or Sequential model, also with nested ones. It stays
