@@ -174,19 +174,28 @@ def from_config(layer: Any, changed: Callable[[dict[str, Any]], dict[str, Any]])
     """A layer made anew from its config, which is changed.
 
     Functions without a name, and those that Keras makes of arrays, are written into a config
-    from which Keras does not make them again: the copy has them as they are.
+    from which Keras does not make them again: the copy has them as they are. It also has its
+    initializers and constraints as they are if it cannot be made with those of the config.
     """
     config = changed(layer.get_config())
-    functions = {
-        name: held
+    held = {
+        name: getattr(layer, name, None)
         for name, value in config.items()
         if isinstance(value, dict)
-        and isinstance(held := getattr(layer, name, None), types.FunctionType)
     }
+    functions = {name: one for name, one in held.items() if isinstance(one, types.FunctionType)}
+    # These have no state, and so may be shared.
+    stateless = (keras.initializers.Initializer, keras.constraints.Constraint)
+    objects = {name: one for name, one in held.items() if isinstance(one, stateless)}
     try:
         if isinstance(layer, keras.layers.Lambda) and "function" in functions:
             return type(layer)(**{**config, **functions})  # Its `from_config` takes text only.
-        return type(layer).from_config({**config, **functions})
+        try:
+            return type(layer).from_config({**config, **functions})
+        except Exception:
+            if not objects:
+                raise
+            return type(layer).from_config({**config, **functions, **objects})
     except Exception as error:
         raise ValueError(
             "`model` must have layers that can be made anew from their configs. "

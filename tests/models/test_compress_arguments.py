@@ -50,6 +50,16 @@ class SquareOnly(initializers.Initializer):
         return keras.ops.ones(shape, dtype)
 
 
+class WithoutConfig(initializers.Initializer):
+    """An initializer with an array that no config has."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __call__(self, shape, dtype=None):
+        return keras.ops.reshape(keras.ops.convert_to_tensor(self.values, dtype), shape)
+
+
 def sequential(shape, *inner, dtype=None):
     return keras.Sequential([keras.Input(shape, dtype=dtype), *inner])
 
@@ -140,6 +150,17 @@ def test_square_kernels(initializer, tmp_path):
     assert widths(result) == {"first": (4, 3)}
     kept = initializer.__class__ is initializers.Identity  # It takes all matrices.
     assert bool(result.left_out) is not kept
+
+
+def test_an_initializer_that_no_config_describes():
+    initializer = WithoutConfig(np.linspace(-1, 1, 24))
+    hidden = layers.Dense(6, kernel_initializer=initializer, name="hidden")
+    model = sequential((4,), hidden, layers.Dense(2, kernel_initializer=WithoutConfig(np.ones(12))))
+    assert_equal_outputs(model, insert_dropout(model, 0.5, after="hidden").model)
+    kill(hidden, [1])
+    result = compress(model)
+    assert_equal_outputs(model, result.model)
+    assert [row.argument for row in result.left_out] == ["kernel_initializer"] * 2
 
 
 def test_all_arguments_of_all_layers(tmp_path):
