@@ -7,7 +7,7 @@ acts in place of that method.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -19,7 +19,9 @@ from kerasreg._keras.internals import (
     replace_update_step,
     trainable_variables_of,
 )
+from kerasreg._keras.patterns import check_matches, names_within
 from kerasreg._old_names import with_new_names
+from kerasreg._warnings import warn
 
 
 class Wrapper(keras.optimizers.Optimizer):
@@ -36,6 +38,10 @@ class Wrapper(keras.optimizers.Optimizer):
     """
 
     wraps_wrappers = True
+
+    # Whether it was made from its config. The model may be another one since it was checked: a
+    # layer frozen, a penalty removed. Then what does not fit is no error, and said in training.
+    is_restored = False
 
     # Old names of arguments, in files of versions before 0.1.0.
     _new_names: ClassVar[Mapping[str, str]] = {}
@@ -90,6 +96,29 @@ class Wrapper(keras.optimizers.Optimizer):
 
     def make_slots(self, variables: Any) -> None:
         """Makes the slots of the wrapper, with `slots`, for subclasses to override."""
+
+    def check_names(self, argument: str, patterns: Iterable[str], variables: Any) -> None:
+        """Checks that each pattern of an argument matches a variable."""
+        names = {variable.path: names_within(variable.path) for variable in variables}
+        for pattern in patterns:
+            try:
+                check_matches(argument, pattern, names)
+            except ValueError as error:
+                self.refuse(str(error))
+
+    def refuse(self, reason: str) -> None:
+        """A `ValueError`; a note for `say_notes` where the optimizer was made from its config."""
+        if not self.is_restored:
+            raise ValueError(reason)
+        self._notes = (*self._notes, reason)
+
+    _notes: tuple[str, ...] = ()
+
+    def say_notes(self) -> None:
+        """Warns once, when training begins, of what was no error when a model was loaded."""
+        notes, self._notes = self._notes, ()
+        for note in notes:
+            warn(f"{type(self).__name__} was read with a model that has changed: {note}")
 
     def slots(self, variables: Any, name: str) -> list[keras.Variable]:
         """Makes a slot of zeros for each variable: the first step may be traced already.
@@ -183,7 +212,9 @@ class Wrapper(keras.optimizers.Optimizer):
         inner = keras.saving.deserialize_keras_object(
             config["inner_optimizer"], custom_objects=custom_objects
         )
-        return cls(**{**with_new_names(config, cls._new_names), "inner_optimizer": inner})
+        made = cls(**{**with_new_names(config, cls._new_names), "inner_optimizer": inner})
+        made.is_restored = True
+        return made
 
     def __repr__(self) -> str:
         return described_component(self)
