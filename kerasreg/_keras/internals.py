@@ -469,9 +469,50 @@ def index_of(optimizer: Any, variable: Any) -> int:
     return int(optimizer._get_variable_index(variable))
 
 
+def share_trainable_variables(outer: Any, inner: Any) -> None:
+    """For which variables is an optimizer around another one built? For the same ones.
+
+    Read for Keras 3.10 to 3.15: `build` of the base class keeps the list and the indices.
+    """
+    replace(outer, "_trainable_variables", inner._trainable_variables)
+    replace(outer, "_trainable_variables_indices", inner._trainable_variables_indices)
+
+
+def check_known(optimizer: Any, variables: Sequence[Any]) -> None:
+    """Was an optimizer built for some variables? Keras' own error says for which one it was not.
+
+    Read for Keras 3.10 to 3.15.
+
+    Raises:
+        ValueError: if not.
+    """
+    optimizer._check_variables_are_known(variables)
+
+
 def own_variables(optimizer: Any) -> list[Any]:
     """Which variables did an optimizer make itself? Read for Keras 3.10 to 3.15."""
     return list(optimizer._variables)
+
+
+def calls_of(optimizer: Any) -> Any:
+    """How often were gradients given to an optimizer, also where it only gathered them?
+
+    The variable of it, of an optimizer with a rule of its own. `iterations` counts the steps that
+    were made. Read for Keras 3.10 to 3.15.
+    """
+    return optimizer._iterations
+
+
+def decays(optimizer: Any, variable: Any) -> bool:
+    """Does a variable decay, by what `exclude_from_weight_decay` was told?
+
+    Read for Keras 3.10 to 3.15.
+
+    Args:
+        optimizer: one that has that method of Keras' base class.
+        variable: a variable of Keras or, as Keras asks on TensorFlow, of the backend.
+    """
+    return bool(optimizer._use_weight_decay(variable))
 
 
 def learning_rate_of(optimizer: Any) -> Any:

@@ -486,6 +486,36 @@ def test_replace_update_step_is_between_the_optimizer_and_each_variable():
     assert np.array(variable).tolist() == [0.5]
 
 
+def test_share_trainable_variables_lets_an_optimizer_find_those_of_another():
+    outer, inner, variable = _OF.SGD(), _OF.SGD(), keras.Variable([1.0])
+    inner.build([variable])
+    internals.share_trainable_variables(outer, inner)
+    assert internals.index_of(outer, variable) == 0
+    assert internals.trainable_variables_of(outer) == [variable]
+
+
+def test_check_known_is_the_error_of_keras():
+    optimizer, variable = _OF.SGD(), keras.Variable([1.0])
+    optimizer.build([variable])
+    internals.check_known(optimizer, [variable])
+    with pytest.raises(ValueError, match="Unknown variable"):
+        internals.check_known(optimizer, [keras.Variable([1.0])])
+
+
+def test_calls_of_counts_gathered_gradients_too():
+    optimizer, variable = _OF.SGD(gradient_accumulation_steps=2), keras.Variable([1.0])
+    for _ in range(3):
+        optimizer.apply([keras.ops.ones((1,))], [variable])
+    assert int(internals.calls_of(optimizer)) == 3
+    assert int(optimizer.iterations) == 1
+
+
+def test_decays_asks_what_was_excluded():
+    optimizer, variables = _OF.AdamW(), [keras.Variable([1.0], name=name) for name in "ab"]
+    optimizer.exclude_from_weight_decay(var_list=variables[:1])
+    assert [internals.decays(optimizer, variable) for variable in variables] == [False, True]
+
+
 def test_default_stateless_apply_is_not_that_of_the_loss_scaling_wrapper():
     assert internals.default_stateless_apply(_OF.Adam()) is True
     assert internals.default_stateless_apply(_OF.LossScaleOptimizer(_OF.Adam())) is False
