@@ -38,6 +38,7 @@ from kerasreg._keras.internals import (
     input_structure,
     output_structure,
 )
+from kerasreg._keras.stateless_optimizer import decaying, inner_optimizers
 from kerasreg.lanes._scalars import Scalar, plain_number, varying_names
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
@@ -88,6 +89,7 @@ class ModelStructure:
         self.hyperparameters: list[keras.Variable] = []
         self._visit(model, "model")
         self._visit(getattr(model, "optimizer", None), "optimizer")
+        self._visit_decays(model)
         given = compile_arguments(model)
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             self._visit(given.get(name), f"compile({name})")
@@ -269,6 +271,13 @@ class ModelStructure:
             self._visit_graph(functional)
         elif isinstance(value, keras.Layer):
             self._visit(inner_layers(value), "layers")
+
+    def _visit_decays(self, model: keras.Model) -> None:
+        """Which variables decay, where an optimizer was told to exclude some."""
+        optimizer = getattr(model, "optimizer", None)
+        for part in [] if optimizer is None else inner_optimizers(optimizer):
+            if (decays := decaying(part, model.trainable_variables)) is not None:
+                self._visit(decays, "optimizer.exclude_from_weight_decay")
 
     def _visit_graph(self, functional: keras.Model) -> None:
         """The graph of a functional model: which operation is called with what, in order."""
