@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from kerasreg._descriptions import described_component
-from kerasreg._keras.internals import decays
+from kerasreg._keras.internals import calls_of, decays
 from kerasreg._keras.outer_optimizer import rule_of
 from kerasreg._keras.patterns import check_matches, check_patterns, matches, names_within
 from kerasreg._validation import check_number, check_schedule
@@ -35,7 +35,9 @@ class DecoupledWeightDecay(Wrapper):
         inner_optimizer: a Keras optimizer with an update rule of its own and no
             `weight_decay`, or another wrapper of kerasreg. The inner optimizer then belongs to
             this wrapper. A `LossScaleOptimizer` goes around the wrapper.
-        weight_decay: λ, a number >= 0, or a schedule of such numbers over the optimizer's steps.
+        weight_decay: λ, a number >= 0, or a schedule of such numbers over the optimizer's steps,
+            which are counted as Keras does for a schedule of the learning rate: with gradient
+            accumulation, batches.
         exclude: patterns of names, such as `["bias", "gamma", "block1/*"]`, of the variables
             that do not decay. A pattern matches the path of a variable, the name of the
             variable, or the name of a layer around the variable.
@@ -152,7 +154,7 @@ class DecoupledWeightDecay(Wrapper):
             w = self.value(variable)
             schedule, decay = self.schedule, self.weight_decay
             if schedule is not None:
-                decay = schedule(self.rule.iterations)
+                decay = schedule(calls_of(self.rule))  # As Keras calls that of the rate.
             decay = ops.cast(decay, w.dtype)
             if self.scaled_by_learning_rate:
                 decay = decay * ops.cast(learning_rate, w.dtype)
