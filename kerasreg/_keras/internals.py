@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -399,6 +400,24 @@ def profiles_batches(callback: Any) -> bool:
     return not callback._start_batch == callback._stop_batch == 0
 
 
+def logged_metrics(model: Any) -> dict[str, Any]:
+    """Under which names does a model log its metrics? The metric by each name, without `val_`.
+
+    Keras puts the name of an output before that of a compiled metric, and numbers metrics of one
+    name. Read for Keras 3.10 to 3.15: what gathers compiled metrics gives their results in the
+    order of its list.
+    """
+    from keras.src.trainers.compile_utils import CompileMetrics
+
+    found = {}
+    for metric in getattr(model, "metrics", None) or ():
+        if not isinstance(metric, CompileMetrics):
+            found[metric.name] = metric
+        elif metric.built:
+            found.update(zip(metric.result(), metric.metrics, strict=True))
+    return found
+
+
 def metric_direction(metric: Any) -> str | None:
     """In which direction does a metric get better? `"up"`, `"down"`, or None if it does not say.
 
@@ -419,6 +438,23 @@ def _check_directions() -> None:
             f"Keras {keras.__version__} does not keep the direction of a metric in `_direction`, "
             "as it did from 3.10 to 3.15. kerasreg must be told where it is now."
         )
+
+
+def validates_some_epochs(model: Any) -> bool:
+    """Does the `fit` that runs have a `validation_freq`, by which it leaves epochs out?
+
+    Callbacks are not told. Read for Keras 3.10 to 3.15: `fit` of each backend has arguments of
+    these names. False where no `fit` of Keras trains the model in this thread.
+    """
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code.co_name == "fit":
+            given = frame.f_locals
+            if given.get("self") is model and "validation_freq" in given:
+                validated = given.get("validation_data") is not None
+                return validated and given["validation_freq"] != 1
+    return False
 
 
 def stored_dtype(variable: Any) -> str:

@@ -382,6 +382,18 @@ def test_profiles_batches_asks_for_the_batches_of_the_profiler():
     assert internals.profiles_batches(keras.callbacks.TensorBoard(profile_batch=2)) is True
 
 
+def test_logged_metrics_have_the_names_of_the_logs():
+    x = keras.Input((2,))
+    model = keras.Model(x, [keras.layers.Dense(1, name=name)(x) for name in "ab"])
+    model.compile("sgd", ["mse", "mse"], metrics=[["mae"], ["mae", "mae"]])
+    assert list(internals.logged_metrics(model)) == ["loss"]
+    y = np.ones((2, 1))
+    logs = model.evaluate(np.ones((2, 2)), [y, y], return_dict=True, verbose=0)
+    found = internals.logged_metrics(model)
+    assert set(found) == set(logs)
+    assert len({id(metric) for metric in found.values()}) == len(logs)
+
+
 def test_metric_direction_is_known_of_metrics_that_compare():
     assert internals.metric_direction(keras.metrics.BinaryAccuracy()) == "up"
     assert internals.metric_direction(keras.metrics.MeanSquaredError()) == "down"
