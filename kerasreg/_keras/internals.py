@@ -269,6 +269,22 @@ def functional_of(model: Any) -> Any:
     return model if is_functional(model) else None
 
 
+def has_own_call(model: Any) -> bool:
+    """Does a model run by a `call` of its class, or of its own, and not by Keras'?
+
+    Read for Keras 3.10 to 3.15.
+
+    Args:
+        model: a `keras.Model`.
+    """
+    from keras.src.models.functional import Functional
+
+    return "call" in vars(model) or type(model).call not in (
+        Functional.call,
+        keras.Sequential.call,
+    )
+
+
 def is_made_of_inputs_and_outputs(kind: type) -> bool:
     """Does a class of functional models have the constructor `(inputs, outputs)`?
 

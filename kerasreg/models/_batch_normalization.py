@@ -82,7 +82,10 @@ def _batches(x: Any, batch_size: int) -> Iterator[Any]:
         for batch in x:
             yield keras.utils.unpack_x_y_sample_weight(batch)[0]
     else:
-        length = len(keras.tree.flatten(x)[0])
+        # An input that may be left out may be None.
+        length = len(next(array for array in keras.tree.flatten(x) if array is not None))
         for start in range(0, length, batch_size):
             part = slice(start, start + batch_size)
-            yield keras.tree.map_structure(lambda array, part=part: array[part], x)
+            yield keras.tree.map_structure(
+                lambda array, part=part: None if array is None else array[part], x
+            )

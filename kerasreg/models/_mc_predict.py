@@ -102,8 +102,9 @@ def mc_predict(
     check_count("seed", seed, minimum=0)
     check_choice("outputs", outputs, _KINDS)
     _check_noise(model)
-    x = tree.map_structure(np.asarray, x)
-    lengths = {len(part) for part in tree.flatten(x)}
+    # An input that may be left out may be None.
+    x = tree.map_structure(lambda part: None if part is None else np.asarray(part), x)
+    lengths = {len(part) for part in tree.flatten(x) if part is not None}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(
             "`x` must be arrays with one number of samples, at least 1. "
@@ -112,7 +113,10 @@ def mc_predict(
     predict = _vectorised(model, passes, seed)
     means, squares, structure = [], [], None
     for start in range(0, lengths.pop(), batch_size):
-        batch = tree.map_structure(lambda part, at=start: part[at : at + batch_size], x)
+        end = start + batch_size
+        batch = tree.map_structure(
+            lambda part, at=slice(start, end): None if part is None else part[at], x
+        )
         drawn = predict(batch, ops.convert_to_tensor(start, dtype="int32"))
         structure = drawn
         flat = [np.asarray(ops.convert_to_numpy(part), "float64") for part in tree.flatten(drawn)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from kerasreg._keras.patterns import check_matches, check_patterns, matches, names_within
+from kerasreg._keras.patterns import check_patterns, matches, names_within
 from kerasreg._validation import check_number
 from kerasreg.optimizers._wrapper import Wrapper
 
@@ -37,6 +37,10 @@ class LayerLearningRates(Wrapper):
     Raises:
         ValueError: if an argument is outside its range, or the backend is PyTorch. When the
             optimizer is built: if a pattern matches no variable.
+
+    Warns:
+        UserWarning: when training begins with an optimizer of a loaded model, of which a
+            pattern matches no variable any more, since layers are frozen or have other names.
 
     Example:
 
@@ -71,11 +75,11 @@ class LayerLearningRates(Wrapper):
 
     def make_slots(self, variables: Any) -> None:
         """Checks that each pattern matches a variable."""
-        for pattern in self.multipliers:
-            check_matches("multipliers", pattern, {v.path: names_within(v.path) for v in variables})
+        self.check_names("multipliers", self.multipliers, variables)
 
     def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """The inner step, with the learning rate of the variable."""
+        self.say_notes()
         # Static: the multipliers.
         of = self.known(variable)
         multiplier = next(

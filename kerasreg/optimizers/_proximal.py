@@ -9,7 +9,11 @@ from typing import Any, ClassVar
 
 import keras
 
-from kerasreg._keras.internals import stateless_scope, trainable_variables_of
+from kerasreg._keras.internals import (
+    outside_stateless_scopes,
+    stateless_scope,
+    trainable_variables_of,
+)
 from kerasreg._validation import check_choice
 from kerasreg.optimizers._step_sizes import KNOWN, is_scalar, rule, summing_momentum
 from kerasreg.optimizers._wrapper import Wrapper
@@ -103,18 +107,24 @@ class Proximal(Wrapper):
         self.step_size = step_size
         # Identities of the penalties that asked before this was built.
         self._asked: set[int] = set()
+        # Indices of variables whose penalties are checked in the first step.
+        self._unchecked: set[int] = set()
 
     def build(self, variables: Any) -> None:
         """Makes the inner optimizer's state and takes the penalties over."""
         inner = self.inner_optimizer
         penalties = [_penalty_of(variable) for variable in variables]
         if not any(penalties):
-            raise ValueError(
+            self.refuse(
                 "`Proximal` needs a model with penalties of `kerasreg.regularizers` on its "
                 f"weights. Received: {len(variables)} variables without one."
             )
-        for penalty, variable in zip(penalties, variables, strict=True):
-            if penalty is not None:
+        for index, (penalty, variable) in enumerate(zip(penalties, variables, strict=True)):
+            if penalty is None:
+                continue
+            if self.is_restored:  # Strengths and learning rates may not be restored yet.
+                self._unchecked.add(index)
+            else:
                 self._check(penalty, variable)
         super().build(variables)
         self._asked.clear()
@@ -176,12 +186,17 @@ class Proximal(Wrapper):
 
     def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """The inner optimizer's step for a variable, then the proximal step."""
+        self.say_notes()
         inner = self.inner_optimizer
         super().step(gradient, variable, learning_rate)
         index = self.index(variable)
         # Static: which variables have a penalty. `variable` may be the backend's own.
         penalty = _penalty_of(trainable_variables_of(inner)[index])
         if penalty is not None:
+            if index in self._unchecked:
+                with outside_stateless_scopes():
+                    self._check(penalty, self.known(variable))
+                self._unchecked.discard(index)
             w = self.value(variable)
             t = self._step_size(index, keras.ops.cast(learning_rate, w.dtype))
             inner.assign(variable, _prox(penalty, w, t))

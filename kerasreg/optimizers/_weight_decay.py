@@ -13,7 +13,7 @@ from keras import ops
 from kerasreg._descriptions import described_component
 from kerasreg._keras.internals import calls_of, decays
 from kerasreg._keras.outer_optimizer import rule_of
-from kerasreg._keras.patterns import check_matches, check_patterns, matches, names_within
+from kerasreg._keras.patterns import check_patterns, matches, names_within
 from kerasreg._validation import check_number, check_schedule
 from kerasreg.optimizers._wrapper import Wrapper
 
@@ -51,6 +51,10 @@ class DecoupledWeightDecay(Wrapper):
     Raises:
         ValueError: if an argument is outside its range, or the backend is PyTorch. When the
             optimizer is built: if a pattern matches no variable.
+
+    Warns:
+        UserWarning: when training begins with an optimizer of a loaded model, of which a
+            pattern matches no variable any more, since layers are frozen or have other names.
 
     Example:
 
@@ -142,11 +146,11 @@ class DecoupledWeightDecay(Wrapper):
 
     def make_slots(self, variables: Any) -> None:
         """Checks that each pattern matches a variable."""
-        for pattern in self.exclude:
-            check_matches("exclude", pattern, {v.path: names_within(v.path) for v in variables})
+        self.check_names("exclude", self.exclude, variables)
 
     def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """The decay, and then the inner step."""
+        self.say_notes()
         # Static: which variables decay.
         of = self.known(variable)
         excluded = any(matches(pattern, names_within(of.path)) for pattern in self.exclude)

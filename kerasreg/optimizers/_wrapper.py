@@ -8,7 +8,7 @@ all variables need, a wrapper keeps around `apply`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -16,7 +16,9 @@ import keras
 from kerasreg._descriptions import described_component
 from kerasreg._keras.internals import index_of, replace_update_step, trainable_variables_of
 from kerasreg._keras.outer_optimizer import OuterOptimizer, value_of
+from kerasreg._keras.patterns import check_matches, names_within
 from kerasreg._old_names import with_new_names
+from kerasreg._warnings import warn
 
 
 class Wrapper(OuterOptimizer):
@@ -33,6 +35,10 @@ class Wrapper(OuterOptimizer):
     """
 
     wraps_wrappers = True
+
+    # Whether it was made from its config. The model may be another one since it was checked: a
+    # layer frozen, a penalty removed. Then what does not fit is no error, and said in training.
+    is_restored = False
 
     # Old names of arguments, in files of versions before 0.1.0.
     _new_names: ClassVar[Mapping[str, str]] = {}
@@ -78,6 +84,29 @@ class Wrapper(OuterOptimizer):
 
     def make_slots(self, variables: Any) -> None:
         """Makes the slots of the wrapper, with `slots`, for subclasses to override."""
+
+    def check_names(self, argument: str, patterns: Iterable[str], variables: Any) -> None:
+        """Checks that each pattern of an argument matches a variable."""
+        names = {variable.path: names_within(variable.path) for variable in variables}
+        for pattern in patterns:
+            try:
+                check_matches(argument, pattern, names)
+            except ValueError as error:
+                self.refuse(str(error))
+
+    def refuse(self, reason: str) -> None:
+        """A `ValueError`; a note for `say_notes` where the optimizer was made from its config."""
+        if not self.is_restored:
+            raise ValueError(reason)
+        self._notes = (*self._notes, reason)
+
+    _notes: tuple[str, ...] = ()
+
+    def say_notes(self) -> None:
+        """Warns once, when training begins, of what was no error when a model was loaded."""
+        notes, self._notes = self._notes, ()
+        for note in notes:
+            warn(f"{type(self).__name__} was read with a model that has changed: {note}")
 
     def slots(self, variables: Any, name: str) -> list[keras.Variable | None]:
         """Makes a slot of zeros for each variable that a gradient moves.
@@ -134,7 +163,9 @@ class Wrapper(OuterOptimizer):
         inner = keras.saving.deserialize_keras_object(
             config["inner_optimizer"], custom_objects=custom_objects
         )
-        return cls(**{**with_new_names(config, cls._new_names), "inner_optimizer": inner})
+        made = cls(**{**with_new_names(config, cls._new_names), "inner_optimizer": inner})
+        made.is_restored = True
+        return made
 
     def __repr__(self) -> str:
         return described_component(self)

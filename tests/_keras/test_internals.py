@@ -276,6 +276,25 @@ def test_functional_of_a_sequential_model_is_what_it_built():
     assert internals.functional_of(keras.layers.Dense(1)) is None
 
 
+def test_has_own_call_sees_a_class_and_an_object_with_another_call():
+    class Doubled(keras.Model):
+        def call(self, x):
+            return 2 * super().call(x)
+
+    class Trained(keras.Model):
+        def train_step(self, data):
+            return super().train_step(data)
+
+    inputs = keras.Input((2,))
+    outputs = keras.layers.Dense(1)(inputs)
+    for model in (functional(), sequential(), Trained(inputs, outputs)):
+        assert internals.has_own_call(model) is False
+    assert internals.has_own_call(Doubled(inputs, outputs)) is True
+    changed = functional()
+    changed.call = lambda x: x
+    assert internals.has_own_call(changed) is True
+
+
 def test_is_made_of_inputs_and_outputs_asks_the_constructor():
     class Other(keras.Model):
         def __init__(self, width):
