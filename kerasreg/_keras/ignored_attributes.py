@@ -32,7 +32,8 @@ _BOOKKEEPING = {
     "_outputs", "input_names", "output_names",
     # Of optimizers.
     "_variables", "_trainable_variables_indices", "built", "_built", "_distribution_strategy",
-    # These say which variables decay, which is compared instead.
+    # These say what is decided for each variable, by its name, which is compared instead.
+    "decided",
     "_exclude_from_weight_decay", "_exclude_from_weight_decay_cache",
     "_exclude_from_weight_decay_pattern",
     # Of penalties: an optimizer that is known by itself.

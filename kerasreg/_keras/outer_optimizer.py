@@ -8,6 +8,7 @@ is that of the inner optimizer, unless it belongs to whatever has variables and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -80,6 +81,17 @@ class OuterOptimizer(keras.optimizers.Optimizer):
         self.inner_optimizer.build(variables)
         share_trainable_variables(self, self.inner_optimizer)
         self.built = True
+
+    def by_names(self, names: Sequence[frozenset[str]]) -> Any:
+        """What the optimizer decides by the names of its variables, for subclasses to override.
+
+        Args:
+            names: for each variable the names that it is meant by.
+
+        Returns:
+            The decisions, as plain values. None if it decides nothing.
+        """
+        return None
 
     def prepare(self, trainable_variables: Any) -> list[Any]:
         """Builds, if nobody did, when gradients are to be applied.

@@ -13,7 +13,7 @@ from keras import ops
 from kerasreg._descriptions import described_component
 from kerasreg._keras.internals import calls_of, decays
 from kerasreg._keras.outer_optimizer import rule_of
-from kerasreg._keras.patterns import check_patterns, matches, names_within
+from kerasreg._keras.patterns import check_patterns, matches
 from kerasreg._validation import check_number, check_schedule
 from kerasreg.optimizers._wrapper import Wrapper
 
@@ -145,16 +145,19 @@ class DecoupledWeightDecay(Wrapper):
         return described_component(self, weight_decay=decay)
 
     def make_slots(self, variables: Any) -> None:
-        """Checks that each pattern matches a variable."""
-        self.check_names("exclude", self.exclude, variables)
+        """Finds the variables that do not decay."""
+        self.decide("exclude", self.exclude, variables)
+
+    def by_names(self, names: Sequence[frozenset[str]]) -> list[bool]:
+        """Whether each variable decays."""
+        return [not any(matches(pattern, of) for pattern in self.exclude) for of in names]
 
     def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """The decay, and then the inner step."""
         self.say_notes()
         # Static: which variables decay.
-        of = self.known(variable)
-        excluded = any(matches(pattern, names_within(of.path)) for pattern in self.exclude)
-        if not excluded and decays(self, variable):
+        included = self.decided is None or self.decided[self.index(variable)]
+        if included and decays(self, variable):
             w = self.value(variable)
             schedule, decay = self.schedule, self.weight_decay
             if schedule is not None:

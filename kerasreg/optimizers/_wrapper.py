@@ -8,15 +8,16 @@ all variables need, a wrapper keeps around `apply`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
 
 from kerasreg._descriptions import described_component
 from kerasreg._keras.internals import index_of, replace_update_step, trainable_variables_of
+from kerasreg._keras.names_of_variables import names_of_variables
 from kerasreg._keras.outer_optimizer import OuterOptimizer, value_of
-from kerasreg._keras.patterns import check_matches, names_within
+from kerasreg._keras.patterns import check_matches
 from kerasreg._old_names import with_new_names
 from kerasreg._warnings import warn
 
@@ -85,12 +86,18 @@ class Wrapper(OuterOptimizer):
     def make_slots(self, variables: Any) -> None:
         """Makes the slots of the wrapper, with `slots`, for subclasses to override."""
 
-    def check_names(self, argument: str, patterns: Iterable[str], variables: Any) -> None:
-        """Checks that each pattern of an argument matches a variable."""
-        names = {variable.path: names_within(variable.path) for variable in variables}
+    def decide(self, argument: str, patterns: Collection[str], variables: Any) -> None:
+        """Decides `by_names` for each variable, in the order of the variables.
+
+        Raises:
+            ValueError: if a pattern of the argument matches no variable.
+        """
+        names = names_of_variables(self, variables) if patterns else []
+        decided = self.by_names([of for _, of in names]) if patterns else None
+        object.__setattr__(self, "decided", decided)  # Past Keras' tracking, as no state.
         for pattern in patterns:
             try:
-                check_matches(argument, pattern, names)
+                check_matches(argument, pattern, dict(names))
             except ValueError as error:
                 self.refuse(str(error))
 
@@ -101,6 +108,7 @@ class Wrapper(OuterOptimizer):
         self._notes = (*self._notes, reason)
 
     _notes: tuple[str, ...] = ()
+    decided: Any = None
 
     def say_notes(self) -> None:
         """Warns once, when training begins, of what was no error when a model was loaded."""
