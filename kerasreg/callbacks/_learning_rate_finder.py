@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from typing import Any
 
@@ -220,7 +219,7 @@ def find_learning_rate(
     """
     if not isinstance(model, keras.Model) or getattr(model, "optimizer", None) is None:
         raise ValueError(f"`model` must be a compiled keras.Model. Received: model={model!r}")
-    if inspect.isgenerator(x):
+    if hasattr(x, "__next__"):
         raise ValueError(
             "`x` must be arrays, a tf.data.Dataset or a PyDataset, no generator, which could not "
             f"be begun anew. Received: x={x!r}"
