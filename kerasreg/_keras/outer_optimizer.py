@@ -163,6 +163,9 @@ class OuterOptimizer(keras.optimizers.Optimizer):
 
         Keras' averages are zeros until gradients are applied, and overflowing losses are not.
         """
+        if not self.rule.use_ema:
+            self.inner_optimizer.finalize_variable_values(var_list)
+            return
         kept = [value_of(variable) * 1.0 for variable in var_list]  # Copies.
         self.inner_optimizer.finalize_variable_values(var_list)
         none = ops.equal(ops.convert_to_tensor(calls_of(self.rule)), 0)
