@@ -270,6 +270,26 @@ def _context() -> Any:
     return context.context()
 
 
+# Data.
+
+
+def is_endless(dataset: Any) -> bool:
+    """Does a `tf.data.Dataset` never end?
+
+    TensorFlow says of some datasets that their number of batches is unknown, such as of one that is
+    repeated and then filtered. Then the datasets that it is made of are asked. Read for TensorFlow
+    2.18 to 2.21.
+    """
+    import tensorflow as tf
+
+    cardinality = int(dataset.cardinality())
+    if cardinality != tf.data.UNKNOWN_CARDINALITY:
+        return cardinality == tf.data.INFINITE_CARDINALITY
+    # These end although what they take from does not.
+    ends = type(dataset).__name__ in ("_TakeDataset", "_TakeWhileDataset")
+    return not ends and any(map(is_endless, dataset._inputs()))
+
+
 # Files.
 
 

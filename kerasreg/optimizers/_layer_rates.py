@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
-from kerasreg._keras.patterns import check_patterns, matches, names_within
+from kerasreg._keras.patterns import check_patterns, matches
 from kerasreg._validation import check_number
 from kerasreg.optimizers._wrapper import Wrapper
 
@@ -74,22 +74,24 @@ class LayerLearningRates(Wrapper):
         self.default = default
 
     def make_slots(self, variables: Any) -> None:
-        """Checks that each pattern matches a variable."""
-        self.check_names("multipliers", self.multipliers, variables)
+        """Finds the multiplier of each variable."""
+        self.decide("multipliers", self.multipliers, variables)
+
+    def by_names(self, names: Sequence[frozenset[str]]) -> list[float]:
+        """The multiplier of each variable: that of the first pattern that matches."""
+        return [
+            next(
+                (number for pattern, number in self.multipliers.items() if matches(pattern, of)),
+                self.default,
+            )
+            for of in names
+        ]
 
     def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """The inner step, with the learning rate of the variable."""
         self.say_notes()
         # Static: the multipliers.
-        of = self.known(variable)
-        multiplier = next(
-            (
-                number
-                for pattern, number in self.multipliers.items()
-                if matches(pattern, names_within(of.path))
-            ),
-            self.default,
-        )
+        multiplier = self.decided[self.index(variable)]
         super().step(gradient, variable, learning_rate * multiplier)
 
     def get_config(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -201,24 +201,36 @@ class Proximal(Wrapper):
             t = self._step_size(index, keras.ops.cast(learning_rate, w.dtype))
             inner.assign(variable, _prox(penalty, w, t))
 
-    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        """Applies gradients, and the penalties."""
-        if not self.built:
-            asked = set(self._asked)
-            with keras.name_scope(self.name, caller=self):
-                self.build(list(trainable_variables))
-            taken = {id(p) for p in map(_penalty_of, trainable_variables_of(self)) if p is not None}
-            if taken - asked:
-                raise ValueError(
-                    "`Proximal` must be built before the loss is computed, in a training loop of "
-                    "your own: call `optimizer.build(model.trainable_variables)` first."
-                )
-            if asked - taken:
-                raise ValueError(
-                    "`Proximal` applies penalties that are the regularizer of a trainable weight. "
-                    "Received: one that a layer calls by itself, as in `add_loss`."
-                )
-        self.inner_optimizer.apply(grads, trainable_variables)
+    def prepare(self, trainable_variables: Any) -> list[Any]:
+        """Builds, if nobody did, and checks then that the penalties asked before."""
+        built, asked = self.built, set(self._asked)
+        variables = super().prepare(trainable_variables)
+        if built:
+            return variables
+        taken = {id(p) for p in map(_penalty_of, trainable_variables_of(self)) if p is not None}
+        if taken - asked:
+            raise ValueError(
+                "`Proximal` must be built before the loss is computed, in a training loop of "
+                "your own: call `optimizer.build(model.trainable_variables)` first."
+            )
+        if asked - taken:
+            raise ValueError(
+                "`Proximal` applies penalties that are the regularizer of a trainable weight. "
+                "Received: one that a layer calls by itself, as in `add_loss`."
+            )
+        return variables
+
+    def completed(self, grads: Sequence[Any], variables: Sequence[Any]) -> Sequence[Any]:
+        """The gradients, with zeros for penalised weights of which the loss knows nothing.
+
+        With another optimizer the penalty would be their gradient.
+        """
+        return [
+            keras.ops.zeros_like(self.value(variable))
+            if gradient is None and _penalty_of(self.known(variable)) is not None
+            else gradient
+            for gradient, variable in zip(grads, variables, strict=True)
+        ]
 
     def takes_over(self, penalty: Penalty, w: Any) -> bool:
         """Whether a penalty must stop its own gradient; the penalty asks when it is called.

@@ -469,6 +469,18 @@ def test_profiles_batches_asks_for_the_batches_of_the_profiler():
     assert internals.profiles_batches(keras.callbacks.TensorBoard(profile_batch=2)) is True
 
 
+def test_logged_metrics_have_the_names_of_the_logs():
+    x = keras.Input((2,))
+    model = keras.Model(x, [keras.layers.Dense(1, name=name)(x) for name in "ab"])
+    model.compile("sgd", ["mse", "mse"], metrics=[["mae"], ["mae", "mae"]])
+    assert list(internals.logged_metrics(model)) == ["loss"]
+    y = np.ones((2, 1))
+    logs = model.evaluate(np.ones((2, 2)), [y, y], return_dict=True, verbose=0)
+    found = internals.logged_metrics(model)
+    assert set(found) == set(logs)
+    assert len({id(metric) for metric in found.values()}) == len(logs)
+
+
 def test_metric_direction_is_known_of_metrics_that_compare():
     assert internals.metric_direction(keras.metrics.BinaryAccuracy()) == "up"
     assert internals.metric_direction(keras.metrics.MeanSquaredError()) == "down"
@@ -571,6 +583,36 @@ def test_replace_update_step_is_between_the_optimizer_and_each_variable():
     optimizer.apply([keras.ops.ones((1,))], [variable])
     assert seen == [1.0]
     assert np.array(variable).tolist() == [0.5]
+
+
+def test_share_trainable_variables_lets_an_optimizer_find_those_of_another():
+    outer, inner, variable = _OF.SGD(), _OF.SGD(), keras.Variable([1.0])
+    inner.build([variable])
+    internals.share_trainable_variables(outer, inner)
+    assert internals.index_of(outer, variable) == 0
+    assert internals.trainable_variables_of(outer) == [variable]
+
+
+def test_check_known_is_the_error_of_keras():
+    optimizer, variable = _OF.SGD(), keras.Variable([1.0])
+    optimizer.build([variable])
+    internals.check_known(optimizer, [variable])
+    with pytest.raises(ValueError, match="Unknown variable"):
+        internals.check_known(optimizer, [keras.Variable([1.0])])
+
+
+def test_calls_of_counts_gathered_gradients_too():
+    optimizer, variable = _OF.SGD(gradient_accumulation_steps=2), keras.Variable([1.0])
+    for _ in range(3):
+        optimizer.apply([keras.ops.ones((1,))], [variable])
+    assert int(internals.calls_of(optimizer)) == 3
+    assert int(optimizer.iterations) == 1
+
+
+def test_decays_asks_what_was_excluded():
+    optimizer, variables = _OF.AdamW(), [keras.Variable([1.0], name=name) for name in "ab"]
+    optimizer.exclude_from_weight_decay(var_list=variables[:1])
+    assert [internals.decays(optimizer, variable) for variable in variables] == [False, True]
 
 
 def test_default_stateless_apply_is_not_that_of_the_loss_scaling_wrapper():

@@ -243,3 +243,22 @@ def test_saved_signature_has_the_names_of_tensors(tmp_path):
 def test_datatype_name_is_that_of_tensorflows_messages():
     assert internals.datatype_name(tf.float32) == "DT_FLOAT"
     assert internals.datatype_name(tf.string) == "DT_STRING"
+
+
+def test_is_endless_of_datasets_that_never_end():
+    numbers = tf.data.Dataset.range(4)
+    generated = tf.data.Dataset.from_generator(
+        lambda: iter([1]), output_signature=tf.TensorSpec((), "int32")
+    )
+    endless = numbers.repeat()
+    assert not any(map(internals.is_endless, (numbers, numbers.repeat(2), generated)))
+    for dataset in (endless, endless.batch(2).prefetch(1), generated.repeat(),
+                    tf.data.Dataset.random(seed=1)):  # fmt: skip
+        assert internals.is_endless(dataset)
+    filtered = endless.filter(lambda x: x > 1)
+    assert internals.is_endless(filtered.map(lambda x: x + 1).batch(2))
+    assert internals.is_endless(endless.batch(2).unbatch())
+    assert not internals.is_endless(filtered.take(3).map(lambda x: x + 1))
+    for dataset in (filtered.take(3), filtered.take_while(lambda x: x < 3)):
+        assert not internals.is_endless(dataset)
+        assert [int(number) for number in dataset] in ([2, 3, 2], [2])
