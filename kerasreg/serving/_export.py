@@ -15,18 +15,23 @@ from typing import Any
 
 import keras
 
+from kerasreg._keras.tensorflow_internals import name_inputs
 from kerasreg._validation import check_count, check_positive
 from kerasreg.serving._card import model_card, write_card
 from kerasreg.serving._original import against_original, check_original, check_validation_data
 from kerasreg.serving._signatures import (
+    Labels,
     Served,
     check_labels,
     classification,
     examples,
     monte_carlo_signature,
 )
-from kerasreg.serving._verify import check_features, compare, random_features
+from kerasreg.serving._verify import check_features, compare, outputs_of_keras, random_features
 from kerasreg.serving._warmup import write_warmup
+
+# Its input is the same for every model.
+_EXAMPLES: dict[str, dict[str, str]] = {"serve_examples": {}}
 
 
 def list_versions(base_dir: str | os.PathLike[str]) -> list[int]:
@@ -152,10 +157,19 @@ def export(
         if value is not None:
             check_positive(argument, value)
     served = Served(model, preprocessing, outputs, quantization)
-    labels = None if labels is None else check_labels(labels, served)
-    features = random_features(served)
-    if samples is not None:
+    if samples is None:
+        features = random_features(served)
+    else:
         features = check_features(served, served.by_name(samples))
+    expected = None
+    if features is not None and (tolerance is not None or labels is not None):
+        try:
+            expected = outputs_of_keras(served, features)
+        except Exception:
+            if samples is not None:
+                raise
+            features = None  # The model takes no numbers at random.
+    classes = None if labels is None else check_labels(labels, served, expected)
     written = model_card(model, card or {})
     if served.weights is not None:
         written["quantization"] = {"to": quantization, "bytes": served.weights.bytes}
@@ -178,20 +192,22 @@ def export(
     staging = tempfile.mkdtemp(prefix=".staging-", dir=base_dir)
     try:
         staged = os.path.join(staging, "model")
-        requests = _write(served, staged, staging, labels, passes)
+        requests = _write(served, staged, staging, classes, passes)
         written["inputs"] = {name: str(spec) for name, spec in served.specs.items()}
         written["outputs"] = served.names
         written["signatures"] = sorted(requests)
-        if tolerance is not None and features is not None:
-            found = compare(staged, served, features, tolerance)
+        if tolerance is not None and features is not None and expected is not None:
+            found = compare(staged, served, features, tolerance, expected)
             if not found.passed:
                 raise RuntimeError(
                     f"The exported model differs from Keras by {found.relative_difference:.1e} of "
-                    f"the largest output, which is more than {tolerance:.0e}: it is not published."
+                    "the largest output, which is more than "
+                    f"{found.tolerance:.0e}: it is not published."
                 )
             written["verification"] = dataclasses.asdict(found)
-        if samples is not None and features is not None:
-            rows = {name: value[:8] for name, value in features.items()}
+        # Requests to a model with a state would move it on.
+        if samples is not None and features is not None and not served.stateful:
+            rows = {name: value[: served.batch or 8] for name, value in features.items()}
             warm = {name: rows for name in requests if name != "serve_examples"}
             write_warmup(staged, os.path.basename(os.path.abspath(base_dir)), warm)
         write_card(staged, written)
@@ -202,7 +218,7 @@ def export(
 
 
 def _write(
-    served: Served, staged: str, folder: str, labels: list[str] | None, passes: int
+    served: Served, staged: str, folder: str, labels: Labels | None, passes: int
 ) -> list[str]:
     """Writes the SavedModel; returns the names of its signatures."""
     # The first is `serving_default` too.
@@ -225,6 +241,9 @@ def _write(
     for name, function in functions.items():
         archive.add_endpoint(name, function)
     archive.write_out(staged, verbose=False)
+    if any(name != argument for name, argument in served.arguments.items()):
+        own = {argument: name for name, argument in served.arguments.items()}
+        name_inputs(staged, {key: own for key in (*functions, "serving_default")} | _EXAMPLES)
     return list(functions)
 
 

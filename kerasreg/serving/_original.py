@@ -23,7 +23,9 @@ def check_validation_data(given: Any, served: Served) -> tuple[dict[str, np.ndar
             "`validation_data` must be (x, y): inputs as for `samples`, and targets or None. "
             f"Received: {type(given).__name__}"
         )
-    features = check_features(served, served.by_name(given[0]), argument="validation_data")
+    features = check_features(
+        served, served.by_name(given[0], "validation_data"), argument="validation_data"
+    )
     count = len(next(iter(features.values())))
     if given[1] is None:
         return features, None
@@ -84,14 +86,15 @@ def against_original(
 
 def _outputs(served: Served, features: Mapping[str, np.ndarray]) -> Any:
     """In the structure in which the model returns them, of all samples."""
-    count = len(next(iter(features.values())))
+    count, size = len(next(iter(features.values()))), served.batch or _BATCH
     parts = []
-    for start in range(0, count, _BATCH):
-        batch = {
-            name: ops.convert_to_tensor(value[start : start + _BATCH])
-            for name, value in features.items()
-        }
-        parts.append(tree.map_structure(ops.convert_to_numpy, served.outputs(batch)))
+    with served.as_it_was():
+        for start in range(0, count, size):
+            batch = {
+                name: ops.convert_to_tensor(value[start : start + size], served.specs[name].dtype)
+                for name, value in features.items()
+            }
+            parts.append(tree.map_structure(ops.convert_to_numpy, served.outputs(batch)))
     return tree.map_structure(lambda *each: np.concatenate(each), *parts)
 
 

@@ -24,6 +24,8 @@ from kerasreg.serving._verify import (
     check_features,
     check_path,
     largest_difference,
+    limit_of,
+    one_batch,
     outputs_of_keras,
 )
 
@@ -164,11 +166,12 @@ def runtime_report(
     features = check_features(served, served.by_name(samples), fewest=0)
     expected = outputs_of_keras(served, features)
     with tempfile.TemporaryDirectory() as folder:
-        np.savez(os.path.join(folder, "inputs.npz"), **as_plain(features))
+        tensors, plain = _tensors(path), as_plain(one_batch(served, features))
+        np.savez(os.path.join(folder, "inputs.npz"), *(plain[name] for name in tensors["inputs"]))
         with open(os.path.join(folder, "signature.json"), "w", encoding="utf-8") as file:
-            json.dump(_tensors(path), file)
+            json.dump({**tensors, "batch": served.batch}, file)
         rows = [_row(name, path, folder, expected, calls) for name in runtimes]
-    return RuntimeReport(tuple(rows), tolerance)
+    return RuntimeReport(tuple(rows), limit_of(served, tolerance))
 
 
 def _tensors(path: str) -> dict[str, dict[str, str]]:

@@ -257,7 +257,7 @@ REFUSED = {
     "no dropout": (SOFTMAX, {"passes": 4}, "`passes` must be 0 for a model without"),
     "passes": (SOFTMAX, {"passes": -1}, "`passes`"),
     "names": (SOFTMAX, {"outputs": ["a", "b"]}, "`outputs` must be 1 different names"),
-    "a bad name": (SOFTMAX, {"outputs": ["a b"]}, "`outputs` must be 1 different names"),
+    "no name": (SOFTMAX, {"outputs": [""]}, "`outputs` must be 1 different names"),
     "tolerance": (SOFTMAX, {"tolerance": 0.0}, "`tolerance`"),
     "a card": (SOFTMAX, {"card": {"metrics": float("nan")}}, "`card` must be a dict of what JSON"),
     "no samples": (SOFTMAX, {"samples": np.ones((0, 2))}, "`samples` must hold at least one"),
