@@ -1,4 +1,4 @@
-"""The names of inputs and outputs: as users know them, and as TensorFlow lets arguments be called."""
+"""The names of inputs and outputs: as users know them, and as TensorFlow calls arguments."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def input_names(structure: Any) -> list[str]:
         structure: what a model is called with, of tensors.
     """
     own = [tensor.name or "input" for tensor in tree.flatten(structure)]
-    if not _has_dict(structure) and len(set(own)) == len(own):
-        if not any(_UNNAMED.match(name) for name in own):
-            return own
+    unique = len(set(own)) == len(own) and not any(map(_UNNAMED.match, own))
+    if unique and not _has_dict(structure):
+        return own
     return _by_path(structure, "inputs")
 
 

@@ -29,7 +29,9 @@ class Signature:
         self._keys = {name: specs[name][0] for name in sorted(specs)}
         self.tensors: Mapping[str, tf.TensorSpec] = {name: specs[name][1] for name in sorted(specs)}
         self.inputs = {
-            name: Spec(tuple(spec.shape[1:].as_list()), np.dtype(spec.dtype.as_numpy_dtype))
+            name: Spec(
+                tuple(spec.shape[1:].as_list()), np.dtype(spec.dtype.as_numpy_dtype), spec.shape[0]
+            )
             for name, spec in self.tensors.items()
         }
         self.outputs: Mapping[str, tf.TensorSpec] = function.structured_outputs
