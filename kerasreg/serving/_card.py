@@ -97,7 +97,10 @@ def _tried(describe: Callable[[], Any]) -> Any:
 
 
 def _jsonable(value: Any, path: str, missing: dict[str, str], depth: int = 0) -> Any:
-    """A value of what JSON can hold; what could not be described is noted under its path."""
+    """A value of what JSON can hold: numbers that are not finite are text, as `"nan"`.
+
+    What could not be described is noted under its path.
+    """
     if isinstance(value, _Unknown):
         missing[path] = value.reason
         return None
@@ -205,7 +208,8 @@ def write_card(saved_model: str, card: Mapping[str, Any]) -> None:
     """Writes a card into a SavedModel, for programs and for people."""
     folder = os.path.join(saved_model, FOLDER)
     os.makedirs(folder, exist_ok=True)
-    texts = (json.dumps(card, indent=2, default=str) + "\n", as_markdown(card))
+    plain = _jsonable(card, "", {})
+    texts = (json.dumps(plain, indent=2, allow_nan=False) + "\n", as_markdown(plain))
     for name, text in zip(NAMES, texts, strict=True):
         # A name may have half of a pair of characters, which UTF-8 has not.
         with open(os.path.join(folder, name), "w", encoding="utf-8", errors="replace") as file:

@@ -80,10 +80,12 @@ def export(
     moment at which the version is on disk in part. Concurrent exports get
     different versions. What would differ from Keras is not published.
 
-    Signatures, each for a batch of any size:
+    Signatures, each for a batch of any size, or of the one size that the model takes:
 
     - `serve`, which is also `serving_default`: from the inputs of the model, or of its
-      preprocessing, by their names, to its outputs. Inputs that have only a name by Keras are
+      preprocessing, by their names, to its outputs. Names are those that users know, such as
+      `capital-gain` or `petal length (cm)`: the keys of dicts, joined by `_` where dicts and
+      lists are in dicts, and else the names of inputs. Inputs that have only a name by Keras are
       `inputs`, or `inputs_0`, `inputs_1`, ...; so are outputs, where the model returns no dict.
     - `serve_examples`: the same from `examples`, serialised `tf.Example` messages with a
       feature for each input. Not there for inputs with unknown axes after their first.
@@ -91,6 +93,9 @@ def export(
     - `predict_mc`, with `passes`: for each output the mean and the variance of so many
       passes with dropout on, `outputs_mean` and `outputs_variance`. The masks of an example are
       made by its values: it gets the same answer each time and in any batch.
+
+    In Python `tf.saved_model.load(path).signatures` takes the same names, unless two of them differ
+    only in what is no letter or digit: then the keys of `structured_input_signature` tell.
 
     Beside it, in `assets.extra`: `model_card.json` and `model_card.md`, and, with `samples`,
     the warm-up requests that TensorFlow Serving sends to itself.
@@ -102,16 +107,22 @@ def export(
             what is served.
         outputs: a name for each output.
         labels: strings, one for each class of a model whose only output has the shape
-            (batch, classes), or two for one that ends with a sigmoid.
+            (batch, classes), or two for one that ends with a sigmoid. Scores are probabilities: the
+            outputs of a model that ends with a softmax or a sigmoid; the softmax of the outputs of
+            one that ends with a layer without activation, and is not compiled, or compiled with a
+            crossentropy of logits. Other outputs are refused.
         passes: how many passes `predict_mc` makes, a whole number >= 0; the model must have layers
             of dropout of kerasreg. 0 leaves the signature out.
         samples: raw inputs, as `model`, or `preprocessing`, is called with them: to compare
             with Keras, and as warm-up requests (of the first eight). Without them the comparison
-            is of random numbers, and left out where there are strings or unknown axes.
+            is of random numbers, and left out where there are strings or unknown axes, or where
+            the model takes no such numbers. Equal NaN and infinities are no difference.
         card: more entries of the model card, such as `{"hyperparameters": ..., "metrics": ...,
-            "data": ..., "command": ...}`.
+            "data": ..., "command": ...}`. What the card cannot say of the model, such as the config
+            of a schedule that has none, is listed in it as `not_described`.
         tolerance: the largest relative difference from Keras with which a version is
-            published, a number > 0; None for no comparison.
+            published, a number > 0; None for no comparison. For a model that computes in half
+            precision it is at least four of the roundings of that type.
         quantization: `"float16"` or `"int8"`: weights of two or more axes are stored in so many
             bits, with one scale for each output of a layer, and widened where they are used.
             In contrast to `model.quantize("int8")`, of which the result can be exported too,
