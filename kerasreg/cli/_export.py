@@ -90,7 +90,7 @@ def _export(model: str, options: ExportOptions) -> None:
     write(f"signatures: {', '.join(card['signatures'])}")
     compared = card.get("verification")
     if compared is None:
-        write("not compared with Keras: give --samples, for strings, unknown axes and other inputs")
+        write("not compared with Keras: give --samples, for strings and unknown axes")
     else:
         write(
             "loaded in a new process without Keras and kerasreg: outputs equal Keras' on "

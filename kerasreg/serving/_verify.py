@@ -144,8 +144,7 @@ def verify(
     check_path(path)
     served = Served(model, preprocessing, outputs, quantization)
     features = check_features(served, served.by_name(samples))
-    expected = outputs_of_keras(served, features)
-    return compare(os.fspath(path), served, features, tolerance, expected)
+    return compare(os.fspath(path), served, features, tolerance)
 
 
 class _Verifier:
@@ -257,13 +256,10 @@ def check_path(path: str | os.PathLike[str]) -> None:
 
 
 def compare(
-    path: str,
-    served: Served,
-    features: Mapping[str, np.ndarray],
-    tolerance: float,
-    expected: Mapping[str, np.ndarray],
+    path: str, served: Served, features: Mapping[str, np.ndarray], tolerance: float
 ) -> Verification:
-    """Compares a SavedModel, in a process without Keras, with what Keras answers."""
+    """Compares a SavedModel, in a process without Keras, with a model as it would be served."""
+    expected = outputs_of_keras(served, features)
     features = one_batch(served, features)
     found = run_saved_model(path, features)
     count = len(next(iter(features.values())))

@@ -185,7 +185,9 @@ def test_structures_within_structures_are_exported(make, samples, outputs, tmp_p
 
 
 @pytest.mark.parametrize(
-    "samples", [{"a": [U, V], "c": A}, {"a": {"x": U, "y": V}, "b": A}, {"b": A}], ids=str
+    "samples",
+    [{"a": [U, V], "c": A}, {"a": {"x": U, "y": V}, "b": A}, {"b": A}],
+    ids=["another key", "another structure", "too few"],
 )
 def test_samples_of_other_names_are_refused(samples, tmp_path):
     rows = keras.tree.map_structure(lambda _: np.ones((2, 1)), samples)

@@ -31,6 +31,9 @@ _WHOLE = {
     "uint64": (0, 2**64 - 1),
 }
 _CALLED = {**_NUMBERS, "float16": "half", "object": "string"}
+_MANY = 64  # Fewer numbers are written one by one sooner.
+# The powers of ten that a double holds exactly.
+_TENS = np.array([float(f"1e{power}") for power in range(23)])
 _WRITTEN = {*_NUMBERS, *_WHOLE, "object", "bool"}
 
 
@@ -196,12 +199,7 @@ def _array(value: Any, spec: Spec, booleans: bool) -> np.ndarray | None:
     if not isinstance(value, list) or name not in _WRITTEN:
         return None
     if name == "object":
-        tensor = _Tensor(spec)
-        try:
-            tensor.add(value)
-            return tensor.array(name, ())
-        except BadRequest:
-            return None
+        return _texts(value, spec)
     if booleans and name != "bool" and _has_booleans(value):
         return None
     try:
@@ -218,6 +216,25 @@ def _array(value: Any, spec: Spec, booleans: bool) -> np.ndarray | None:
     with np.errstate(over="ignore"):
         # As there, what is too large for a float is an infinity.
         return array.astype(spec.dtype)
+
+
+def _texts(value: list[Any], spec: Spec) -> np.ndarray | None:
+    """Nested lists of strings as an array of bytes, or None."""
+    flat, shape = value, [len(value)]
+    while flat and isinstance(flat[0], list):
+        size = len(flat[0])
+        if not all(isinstance(part, list) and len(part) == size for part in flat):
+            return None
+        flat = [item for part in flat for item in part]
+        shape.append(size)
+    if len(shape) != len(spec.shape) + 1:
+        return None
+    array = np.empty(len(flat), object)
+    try:
+        array[:] = [_value(item, spec.dtype) for item in flat]
+    except BadRequest:
+        return None
+    return array.reshape(shape)
 
 
 def _has_booleans(value: Any) -> bool:
@@ -380,27 +397,27 @@ def _leaves(value: Any, shape: tuple[int, ...]) -> Iterator[tuple[Any, int]]:
 
 def _value(item: Any, kind: np.dtype[Any]) -> Any:
     """A value of a type, or a `BadRequest`."""
-    text = kind.name == "object"
-    if text and isinstance(item, dict):
+    if kind.char == "O" and isinstance(item, str):
+        return item.encode("utf-8", "surrogateescape")
+    if kind.char == "O" and isinstance(item, dict):
         return _decoded(item)
     if not isinstance(item, dict) and kind.name not in _WRITTEN:
         called = _CALLED.get(kind.name, kind.name)
         raise BadRequest(f"Conversion of JSON Value: {shown(item)} to type: {called}", 501)
-    if text:
-        good = isinstance(item, str)
-    elif kind.name == "bool":
+    good = False
+    if kind.name == "bool":
         good = isinstance(item, bool)
     elif kind.name in _WHOLE:
         low, high = _WHOLE[kind.name]
         good = isinstance(item, int) and not isinstance(item, bool) and low <= item <= high
-    else:
+    elif kind.name in _NUMBERS:
         good = isinstance(item, (int, float)) and not isinstance(item, bool)
     if not good:
         raise BadRequest(
             f"JSON Value: {shown(item)} Type: {kind_of(item)} is not of expected type: "
             f"{_CALLED.get(kind.name, kind.name)}"
         )
-    return item.encode("utf-8", "surrogateescape") if text else item
+    return item
 
 
 def _decoded(item: dict[str, Any]) -> bytes:
@@ -486,13 +503,31 @@ def _plain(name: str, value: np.ndarray) -> Any:
 
 def _shortest(value: np.ndarray) -> Any:
     """Numbers of six digits where these are the same in single precision, else of nine."""
-    exact = value.ravel().tolist()
-    flat = np.array([float(f"{one:.6g}") for one in exact])
-    with np.errstate(over="ignore"):
-        others = np.flatnonzero(flat.astype("float32") != value.ravel())
-    for index in others.tolist():
-        flat[index] = float(f"{exact[index]:.9g}")
-    return flat.reshape(value.shape).tolist()
+    single = value.ravel()
+    with np.errstate(all="ignore"):
+        exact = single.astype("float64")
+        found = np.full(len(exact), np.nan)
+        if len(exact) >= _MANY:
+            found = _rounded(exact, 6)
+            others = ~np.isnan(found) & (found.astype("float32") != single)
+            found[others] = _rounded(exact[others], 9)
+        left = np.flatnonzero(found.astype("float32") != single).tolist()
+    for index in left:
+        six = f"{exact[index]:.6g}"
+        text = six if np.float32(six) == single[index] else f"{exact[index]:.9g}"
+        found[index] = float(text)
+    return found.reshape(value.shape).tolist()
+
+
+def _rounded(exact: np.ndarray, digits: int) -> np.ndarray:
+    """The nearest numbers of so many digits; NaN where no exact power of ten leads to them."""
+    power = digits - 1 - np.floor(np.log10(np.abs(exact)))
+    known = np.abs(power) < len(_TENS)
+    tens = _TENS[np.where(known, np.abs(power), 0).astype(int)]
+    # A whole number over, or times, a power of ten: rounded once.
+    up = power >= 0
+    whole = np.rint(np.where(up, exact * tens, exact / tens))
+    return np.where(known, np.where(up, whole / tens, whole * tens), np.nan)
 
 
 def error(message: str) -> bytes:
