@@ -42,6 +42,7 @@ class Served:
         arguments: the name of each feature as an argument of a function.
         names: of the outputs.
         shapes: of the outputs, with the batch first.
+        floating: whether each output is of floating numbers.
     """
 
     def __init__(
@@ -63,11 +64,12 @@ class Served:
         self._structure = _inputs_of(taken)
         structure = _outputs_of(model)
         self.names = output_names(structure, outputs)
-        self.shapes = [tuple(output.shape) for output in tree.flatten(structure)]
+        flat = tree.flatten(structure)
+        self.shapes = [tuple(output.shape) for output in flat]
+        self.floating = [keras.backend.is_float_dtype(output.dtype) for output in flat]
         names = input_names(self._structure)
         self.arguments = argument_names(names)
-        flat = tree.flatten(self._structure)
-        self.specs = dict(zip(names, flat, strict=True))
+        self.specs = dict(zip(names, tree.flatten(self._structure), strict=True))
         self.batch = self._batch_of(taken)
         self.specs = {
             name: tf.TensorSpec((self.batch, *spec.shape[1:]), spec.dtype, self.arguments[name])
@@ -358,6 +360,12 @@ def monte_carlo_signature(served: Served, passes: int) -> Any:
         raise ValueError(
             "`passes` must be 0 for a model that takes batches of one size only, or keeps a state "
             f"from call to call. Received: passes={passes}"
+        )
+
+    if not any(served.floating):
+        raise ValueError(
+            "`passes` must be 0 for a model without outputs of floating numbers. "
+            f"Received: passes={passes}"
         )
 
     def answer(features: Mapping[str, Any]) -> dict[str, Any]:

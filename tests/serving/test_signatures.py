@@ -317,6 +317,11 @@ class Fixed(keras.layers.Layer):
         return keras.ops.reshape(inputs, (3, 2))
 
 
+class Best(keras.layers.Layer):
+    def call(self, inputs):
+        return keras.ops.argmax(inputs, -1)
+
+
 DROPPED = ScheduledDropout(0.5, seed=1)
 SOFTMAX = [keras.Input((2,)), keras.layers.Dense(3, "softmax")]
 REFUSED = {
@@ -338,6 +343,11 @@ REFUSED = {
         [keras.Input((2,), batch_size=3), keras.layers.Reshape((2, 1)), Fixed(), DROPPED],
         {"passes": 2},
         "`passes` must be 0 for a model that takes batches of one size only",
+    ),
+    "passes of whole numbers": (
+        [keras.Input((2,)), DROPPED, Best()],
+        {"passes": 2},
+        "`passes` must be 0 for a model without outputs of floating numbers",
     ),
     "no dropout": (SOFTMAX, {"passes": 4}, "`passes` must be 0 for a model without"),
     "passes": (SOFTMAX, {"passes": -1}, "`passes`"),

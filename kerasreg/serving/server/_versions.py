@@ -30,7 +30,9 @@ class Signature:
         self.tensors: Mapping[str, tf.TensorSpec] = {name: specs[name][1] for name in sorted(specs)}
         self.inputs = {
             name: Spec(
-                tuple(spec.shape[1:].as_list()), np.dtype(spec.dtype.as_numpy_dtype), spec.shape[0]
+                tuple(spec.shape[1:].as_list()),
+                np.dtype(spec.dtype.as_numpy_dtype),
+                spec.shape[0] if spec.shape.rank else None,
             )
             for name, spec in self.tensors.items()
         }
