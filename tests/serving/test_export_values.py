@@ -8,6 +8,8 @@ import tensorflow as tf
 from keras import layers, ops
 
 from kerasreg import serving
+from kerasreg.serving._signatures import Served
+from kerasreg.serving._verify import outputs_of_keras, random_features
 from kerasreg.serving._verify_process import read_tensors, write_tensors
 
 NAN, INF = float("nan"), float("inf")
@@ -81,6 +83,11 @@ def doubled(x):
     return tf.strings.join([x, x])
 
 
+def rounded(x):
+    # Of a sum with a bias a graph rounds once, where a call rounds twice.
+    return layers.Dense(16, "relu", bias_initializer="normal", dtype="mixed_bfloat16")(x)
+
+
 def masked():
     allowed = keras.Input((3,), name="allowed")
     return keras.Model([X, allowed], ops.where(allowed > 0, layers.Dense(3)(X), -np.inf))
@@ -99,11 +106,7 @@ MODELS = {
         np.array([[1, 2, NAN, 4.0]]),
         "float32",
     ),
-    "bfloat16": (
-        lambda: keras.Model(X, layers.Dense(3, dtype="mixed_bfloat16")(X)),
-        None,
-        "bfloat16",
-    ),
+    "bfloat16": (lambda: keras.Model(X, rounded(rounded(X))), None, "bfloat16"),
     "strings out": (lambda: keras.Model(X, letters(X)), None, "string"),
     "an umlaut": (
         lambda: keras.Model(CITY, layers.Dense(2)(cities())),
@@ -170,6 +173,14 @@ def test_rows_of_several_lengths_are_refused_with_what_to_do(tmp_path):
     with pytest.raises(ValueError, match=r"must have outputs of rows of one length, such as"):
         serving.export(keras.Model(CITY, text), tmp_path, samples=np.array([["a b"], ["a"]]))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_some_numbers_at_random_are_positive():
+    served = Served(keras.Model(X, ops.log(X)))
+    (values,) = outputs_of_keras(served, random_features(served)).values()
+    finite = np.isfinite(values).all(axis=1)
+    assert finite.sum() >= 3
+    assert not finite.all()
 
 
 class Positive(layers.Layer):
