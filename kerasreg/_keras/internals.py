@@ -246,6 +246,11 @@ def node_of(tensor: Any) -> Any:
     return history.operation._inbound_nodes[history.node_index]
 
 
+def output_place(tensor: Any) -> int:
+    """Which of the outputs of its call is a symbolic tensor? Read for Keras 3.10 to 3.15."""
+    return int(tensor._keras_history.tensor_index)
+
+
 def is_in_graph(tensor: Any) -> bool:
     """Does Keras know how a tensor was made? Read for Keras 3.10 to 3.15."""
     return hasattr(tensor, "_keras_history")

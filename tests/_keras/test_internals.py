@@ -258,6 +258,12 @@ def test_node_of_a_tensor_has_its_arguments_and_outputs():
     assert internals.node_of(first).input_tensors[0] is inputs
 
 
+def test_output_place_of_a_tensor_is_its_place_among_the_outputs_of_the_call():
+    inputs = keras.Input((2,))
+    two = keras.Model(inputs, [keras.layers.Dense(2)(inputs), keras.layers.Dense(3)(inputs)])
+    assert [internals.output_place(one) for one in two(keras.Input((2,)))] == [0, 1]
+
+
 def test_is_in_graph_of_symbolic_tensors_that_keras_made():
     assert internals.is_in_graph(keras.Input((2,))) is True
     assert internals.is_in_graph(keras.KerasTensor((2,))) is False

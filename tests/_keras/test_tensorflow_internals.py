@@ -262,3 +262,34 @@ def test_is_endless_of_datasets_that_never_end():
     for dataset in (filtered.take(3), filtered.take_while(lambda x: x < 3)):
         assert not internals.is_endless(dataset)
         assert [int(number) for number in dataset] in ([2, 3, 2], [2])
+
+
+def test_name_inputs_of_the_signatures_in_the_file_of_a_saved_model(tmp_path):
+    module = tf.Module()
+    module.function = tf.function(
+        lambda inputs: {"y": 2.0 * inputs["a_b"] + inputs["other"]},
+        input_signature=[{name: tf.TensorSpec([None], name=name) for name in ("a_b", "other")}],
+    )
+    path = str(tmp_path / "saved")
+    tf.saved_model.save(module, path, {"one": module.function, "two": module.function})
+    marks = (tmp_path / "saved" / "fingerprint.pb").read_bytes()
+    internals.name_inputs(path, {"one": {"a_b": "a (b)"}, "absent": {"a_b": "c"}})
+    assert set(internals.saved_signature(path, "one").inputs) == {"a (b)", "other"}
+    assert set(internals.saved_signature(path, "two").inputs) == {"a_b", "other"}
+    assert (tmp_path / "saved" / "fingerprint.pb").read_bytes() != marks
+    loaded = tf.saved_model.load(path).signatures["one"]
+    specs = loaded.structured_input_signature[1]
+    assert {key: spec.name for key, spec in specs.items()} == {"a_b": "a (b)", "other": "other"}
+    values = {"a (b)": tf.constant([1.0]), "other": tf.constant([10.0])}
+    assert loaded(**values)["y"].numpy().tolist() == [12.0]
+
+
+def test_name_inputs_fails_without_the_function_of_a_signature(tmp_path):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel()
+    saved.meta_graphs.add().signature_def["one"].inputs["x"].name = "x:0"
+    saved.meta_graphs[0].object_graph_def.nodes.add()
+    (tmp_path / "saved_model.pb").write_bytes(saved.SerializeToString())
+    with pytest.raises(RuntimeError, match="has no function of 'one'"):
+        internals.name_inputs(str(tmp_path), {"one": {"x": "y"}})
