@@ -235,7 +235,9 @@ def report(file: str, places: dict[str, Any], outcomes: _Outcomes) -> list[str]:
     print(f"  {len(outcomes.passed)} passed, {len(outcomes.failed)} failed{skipped}")
     strange = []
     for name, reason in outcomes.failed.items():
-        if (why := EXPECTED.get(name)) is None:
+        missing = reason.startswith("ModuleNotFoundError")
+        why = "It needs a package that is not here." if missing else EXPECTED.get(name)
+        if why is None:
             strange.append(name)
         print(f"  FAILED {name}: {reason}\n    {why or 'Not expected.'}")
     for name in outcomes.passed:

@@ -24,6 +24,9 @@ class ProbeTest(testing.TestCase):
     def test_fails(self):
         self.assertEqual(1, 2)
 
+    def test_needs_more(self):
+        import a_package_that_nobody_has
+
     @pytest.mark.skipif(True, reason="never")
     def test_is_skipped(self):
         pass
@@ -52,7 +55,11 @@ def test_classes_are_in_the_place_of_those_of_keras_only_while_the_tests_run(too
     places = {"keras.src.layers.Dropout": layers.ScheduledDropout, **tool._PENALTIES}
     outcomes = tool.run(source, FILE, places)
     assert outcomes.passed == ["ProbeTest::test_passes"]
-    assert outcomes.failed == {"ProbeTest::test_fails": "AssertionError: 1 != 2"}
+    assert outcomes.failed == {
+        "ProbeTest::test_fails": "AssertionError: 1 != 2",
+        "ProbeTest::test_needs_more": "ModuleNotFoundError: No module named "
+        "'a_package_that_nobody_has'",
+    }
     assert outcomes.skipped == ["ProbeTest::test_is_skipped"]
     assert isinstance(keras.regularizers.get("l2"), keras.regularizers.L2)
     assert importlib.import_module("keras.src.layers").Dropout is keras.layers.Dropout
@@ -77,7 +84,7 @@ def test_what_is_not_expected_is_said_and_is_an_error(tool, source, monkeypatch,
     tool.main(str(source))
     printed = capsys.readouterr().out
     assert "keras.src.layers.Dropout: ScheduledDropout" in printed
-    assert "1 passed, 1 failed, 1 skipped" in printed
+    assert "1 passed, 2 failed, 1 skipped" in printed
     assert "FAILED ProbeTest::test_fails: AssertionError: 1 != 2\n    One is not two." in printed
     monkeypatch.setattr(
         tool, "EXPECTED", {"ProbeTest::test_fails": "", "ProbeTest::test_passes": ""}
