@@ -39,6 +39,7 @@ def initial_value(variable: keras.Variable) -> Any:
 
 
 _PENDING = "_kerasreg_pending_value"
+_TRAINABLE = "_kerasreg_trainable_when_made"
 
 
 def _can_defer() -> bool:
@@ -68,18 +69,25 @@ def _deferring() -> Iterator[None]:
                 return pending  # While it is made: Keras takes the shape of a tensor.
             del self.__dict__[_PENDING]
             self.__class__ = Variable
+            # A layer that was frozen since may be trained later: TensorFlow's gradients see
+            # variables that were trainable when they were made.
+            now = Variable.trainable.fget(self)
+            self.trainable = self.__dict__.pop(_TRAINABLE)
             with tf.init_scope():
                 initialize(self, pending)
+            self.trainable = now
             return self._value
 
         @_value.setter
         def _value(self, value: Any) -> None:
             self.__dict__.pop(_PENDING, None)
+            self.__dict__.pop(_TRAINABLE, None)
             self.__class__ = Variable
             self._value = value
 
     def defer(variable: Any, pending: Any) -> None:
         vars(variable)[_PENDING] = pending
+        vars(variable)[_TRAINABLE] = variable.trainable
         variable.__class__ = DeferredVariable
 
     def of_value(self: Any, value: Any) -> None:

@@ -24,7 +24,8 @@ _BOOKKEEPING = {
     # Of trainers.
     "loss", "_compile_loss", "_compile_metrics", "_loss_tracker", "train_function",
     "test_function", "predict_function", "unrolled_steps_per_execution", "_distribute_strategy",
-    "stop_training", "history", "_compiled_trainable_state", "_eval_epoch_iterator",
+    "stop_training", "stop_evaluating", "stop_predicting", "history",
+    "_compiled_trainable_state", "_eval_epoch_iterator",
     "_initial_epoch", "steps_per_execution", "optimizer", "_compile_config", "_functional",
     "_distribute_reduction_method", "_steps_per_execution",
     # Of functional models, whose nodes are walked instead.

@@ -10,6 +10,7 @@ with the function's name in its own.
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ _CALL = "current_call_ctx"
 _SCOPE = "stateless_scope"
 _WRITING = "shared_objects/id_to_config_map"
 _SEEDS = "global_seed_generator"
+_SEED = "global_random_seed"
 
 
 # Calls of layers.
@@ -328,6 +330,24 @@ def operation_classes(names: Sequence[str]) -> tuple[type, ...]:
 
 
 # The training of a model.
+
+
+@functools.cache
+def trainer_attributes() -> frozenset[str]:
+    """Which methods and properties train a model, so that a model with others trains otherwise?
+
+    Read for Keras 3.10 to 3.15: a model inherits from a trainer of the backend and a common one.
+
+    Raises:
+        RuntimeError: if there are none.
+    """
+    kinds = [kind for kind in keras.Model.__mro__ if kind.__module__.endswith(".trainer")]
+    names = {name for kind in kinds for name in vars(kind) if not name.startswith("__")}
+    if not {"fit", "train_step", "_symbolic_build"} <= names:
+        raise RuntimeError(
+            f"Keras {keras.__version__} defines the training of a model elsewhere than up to 3.15."
+        )
+    return frozenset(names)
 
 
 def compile_arguments(model: Any) -> dict[str, Any]:
@@ -674,6 +694,55 @@ def restore_global_seed_generator(generator: Any) -> None:
     """
     _check_seeds_are_seen()
     _set_global(_SEEDS, generator)
+
+
+def thread_settings() -> list[dict[str, Any]]:
+    """What has Keras set for this thread alone, such as its dtype policy? Copies.
+
+    Keras keeps its global state in objects that each thread sees empty at first. Read for Keras
+    3.10, which has one of them, and 3.15, which has two.
+    """
+    return [{key: _copied(value) for key, value in vars(of).items()} for of in _trackers()]
+
+
+def adopt_thread_settings(settings: list[dict[str, Any]], only_seeds: bool = False) -> None:
+    """How does a thread take over what Keras has set for another one?
+
+    Read for Keras 3.10 to 3.15.
+
+    Args:
+        settings: what `thread_settings` returned in the other thread.
+        only_seeds: whether to take over the seed and the generator of draws without a seed alone.
+
+    Raises:
+        RuntimeError: if Keras keeps the generator elsewhere.
+    """
+    _check_seeds_are_seen()
+    for tracker, of_tracker in zip(_trackers(), settings, strict=True):
+        taken = {
+            key: _copied(value)
+            for key, value in of_tracker.items()
+            if not only_seeds or key in (_SEEDS, _SEED)
+        }
+        if not only_seeds:
+            vars(tracker).clear()
+        vars(tracker).update(taken)
+
+
+def _copied(setting: Any) -> Any:
+    """A setting that another thread does not change: of a generator, one in the same state."""
+    if isinstance(setting, keras.random.SeedGenerator):
+        generator = keras.random.SeedGenerator(0)
+        generator.state.assign(setting.state)
+        return generator
+    return copy.copy(setting) if isinstance(setting, (dict, list, set)) else setting
+
+
+def _trackers() -> list[Any]:
+    from keras.src.backend.common import global_state
+
+    names = ("GLOBAL_STATE_TRACKER", "GLOBAL_SETTINGS_TRACKER")
+    return [vars(global_state)[name] for name in names if name in vars(global_state)]
 
 
 def reset_automatic_names() -> None:

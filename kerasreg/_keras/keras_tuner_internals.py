@@ -8,14 +8,17 @@ has a test for each function, with the function's name in its own.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras_tuner
 
-from kerasreg._keras.patching import replace
+from kerasreg._files import write_json
+from kerasreg._keras.patching import patched, replace
 
 
 def callbacks_of_execution(
@@ -78,15 +81,20 @@ def explore_space(tuner: keras_tuner.Tuner) -> None:
     _private(keras_tuner.Tuner, "_populate_initial_space")(tuner)
 
 
-def check_result(result: Any, objective: Any) -> None:
+def check_result(result: Any, objective: Any, returned_by: str = "HyperModel.fit()") -> None:
     """Is what a hypermodel's `fit` returned a result that KerasTuner takes?
 
     Read for KerasTuner 1.4.7 and 1.4.8.
 
+    Args:
+        result: the result.
+        objective: a KerasTuner objective.
+        returned_by: the function that returned it, for the error.
+
     Raises:
         keras_tuner.errors.FatalError: if it is none.
     """
-    _private(_tuner_utils(), "validate_trial_results")(result, objective, "HyperModel.fit()")
+    _private(_tuner_utils(), "validate_trial_results")(result, objective, returned_by)
 
 
 def metrics_of_result(result: Any, objective: Any) -> dict[str, Any]:
@@ -117,6 +125,61 @@ def hyperband_trials(oracle: keras_tuner.oracles.HyperbandOracle) -> int:
         for number in range(rounds(bracket))
     )
     return int(oracle.hyperband_iterations * sum(sizes))
+
+
+@contextlib.contextmanager
+def failures_uncounted(oracle: keras_tuner.Oracle) -> Iterator[None]:
+    """How does an oracle end a search after too many failed trials? Within, it does not.
+
+    Read for KerasTuner 1.4.7 and 1.4.8: it looks when a trial ends.
+    """
+    _private(oracle, "_check_consecutive_failures")
+    with patched(oracle, _check_consecutive_failures=lambda: None):
+        yield
+
+
+def write_build_config(tuner: keras_tuner.Tuner, trial_id: str, model: Any) -> None:
+    """Where does KerasTuner keep how to build a model that `build` leaves unbuilt?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+
+    Args:
+        tuner: the tuner.
+        trial_id: the id of the trial.
+        model: the built model.
+    """
+    write_json(_private(tuner, "_get_build_config_fname")(trial_id), model.get_build_config())
+
+
+def build_as_trained(tuner: keras_tuner.Tuner, trial_id: str, model: Any) -> None:
+    """How was a model built in the training of a trial? This builds another one so.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+
+    Args:
+        tuner: the tuner.
+        trial_id: the id of the trial.
+        model: the model, which is not built.
+    """
+    with open(_private(tuner, "_get_build_config_fname")(trial_id)) as stored:
+        model.build_from_config(json.load(stored))
+
+
+def has_own_build_and_fit(tuner: keras_tuner.Tuner) -> bool:
+    """Does a tuner build and train a model by a method of its own, as AutoKeras' do?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    name = "_build_and_fit_model"
+    return _private(type(tuner), name) is not _private(keras_tuner.Tuner, name)
+
+
+def build_and_fit(tuner: keras_tuner.Tuner, trial: Any, args: Any, kwargs: Any) -> Any:
+    """What does such a method give for a trial?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return _private(tuner, "_build_and_fit_model")(trial, *args, **kwargs)
 
 
 def oracle_path(oracle: keras_tuner.Oracle) -> str:
@@ -241,8 +304,9 @@ def next_seed(oracle: keras_tuner.Oracle) -> int:
 
     Read for KerasTuner 1.4.7 and 1.4.8.
     """
-    oracle._seed_state = _private(oracle, "_seed_state") + 1
-    return int(oracle._seed_state)
+    seed = int(_private(oracle, "_seed_state"))
+    oracle._seed_state = seed + 1
+    return seed
 
 
 def was_tried(oracle: keras_tuner.Oracle, values: dict[str, Any]) -> bool:

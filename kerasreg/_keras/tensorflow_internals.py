@@ -230,6 +230,31 @@ def operation_seeds() -> Any:
     return None if context._seed is None else context._rng
 
 
+def operation_seeds_state() -> Any:
+    """How far is the generator that seeds operations? With the global seed, as one object.
+
+    Read for TensorFlow 2.18 to 2.21.
+    """
+    context = _context()
+    return None if context._seed is None else (context._seed, context._rng.getstate())
+
+
+def restore_operation_seeds(state: Any) -> None:
+    """How is the generator that seeds operations put where it was?
+
+    Read for TensorFlow 2.18 to 2.21.
+
+    Args:
+        state: what `operation_seeds_state` returned.
+    """
+    if state == operation_seeds_state():
+        return  # To set it forgets what was compiled for operations.
+    context = _context()
+    context._set_global_seed(None if state is None else state[0])
+    if state is not None:
+        context._rng.setstate(state[1])
+
+
 def forget_kernels() -> None:
     """Where do operations that draw keep how far they are? This lets them begin anew.
 

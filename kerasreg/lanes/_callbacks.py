@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ class LaneHistory(keras.callbacks.History):
     Attributes:
         lane: the number of the lane.
         error: the error that a callback raised, which ended the training; or None.
+        logs: the logs of the last epoch, with what callbacks have added to them.
     """
 
     def __init__(self, lane: int) -> None:
@@ -42,6 +44,13 @@ class LaneHistory(keras.callbacks.History):
         self.epoch: list[int] = []  # Keras makes it when a training begins.
         self.lane = lane
         self.error: Exception | None = None
+        self.logs: Logs = {}
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Keeps the logs, too."""
+        # Keras gives all callbacks one dictionary for each epoch, and this one is the last.
+        self.logs = {} if logs is None else logs
+        super().on_epoch_end(epoch, logs)
 
 
 class Callbacks:
@@ -64,18 +73,19 @@ class Callbacks:
         self.all_histories: list[LaneHistory] = []
         self.sound = np.ones(len(stack), dtype=bool)
         self._lists: list[Any] = [None] * len(stack)
-        self._known: list[Any] = []
+        # Those that ended are not kept, nor is what they hold.
+        self._known = weakref.WeakValueDictionary[int, Any]()
         self._begun: set[int] = set()
 
     def begin(self, lane: int, callbacks: Sequence[Any], epochs: int) -> None:
         """Gives a lane a history, and callbacks of its own."""
         for callback in callbacks:
-            if any(callback is known for known in self._known):
+            if self._known.get(id(callback)) is callback:
                 raise ValueError(
                     "`callbacks` must not have the same callback twice: each keeps what it has "
                     f"seen of its lane. Received {type(callback).__name__} for several lanes."
                 )
-            self._known.append(callback)
+            self._known[id(callback)] = callback
         history = LaneHistory(lane)
         params = {**self.params, "epochs": epochs}
         history.set_params(params)
@@ -100,13 +110,19 @@ class Callbacks:
             for callback in self._lists[lane].callbacks
         )
 
-    def record(self, lane: int, epoch: int, logs: Logs) -> None:
-        """Puts an epoch into the history of a lane that has no callbacks to do it."""
+    def record(self, lane: int, epoch: int, logs: Logs) -> Logs:
+        """Puts an epoch into the history of a lane that has no callbacks to do it.
+
+        Returns:
+            The logs, with what callbacks have added to them.
+        """
         history = self.histories[lane]
-        if self._lists[lane] is None:
-            history.epoch.append(epoch)
-            for name, value in logs.items():
-                history.history.setdefault(name, []).append(value)
+        if self._lists[lane] is not None:
+            return history.logs
+        history.epoch.append(epoch)
+        for name, value in logs.items():
+            history.history.setdefault(name, []).append(value)
+        return logs
 
     def call(
         self,

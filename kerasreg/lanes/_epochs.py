@@ -267,11 +267,10 @@ class Epochs:
                 f"{self.model.name!r} cannot be a lane: it calls back into Python "
                 f"({', '.join(program.python)})."
             )
-        after = ModelStructure(self.model)
-        if after.tokens != self.state.structure.tokens:
-            place = ModelStructure(self.model, places=True).difference(
-                self.state.structure, contents=False
-            )
+        before, program.step.before = program.step.before, None
+        if before is not None and ModelStructure(self.model).tokens != before.tokens:
+            after = ModelStructure(self.model, places=True)
+            place = after.difference(before, contents=False)
             return (
                 f"{self.model.name!r} cannot be a lane: its Python objects change when it is "
                 f"called, and lanes share them: at {place}."

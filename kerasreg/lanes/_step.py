@@ -22,6 +22,7 @@ from kerasreg._keras.internals import (
 from kerasreg._keras.scope import Scope
 from kerasreg._keras.stateless_optimizer import keys_by_identity, stateless
 from kerasreg.lanes._scalars import Scalar, ScalarValues, replaced_scalars
+from kerasreg.lanes._structure import ModelStructure
 
 # `differentiate(function)(values)` is `(gradients, what the function gave besides)`.
 Differentiate = Callable[[Callable[[Any], tuple[Any, Any]]], Callable[[Any], tuple[Any, Any]]]
@@ -35,6 +36,10 @@ class Step:
             are built.
         variables: all variables that the model reads or writes.
         scalars: the numbers in no variable that differ between lanes.
+
+    Attributes:
+        before: the structure of the model when a trace of the step began; None before the first
+            one, and when it was set to None since.
     """
 
     def __init__(
@@ -46,11 +51,14 @@ class Step:
         self.model = model
         self.variables = list(variables)
         self.scalars = list(scalars)
+        self.before: ModelStructure | None = None
         index = {id(variable): i for i, variable in enumerate(self.variables)}
         self._trainable = [index[id(variable)] for variable in model.trainable_variables]
 
     @contextmanager
     def _lane(self, values: Sequence[Any], scalars: ScalarValues) -> Iterator[Scope]:
+        # A step is run to be traced: what else happens to the model changes no program.
+        self.before = self.before or ModelStructure(self.model)
         pairs = list(zip(self.variables, values, strict=True))
         # Keras gathers the losses of layers in the scope, and not on the layers.
         scope = Scope(state_mapping=pairs, collect_losses=True)

@@ -37,8 +37,11 @@ from kerasreg._keras.internals import (
     graph_nodes,
     inner_layers,
     input_structure,
+    learning_rate_of,
     output_structure,
+    trainer_attributes,
 )
+from kerasreg._keras.stateless_optimizer import inner_optimizers
 from kerasreg.lanes._scalars import Scalar, plain_number, varying_names
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
@@ -113,6 +116,10 @@ class ModelStructure:
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             self._visit(given.get(name), f"compile({name})")
         self.tokens = tuple(self._tokens)
+        optimizer = getattr(model, "optimizer", None)
+        found = [] if optimizer is None else map(learning_rate_of, inner_optimizers(optimizer))
+        # A schedule in the place of a learning rate has scalars, and no variable.
+        self._rates = [rate for rate in found if isinstance(rate, keras.Variable)]
 
     def difference(self, other: ModelStructure, contents: bool = True) -> str | None:
         """Names the first difference between this structure and another one.
@@ -143,6 +150,27 @@ class ModelStructure:
         if len(self.tokens) != len(other.tokens):
             return "one model has more parts than the other"
         return None
+
+    def numbers(self) -> tuple[Any, ...]:
+        """The numbers by which lanes of the structure differ, but for weights and slots.
+
+        Returns:
+            The values of `scalars`, of `hyperparameters`, and of the learning rates, in a fixed
+            order.
+
+        Example:
+
+        >>> import keras, kerasreg
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile(keras.optimizers.SGD(0.5, momentum=0.25), "mse")
+        >>> {0.25, 0.5} <= set(kerasreg.lanes.ModelStructure(model).numbers())
+        True
+        """
+        variables = [*self.hyperparameters, *self._rates]
+        return (
+            *(scalar.value for scalar in self.scalars),
+            *(float(ops.convert_to_numpy(variable)) for variable in variables),
+        )
 
     def _token(self, *token: Any) -> None:
         self._tokens.append(token)
@@ -334,7 +362,30 @@ def _words(token: tuple[Any, ...]) -> str:
     return " ".join(part if isinstance(part, str) else repr(part) for part in token)[:120]
 
 
-_STEPS = ("train_step", "test_step", "make_train_function", "make_test_function")
+# Of what Keras' trainer defines, a model may have its own of these: the program uses them, or
+# `fit` does not.
+_OWN = frozenset(
+    [
+        "compile",
+        "compile_from_config",
+        "compiled_loss",
+        "compiled_metrics",
+        "compute_loss",
+        "compute_metrics",
+        "get_compile_config",
+        "get_metrics_result",
+        "loss",
+        "make_predict_function",
+        "metrics",
+        "metrics_names",
+        "predict",
+        "predict_on_batch",
+        "predict_step",
+        "reset_metrics",
+        "test_on_batch",
+        "train_on_batch",
+    ]
+)
 
 
 def why_not_a_lane(model: Any) -> str | None:
@@ -367,9 +418,12 @@ def why_not_a_lane(model: Any) -> str | None:
         return "it is not compiled; call `model.compile(...)`"
     if model.optimizer is None:
         return "it is compiled without an optimizer"
-    for name in _STEPS:
-        if getattr(type(model), name) is not getattr(keras.Model, name):
+    for name in sorted(trainer_attributes() - _OWN):
+        owner = next(kind for kind in type(model).__mro__ if name in vars(kind))
+        if module_of(owner) != "keras":
             return f"its class defines its own `{name}`, of which the program would know nothing"
+        if name in vars(model):
+            return f"it was given its own `{name}`, of which the program would know nothing"
     if model.run_eagerly:
         return "it is compiled with `run_eagerly=True`"
     if not model.trainable_variables:

@@ -226,6 +226,11 @@ def check_rows(
     return checked
 
 
+def _is_finite(number: Any) -> bool:
+    # What callbacks write need be no number.
+    return not isinstance(number, (int, float)) or bool(np.isfinite(number))
+
+
 class Training:
     """The epochs of a training of lanes, each with its validation and its callbacks.
 
@@ -312,11 +317,11 @@ class Training:
             now = self._which(active & callbacks.sound)
         callbacks.call("on_epoch_end", now, self.epochs, logs)
         for lane in now:
-            callbacks.record(lane, self.epochs[lane], logs[lane])
-            losses = [logs[lane].get(name, 0.0) for name in ("loss", "val_loss")]
-            if given.stop_on_nan and not np.isfinite(losses).all():
-                stopped[lane] = True
             self.logs[lane] = logs[lane]
+            logs[lane] = callbacks.record(lane, self.epochs[lane], logs[lane])
+            losses = [logs[lane].get(name) for name in ("loss", "val_loss")]
+            if given.stop_on_nan and not all(map(_is_finite, losses)):
+                stopped[lane] = True
         if given.on_epoch_end is not None:
             told = [of if lane in now else {} for lane, of in enumerate(logs)]
             given.on_epoch_end(list(self.epochs), told)

@@ -27,10 +27,15 @@ class BestEpochs:
         self.values: list[np.ndarray] = []
 
     def update(self, lanes: Any, logs: Sequence[dict[str, Any]]) -> None:
-        """Keeps the values of the lanes for which the epoch that has ended is the best."""
+        """Keeps the values of the lanes for which the epoch that has ended is the best.
+
+        Args:
+            lanes: the lanes.
+            logs: the logs of the epoch for each lane; empty ones where nothing is to be kept.
+        """
         better = np.zeros(len(self.scores), dtype=bool)
         for lane, of_lane in enumerate(logs):
-            if not of_lane:  # It had stopped before.
+            if not of_lane:
                 continue
             # An objective that the logs do not have is known after the training:
             # then the last epoch is kept.
@@ -60,20 +65,21 @@ def write(folder: str, values: dict[str, list[np.ndarray]]) -> None:
     for name, of_trial in sorted(values.items()):
         groups.setdefault(str([value.shape for value in of_trial]), []).append(name)
     for names in groups.values():
+        # A number of its own for each file: a trial that is tried again is in another one.
+        number = 1 + max(map(_number, _names(folder)), default=0)
         every = (values[name] for name in names)
         columns = [np.stack(column) for column in zip(*every, strict=True)]
         content = io.BytesIO()
         np.savez(content, *columns, trials=np.array(names))
-        path = os.path.join(folder, f"lanes-{names[0]}-{len(names)}.npz")
+        path = os.path.join(folder, f"lanes-{number:06d}-{names[0]}-{len(names)}.npz")
         write_bytes(path, content.getvalue())
 
 
 def read(folder: str, trial_id: str, model: keras.Model) -> bool:
     """Assigns the values of a trial to its model; False where there are none."""
-    names = [name for name in os.listdir(folder) if name.startswith("lanes-")]
-    paths = [os.path.join(folder, name) for name in names if name.endswith(".npz")]
     # The newest first: a trial that was tried again is in two files.
-    for path in sorted(paths, key=os.path.getmtime, reverse=True):
+    for name in sorted(_names(folder), key=_number, reverse=True):
+        path = os.path.join(folder, name)
         with np.load(path) as stored:
             names = stored["trials"].tolist()
             if trial_id not in names:
@@ -84,3 +90,20 @@ def read(folder: str, trial_id: str, model: keras.Model) -> bool:
             variable.assign(value)
         return True
     return False
+
+
+def _names(folder: str) -> list[str]:
+    """The names of the files of weights. No pattern: the folder's name may look like one."""
+    if not os.path.isdir(folder):
+        return []
+    names = (name for name in os.listdir(folder) if name.startswith("lanes-"))
+    # By age first: those of earlier versions have no number.
+    return sorted(
+        (name for name in names if name.endswith(".npz")),
+        key=lambda name: os.path.getmtime(os.path.join(folder, name)),
+    )
+
+
+def _number(name: str) -> int:
+    parts = name.removesuffix(".npz").split("-")
+    return int(parts[1]) if len(parts) == 4 and parts[1].isdigit() else 0

@@ -14,6 +14,7 @@ import numpy as np
 
 from kerasreg._files import write_json
 from kerasreg._validation import check_count, check_number
+from kerasreg._warnings import warn
 from kerasreg.lanes import Lanes
 from kerasreg.tuners._scheduler import Scheduler, Seen
 from kerasreg.tuners._structure_first import StructuralProbe
@@ -111,6 +112,7 @@ class PopulationBasedTraining(VectorizedTuner):
         )
         self._schedules: dict[str, list[dict[str, Any]]] = {}
         self._probe: StructuralProbe | None = None  # Of the search that runs.
+        self._copies = self._rounds = 0  # Copies, and epochs after which there could be some.
         super().__init__(
             oracle,
             hypermodel,
@@ -143,6 +145,41 @@ class PopulationBasedTraining(VectorizedTuner):
     def _path(self) -> str:
         return os.path.join(self.project_dir, "population.json")
 
+    def search(self, *fit_args: Any, **fit_kwargs: Any) -> None:
+        """Searches, as `VectorizedTuner.search` does, and warns if no trial was copied.
+
+        Args:
+            *fit_args: given to the hypermodel's `fit`: the training data.
+            **fit_kwargs: given to the hypermodel's `fit`: `validation_data`, `epochs`, ...
+
+        Raises:
+            keras_tuner.errors.FatalError: if the objective is none of the numbers of an epoch, or
+                `build` returns no model.
+            RuntimeError: if too many trials failed one after another.
+        """
+        self._copies, self._rounds = 0, 0
+        super().search(*fit_args, **fit_kwargs)
+        if not self._copies:
+            warn(f"The population has copied no trial: {self._why_no_copies()}")
+
+    def _why_no_copies(self) -> str:
+        if self._rounds:
+            return "no two trials of one program ended such an epoch with the objective."
+        probe, trials = self._probe, list(self.oracle.trials.values())
+        if probe is None or not trials:
+            return "no trial was trained."
+        values = trials[0].hyperparameters.values
+        probe.learn(values, self._drawn)
+        names = [name for name in values if name not in probe]
+        if not probe.shares:
+            return "its trials were trained alone, since they cannot be lanes."
+        if names:
+            return (
+                f"no trials share a program, on which the hyperparameters {', '.join(names)} "
+                "decide. Give them one value, or search them by another tuner first."
+            )
+        return f"no training had more epochs than `interval`, {self.interval}."
+
     def _new_scheduler(self, *args: Any) -> Scheduler:
         scheduler = super()._new_scheduler(*args)
         self._probe = scheduler.probe
@@ -159,6 +196,7 @@ class PopulationBasedTraining(VectorizedTuner):
             and epoch + 1 < plan.epochs()[1]
             and objective.has_value(logs)
         ]
+        self._rounds += len(ranked) > 1
         sign = 1.0 if objective.direction == "max" else -1.0
         # One that diverged is the worst of all, and may be saved by a copy.
         score = {lane: sign * objective.get_value(seen[lane].logs) for lane in ranked}
@@ -183,6 +221,7 @@ class PopulationBasedTraining(VectorizedTuner):
     def _exploit(self, lanes: Lanes, giver: Seen, taker: Seen, source: int, target: int) -> None:
         best, trial = giver.plan.trial, taker.plan.trial
         lanes.copy(source, target)
+        self._copies += 1
         lanes.stopped[target] = False
         hp = trial.hyperparameters
         values = copy.deepcopy(best.hyperparameters.values)
@@ -195,16 +234,22 @@ class PopulationBasedTraining(VectorizedTuner):
                 values[one.name] = self._moved(one, values[one.name])
         hp.values = values
         try:
-            lanes.assign_hyperparameters(target, self.build_model(hp))
+            lanes.assign_hyperparameters(target, self._built(hp, taker.plan))
         except ValueError:
             # Two that each change only values may change more together.
             values = copy.deepcopy(best.hyperparameters.values)
             hp.values = values
-            lanes.assign_hyperparameters(target, self.build_model(hp))
+            lanes.assign_hyperparameters(target, self._built(hp, taker.plan))
         self._schedules[trial.trial_id] = [
             *begun,
             {"epoch": giver.epoch + 1, "values": copy.deepcopy(values)},
         ]
+
+    def _built(self, hp: keras_tuner.HyperParameters, plan: Plan) -> Any:
+        model = self.build_model(hp)
+        if not model.built:
+            plan.build(model)
+        return model
 
     def _drawn(self, one: Any) -> Any:
         return one.random_sample(self._random.randrange(2**31))

@@ -7,6 +7,7 @@ for trials and the tuner for models, and calls the tuner's hooks.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,21 +18,34 @@ import keras_tuner
 
 from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._keras.deferred_variables import deferred_variables
+from kerasreg._keras.patching import original, patched
 from kerasreg._warnings import warn
 from kerasreg.lanes import Lanes, Replacement
 from kerasreg.tuners import _best_epochs
+from kerasreg.tuners._callback_places import CallbackPlaces
 from kerasreg.tuners._crash_safe import StateFiles
+from kerasreg.tuners._failures import Failures
 from kerasreg.tuners._folds import folds_of
 from kerasreg.tuners._memory import lanes_that_fit
 from kerasreg.tuners._progress import Progress
 from kerasreg.tuners._pruning import Pruning
 from kerasreg.tuners._structure_first import StructuralProbe
-from kerasreg.tuners._trial import Digests, Plan, RunningTrial, failing, is_arrays
+from kerasreg.tuners._trial import (
+    Digests,
+    EpochReports,
+    Plan,
+    RunningTrial,
+    failing,
+    is_arrays,
+)
+from kerasreg.tuners._trial_thread import TrialThread
 
 # Fewer lanes are built before anything is compiled.
 _FEWEST_AHEAD = 8
 # So often lanes may be made that are not used, as lanes of other shapes were wanted.
 _MISSES = 2
+# So many trainings in a row that share no program show that others will not either.
+_UNLIKE = 8
 
 
 class Seen(NamedTuple):
@@ -55,9 +69,12 @@ class SearchingTuner(Protocol):
     folds: Any
     jit_compile: bool | str
 
+    @property
+    def runs_own_code(self) -> bool: ...
     def pre_create_trial(self) -> None: ...
     def on_trial_begin(self, trial: Any) -> None: ...
     def on_trial_end(self, trial: Any) -> None: ...
+    def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> Any: ...
     def build_model(self, hp: keras_tuner.HyperParameters) -> keras.Model: ...
     def fit_arguments(
         self, trial: Any, execution: int, kwargs: dict[str, Any]
@@ -68,6 +85,10 @@ class SearchingTuner(Protocol):
 
 class Scheduler:
     """One running search, from the first trial to the last.
+
+    A trial of a tuner and a hypermodel that leave `run_trial` and `fit` as they are is its
+    trainings, and nothing else. Otherwise the trial is the code of `run_trial`, which runs in a
+    thread of its own (`TrialThread`) and rests in its calls of `model.fit`.
 
     Args:
         tuner: the tuner whose search it is.
@@ -111,28 +132,61 @@ class Scheduler:
         self.digests = Digests()
         self.splits: dict[str, Any] = {}
         self.probe = StructuralProbe(
-            self.oracle, tuner.hypermodel, tuner.build_model, (args, kwargs), self.digests
+            self.oracle,
+            tuner.build_model,
+            None if tuner.runs_own_code else (args, kwargs),
+            self.digests,
         )
         self.look_ahead = LookAhead(tuner.jit_compile)
         self.progress = Progress(tuner, quiet=kwargs.get("verbose", "auto") == 0)
+        self._failures = Failures(self.oracle)
+        self._told: set[str] = set()
+        self._places = CallbackPlaces(kwargs.get("callbacks"))
+        self._unlike = 0  # So many trainings in a row shared no program with another one.
         self._directions: dict[str, str | None] = {}  # Of metrics: is more better?
 
     def run(self) -> None:
-        """Runs the search until the oracle has no more trials."""
+        """Runs the search until the oracle has no more trials.
+
+        Raises:
+            RuntimeError: if too many trials failed one after another. Those that ran beside them
+                have ended before.
+        """
+        try:
+            with self._failures.counted():
+                self._run()
+        finally:
+            self._abandon()
+        self.progress.update(0, last=True)
+        self._failures.check()
+
+    def _run(self) -> None:
         while True:
             status = self.ask(self.lanes_now or 1)
             if self.waiting:
-                self.train(self.take(self.waiting[0].key))
+                alone = next((plan for plan in self.waiting if plan.key is None), None)
+                self.train(self.take(None if alone else self.waiting[0].key))
             elif status == "STOPPED":
-                break
+                return
             else:
                 time.sleep(1.0)  # Others' results are waited for.
-        self.progress.update(0, last=True)
 
     def ask(self, count: int) -> str:
-        """Asks the oracle for trials until so many trainings wait; returns its last word."""
-        with self.files.written_once(), _no_garbage_collection():
-            while len(self.waiting) < count:
+        """Asks the oracle for trials until so many trainings wait; returns its last word.
+
+        Fewer wait where one is to be trained alone, or none shares a program with another:
+        nothing is won then by waiting, and the oracle is better informed by results.
+        """
+        own = self.tuner.runs_own_code
+        # Models are built here, and state is written, for many trials at once. The user's code
+        # may take hours, and other code of the user's may read the state.
+        with contextlib.ExitStack() as stack:
+            if not own:
+                stack.enter_context(self.files.written_once())
+                stack.enter_context(_no_garbage_collection())
+            while len(self.waiting) < count and not self._shall_not_wait():
+                if self._failures.too_many:
+                    return "STOPPED"
                 self.tuner.pre_create_trial()
                 # An oracle gives a tuner one trial at a time: each place is one to it.
                 taken = self.oracle.ongoing_trials
@@ -149,10 +203,16 @@ class Scheduler:
                 )
         return "RUNNING"
 
+    def _shall_not_wait(self) -> bool:
+        if any(plan.key is None for plan in self.waiting):
+            return True
+        return bool(self.waiting) and self._unlike >= _UNLIKE
+
     def take(self, key: Any, count: int | None = None) -> list[Plan]:
         """Takes trainings of one program from those that wait; the first one if it has none."""
         if key is None:
-            return [self.waiting.pop(0)]
+            alone = next(index for index, plan in enumerate(self.waiting) if plan.key is None)
+            return [self.waiting.pop(alone)]
         same = [plan for plan in self.waiting if plan.key == key]
         same = same[: self.lanes_now if count is None else count]
         chosen = set(map(id, same))
@@ -163,7 +223,11 @@ class Scheduler:
         """Trains plans that were taken: as lanes, or one by one where that cannot be."""
         if plans[0].key is not None:
             group = LaneGroup(self, plans)
-            error = group.train()
+            try:
+                error = group.train()
+            except KeyboardInterrupt as interrupt:
+                self._interrupt(group, interrupt)
+                return
             unfinished = group.unfinished
             if error is not None and _is_out_of_memory(error) and len(unfinished) > 1:
                 self.lanes_now = max(1, len(plans) // 2)
@@ -183,17 +247,105 @@ class Scheduler:
             plans = unfinished
         for plan in plans:
             if plan.trial.trial_id in self.running:
+                self._tell_why_alone(plan)
                 self._train_alone(plan)
-                self.done([plan])
 
     def watch(self, seen: Mapping[int, Seen]) -> set[str]:
         """Reports an epoch of some trainings; returns the ids of the trials that are to end."""
+        for plan, _, logs in seen.values():
+            self._check_objective(plan, logs)
+        return self._reported(
+            [(plan.trial.trial_id, epoch, logs) for plan, epoch, logs in seen.values()]
+        )
+
+    def done(self, plans: list[Plan]) -> None:
+        """Takes the results of trainings, and ends the trials that have all of theirs."""
+        for plan in plans:
+            self.tuner.on_training_end(plan)
+            if not plan.was_built and plan.model.built:
+                internals.write_build_config(self.tuner, plan.trial.trial_id, plan.model)
+        own = [plan for plan in plans if plan.thread is not None]
+        with self.files.written_once():
+            for plan in plans:
+                running = self.running.get(plan.trial.trial_id)
+                if running is None or plan.thread is not None:
+                    continue  # Another execution of it has failed, or its own code goes on.
+                with failing(plan.trial):
+                    if plan.error is not None:
+                        raise plan.error
+                    internals.check_result(plan.history, self.oracle.objective)
+                    running.results.append(plan.history)
+                running.left -= 1
+                if running.left == 0 or plan.trial.status in ("FAILED", "INVALID"):
+                    self._end(running)
+            if not own:
+                self._write_weights()
+        for plan in own:
+            running = self.running[plan.trial.trial_id]
+            self._go_on(running, functools.partial(_outcome, plan))
+
+    def reports_of(self, trial: Any, plan: Plan | None = None) -> EpochReports:
+        """The callback by which a training of a trial that Keras runs reports to the search.
+
+        Args:
+            trial: the trial.
+            plan: the training, if it is one, and not own code.
+        """
+        running = self.running[trial.trial_id]
+
+        def tell(model: Any, epoch: int, logs: dict[str, Any]) -> bool:
+            if plan is not None:
+                self._check_objective(plan, logs)
+            running.keep_model(model, logs)
+            return trial.trial_id in self._reported([(trial.trial_id, epoch, logs)])
+
+        return EpochReports(tell)
+
+    @contextlib.contextmanager
+    def trains(self, trial: Any, execution: int, fold: int | None, model: Any) -> Iterator[Any]:
+        """Tells which model the own code of a trial trains now; gives its running trial."""
+        running = self.running[trial.trial_id]
+        running.now = execution, fold, model
+        try:
+            yield running
+        finally:
+            running.now = 0, None, None
+
+    def fold_rows(self, arguments: dict[str, Any], fold: int) -> tuple[Any, Any]:
+        """The rows of a fold of the data of a training: for training and for validation.
+
+        Raises:
+            keras_tuner.errors.FatalValueError: if the data cannot be divided into folds.
+        """
+        errors = keras_tuner.errors
+        if arguments.get("validation_data") is not None or arguments.get("validation_split"):
+            raise errors.FatalValueError("With `folds` there can be no validation data.")
+        data = arguments.get("x"), arguments.get("y")
+        if not is_arrays(data):
+            raise errors.FatalValueError("With `folds` the data must be arrays.")
+        known = self.digests.of(data)
+        if known not in self.splits:
+            seed = self.oracle.seed
+            self.splits[known] = folds_of(self.tuner.folds, *data, self.groups, seed)
+        rows: tuple[Any, Any] = self.splits[known][fold]
+        return rows
+
+    @property
+    def folds(self) -> list[int | None]:
+        """The numbers of the folds of an execution; None alone where there are no folds."""
+        folds = self.tuner.folds
+        if folds is None:
+            return [None]
+        groups = self.groups
+        return list(range(folds if isinstance(folds, int) else folds.get_n_splits(groups=groups)))
+
+    def _reported(self, seen: list[tuple[str, int, dict[str, Any]]]) -> set[str]:
+        """Reports epochs of trainings by trial; returns the ids of the trials that are to end."""
         objective = self.oracle.objective
         objectives = {one.name for one in getattr(objective, "objectives", [objective])}
         complete: dict[str, tuple[int, float]] = {}
         stopped: set[str] = set()
-        for plan, epoch, logs in seen.values():
-            trial_id = plan.trial.trial_id
+        for trial_id, epoch, logs in seen:
             running = self.running.get(trial_id)
             means = None if running is None else running.seen(epoch, logs)
             if means is None or not objective.has_value(means):
@@ -212,37 +364,50 @@ class Scheduler:
         self.progress.stopped += len(stopped)
         return stopped
 
-    def done(self, plans: list[Plan]) -> None:
-        """Takes the results of trainings, and ends the trials that have all of theirs."""
-        objective = self.oracle.objective
-        for plan in plans:
-            self.tuner.on_training_end(plan)
-        with self.files.written_once():
-            for plan in plans:
-                running = self.running.get(plan.trial.trial_id)
-                if running is None:
-                    continue  # Another execution of it has failed.
-                with failing(plan.trial):
-                    result = plan.finish(self.tuner.hypermodel)
-                    internals.check_result(result, objective)
-                    running.results.append(result)
-                running.left -= 1
-                if running.left == 0 or plan.trial.status in ("FAILED", "INVALID"):
-                    self._end(running)
-            _best_epochs.write(self.tuner.project_dir, self.ended)
-            self.ended = {}
+    def _check_objective(self, plan: Plan, logs: dict[str, Any]) -> None:
+        """Ends a search whose objective no epoch will have, after the first one.
+
+        Code of the user's may compute the objective when the training has ended.
+        """
+        objective, given = self.oracle.objective, plan.arguments or {}
+        own = plan.thread is not None or given.get("validation_freq", 1) != 1
+        if own or objective.has_value(logs):
+            return
+        names = [one.name for one in getattr(objective, "objectives", [objective])]
+        missing = [name for name in names if name not in logs]
+        raise keras_tuner.errors.FatalValueError(
+            f"`objective` must be a number that each epoch has, one of {sorted(logs)}. "
+            f"Received: {', '.join(map(repr, missing))}"
+        )
 
     def _begin(self, trial: Any) -> None:
-        """Builds the models of a trial."""
-        running = self.running[trial.trial_id] = RunningTrial(trial, self.oracle.objective)
+        """Begins a trial: builds its models, or runs its own code to its first training."""
+        folds = self.folds
+        count = self.tuner.executions_per_trial * len(folds)
+        running = RunningTrial(trial, self.oracle.objective, count)
+        self.running[trial.trial_id] = running
+        if self.tuner.runs_own_code:
+            args, kwargs = self.args, self.kwargs
+            if self.tuner.distribution_strategy is not None:
+                # A trial of replicas is no lane.
+                self._finish(running, lambda: self.tuner.run_trial(trial, *args, **kwargs))
+                return
+            running.thread = TrialThread(
+                lambda thread: _run_trial(thread, self.tuner, running, args, kwargs),
+                f"kerasreg-trial-{trial.trial_id}-{id(running)}",
+                owners=[self.tuner.hypermodel, self.tuner],
+            )
+            self._go_on(running)
+            return
         with failing(trial):
             plans = []
             for execution in range(self.tuner.executions_per_trial):
-                folds = range(self._fold_count()) if self.tuner.folds is not None else [None]
                 for fold in folds:
                     with deferred_variables():
                         model = self.tuner.build_model(trial.hyperparameters)
-                    plan = Plan(trial, execution, model, fold)
+                    kwargs = self.tuner.fit_arguments(trial, execution, self.kwargs)
+                    call = self.args, kwargs
+                    plan = Plan(trial, execution, model, model.fit, call, fold=fold)
                     self._prepare(plan)
                     plans.append(plan)
             for plan in plans:
@@ -252,72 +417,141 @@ class Scheduler:
         self._end(running)
 
     def _prepare(self, plan: Plan) -> None:
-        """Finds how a model is to be trained: its data, its arguments, callbacks of its own."""
-        kwargs = self.tuner.fit_arguments(plan.trial, plan.execution, self.kwargs)
-        errors = keras_tuner.errors
-        if self.tuner.distribution_strategy is not None:
-            if plan.fold is not None:
-                raise errors.FatalValueError("With a `distribution_strategy` there are no folds.")
-            return
-        plan.reach_fit(self.tuner.hypermodel, self.args, kwargs)
+        """Finds how a model is to be trained: the rows of its fold, and with which others."""
         if plan.fold is not None and plan.arguments is not None:
-            given = plan.arguments
-            if given.get("validation_data") is not None or given.get("validation_split"):
-                raise errors.FatalValueError("With `folds` there can be no validation data.")
-            data = given.get("x"), given.get("y")
-            if not is_arrays(data):
-                raise errors.FatalValueError("With `folds` the data must be arrays.")
-            known = self.digests.of(data)
-            if known not in self.splits:
-                seed = self.oracle.seed
-                self.splits[known] = folds_of(self.tuner.folds, *data, self.groups, seed)
-            plan.rows = self.splits[known][plan.fold]
+            plan.rows = self.fold_rows(plan.arguments, plan.fold)
         plan.find_key(self.digests)
+        if plan.key is not None:
+            plan.why_alone = self._places.why_alone(plan)
+            plan.key = None if plan.why_alone else plan.key
+        same = plan.key is not None and (
+            plan.key == self.key_now or any(other.key == plan.key for other in self.waiting)
+        )
+        self._unlike = 0 if same else self._unlike + 1
 
     def _prepare_again(self, plans: list[Plan]) -> None:
         """Prepares trainings that broke off for another beginning."""
-        for plan in plans:
-            plan.error = None
+        for index, plan in enumerate(plans):
+            if plan.thread is not None:  # Nobody but the user can make its callbacks again.
+                plan.error = None
+                continue
             with failing(plan.trial):
-                self._prepare(plan)
-
-    def _fold_count(self) -> int:
-        folds = self.tuner.folds
-        return folds if isinstance(folds, int) else int(folds.get_n_splits(groups=self.groups))
+                kwargs = self.tuner.fit_arguments(plan.trial, plan.execution, self.kwargs)
+                call = self.args, kwargs
+                again = Plan(
+                    plan.trial, plan.execution, plan.model, plan.model.fit, call, fold=plan.fold
+                )
+                again.was_built = plan.was_built
+                self._prepare(again)
+                plans[index] = again
 
     def _trainings_left(self) -> int:
         """How many trainings the oracle will still give, at most."""
         most = getattr(self.oracle, "max_trials", None)
         if most is None:
             return self.lanes_now or 1
-        folds = self._fold_count() if self.tuner.folds is not None else 1
-        return (most - len(self.oracle.trials)) * self.tuner.executions_per_trial * folds
+        trainings = self.tuner.executions_per_trial * len(self.folds)
+        return int((most - len(self.oracle.trials)) * trainings)
+
+    def _tell_why_alone(self, plan: Plan) -> None:
+        """Warns once of each reason for which trials are trained one by one."""
+        if plan.why_alone is not None and plan.why_alone not in self._told:
+            self._told.add(plan.why_alone)
+            warn(
+                f"Trial {plan.trial.trial_id} is trained alone by Keras, and so is every trial of "
+                f"which the same holds: {plan.why_alone}."
+            )
 
     def _train_alone(self, plan: Plan) -> None:
-        strategy = self.tuner.distribution_strategy
-        if plan.arguments is None and strategy is None:  # The hypermodel's `fit` did it.
-            return
-
-        def watch(epoch: int, logs: dict[str, Any]) -> None:
-            if self.watch({0: Seen(plan, epoch, logs)}):
-                plan.model.stop_training = True
-
-        path = internals.checkpoint_path(self.tuner, plan.trial.trial_id)
-        callbacks = [
-            internals.best_epoch_callback(self.oracle.objective, path),
-            keras.callbacks.LambdaCallback(on_epoch_end=watch),
-        ]
-        try:
-            if strategy is not None:
-                kwargs = self.tuner.fit_arguments(plan.trial, plan.execution, self.kwargs)
-                kwargs["callbacks"] = [*kwargs["callbacks"], *callbacks]
-                with strategy.scope():
-                    plan.run_whole(self.tuner.hypermodel, self.args, kwargs)
-            else:
-                plan.train_alone(callbacks)
-        except Exception as error:  # The trial's own, raised when the trial is finished.
-            plan.error = error
+        """Trains a model by Keras, in the thread of its trial if it has one."""
+        running = self.running[plan.trial.trial_id]
+        reports = self.reports_of(plan.trial, plan)
+        if plan.thread is not None:
+            self._go_on(running, lambda: plan.train_by_keras(reports))
+        else:
+            try:
+                plan.history = plan.train_by_keras(reports)
+            except Exception as error:  # The trial's own, raised when the trial is finished.
+                plan.error = error
+            self.done([plan])
         self.progress.update(1)
+
+    def _go_on(self, running: RunningTrial, answer: Callable[[], Any] | None = None) -> None:
+        """Runs the own code of a trial to its next training, or to its end."""
+        thread, trial = running.thread, running.trial
+        assert thread is not None
+        if answer is not None:
+            self._draw_late(trial)
+        thread.advance(answer)
+        # What KerasTuner learns when a trial ends: the next trial is drawn before that.
+        known = {hp.name for hp in self.oracle.hyperparameters.space}
+        if any(hp.name not in known for hp in trial.hyperparameters.space):
+            self.oracle.update_space(trial.hyperparameters)
+        if thread.done:
+            running.thread = None
+            self._finish(running, thread.result)
+            return
+        plan: Plan = thread.request
+        try:
+            self._prepare(plan)
+        except keras_tuner.errors.FatalError:
+            raise
+        except Exception as error:  # The user's code gets it, as it would from `model.fit`.
+            self._go_on(running, functools.partial(_throw, error))
+        else:
+            self.waiting.append(plan)
+
+    def _draw_late(self, trial: Any) -> None:
+        """Draws hyperparameters that other trials have named since a trial was drawn."""
+        if isinstance(self.oracle, keras_tuner.oracles.GridSearchOracle):
+            return  # It visits those points later.
+        hps = trial.hyperparameters
+        for hp in self.oracle.hyperparameters.space:
+            if hp.name not in hps.values and self.oracle.tune_new_entries:
+                hps.merge([hp])
+                if hps.is_active(hp):
+                    hps.values[hp.name] = hp.random_sample(internals.next_seed(self.oracle))
+
+    def _finish(self, running: RunningTrial, run: Callable[[], Any]) -> None:
+        """Takes the result of a trial's own code, and ends the trial."""
+        with failing(running.trial):
+            result = run()
+            self._check_own_result(running, result)
+            # Of each execution: the tracker takes the mean, and keeps them all.
+            running.results = result if isinstance(result, list) else [result]
+        self._end(running)
+        self._write_weights()
+
+    def _check_own_result(self, running: RunningTrial, result: Any) -> None:
+        known = self.oracle.trials[running.trial.trial_id].metrics
+        running.reported_itself = result is None and known.exists(self.oracle.objective.name)
+        if not running.reported_itself:
+            internals.check_result(result, self.oracle.objective, "Tuner.run_trial()")
+
+    def _interrupt(self, group: LaneGroup, interrupt: KeyboardInterrupt) -> None:
+        """Raises an interrupt in the code of each trial that rests in a training of lanes."""
+        left = 0
+        for lane, plan in group.trainings.items():
+            if plan.thread is None:
+                left += 1
+                continue
+            group.unstack(lane, plan)
+            try:
+                self._go_on(self.running[plan.trial.trial_id], functools.partial(_throw, interrupt))
+            except KeyboardInterrupt:
+                left += 1
+        if left:
+            raise interrupt
+
+    def _abandon(self) -> None:
+        """Ends the code of trials that rest, so that it leaves what it has entered."""
+        for running in self.running.values():
+            if running.thread is not None:
+                running.thread.close()
+
+    def _write_weights(self) -> None:
+        _best_epochs.write(self.tuner.project_dir, self.ended)
+        self.ended = {}
 
     def _report(self, trial_id: str, metrics: dict[str, Any], step: int) -> Any:
         """Tells the oracle of results, which are written when the trial ends; returns the trial."""
@@ -336,13 +570,16 @@ class Scheduler:
         trial, objective = running.trial, self.oracle.objective
         del self.running[trial.trial_id]
         self.waiting = [plan for plan in self.waiting if plan.trial is not trial]
-        # What it reported on the way gives place to its result.
+        self._places.leave(trial)
         known = self.oracle.trials[trial.trial_id]
-        known.metrics = type(known.metrics)()
+        if not running.reported_itself:
+            # What it reported on the way gives place to its result.
+            known.metrics = type(known.metrics)()
         if trial.status not in ("FAILED", "INVALID"):
             with failing(trial):
-                step = internals.best_step_of_results(running.results, objective)
-                for result in running.results:
+                results = [] if running.reported_itself else running.results
+                step = internals.best_step_of_results(results, objective) if results else 0
+                for result in results:
                     metrics = internals.metrics_of_result(result, objective)
                     plain = {k: v for k, v in metrics.items() if getattr(v, "ndim", 0) == 0}
                     # Of each execution: the tracker takes the mean, and keeps them all.
@@ -354,6 +591,61 @@ class Scheduler:
         if self.pruning is not None:
             score = self.oracle.get_trial(trial.trial_id).score
             self.pruning.end(trial.trial_id, score, running.pruned)
+
+
+def _run_trial(
+    thread: TrialThread,
+    tuner: SearchingTuner,
+    running: RunningTrial,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """The code of a trial, in its thread: each call of `model.fit` in it is a training."""
+    keras_fit = original(keras.Model, "fit")
+    trains = False
+
+    def fit(model: keras.Model, *args: Any, **kwargs: Any) -> Any:
+        nonlocal trains
+        if trains:  # A callback of a model that Keras trains in this thread trains another one.
+            return keras_fit(model, *args, **kwargs)
+        by_keras = functools.partial(keras_fit, model)
+        execution, fold, own = running.now
+        reports = any(isinstance(c, EpochReports) for c in _flat(kwargs.get("callbacks")))
+        plan = Plan(
+            running.trial,
+            execution,
+            model,
+            by_keras,
+            (args, kwargs),
+            fold=fold if model is own else None,
+            thread=thread,
+            watched=reports or model is own,
+        )
+        trains = True
+        try:
+            return thread.rest(plan)
+        finally:
+            trains = False
+
+    with patched(keras.Model, fit=fit):
+        return tuner.run_trial(running.trial, *args, **kwargs)
+
+
+def _flat(callbacks: Any) -> list[Any]:
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return list(callbacks.callbacks)
+    return [] if callbacks is None else list(keras.tree.flatten(callbacks))
+
+
+def _outcome(plan: Plan) -> Any:
+    """What `model.fit` gives when its training has ended."""
+    if plan.error is not None:
+        raise plan.error
+    return plan.history
+
+
+def _throw(error: BaseException) -> Any:
+    raise error
 
 
 class LaneGroup:
@@ -373,9 +665,34 @@ class LaneGroup:
         self._is_own_error = False  # An error of the search is not the lanes' fault.
 
     @property
+    def trainings(self) -> dict[int, Plan]:
+        """The trainings that are not done, by lane."""
+        return dict(self._plans)
+
+    @property
     def unfinished(self) -> list[Plan]:
         """The trainings that are not done."""
         return list(self._plans.values())
+
+    def unstack(self, lane: int, plan: Plan) -> None:
+        """Leaves the model of a training as Keras would leave it, for the code that waits for it.
+
+        Args:
+            lane: the lane of the training.
+            plan: the training.
+        """
+        lanes, model = self._lanes, plan.model
+        if lanes is None:  # The training has not begun.
+            return
+        lanes.unstack(lane)
+        # A training that an error ended was not asked to stop.
+        model.stop_training = bool(lanes.stopped[lane]) and plan.error is None
+        if plan.history is not None:
+            plan.history.set_model(model)
+            model.history = plan.history
+        for callback in plan.callbacks():
+            # Past its own `set_model`, which would begin something anew.
+            keras.callbacks.Callback.set_model(callback, model)
 
     def train(self) -> Exception | None:
         """Trains, and more of the key as long as there are some; returns an error of the lanes."""
@@ -392,7 +709,7 @@ class LaneGroup:
                 **more,
                 epochs=[plan.epochs()[1] for plan in plans],
                 initial_epoch=[plan.epochs()[0] for plan in plans],
-                callbacks=[plan.callbacks() for plan in plans],
+                callbacks=[_callbacks_of_lane(plan) for plan in plans],
                 seed=scheduler.oracle.seed,
                 on_epoch_end=self._on_epoch_end,
                 refill=self._refill,
@@ -418,12 +735,12 @@ class LaneGroup:
     def _on_epoch_end(self, epochs: list[int], logs: list[dict[str, Any]]) -> None:
         scheduler = self._scheduler
         with self._own_errors() as lanes:
-            self._best.update(lanes, logs)
             seen = {
                 lane: Seen(self._plans[lane], epochs[lane], of_lane)
                 for lane, of_lane in enumerate(logs)
-                if of_lane
+                if of_lane and self._plans[lane].watched
             }
+            self._best.update(lanes, [of if lane in seen else {} for lane, of in enumerate(logs)])
             ending = scheduler.watch(seen)
             for lane, plan in self._plans.items():
                 trial_id = plan.trial.trial_id
@@ -446,10 +763,10 @@ class LaneGroup:
             plan = self._plans[lane]
             plan.history, plan.error = history, history.error
             running = scheduler.running.get(plan.trial.trial_id)
-            if running is not None:
+            if running is not None and plan.watched:
                 running.keep(*self._best.take(lane))
-            if plan.uses_model_after_fit(scheduler.tuner.hypermodel):
-                lanes.unstack(lane, slots=False)
+            if plan.thread is not None:
+                self.unstack(lane, plan)
             done.append(plan)
             del self._plans[lane]
         scheduler.done(done)
@@ -465,12 +782,18 @@ class LaneGroup:
         return plans
 
 
+def _callbacks_of_lane(plan: Plan) -> list[Any]:
+    """The callbacks of a training; those of the user's own find what the trial's code left."""
+    thread = plan.thread
+    return plan.callbacks() if thread is None else [thread.around(one) for one in plan.callbacks()]
+
+
 def _replacement(plan: Plan) -> Replacement:
     rows, validation_rows = plan.rows or (None, None)
     first, last = plan.epochs()
     return Replacement(
         plan.model,
-        plan.callbacks(),
+        _callbacks_of_lane(plan),
         rows=rows,
         validation_rows=validation_rows,
         epochs=last,

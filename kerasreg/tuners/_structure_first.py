@@ -17,28 +17,32 @@ class StructuralProbe:
     A hyperparameter is a value if a model that differs in it alone, and its
     training, share the program. The probe builds two models to try that, once for each.
 
+    Where the training is code of the user's, which is run for trials only, a hyperparameter is a
+    value if it moves a number of the model and nothing else.
+
     Args:
         oracle: knows the space.
-        hypermodel: trains the models.
         build: builds the model of hyperparameters.
-        call: the arguments of the hypermodel's `fit`.
+        call: the arguments of `model.fit`; None where the user's code calls it.
         digests: hashes of the data.
+
+    Attributes:
+        shares: whether a setting was found that can share a program with others.
     """
 
     def __init__(
         self,
         oracle: keras_tuner.Oracle,
-        hypermodel: Any,
         build: Callable[[Any], Any],
-        call: tuple[tuple[Any, ...], dict[str, Any]],
+        call: tuple[tuple[Any, ...], dict[str, Any]] | None,
         digests: Digests,
     ) -> None:
         self._oracle = oracle
-        self._hypermodel = hypermodel
         self._build = build
         self._call = call
         self._digests = digests
         self._known: dict[str, bool] = {}
+        self.shares = False
 
     def __contains__(self, name: str) -> bool:
         return self._known.get(name, False)
@@ -53,27 +57,34 @@ class StructuralProbe:
         space = [hp for hp in self._oracle.get_space().space if hp.name in values]
         unknown = [hp for hp in space if hp.name not in self._known]
         expected = self._program(values) if unknown else None
+        self.shares |= expected is not None
         for hp in unknown:
             others = [value for value in (draw(hp) for _ in range(20)) if value != values[hp.name]]
-            self._known[hp.name] = (
+            self._known[hp.name] = bool(
                 expected is not None
-                and bool(others)
-                and self._program({**values, hp.name: others[0]}) == expected
+                and others
+                and (found := self._program({**values, hp.name: others[0]})) is not None
+                and found[0] == expected[0]
+                and (self._call is not None or found[1] != expected[1])
             )
 
-    def _program(self, values: Mapping[str, Any]) -> Any:
-        """The key and the epochs of a setting, which decide on its program; None if it has none."""
-        args, kwargs = self._call
+    def _program(self, values: Mapping[str, Any]) -> tuple[Any, Any] | None:
+        """What decides on the program of a setting, and its numbers; None if it has none."""
         hp = self._oracle.get_space()
         hp.values = dict(values)
         try:
             trial = keras_tuner.engine.trial.Trial(hp, trial_id="tried")
-            plan = Plan(trial, 0, self._build(hp))
-            plan.reach_fit(self._hypermodel, args, {**kwargs, "callbacks": []})
+            model = self._build(hp)
+            args, kwargs = self._call or ((), {})
+            plan = Plan(trial, 0, model, model.fit, (args, {**kwargs, "callbacks": []}))
         except Exception:  # A setting that fails shares nothing.
             return None
+        if plan.structure is None:
+            return None
+        if self._call is None:
+            return plan.structure.tokens, plan.structure.numbers()
         plan.find_key(self._digests)
-        return None if plan.key is None else (plan.key, plan.epochs())
+        return None if plan.key is None else ((plan.key, plan.epochs()), None)
 
 
 class StructureFirstOracle(keras_tuner.oracles.RandomSearchOracle):
@@ -114,6 +125,7 @@ class StructureFirstOracle(keras_tuner.oracles.RandomSearchOracle):
             for hp in self.hyperparameters.space:
                 hps.merge([hp])
                 if hps.is_active(hp):
+                    # All are drawn, so that equal seeds draw what KerasTuner's oracle draws.
                     drawn = self._draw(hp)
                     hps.values[hp.name] = kept.get(hp.name, drawn)
             if not internals.was_tried(self, hps.values):

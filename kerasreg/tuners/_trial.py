@@ -1,10 +1,4 @@
-"""A trial while it runs, and its trainings: the models that it builds, and how it trains them.
-
-A hypermodel says by its own `fit` how a trial is trained, and may do anything
-before and after it calls `model.fit`. So its `fit` is run twice: the first time
-to the call, which is kept and broken off; then, with the training done, a second
-time with the history in the place of the call.
-"""
+"""A trial while it runs, and its trainings: calls of `model.fit` that may become lanes."""
 
 from __future__ import annotations
 
@@ -12,15 +6,20 @@ import contextlib
 import hashlib
 import inspect
 import traceback
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import keras_tuner
 import numpy as np
 
-from kerasreg._keras.patching import patched
+from kerasreg._keras.deferred_variables import deferred_variables
+from kerasreg._keras.internals import build_by_batch
+from kerasreg._keras.patching import original
 from kerasreg.lanes import ModelStructure, why_not_a_lane
+from kerasreg.tuners._callback_places import places_of
+from kerasreg.tuners._trial_thread import TrialThread
 
 # Arguments of `model.fit` that lanes have too.
 _COMMON = frozenset(
@@ -41,143 +40,207 @@ _COMMON = frozenset(
 )
 # And those that change nothing where they are as they are by default.
 _DEFAULTS = {"steps_per_epoch": None, "validation_steps": None, "validation_freq": 1}
-
-
-class _Reached(BaseException):
-    """The call of `model.fit`: no error, so that no hypermodel takes it for one."""
+_DATA = ("x", "y", "sample_weight", "validation_data")
 
 
 class Plan:
-    """One training of a trial: an execution of it, or a fold of one.
+    """One training of a trial: a call of `model.fit`.
+
+    Facts about the model are taken when the plan is made, which is when `model.fit` is called.
 
     Args:
         trial: a KerasTuner trial.
         execution: the number of the execution of the trial.
-        model: the model that the hypermodel built.
+        model: the model that is to be trained.
+        fit: the method of the model that trains it by Keras.
+        call: the positional and the keyword arguments of the call.
         fold: the number of the fold, or None.
+        thread: the thread that rests in the call; None if no code of the user's waits for it.
+        watched: whether the epochs of the training are those of the trial: its intermediate
+            results, and its weights if they are the best.
 
     Attributes:
+        was_built: whether the model was built before.
         structure: the structure of the model; None if the model cannot be a lane.
-        arguments: the arguments of the call of `model.fit`; None if there was no call.
+        arguments: the arguments of `fit` by name; None if `fit` is not Keras' own.
+        places: the places that callbacks write to, each after the name of the callback's class.
         rows: the rows of the fold: for training and for validation.
         key: equal for plans that one program can train; None for a plan that none can.
-        result: the result of the hypermodel's `fit`.
+        why_alone: why no program can train it, in words.
         history: the history of the training.
         error: the error that the training raised.
     """
 
     def __init__(
-        self, trial: Any, execution: int, model: keras.Model, fold: int | None = None
+        self,
+        trial: Any,
+        execution: int,
+        model: keras.Model,
+        fit: Callable[..., Any],
+        call: tuple[Sequence[Any], Mapping[str, Any]],
+        *,
+        fold: int | None = None,
+        thread: TrialThread | None = None,
+        watched: bool = True,
     ) -> None:
         self.trial = trial
         self.execution = execution
         self.model = model
         self.fold = fold
-        self.structure = ModelStructure(model) if why_not_a_lane(model) is None else None
-        self.arguments: dict[str, Any] | None = None
+        self.thread = thread
+        self.watched = watched
         self.rows: tuple[np.ndarray, np.ndarray] | None = None
         self.key: Any = None
         self.history: Any = None
-        self.result: Any = None
         self.error: Exception | None = None
-        self._call: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+        self.was_built = bool(model.built)
+        self._fit = fit
+        self._call = list(call[0]), dict(call[1])
+        self.arguments = self._bound()
+        self.places = [
+            (type(callback).__name__, place)
+            for callback in self.callbacks()
+            for place in places_of(callback)
+        ]
+        if not self.was_built:
+            self.build(model)
+        self.why_alone = why_not_a_lane(model)
+        self.structure = None if self.why_alone else ModelStructure(model)
 
-    def reach_fit(self, hypermodel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Runs the hypermodel's `fit` up to its call of `model.fit`."""
-        self.arguments, self._call = None, (args, kwargs)
+    def _bound(self) -> dict[str, Any] | None:
+        keras_fit = original(keras.Model, "fit")
+        if original(type(self.model), "fit") is not keras_fit:
+            return None
+        try:
+            bound = inspect.signature(keras_fit).bind(self.model, *self._call[0], **self._call[1])
+        except TypeError:  # Keras says so when it is called.
+            return None
+        return {name: value for name, value in bound.arguments.items() if name != "self"}
 
-        def fit(*of_fit: Any, **named: Any) -> Any:
-            bound = inspect.signature(type(self.model).fit).bind(self.model, *of_fit, **named)
-            self.arguments = {k: v for k, v in bound.arguments.items() if k != "self"}
-            raise _Reached
+    def build(self, model: keras.Model) -> None:
+        """Builds a model without an `Input` as Keras does, by the first batch, if it can be.
 
-        with contextlib.suppress(_Reached):
-            self.result = self._run(hypermodel, fit)
-
-    def uses_model_after_fit(self, hypermodel: Any) -> bool:
-        """Whether the hypermodel may ask the model for what it has learned."""
-        return type(hypermodel).fit is not keras_tuner.HyperModel.fit
-
-    def run_whole(self, hypermodel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Runs the hypermodel's `fit` once, which trains."""
-        self.result = hypermodel.fit(self.trial.hyperparameters, self.model, *args, **kwargs)
-
-    def finish(self, hypermodel: Any) -> Any:
-        """Runs the hypermodel's `fit` with the training done, and returns its result."""
-        if self.error is not None:
-            raise self.error
-        if self.arguments is None:
-            return self.result
-        pending = [self.history]
-        real_fit = self.model.fit
-
-        def fit(*of_fit: Any, **named: Any) -> Any:
-            # A second training of a trial is its own, and is not shared.
-            return pending.pop() if pending else real_fit(*of_fit, **named)
-
-        return self._run(hypermodel, fit)
-
-    def _run(self, hypermodel: Any, fit: Any) -> Any:
-        args, kwargs = self._call
-        with patched(self.model, fit=fit):
-            return hypermodel.fit(self.trial.hyperparameters, self.model, *args, **kwargs)
+        Args:
+            model: the model of the training, or another one of the hypermodel's.
+        """
+        given = self.arguments
+        if given is None or not getattr(model, "compiled", False):
+            return
+        data = [given.get(name) for name in ("x", "y", "sample_weight")]
+        if data[0] is None or not is_arrays(data):
+            return
+        rows = np.arange(min(len(keras.tree.flatten(data[0])[0]), given.get("batch_size") or 32))
+        # What cannot be built so, Keras builds, or says why it cannot.
+        with contextlib.suppress(Exception), deferred_variables():
+            build_by_batch(model, tuple(rows_of(data, rows)))
 
     def find_key(self, digests: Digests) -> None:
-        """Finds the key, when the arguments and the rows are known."""
-        self.key = self._key(digests)
-
-    def _key(self, digests: Digests) -> Any:
-        if self.structure is None or self.arguments is None:
-            return None
-        given = dict(self.arguments)
-        for name, default in _DEFAULTS.items():
-            if given.pop(name, default) != default:
-                return None
-        # Those that lanes of one program may have of their own.
-        for name in ("verbose", "callbacks", "epochs", "initial_epoch"):
-            given.pop(name, None)
-        if not set(given) <= _COMMON:
-            return None
-        data = [given.pop(name, None) for name in ("x", "y", "sample_weight", "validation_data")]
-        if not all(is_arrays(part) for part in data):
-            return None
+        """Finds the key, when the rows are known, or why there is none."""
+        if self.why_alone is None:
+            self.why_alone = self._why_not_shared()
+        if self.why_alone is not None or self.structure is None:
+            self.key = None
+            return
+        given = self._lane_arguments()
+        data = digests.of([given.pop(name, None) for name in _DATA])
         folded = self.rows is not None
-        return digests.same(
-            (self.structure.tokens, folded, digests.of(data), repr(sorted(given.items())))
-        )
+        self.key = digests.same((self.structure.tokens, folded, data, repr(sorted(given.items()))))
+
+    def _why_not_shared(self) -> str | None:
+        if self.arguments is None:
+            return "`model.fit` is not called as Keras' own"
+        for name, default in _DEFAULTS.items():
+            if (value := self.arguments.get(name, default)) != default:
+                return f"`model.fit` is called with {name}={value!r}"
+        given = self._lane_arguments()
+        if unknown := sorted(set(given) - _COMMON):
+            return f"`model.fit` is called with {', '.join(unknown)}"
+        for name in _DATA:
+            part = given.get(name)
+            if not is_arrays(part):
+                kinds = {type(p).__name__ for p in keras.tree.flatten(part) if not is_arrays(p)}
+                return (
+                    f"`{name}` is no array but a {', '.join(sorted(kinds))}; give arrays to train "
+                    "trials together"
+                )
+        return None
+
+    def _lane_arguments(self) -> dict[str, Any]:
+        """The arguments that lanes of one program must have in common, if there are some."""
+        # Lanes may have their own of these.
+        own = ("verbose", "callbacks", "epochs", "initial_epoch", *_DEFAULTS)
+        given = self.arguments or {}
+        return {name: value for name, value in given.items() if name not in own}
 
     def common_arguments(self) -> dict[str, Any]:
         """The arguments of `Lanes.fit` for plans of equal keys, but callbacks and rows."""
-        given = {k: v for k, v in (self.arguments or {}).items() if k in _COMMON}
-        for name in ("callbacks", "epochs", "initial_epoch"):
-            given.pop(name, None)
+        given = self._lane_arguments()
         if self.rows is not None:
             data = [given.get(name) for name in ("x", "y", "sample_weight")]
             given["validation_data"] = tuple(part for part in data if part is not None)
         # None is Keras' word for its default.
         return {name: value for name, value in given.items() if value is not None}
 
-    def callbacks(self) -> list[Any]:
+    @property
+    def all_callbacks(self) -> list[Any]:
         """The callbacks of the call."""
-        return list((self.arguments or {}).get("callbacks") or ())
+        given = self._call[1] if self.arguments is None else self.arguments
+        found = given.get("callbacks")
+        if found is None:
+            return []
+        if isinstance(found, keras.callbacks.CallbackList):
+            return list(found.callbacks)
+        return list(keras.tree.flatten(found))
+
+    def callbacks(self) -> list[Any]:
+        """The callbacks of the call but those that report to the search, which the lanes do."""
+        return [one for one in self.all_callbacks if not isinstance(one, EpochReports)]
 
     def epochs(self) -> tuple[int, int]:
         """The first epoch and the last one of the call."""
         given = self.arguments or {}
         return given.get("initial_epoch") or 0, given.get("epochs") or 1
 
-    def train_alone(self, callbacks: Sequence[Any]) -> None:
-        """Trains the model by Keras."""
-        given = {**(self.arguments or {}), "verbose": 0}
-        given["callbacks"] = [*(given.get("callbacks") or ()), *callbacks]
+    def train_by_keras(self, reports: EpochReports) -> Any:
+        """Trains the model by Keras, and returns what its `fit` returns.
+
+        Args:
+            reports: is added to the callbacks if the epochs are those of the trial.
+        """
+        args, kwargs = self._call
+        given = dict(kwargs if self.arguments is None else self.arguments)
+        callbacks = self.all_callbacks
+        if self.watched and not any(isinstance(one, EpochReports) for one in callbacks):
+            callbacks.append(reports)
+        given["callbacks"] = callbacks
         if self.rows is not None:
             names = ("x", "y", "sample_weight")
             data = [given.get(name) for name in names]
-            given |= dict(zip(names, _rows_of(data, self.rows[0]), strict=True))
+            given |= dict(zip(names, rows_of(data, self.rows[0]), strict=True))
             given["validation_data"] = tuple(
-                part for part in _rows_of(data, self.rows[1]) if part is not None
+                part for part in rows_of(data, self.rows[1]) if part is not None
             )
-        self.history = type(self.model).fit(self.model, **given)
+        return self._fit(*(args if self.arguments is None else ()), **given)
+
+
+class EpochReports(keras.callbacks.Callback):
+    """Tells a search of the epochs of a trial that Keras trains, or a loop of the user's.
+
+    Args:
+        tell: is called with the model, the number of the epoch and its logs, and says whether
+            the training is to end.
+    """
+
+    def __init__(self, tell: Callable[[Any, int, dict[str, Any]], bool]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def __deepcopy__(self, memory: Any) -> EpochReports:
+        return self  # The search is one.
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._tell(self.model, epoch, dict(logs or {})):
+            self.model.stop_training = True
 
 
 class RunningTrial:
@@ -186,23 +249,31 @@ class RunningTrial:
     Args:
         trial: a KerasTuner trial.
         objective: a KerasTuner objective.
+        trainings: how many trainings report each epoch.
 
     Attributes:
-        plans: the trainings of the trial.
+        thread: the thread that runs the user's code of the trial, if there is some.
+        plans: the trainings of the trial that were prepared.
         results: the results of the trainings that are done.
         left: how many trainings are not done.
         best: the weights of the best epoch of the best training.
         pruned: whether the trial was ended early.
+        reported_itself: whether own code has told the oracle of the results.
+        now: the execution and the fold that own code trains now, and their model.
     """
 
-    def __init__(self, trial: Any, objective: Any) -> None:
+    def __init__(self, trial: Any, objective: Any, trainings: int) -> None:
         self.trial = trial
         self.objective = objective
+        self.thread: TrialThread | None = None
         self.plans: list[Plan] = []
         self.results: list[Any] = []
         self.left = 0
         self.pruned = False
+        self.reported_itself = False
+        self.now: tuple[int, int | None, Any] = (0, None, None)
         self.best: list[np.ndarray] = []
+        self._trainings = trainings
         self._score: float | None = None
         self._epochs: dict[int, list[dict[str, float]]] = {}
 
@@ -212,20 +283,31 @@ class RunningTrial:
         self.left += 1
 
     def keep(self, score: float | None, values: list[np.ndarray]) -> None:
-        """Takes the weights of a training's best epoch, if it is the best so far."""
+        """Takes the weights of a training's best epoch, if it is the best so far.
+
+        As KerasTuner's: where the logs do not have the objective, the last epoch is the best.
+        """
+        if score is None or self._score is None or self.objective.better_than(score, self._score):
+            self.best = values
+            self._score = self._score if score is None else score
+
+    def keep_model(self, model: Any, logs: dict[str, Any]) -> None:
+        """Takes the weights of a model after an epoch, if it is the best so far."""
+        score = self.objective.get_value(logs) if self.objective.has_value(logs) else None
         known = score is not None and self._score is not None
-        if not self.best or (known and self.objective.better_than(score, self._score)):
-            self._score, self.best = score, values
+        if not known or self.objective.better_than(score, self._score):
+            self.keep(score, [np.array(keras.ops.convert_to_numpy(v)) for v in model.variables])
 
     def seen(self, epoch: int, logs: dict[str, Any]) -> dict[str, float] | None:
         """Takes an epoch of one training; returns the means, if all have had that epoch."""
         plain = {name: value for name, value in logs.items() if np.ndim(value) == 0}
         of_epoch = self._epochs.setdefault(epoch, [])
         of_epoch.append(plain)
-        if len(of_epoch) < len(self.plans):
+        if len(of_epoch) < self._trainings:
             return None
         del self._epochs[epoch]
-        return {name: float(np.mean([logs[name] for logs in of_epoch])) for name in plain}
+        shared = [name for name in plain if all(name in logs for logs in of_epoch)]
+        return {name: float(np.mean([logs[name] for logs in of_epoch])) for name in shared}
 
 
 @contextlib.contextmanager
@@ -241,7 +323,8 @@ def failing(trial: Any) -> Iterator[None]:
         trial.message = traceback.format_exc()
 
 
-def _rows_of(data: Any, rows: np.ndarray) -> Any:
+def rows_of(data: Any, rows: np.ndarray) -> Any:
+    """Some rows of each array of a structure."""
     return keras.tree.map_structure(
         lambda part: None if part is None else np.asarray(part)[rows], data
     )
@@ -251,7 +334,7 @@ class Digests:
     """Hashes of the contents of arrays, each array looked at once; and keys made of them."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Any, str]] = {}
+        self._known: dict[int, tuple[Any, bytes, str]] = {}
         self._keys: dict[Any, Any] = {}
 
     def same(self, key: Any) -> Any:
@@ -265,12 +348,33 @@ class Digests:
     def _of_array(self, array: Any) -> str:
         if array is None:
             return "None"
-        if id(array) not in self._known:
-            plain = np.ascontiguousarray(np.asarray(array))
-            content = hashlib.blake2b(plain.tobytes()).hexdigest()
-            # The array is kept, so that its id stays its own.
-            self._known[id(array)] = array, f"{plain.dtype} {plain.shape} {content}"
-        return self._known[id(array)][1]
+        plain, key = np.asarray(array), id(array)
+        sample = _sample(plain)
+        known = self._known.get(key)
+        if known is not None and known[0]() is array and known[1] == sample:
+            return known[2]
+        content = hashlib.blake2b(_bytes(plain)).hexdigest()
+        digest = f"{plain.dtype} {plain.shape} {content}"
+        with contextlib.suppress(TypeError):  # Of what cannot be referred to weakly, no more.
+            # The data of trials that have ended is not kept.
+            self._known[key] = (
+                weakref.ref(array, lambda _: self._known.pop(key, None)),
+                sample,
+                digest,
+            )
+        return digest
+
+
+def _sample(array: np.ndarray) -> bytes:
+    """Some of the elements of an array, which tell whether it was written to meanwhile."""
+    flat = array.reshape(-1) if array.flags.c_contiguous else array.ravel()
+    return _bytes(flat[:: max(1, flat.size // 4096)])
+
+
+def _bytes(array: np.ndarray) -> bytes:
+    if array.dtype == object:  # Of objects, the bytes are where they are.
+        return repr(array.tolist()).encode()
+    return np.ascontiguousarray(array).tobytes()
 
 
 def is_arrays(data: Any) -> bool:

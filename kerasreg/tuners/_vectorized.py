@@ -11,6 +11,7 @@ import keras
 import keras_tuner
 
 from kerasreg._keras import keras_tuner_internals as internals
+from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import reset_automatic_names
 from kerasreg._validation import check_count
 from kerasreg.lanes import Lanes
@@ -31,8 +32,8 @@ class VectorizedTuner(keras_tuner.Tuner):
     take them over, and nothing is compiled for these. Keras trains a trial alone if the
     trial shares its program with no other, or cannot be a lane (its class has a
     `train_step` of its own, a generator feeds it, ...). Scores, folders and
-    `get_best_models` are KerasTuner's. The hypermodel is used as it is; its `fit` is run
-    twice for each trial, before and after the training.
+    `get_best_models` are KerasTuner's. The hypermodel is used as it is. Its own `fit`, if it
+    has one, runs once for each trial, in a thread that rests where it calls `model.fit`.
 
     Args:
         oracle: a KerasTuner oracle.
@@ -115,6 +116,12 @@ class VectorizedTuner(keras_tuner.Tuner):
         overwrite: bool = False,
         executions_per_trial: int = 1,
     ) -> None:
+        if hypermodel is None and type(self).run_trial is VectorizedTuner.run_trial:
+            raise ValueError(
+                "`hypermodel` must be given, unless a subclass has its own `run_trial`. "
+                "Received: hypermodel=None"
+            )
+        self._scheduler: Scheduler | None = None  # Of the search that runs.
         self.max_lanes = None if max_lanes is None else check_count("max_lanes", max_lanes)
         self.folds = None if folds is None else check_folds(folds)
         self.jit_compile = jit_compile
@@ -150,16 +157,68 @@ class VectorizedTuner(keras_tuner.Tuner):
             RuntimeError: if too many trials failed one after another.
             ImportError: if there are `folds` and scikit-learn is not installed.
         """
-        if type(self).run_trial is not keras_tuner.Tuner.run_trial:
-            # What a trial is, is then the subclass' own.
-            super().search(*fit_args, **fit_kwargs)
-            return
         self.oracle.verbose = 0  # Its table for each trial is nothing for many at once.
-        scheduler = self._new_scheduler(fit_args, fit_kwargs, groups)
+        self._scheduler = self._new_scheduler(fit_args, fit_kwargs, groups)
         self.on_search_begin()
+        policy = keras.config.dtype_policy()
         keras.backend.clear_session()
-        scheduler.run()
+        keras.config.set_dtype_policy(policy)  # Which Keras, to 3.15, clears too.
+        try:
+            self._scheduler.run()
+        finally:
+            self._scheduler = None
         self.on_search_end()
+
+    def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> Any:
+        """Trains a trial, as `keras_tuner.Tuner.run_trial` does. A subclass may extend it.
+
+        In a search each call of `model.fit` within is a training that may share a program with
+        those of other trials: the method runs in a thread, which rests there.
+
+        Args:
+            trial: the trial.
+            *args: positional arguments of the hypermodel's `fit`.
+            **kwargs: keyword arguments of the hypermodel's `fit`.
+
+        Returns:
+            A list with the result of the hypermodel's `fit` for each execution and fold.
+
+        Raises:
+            keras_tuner.errors.FatalError: if a result is none.
+        """
+        scheduler, strategy, hp = self._scheduler, self.distribution_strategy, trial.hyperparameters
+        path = internals.checkpoint_path(self, trial.trial_id)
+        if strategy is not None or scheduler is None:
+            reports = internals.best_epoch_callback(self.oracle.objective, path)
+        else:
+            reports = scheduler.reports_of(trial)
+        folds = [None] if scheduler is None else scheduler.folds
+        if strategy is not None and self.folds is not None:
+            raise keras_tuner.errors.FatalValueError(
+                "With a `distribution_strategy` there are no folds."
+            )
+        results = []
+        for execution in range(self.executions_per_trial):
+            for fold in folds:
+                given = self.fit_arguments(trial, execution, kwargs)
+                given["callbacks"] = [*given["callbacks"], reports]
+                if internals.has_own_build_and_fit(self):
+                    results.append(internals.build_and_fit(self, trial, args, given))
+                    continue
+                with deferred_variables():
+                    model = self.build_model(hp)
+                was_built = model.built
+                with contextlib.ExitStack() as stack:
+                    if strategy is not None:
+                        stack.enter_context(strategy.scope())
+                    if scheduler is not None:
+                        stack.enter_context(scheduler.trains(trial, execution, fold, model))
+                    result = self.hypermodel.fit(hp, model, *args, **given)
+                if not was_built and model.built:
+                    internals.write_build_config(self, trial.trial_id, model)
+                internals.check_result(result, self.oracle.objective)
+                results.append(result)
+        return results
 
     def load_model(self, trial: Any) -> keras.Model:
         """Builds the model of a trial with the weights of its best epoch.
@@ -176,6 +235,8 @@ class VectorizedTuner(keras_tuner.Tuner):
         if os.path.exists(internals.checkpoint_path(self, trial.trial_id)):
             return super().load_model(trial)
         model = self.build_model(trial.hyperparameters)
+        if not model.built:
+            internals.build_as_trained(self, trial.trial_id, model)
         if not _best_epochs.read(self.project_dir, trial.trial_id, model):
             raise FileNotFoundError(
                 f"No weights of trial {trial.trial_id} in {self.project_dir!r}."
@@ -183,6 +244,23 @@ class VectorizedTuner(keras_tuner.Tuner):
         return model
 
     # For subclasses: the scheduler calls these.
+
+    @property
+    def runs_own_code(self) -> bool:
+        """Whether a trial is more than its trainings.
+
+        That is so if the tuner has another `run_trial`, the hypermodel has another `fit`, or
+        replicas train.
+        """
+        hypermodel = self.hypermodel
+        return (
+            type(self).run_trial is not VectorizedTuner.run_trial
+            or internals.has_own_build_and_fit(self)
+            or hypermodel is None
+            or type(hypermodel).fit is not keras_tuner.HyperModel.fit
+            or "fit" in vars(hypermodel)
+            or self.distribution_strategy is not None
+        )
 
     def build_model(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Builds the model of a trial. A subclass may extend it.

@@ -432,7 +432,8 @@ def test_arguments_reach_the_oracle_and_the_tuner(build, tmp_path):
 
 
 def test_the_number_of_lanes_follows_memory(build, monkeypatch):
-    plan = Plan(None, 0, build(keras_tuner.HyperParameters()))
+    model = build(keras_tuner.HyperParameters())
+    plan = Plan(None, 0, model, model.fit, ((), {}))
     assert _memory.lanes_that_fit(plan) == 128
     each = _memory.lane_bytes(plan.model, 32)
     monkeypatch.setattr(_memory, "free_bytes", lambda: 2 * 24 * each)
