@@ -78,7 +78,7 @@ def write(folder: str, values: dict[str, list[np.ndarray]]) -> None:
 def read(folder: str, trial_id: str, model: keras.Model) -> bool:
     """Assigns the values of a trial to its model; False where there are none."""
     # The newest first: a trial that was tried again is in two files.
-    for name in sorted(_names(folder), key=_number, reverse=True):
+    for name in reversed(_names(folder)):
         path = os.path.join(folder, name)
         with np.load(path) as stored:
             names = stored["trials"].tolist()
@@ -93,14 +93,17 @@ def read(folder: str, trial_id: str, model: keras.Model) -> bool:
 
 
 def _names(folder: str) -> list[str]:
-    """The names of the files of weights. No pattern: the folder's name may look like one."""
+    """The names of the files of weights, by age.
+
+    No pattern finds them: the name of the folder may look like one.
+    """
     if not os.path.isdir(folder):
         return []
-    names = (name for name in os.listdir(folder) if name.startswith("lanes-"))
-    # By age first: those of earlier versions have no number.
+    names = [name for name in os.listdir(folder) if name.startswith("lanes-")]
     return sorted(
         (name for name in names if name.endswith(".npz")),
-        key=lambda name: os.path.getmtime(os.path.join(folder, name)),
+        # Those of earlier versions have no number.
+        key=lambda name: (_number(name), os.path.getmtime(os.path.join(folder, name))),
     )
 
 
