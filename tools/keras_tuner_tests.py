@@ -47,6 +47,7 @@ INSIDES = (
     (r"from keras_tuner\.(?=\w)", "from keras_tuner.src."),
     (r"from keras_tuner import (?=backend|errors|protos|utils)", "from keras_tuner.src import "),
     (r'"keras_tuner\.(distribute|engine)\.', r'"keras_tuner.src.\1.'),
+    (r"\bkeras_tuner\.(backend|utils)\.", r"keras_tuner.src.\1."),
 )
 # In the place of a package that only hands out free ports.
 _PORTPICKER = """
