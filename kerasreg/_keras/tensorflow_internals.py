@@ -153,7 +153,8 @@ def table_contents(table: Any) -> dict[Any, Any] | None:
 
     if not isinstance(table, tf.lookup.StaticHashTable):
         return None
-    keys, values = table.export()
+    with tf.init_scope():  # Also while a function is traced.
+        keys, values = table.export()
     default = table._default_value
     return {
         **dict(zip(keys.numpy().tolist(), values.numpy().tolist(), strict=True)),

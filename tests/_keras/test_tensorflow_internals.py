@@ -149,7 +149,17 @@ def test_table_contents_are_those_of_a_table_that_stays_as_it_is():
     keys, values = tf.constant(["a", "b"]), tf.constant([1, 2], tf.int64)
     filled = tf.lookup.KeyValueTensorInitializer(keys, values)
     table = tf.lookup.StaticHashTable(filled, default_value=-1)
-    assert internals.table_contents(table) == {b"a": 1, b"b": 2, None: -1}
+    expected = {b"a": 1, b"b": 2, None: -1}
+    assert internals.table_contents(table) == expected
+    found = []
+
+    @tf.function(autograph=False)
+    def traced(x):
+        found.append(internals.table_contents(table))
+        return x
+
+    traced(1)
+    assert found == [expected]
     changing = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1)
     assert internals.table_contents(changing) is None
     assert internals.table_contents("no table") is None
