@@ -59,14 +59,13 @@ class StoredWeights(tf.Module):
         narrow = {id(kernel) for kernel in self._kernels}
         # A SavedModel holds the variables that are found from here.
         self.others = [weight.value for weight in model.variables if id(weight) not in narrow]
-        # Of which a SavedModel keeps tables, such as those of strings, and no weight.
-        self._tables = tf.Module()
-        self._tables.of = model
+        # A SavedModel keeps the tables of the model, such as those of strings, which it finds from
+        # here. Of weights it has those that its functions read.
+        self._model = model
 
     def track(self, archive: keras.export.ExportArchive) -> None:
         """Adds what the model needs in a SavedModel, but not the weights that it has here."""
         archive.track(self)
-        archive.track(self._tables)
 
     @property
     def bytes(self) -> int:

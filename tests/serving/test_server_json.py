@@ -256,6 +256,11 @@ REFUSED = {
         X,
         "JSON Parse error: The surrogate pair in string is invalid. at offset: 7",
     ),
+    "half of a pair in an input": (
+        b'{"instances": ["\\ud83d"]}',
+        {"x": scalar(object)},
+        "JSON Parse error: The surrogate pair in string is invalid. at offset: 16",
+    ),
     "no hex": (
         b'{"a": "\\u12g4"}',
         X,
