@@ -7,8 +7,16 @@ import pytest
 from kerasreg._keras.activations import ACTIVATION_LAYERS, activation_name, elementwise
 from kerasreg._keras.calls import intercept_calls, numbers
 from kerasreg._keras.fans import fan_in, kernel_fans
-from kerasreg._keras.graph import graph_of, has_graph, nodes
+from kerasreg._keras.graph import (
+    given_to,
+    graph_of,
+    has_graph,
+    nodes,
+    other_arguments,
+    unmasked,
+)
 from kerasreg._keras.ignored_attributes import global_names, is_known
+from kerasreg._keras.internals import node_of
 from kerasreg._keras.layers import places
 from kerasreg._keras.seeds import check_seed, with_seed
 from kerasreg._keras.weights import has_matrix, is_kernel, kernels, own_weights
@@ -142,3 +150,48 @@ def test_own_weights_are_not_those_of_layers_within():
     layer.build((None, 3, 2))
     assert own_weights(layer) == []
     assert len(own_weights(layer.forward_layer.cell)) == 3
+
+
+def nested_call(*arguments, **options):
+    """A model of the inputs `z` and `a`, and its call with some arguments."""
+    z, a = keras.Input((4,), name="z"), keras.Input((4,), name="a")
+    inner = keras.Model([z, a], keras.layers.Add()([z, a]))
+    return inner, node_of(inner(*arguments, **options))
+
+
+def test_given_to_says_which_input_is_given_what():
+    x, y = keras.Input((4,)), keras.Input((4,))
+
+    def given(*arguments, **options):
+        found = given_to(*nested_call(*arguments, **options))
+        return found if found is None else [{id(x): "x", id(y): "y"}[id(one)] for one in found]
+
+    assert given([x, y]) == ["x", "y"]
+    assert given(inputs=(y, x)) == ["y", "x"]
+    # By their names, and not in the order of the keys, which is a, z.
+    assert given({"a": x, "z": y}) == ["y", "x"]
+    assert given([x, x], training=False) == ["x", "x"]
+    assert given([x, y], mask=[None, keras.Input((4,), dtype="bool")]) == ["x", "y"]
+    # An input of another rank, which Keras adapts; an array.
+    z = keras.Input((4, 1))
+    assert given_to(*nested_call([x, z])) is None
+    assert given_to(*nested_call([x, keras.ops.ones((1, 4))])) is None
+
+
+def test_unmasked_leaves_masks_out():
+    x, mask = keras.Input((5, 4)), keras.Input((5,), dtype="bool")
+    pooled = keras.layers.GlobalAveragePooling1D()(x, mask=mask)
+    assert [id(tensor) for tensor in unmasked(node_of(pooled))] == [id(x)]
+    lstm = keras.layers.LSTM(3)
+    states = [keras.Input((3,)), keras.Input((3,))]
+    found = unmasked(node_of(lstm(x, mask=mask, initial_state=states)))
+    assert [id(tensor) for tensor in found] == [id(x), *map(id, states)]
+
+
+def test_other_arguments_are_all_that_are_no_tensors_and_stand_for_something():
+    x = keras.Input((4,))
+    drop = keras.layers.Dropout(0.5)
+    assert other_arguments(node_of(drop(x))) == []
+    assert other_arguments(node_of(drop(x, training=False))) == []
+    assert other_arguments(node_of(drop(x, training=True))) == [True]
+    assert other_arguments(node_of(x + 2.5)) == [2.5]
