@@ -51,7 +51,7 @@ def names_of_variables(
     places = {} if model is None else places_of_variables(model)
     paths = [places.get(id(variable), []) for variable in variables]
     return [
-        (of[0] if of else variable.path, _names(variable, of))
+        (of[0] if of else _path(variable), _names(variable, of))
         for variable, of in zip(variables, paths, strict=True)
     ]
 
@@ -63,7 +63,12 @@ def names_in_model(model: Any, variables: Sequence[keras.Variable]) -> list[froz
 
 
 def _names(variable: keras.Variable, paths: Sequence[str]) -> frozenset[str]:
-    return frozenset().union(*map(names_within, [variable.path, *paths]))
+    return frozenset().union(*map(names_within, [_path(variable), *paths]))
+
+
+def _path(variable: Any) -> str:
+    """The path of a variable, also of one of TensorFlow, which has a name and a number."""
+    return getattr(variable, "path", None) or str(variable.name).removesuffix(":0")
 
 
 def _model_of(optimizer: Any, variables: Sequence[keras.Variable]) -> Any:

@@ -127,11 +127,12 @@ class OuterOptimizer(keras.optimizers.Optimizer):
     def set_weights(self, weights: Any) -> None:
         """Sets the variables of the wrapper and of the inner optimizer."""
         variables = self.variables
-        if not self.built or len(weights) != len(variables):
+        if not self.built:
+            super().set_weights(weights)  # An error.
+        if len(weights) != len(variables):
             raise ValueError(
-                f"`weights` must be one array for each of the {len(variables)} variables of an "
-                f"optimizer that is built. Received: {len(weights)} arrays, for an optimizer that "
-                f"is {'built' if self.built else 'not built'}"
+                f"`weights` must be one array for each of the {len(variables)} variables of the "
+                f"optimizer. Received: {len(weights)} arrays"
             )
         for variable, weight in zip(variables, weights, strict=True):
             variable.assign(weight)
@@ -176,15 +177,22 @@ class OuterOptimizer(keras.optimizers.Optimizer):
     def _model_variables_moving_average(self) -> Any:
         """The averages of the innermost optimizer, where `SwapEMAWeights` looks for them.
 
-        The callback looks one optimizer deep. Until gradients are applied, the weights stand
-        for their averages, so that a swap leaves them.
+        The callback looks one optimizer deep. Until there are averages, the weights stand for
+        them, so that a swap leaves the weights.
         """
         averages = self.rule._model_variables_moving_average
-        if int(ops.convert_to_numpy(calls_of(self.rule))) == 0:
+        if not self.has_averages():
             for variable, average in zip(trainable_variables_of(self.rule), averages, strict=True):
                 if average is not None:
                     average.assign(variable)
         return averages
+
+    def has_averages(self) -> bool:
+        """Whether the averages of an optimizer that has some are those of any step yet."""
+        inner = self.inner_optimizer
+        if isinstance(inner, OuterOptimizer):
+            return inner.has_averages()
+        return int(ops.convert_to_numpy(calls_of(inner))) > 0
 
 
 def rule_of(optimizer: Any) -> Any:

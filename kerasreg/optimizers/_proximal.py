@@ -271,7 +271,8 @@ class Proximal(Wrapper):
 
 
 def _penalty_of(variable: keras.Variable) -> Penalty | None:
-    return variable.regularizer if isinstance(variable.regularizer, Penalty) else None
+    penalty = getattr(variable, "regularizer", None)  # A `tf.Variable` has none.
+    return penalty if isinstance(penalty, Penalty) else None
 
 
 def _prox(penalty: Penalty, w: Any, t: Any) -> Any:

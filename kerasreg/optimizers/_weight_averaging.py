@@ -95,6 +95,10 @@ class WeightAveraging(Wrapper):
                 f"Received: use_ema={use_ema!r}"
             )
 
+    def has_averages(self) -> bool:
+        """Whether the means have begun."""
+        return int(ops.convert_to_numpy(self.rule.iterations)) >= self.start_step
+
     def make_slots(self, variables: Any) -> None:
         """Remembers the means, where Keras' `SwapEMAWeights` looks for averages."""
         self._means = self.slots(variables, "mean")

@@ -288,6 +288,8 @@ def test_all_variables_are_set_as_they_are_listed():
     assert int(other.iterations) == 3
     with pytest.raises(ValueError, match="`weights` must be one array for each of the 7"):
         other.set_weights([0.0])
+    with pytest.raises(ValueError, match="not yet been built"):
+        Lookahead(SGD(0.1)).set_weights([0.0])
 
 
 # Averages that Keras swaps in.
@@ -335,6 +337,35 @@ def test_means_are_swapped_in_at_any_depth(wrap):
     model.compile("sgd", "mse")
     assert_equal(weights, model.get_weights())
     assert history["val_loss"] == [pytest.approx(model.evaluate(X, Y, verbose=0), rel=1e-4)]
+
+
+@pytest.mark.parametrize("around", [lambda inner: inner, Lookahead, around_nothing])
+def test_weights_that_are_set_before_there_is_a_mean_stay_when_it_is_swapped_in(around):
+    optimizer = LossScale(around(WeightAveraging(SGD(0.1), start_step=9)), initial_scale=2.0)
+    model = network()
+    model.compile(optimizer, "mse", run_eagerly=True)
+    model.train_on_batch(X, Y)
+    given = [np.full(weight.shape, 7.0) for weight in model.get_weights()]
+    model.set_weights(given)
+    swap = keras.callbacks.SwapEMAWeights()
+    loss = model.evaluate(X, Y, verbose=0)
+    assert model.evaluate(X, Y, verbose=0, callbacks=[swap]) == pytest.approx(loss)
+    assert_equal(model.get_weights(), given)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="variables of TensorFlow")
+def test_variables_of_tensorflow_have_their_names():
+    import tensorflow as tf
+
+    for wrap, moves in (
+        (lambda inner: LayerLearningRates(inner, {"one": 0.0}), [False, True]),
+        (lambda inner: DecoupledWeightDecay(inner, 0.5, exclude=["one"]), [True, True]),
+        (WeightAveraging, [True, True]),
+        (Lookahead, [True, True]),
+    ):
+        variables = [tf.Variable(1.0, name=name) for name in ("one", "two")]
+        wrap(SGD(0.1)).apply([tf.constant(1.0)] * 2, variables)
+        assert [float(variable) != 1.0 for variable in variables] == moves
 
 
 def test_averages_of_a_proximal_optimizer_within_a_loss_scale():
