@@ -48,6 +48,7 @@ INSIDES = (
     (r"from keras_tuner import (?=backend|errors|protos|utils)", "from keras_tuner.src import "),
     (r'"keras_tuner\.(distribute|engine)\.', r'"keras_tuner.src.\1.'),
     (r"\bkeras_tuner\.(backend|utils)\.", r"keras_tuner.src.\1."),
+    (r"\bkeras_tuner\.tuners\.(?=[a-z])", "keras_tuner.src.tuners."),
 )
 # In the place of a package that only hands out free ports.
 _PORTPICKER = """
