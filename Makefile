@@ -16,7 +16,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 PYTEST := -m pytest -n $(PROCESSES) --dist=worksteal
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo check test test-long test-slow test-daily test-exports test-lowest mutations lint check-bazel bench bench-serving bench-equal-time requirements clean
+.PHONY: demo check test test-long test-slow test-daily test-exports test-lowest test-keras mutations lint check-bazel bench bench-serving bench-equal-time requirements clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO_OUTPUT)
@@ -54,6 +54,15 @@ LOWEST_TESTS ?= kerasreg tests --ignore=tests/cli --ignore=tests/test_examples.p
 	--ignore=tests/test_packaging.py
 test-lowest: .venv-lowest/.installed
 	.venv-lowest/bin/python $(PYTEST) $(LOWEST_TESTS) $(PYTEST_ARGS)
+
+# Keras' own tests, which its wheel does not have, with kerasreg's classes in the place of Keras'.
+# KERAS_TESTS: parts of the names of test files; all by default.
+test-keras: $(INSTALLED)-test
+	mkdir -p build
+	version=$$($(BIN)/python -c "import importlib.metadata; print(importlib.metadata.version('keras'))") \
+	&& $(BIN)/pip download --quiet --no-binary :all: --no-deps --dest build keras==$$version \
+	&& tar -xzf build/keras-$$version.tar.gz -C build \
+	&& $(BIN)/python tools/keras_tests.py build/keras-$$version $(KERAS_TESTS)
 
 # Hours: which faults of tools/mutations.toml the suite catches, one at a time. With
 # MUTATE_ARGS=--before=FILE beside the report of an older version, after which it is faster.

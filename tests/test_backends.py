@@ -25,6 +25,7 @@ policy = kerasreg.callbacks.StepDecay(0.01, 0.5, every=2)
 history = model.fit(x, x[:, :4], batch_size=16, epochs=4, shuffle=False, verbose=0,
                     callbacks=[policy])
 model.evaluate(x, x[:, :4], verbose=0)
+assert kerasreg.callbacks.FixedLearningRate(0.5).value(3) == 0.5
 layers = kerasreg.layers
 image = hidden = keras.Input((8, 8, 4))
 hidden = layers.ScheduledSpatialDropout2D(ramp(0.1, 10, 0.5), seed=1)(hidden)

@@ -13,7 +13,14 @@ from typing import Any, NamedTuple
 
 import keras
 
-from kerasreg._keras.internals import is_in_graph, made_by, node_of
+from kerasreg._keras.internals import (
+    functional_of,
+    has_own_call,
+    input_structure,
+    is_in_graph,
+    made_by,
+    node_of,
+)
 from kerasreg._keras.weights import has_matrix
 
 
@@ -76,7 +83,8 @@ def graph_of(model: Any) -> Graph | None:
 
 
 def has_graph(operation: Any) -> bool:
-    if not isinstance(operation, keras.Model):
+    # A `call` of a class of one's own may do anything before and behind the graph.
+    if not isinstance(operation, keras.Model) or has_own_call(operation):
         return False
     try:  # A Sequential model that is not built raises.
         tensors = [*(operation.inputs or ()), *(operation.outputs or ())]
@@ -87,19 +95,71 @@ def has_graph(operation: Any) -> bool:
 
 def _lay_open(model: Any, given: list[int], prefix: str, uses: list[Use]) -> list[int]:
     """Appends the uses in a model that is called with `given`; returns its outputs."""
-    made_by = {id(tensor): index for tensor, index in zip(model.inputs, given, strict=True)}
+    made = {id(tensor): index for tensor, index in zip(model.inputs, given, strict=True)}
     for node in nodes(model):
         operation = node.operation
-        sources = [made_by[id(tensor)] for tensor in node.input_tensors]
+        sources = [made[id(tensor)] for tensor in node.input_tensors]
         path = prefix + operation.name
-        if has_graph(operation) and len(operation.inputs) == len(sources):
-            results = _lay_open(operation, sources, f"{path}/", uses)
+        if has_graph(operation) and (tensors := given_to(operation, node)) is not None:
+            inner = []
+            for tensor, of in zip(tensors, operation.inputs, strict=True):
+                if tensor is None:  # An input that is left out begins there.
+                    uses.append(Use(made_by(of), f"{path}/{of.name}", ()))
+                inner.append(len(uses) - 1 if tensor is None else made[id(tensor)])
+            results = _lay_open(operation, inner, f"{path}/", uses)
         else:
             uses.append(Use(operation, path, tuple(sources)))
             results = [len(uses) - 1] * len(node.outputs)
         for tensor, index in zip(node.outputs, results, strict=True):
-            made_by[id(tensor)] = index
-    return [made_by[id(tensor)] for tensor in model.outputs]
+            made[id(tensor)] = index
+    return [made[id(tensor)] for tensor in model.outputs]
+
+
+def given_to(model: Any, node: Any) -> list[Any] | None:
+    """The tensors that a call of a nested model gives to its inputs, None for one left out.
+
+    Args:
+        model: a model that has a graph.
+        node: the call of the model.
+
+    Returns:
+        A tensor or None for each of the model's inputs. None in place of the list where the
+        inputs are not the model's as they are: there is an array among them, or one of
+        another rank, which Keras adapts.
+    """
+    args, kwargs = node.arguments.args, node.arguments.kwargs
+    given = args[0] if args else kwargs.get("inputs")
+    names = [tensor.name for tensor in model.inputs]
+    if isinstance(given, dict) and not isinstance(input_structure(functional_of(model)), dict):
+        # Keras then goes by the names of the inputs.
+        given = [given[name] for name in names] if set(names) <= set(given) else None
+    tensors = keras.tree.flatten(given)
+    if len(tensors) != len(names) or {id(t) for t in tensors if t is not None} != {
+        id(t) for t in unmasked(node)
+    }:
+        return None
+    fit = [
+        t is None or len(t.shape) == len(of.shape)
+        for t, of in zip(tensors, model.inputs, strict=True)
+    ]
+    return tensors if all(fit) else None
+
+
+def unmasked(node: Any) -> list[Any]:
+    """The symbolic tensors that a call is given, in their order, without masks of these."""
+    kwargs = {name: of for name, of in node.arguments.kwargs.items() if name != "mask"}
+    leaves = keras.tree.flatten((node.arguments.args, kwargs))
+    return [leaf for leaf in leaves if isinstance(leaf, keras.KerasTensor)]
+
+
+def other_arguments(node: Any) -> list[Any]:
+    """What a call is given beside symbolic tensors, but for what stands for nothing."""
+    leaves = keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
+    return [
+        leaf
+        for leaf in leaves
+        if not (isinstance(leaf, keras.KerasTensor) or leaf is None or leaf is False)
+    ]
 
 
 def nodes(model: Any) -> Iterator[Any]:

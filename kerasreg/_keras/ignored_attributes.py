@@ -33,7 +33,10 @@ _BOOKKEEPING = {
     "_outputs", "input_names", "output_names",
     # Of optimizers.
     "_variables", "_trainable_variables_indices", "built", "_built", "_distribution_strategy",
-    "_exclude_from_weight_decay_cache",
+    # These say what is decided for each variable, by its name, which is compared instead.
+    "decided",
+    "_exclude_from_weight_decay", "_exclude_from_weight_decay_cache",
+    "_exclude_from_weight_decay_pattern",
     # Of penalties: an optimizer that is known by itself.
     "applied_by",
     # Of recurrent cells, which keep their masks for one pass.

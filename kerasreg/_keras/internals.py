@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -245,6 +246,11 @@ def node_of(tensor: Any) -> Any:
     return history.operation._inbound_nodes[history.node_index]
 
 
+def output_place(tensor: Any) -> int:
+    """Which of the outputs of its call is a symbolic tensor? Read for Keras 3.10 to 3.15."""
+    return int(tensor._keras_history.tensor_index)
+
+
 def is_in_graph(tensor: Any) -> bool:
     """Does Keras know how a tensor was made? Read for Keras 3.10 to 3.15."""
     return hasattr(tensor, "_keras_history")
@@ -268,6 +274,22 @@ def functional_of(model: Any) -> Any:
     if isinstance(model, keras.Sequential):
         return model._functional
     return model if is_functional(model) else None
+
+
+def has_own_call(model: Any) -> bool:
+    """Does a model run by a `call` of its class, or of its own, and not by Keras'?
+
+    Read for Keras 3.10 to 3.15.
+
+    Args:
+        model: a `keras.Model`.
+    """
+    from keras.src.models.functional import Functional
+
+    return "call" in vars(model) or type(model).call not in (
+        Functional.call,
+        keras.Sequential.call,
+    )
 
 
 def is_made_of_inputs_and_outputs(kind: type) -> bool:
@@ -496,6 +518,24 @@ def profiles_batches(callback: Any) -> bool:
     return not callback._start_batch == callback._stop_batch == 0
 
 
+def logged_metrics(model: Any) -> dict[str, Any]:
+    """Under which names does a model log its metrics? The metric by each name, without `val_`.
+
+    Keras puts the name of an output before that of a compiled metric, and numbers metrics of one
+    name. Read for Keras 3.10 to 3.15: what gathers compiled metrics gives their results in the
+    order of its list.
+    """
+    from keras.src.trainers.compile_utils import CompileMetrics
+
+    found = {}
+    for metric in getattr(model, "metrics", None) or ():
+        if not isinstance(metric, CompileMetrics):
+            found[metric.name] = metric
+        elif metric.built:
+            found.update(zip(metric.result(), metric.metrics, strict=True))
+    return found
+
+
 def metric_direction(metric: Any) -> str | None:
     """In which direction does a metric get better? `"up"`, `"down"`, or None if it does not say.
 
@@ -516,6 +556,23 @@ def _check_directions() -> None:
             f"Keras {keras.__version__} does not keep the direction of a metric in `_direction`, "
             "as it did from 3.10 to 3.15. kerasreg must be told where it is now."
         )
+
+
+def validates_some_epochs(model: Any) -> bool:
+    """Does the `fit` that runs have a `validation_freq`, by which it leaves epochs out?
+
+    Callbacks are not told. Read for Keras 3.10 to 3.15: `fit` of each backend has arguments of
+    these names. False where no `fit` of Keras trains the model in this thread.
+    """
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code.co_name == "fit":
+            given = frame.f_locals
+            if given.get("self") is model and "validation_freq" in given:
+                validated = given.get("validation_data") is not None
+                return validated and given["validation_freq"] != 1
+    return False
 
 
 def stored_dtype(variable: Any) -> str:
@@ -566,9 +623,50 @@ def index_of(optimizer: Any, variable: Any) -> int:
     return int(optimizer._get_variable_index(variable))
 
 
+def share_trainable_variables(outer: Any, inner: Any) -> None:
+    """For which variables is an optimizer around another one built? For the same ones.
+
+    Read for Keras 3.10 to 3.15: `build` of the base class keeps the list and the indices.
+    """
+    replace(outer, "_trainable_variables", inner._trainable_variables)
+    replace(outer, "_trainable_variables_indices", inner._trainable_variables_indices)
+
+
+def check_known(optimizer: Any, variables: Sequence[Any]) -> None:
+    """Was an optimizer built for some variables? Keras' own error says for which one it was not.
+
+    Read for Keras 3.10 to 3.15.
+
+    Raises:
+        ValueError: if not.
+    """
+    optimizer._check_variables_are_known(variables)
+
+
 def own_variables(optimizer: Any) -> list[Any]:
     """Which variables did an optimizer make itself? Read for Keras 3.10 to 3.15."""
     return list(optimizer._variables)
+
+
+def calls_of(optimizer: Any) -> Any:
+    """How often were gradients given to an optimizer, also where it only gathered them?
+
+    The variable of it, of an optimizer with a rule of its own. `iterations` counts the steps that
+    were made. Read for Keras 3.10 to 3.15.
+    """
+    return optimizer._iterations
+
+
+def decays(optimizer: Any, variable: Any) -> bool:
+    """Does a variable decay, by what `exclude_from_weight_decay` was told?
+
+    Read for Keras 3.10 to 3.15.
+
+    Args:
+        optimizer: one that has that method of Keras' base class.
+        variable: a variable of Keras or, as Keras asks on TensorFlow, of the backend.
+    """
+    return bool(optimizer._use_weight_decay(variable))
 
 
 def learning_rate_of(optimizer: Any) -> Any:

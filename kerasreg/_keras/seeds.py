@@ -33,7 +33,9 @@ def with_seed(initializer: Any, seed: int | None) -> Any:
     if not isinstance(initializer, keras.initializers.Initializer):
         return initializer
     config = initializer.get_config()
-    return type(initializer).from_config({**config, "seed": seed} if "seed" in config else config)
+    if "seed" not in config:  # Then its config may be none that it can be made of.
+        return initializer
+    return type(initializer).from_config({**config, "seed": seed})
 
 
 class Seeds:

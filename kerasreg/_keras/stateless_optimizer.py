@@ -9,14 +9,19 @@ of the TensorFlow one, they work on Keras variables, hence in a stateless scope.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from kerasreg._keras.internals import base_optimizer, index_of, trainable_variables_of
-from kerasreg._keras.patching import patched
+from kerasreg._keras.internals import (
+    base_optimizer,
+    index_of,
+    outside_stateless_scopes,
+    trainable_variables_of,
+)
+from kerasreg._keras.patching import original, patched
 
 
 def inner_optimizers(optimizer: Any) -> list[Any]:
@@ -45,6 +50,43 @@ def optimizer_variables(optimizer: Any) -> dict[tuple[int, str, int], keras.Vari
                 if isinstance(item, keras.Variable):
                     found[number, name, position] = item
     return found
+
+
+def decaying(optimizer: Any, variables: Sequence[keras.Variable]) -> list[bool] | None:
+    """Which variables decay, by what `exclude_from_weight_decay` was told before.
+
+    In a stateless scope Keras would not know the variables again, and would find texts in shorter
+    names than in `fit`, where they are looked for in those of TensorFlow. Read for Keras 3.10 to
+    3.15.
+
+    Args:
+        optimizer: an optimizer.
+        variables: variables of a model.
+
+    Returns:
+        A boolean for each variable, or None where nothing was excluded.
+    """
+    excluded = vars(optimizer).get("_exclude_from_weight_decay")
+    pattern = vars(optimizer).get("_exclude_from_weight_decay_pattern")
+    if not excluded and pattern is None:
+        return None
+    tensorflow = keras.backend.backend() == "tensorflow"
+    found = []
+    with outside_stateless_scopes():
+        for variable in variables:
+            name = f"{variable.path}:0" if tensorflow else variable.name
+            by_name = pattern is not None and pattern.search(name) is not None
+            found.append(not by_name and not (excluded and _key(optimizer, variable) in excluded))
+    return found
+
+
+def _key(optimizer: Any, variable: keras.Variable) -> Any:
+    """What an optimizer knows a variable by, also while `stateless` is entered."""
+    if keras.backend.backend() != "tensorflow":
+        return optimizer._var_key(variable)
+    from keras.src.backend.tensorflow.optimizer import TFOptimizer
+
+    return original(TFOptimizer, "_var_key")(optimizer, variable)
 
 
 @contextlib.contextmanager
@@ -81,6 +123,11 @@ def keys_by_identity(optimizer: Any) -> Iterator[None]:
             variables = trainable_variables_of(part) if part.built else []
             indices = {part._var_key(variable): index for index, variable in enumerate(variables)}
             stack.enter_context(patched(part, _trainable_variables_indices=indices))
+            if (decay := decaying(part, variables)) is not None:
+                of = dict(zip(map(id, variables), decay, strict=True))
+                stack.enter_context(
+                    patched(part, _use_weight_decay=lambda variable, of=of: of[id(variable)])
+                )
         yield
 
 

@@ -14,7 +14,7 @@ import inspect
 import os
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 # The names of scopes that a `tf.vectorized_map` opens: around its body, and around what it makes.
@@ -271,6 +271,26 @@ def _context() -> Any:
     return context.context()
 
 
+# Data.
+
+
+def is_endless(dataset: Any) -> bool:
+    """Does a `tf.data.Dataset` never end?
+
+    TensorFlow says of some datasets that their number of batches is unknown, such as of one that is
+    repeated and then filtered. Then the datasets that it is made of are asked. Read for TensorFlow
+    2.18 to 2.21.
+    """
+    import tensorflow as tf
+
+    cardinality = int(dataset.cardinality())
+    if cardinality != tf.data.UNKNOWN_CARDINALITY:
+        return cardinality == tf.data.INFINITE_CARDINALITY
+    # These end although what they take from does not.
+    ends = type(dataset).__name__ in ("_TakeDataset", "_TakeWhileDataset")
+    return not ends and any(map(is_endless, dataset._inputs()))
+
+
 # Files.
 
 
@@ -288,6 +308,60 @@ def saved_signature(path: str, name: str = "serving_default") -> Any:
     with open(os.path.join(path, "saved_model.pb"), "rb") as file:
         (graph,) = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs
     return graph.signature_def[name]
+
+
+def name_inputs(path: str, names: Mapping[str, Mapping[str, str]]) -> None:
+    """How may the inputs of a signature be called? In the file of a SavedModel by any name.
+
+    TensorFlow saves functions whose arguments are called by letters, and their names are those of
+    the inputs. This gives other names to the inputs in the file: in the signature, which servers
+    read, and where TensorFlow's loader finds the names of specs and of arguments. Read for
+    TensorFlow 2.18 to 2.21.
+
+    Args:
+        path: the folder of the SavedModel.
+        names: by signature, the new name for each old one; others stay.
+
+    Raises:
+        RuntimeError: if the file has no function behind a signature where it had one.
+    """
+    from tensorflow.core.protobuf import saved_model_pb2
+    from tensorflow.python.saved_model import fingerprinting_utils
+
+    file = os.path.join(path, "saved_model.pb")
+    with open(file, "rb") as opened:
+        saved = saved_model_pb2.SavedModel.FromString(opened.read())
+    (graph,) = saved.meta_graphs
+    objects = graph.object_graph_def
+    functions = _children(objects, _children(objects, objects.nodes[0]).get("signatures"))
+    for key, renamed in names.items():
+        if key not in graph.signature_def:
+            continue
+        inputs = graph.signature_def[key].inputs
+        own = {old: inputs[old] for old in renamed if old in inputs}
+        kept = {old: type(info).FromString(info.SerializeToString()) for old, info in own.items()}
+        for old in kept:
+            del inputs[old]
+        for old, info in kept.items():
+            inputs[renamed[old]].CopyFrom(info)
+        node = functions.get(key)
+        bare = None if node is None else node.bare_concrete_function
+        if bare is None or bare.concrete_function_name not in objects.concrete_functions:
+            raise RuntimeError(_gone(f"function of {key!r}", "SavedModel"))
+        bare.argument_keywords[:] = [renamed.get(old, old) for old in bare.argument_keywords]
+        function = objects.concrete_functions[bare.concrete_function_name]
+        _, by_keyword = function.canonicalized_input_signature.tuple_value.values
+        for old, spec in by_keyword.dict_value.fields.items():
+            spec.tensor_spec_value.name = renamed.get(old, old)
+    with open(file, "wb") as opened:
+        opened.write(saved.SerializeToString(deterministic=True))
+    fingerprinting_utils.write_fingerprint(path)
+
+
+def _children(objects: Any, node: Any) -> dict[str, Any]:
+    """The objects below one of a SavedModel, by name."""
+    children = () if node is None else node.children
+    return {child.local_name: objects.nodes[child.node_id] for child in children}
 
 
 def datatype_name(dtype: Any) -> str:

@@ -35,6 +35,7 @@ class AdaptiveRegularization(ResumableMover):
     After `patience` epochs in a row with `g > high_gap` each number of the target becomes
     `min(factor · value, max_value)`; after as many with `g < low_gap`,
     `max(value / factor, min_value)`.
+    Epochs that `validation_freq` leaves out have no gap, and do not count.
     From `low_gap` to `high_gap` nothing moves. This hysteresis keeps the value from swinging
     about a single threshold. From the beginning, values are kept within `min_value` and
     `max_value`.
@@ -121,11 +122,13 @@ class AdaptiveRegularization(ResumableMover):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {} if logs is None else logs
-        worse = logged("metric", f"val_{self.metric}", logs) - logged("metric", self.metric, logs)
-        values = self.values()
-        power = self._takes(
-            -worse if larger_is_better(self.model, self.metric, self.mode) else worse
-        )
+        training = logged(self.model, "metric", self.metric, logs)
+        validation = logged(self.model, "metric", f"val_{self.metric}", logs)
+        values, power = self.values(), 0
+        if training is not None and validation is not None:
+            worse = validation - training
+            larger = larger_is_better(self.model, self.metric, self.mode)
+            power = self._takes(-worse if larger else worse)
         logs[self.target] = values[0]
         logs["gap"] = math.nan if self.gap is None else self.gap
         if power:

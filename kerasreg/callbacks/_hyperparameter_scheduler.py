@@ -2,9 +2,9 @@
 
 The learning rate, a dropout rate, a penalty's strength are variables. This callback
 assigns one at the beginning of each epoch or step, so nothing is retraced, and keeps no
-state of its own: the value is a function of the epoch that Keras passes, or of
-`optimizer.iterations`, so a resumed training has the same values as one that was never
-interrupted, and a copy of the callback is as good as the original.
+state of its own: the value is a function of the epoch that Keras passes, or of the steps of
+the optimizer, so a resumed training has the same values as one that was never interrupted,
+and a copy of the callback is as good as the original.
 """
 
 from __future__ import annotations
@@ -38,9 +38,12 @@ class HyperparameterScheduler(keras.callbacks.Callback):
             (Keras' own or one of `kerasreg.schedules`) with values >= 0, and <= 1 for
             momentum and dropout.
         unit: `"epoch"`: `t` is the epoch, from 0, and the value is set when an
-            epoch begins. `"step"`: `t` is `optimizer.iterations`, and the value
-            is set before each batch (with `steps_per_execution`, before each
-            group of batches).
+            epoch begins. A second `fit` begins at 0 again, or at its `initial_epoch`.
+            `"step"`: `t` is `optimizer.iterations`, the steps since the model was compiled.
+            It goes on in a second `fit`. With gradient accumulation it counts the steps that
+            are made, whereas Keras counts batches for a schedule within the optimizer. The
+            value is set before each batch (with `steps_per_execution`, before each group of
+            batches).
         warmup: length of a linear rise before the schedule, in units; see
             `kerasreg.schedules.Warmup`.
 

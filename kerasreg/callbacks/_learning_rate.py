@@ -21,9 +21,12 @@ class LearningRateScheduler(HyperparameterScheduler):
         schedule: a number, or a `keras.optimizers.schedules.LearningRateSchedule`
             (Keras' own or one of `kerasreg.schedules`) with values >= 0.
         unit: `"epoch"`: `t` is the epoch, from 0, and the rate is set when an
-            epoch begins. `"step"`: `t` is `optimizer.iterations`, and the rate
-            is set before each batch (with `steps_per_execution`, before each
-            group of batches).
+            epoch begins. A second `fit` begins at 0 again, or at its `initial_epoch`.
+            `"step"`: `t` is `optimizer.iterations`, the steps since the model was compiled.
+            It goes on in a second `fit`. With gradient accumulation it counts the steps that
+            are made, whereas Keras counts batches for a schedule within the optimizer. The
+            rate is set before each batch (with `steps_per_execution`, before each group of
+            batches).
         warmup: length of a linear rise before the schedule, in units; see
             `kerasreg.schedules.Warmup`.
 

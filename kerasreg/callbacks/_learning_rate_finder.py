@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from kerasreg._validation import check_above, check_below_one, check_count, check_positive
 from kerasreg.callbacks._learning_rate_range import RangeTestResult
-from kerasreg.callbacks._targets import Place, Target, scope_of
+from kerasreg.callbacks._targets import Place, Target, batches_of_a_step, scope_of
 from kerasreg.callbacks._training_snapshot import TrainingSnapshot, independent
 
 _FEWEST = 5  # Losses, of which something can be said.
@@ -21,9 +20,11 @@ _FEWEST = 5  # Losses, of which something can be said.
 class LearningRateFinder(keras.callbacks.Callback):
     """Trains a few batches with a learning rate that grows, and puts everything back.
 
-    Batch i is trained with the rate `low · (high / low)^(i / (steps - 1))`. The loss is
+    Step i is made with the rate `low · (high / low)^(i / (steps - 1))`. A step is one batch;
+    with `steps_per_execution` it is such a group of batches, and with gradient accumulation
+    the batches of which the optimizer gathers gradients, whose loss is their mean. The loss is
     smoothed, `s = smoothing · s + (1 - smoothing) · loss`, over `1 - smoothing^(i + 1)`; the
-    test ends after `steps` batches, or when the smoothed loss is above `divergence` times
+    test ends after `steps` steps, or when the smoothed loss is above `divergence` times
     its least, or is not finite. Then all variables of the model and its optimizer, and the
     generators of Python, NumPy, Keras and TensorFlow, are as they were before.
 
@@ -34,8 +35,7 @@ class LearningRateFinder(keras.callbacks.Callback):
     Args:
         low: the first learning rate, a number > 0.
         high: the last one, a number > `low`.
-        steps: how many, a whole number >= 5. If the training has fewer batches, as many as
-            it has.
+        steps: how many, a whole number >= 5. If the training has fewer, as many as it has.
         smoothing: from 0, no smoothing, to below 1.
         divergence: a number > 1.
 
@@ -102,17 +102,24 @@ class LearningRateFinder(keras.callbacks.Callback):
         self._average = 0.0
         self._diverged = False
         self._count = self.steps
+        # What callbacks see of a step: groups of batches, each with its loss.
+        group = self.model.steps_per_execution
+        self._calls_of_a_step = math.ceil(batches_of_a_step(self.model) / group)
+        self._loss_of_step: list[float] = []
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         batches = self.params.get("steps")
         if batches is not None and not self._rates:
             # As many as callbacks see; only here is it known which epoch is the first.
             seen = math.ceil(batches / self.model.steps_per_execution)
-            self._count = min(self.steps, seen * (self.params.get("epochs", 1) - epoch))
+            seen *= self.params.get("epochs", 1) - epoch
+            self._count = min(self.steps, seen // self._calls_of_a_step)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        # Else the loss that is logged is the mean since the epoch began.
+        # Keras begins anew in each epoch, also within a step.
         self.model.reset_metrics()
+        if self._loss_of_step:
+            return
         passed = len(self._rates) / max(self._count - 1, 1)
         rate = math.exp(math.log(self.low) + passed * math.log(self.high / self.low))
         self._rates.append(rate)
@@ -120,7 +127,11 @@ class LearningRateFinder(keras.callbacks.Callback):
             place.assign(rate)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        loss = float((logs or {}).get("loss", math.nan))
+        self._loss_of_step.append(float((logs or {}).get("loss", math.nan)))
+        if len(self._loss_of_step) < self._calls_of_a_step:
+            return
+        loss = float(np.mean(self._loss_of_step))
+        self._loss_of_step = []
         self._average = self.smoothing * self._average + (1.0 - self.smoothing) * loss
         smoothed = self._average / (1.0 - self.smoothing ** len(self._rates))
         least = min([smoothed, *self._smoothed])
@@ -208,14 +219,16 @@ def find_learning_rate(
     """
     if not isinstance(model, keras.Model) or getattr(model, "optimizer", None) is None:
         raise ValueError(f"`model` must be a compiled keras.Model. Received: model={model!r}")
-    if inspect.isgenerator(x):
+    if hasattr(x, "__next__"):
         raise ValueError(
             "`x` must be arrays, a tf.data.Dataset or a PyDataset, no generator, which could not "
             f"be begun anew. Received: x={x!r}"
         )
     finder = LearningRateFinder(low, high, steps=steps, smoothing=smoothing, divergence=divergence)
     callbacks = [*(fit_arguments.pop("callbacks", None) or []), finder]
-    arguments = {"verbose": 0, **fit_arguments, "epochs": steps, "callbacks": callbacks}
+    # As many as it needs where each has one batch.
+    epochs = steps * batches_of_a_step(model)
+    arguments = {"verbose": 0, **fit_arguments, "epochs": epochs, "callbacks": callbacks}
     copied = independent(x)
     if not model.built:
         with scope_of(model):

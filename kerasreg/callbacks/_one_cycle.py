@@ -9,7 +9,7 @@ import keras
 
 from kerasreg._validation import check_count, check_number
 from kerasreg.callbacks._hyperparameter_scheduler import HyperparameterScheduler
-from kerasreg.callbacks._targets import Target, steps_of
+from kerasreg.callbacks._targets import Target, batches_since_compile
 from kerasreg.schedules import OneCycle as OneCycleSchedule
 
 
@@ -19,6 +19,10 @@ class OneCycle(keras.callbacks.Callback):
 
     Both move before each batch, by `kerasreg.schedules.OneCycle(peak, steps)` and the
     schedule's `momentum()`. The last batch has nearly the last value.
+
+    The steps are the batches of one `fit`, of which `initial_epoch` leaves the first ones out.
+    So a second `fit` has a cycle of its own, a training that is resumed goes on with the cycle
+    where its epoch begins, and gradient accumulation changes nothing.
 
     Args:
         peak: the largest learning rate, a number >= 0, such as `find_learning_rate` suggests.
@@ -40,6 +44,9 @@ class OneCycle(keras.callbacks.Callback):
         ValueError: if an argument is outside its range; when training begins, if
             the optimizer has a schedule or no momentum, or `steps` is not given and the
             number of batches is not known.
+
+    Where the number of batches is not known, a resumed training goes on with the batches that
+    the optimizer was given since the model was compiled.
 
     Smith and Topin 2018 (arXiv:1708.07120); fastai's `fit_one_cycle`.
 
@@ -84,6 +91,9 @@ class OneCycle(keras.callbacks.Callback):
             three_phase=three_phase,
         )
         self._parts: list[HyperparameterScheduler] = []
+        # The batches of the epochs before, and of the epoch so far.
+        self._before: int | None = None
+        self._seen = 0
 
     def set_model(self, model: keras.Model) -> None:
         """Takes the model, before its step is traced."""
@@ -103,6 +113,7 @@ class OneCycle(keras.callbacks.Callback):
                 )
             steps = batches * epochs
         schedule = OneCycleSchedule(**{**self._schedule.get_config(), "steps": steps})
+        self._before, self._seen = None, 0
         self._parts = [HyperparameterScheduler("learning_rate", schedule, unit="step")]
         if self.momentum is not None:
             momentum = schedule.momentum(*self.momentum)
@@ -112,10 +123,23 @@ class OneCycle(keras.callbacks.Callback):
             part.set_model(self.model)
             part.on_train_begin(logs)
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        # The epoch to begin with is known only here, and what a backup restores.
+        if (batches := self.params.get("steps")) is not None:
+            self._before = epoch * batches
+        elif self._before is None:
+            self._before = batches_since_compile(self.model) if epoch else 0
+        else:
+            self._before += self._seen
+        self._seen = 0
+
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        step = steps_of(self.model, "learning_rate")
+        assert self._before is not None
         for part in self._parts:
-            part.set_step(step)
+            part.set_step(self._before + batch)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._seen = batch + 1
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         for part in self._parts:

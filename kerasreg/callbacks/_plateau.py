@@ -26,7 +26,8 @@ class ReduceOnPlateau(ResumableMover):
     than `min_delta`, or with `threshold_mode="rel"` by more than `min_delta` times the best.
     After `patience` epochs in a row without improvement, each number of the target
     becomes `max(factor · value, min_value)`. Then a cooldown begins: for `cooldown` epochs,
-    epochs without improvement do not count.
+    epochs without improvement do not count. Epochs that `validation_freq` leaves out
+    count neither for `patience` nor for a cooldown.
 
     With `backup_dir`, the best value and the counters survive an interruption. Those of
     `keras.callbacks.ReduceLROnPlateau` do not. The learning rate itself is in the optimizer's
@@ -101,10 +102,10 @@ class ReduceOnPlateau(ResumableMover):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {} if logs is None else logs
-        metric = logged("monitor", self.monitor, logs)
+        metric = logged(self.model, "monitor", self.monitor, logs)
         values = self.values()
         logs[self.target] = values[0]
-        if self._needs_reduction(metric):
+        if metric is not None and self._needs_reduction(metric):
             # One that is below the minimum already is not raised to it.
             self.assign([min(max(self.factor * value, self.min_value), value) for value in values])
         self.remember(epoch + 1)

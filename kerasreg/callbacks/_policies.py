@@ -1,4 +1,7 @@
-"""The classic learning-rate policies, each a schedule under its own name."""
+"""The classic learning-rate policies, each a schedule under its own name.
+
+Epochs are those of a `fit`, steps are those of the optimizer: see `LearningRateScheduler`.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,8 @@ class FixedLearningRate(_Policy):
 
     Args:
         learning_rate: the value, a number >= 0.
-        unit: `"epoch"` or `"step"`: what `warmup` counts.
+        unit: `"epoch"` or `"step"`, as for `LearningRateScheduler`:
+            what `warmup` counts.
         warmup: length of a linear rise, in units.
 
     Raises:
@@ -54,7 +58,8 @@ class StepDecay(_Policy):
         learning_rate: first value, a number >= 0.
         factor: what each drop multiplies by, from 0 to 1.
         every: units between drops, a whole number >= 1.
-        unit: `"epoch"` or `"step"`: what `t`, `every` and `warmup` count.
+        unit: `"epoch"` or `"step"`, as for `LearningRateScheduler`:
+            what `t`, `every` and `warmup` count.
         warmup: length of a linear rise, in units.
 
     Raises:
@@ -94,7 +99,8 @@ class ExponentialDecay(_Policy):
     Args:
         learning_rate: first value, a number >= 0.
         rate: the factor per unit, from 0 to 1.
-        unit: `"epoch"` or `"step"`: what `t` and `warmup` count.
+        unit: `"epoch"` or `"step"`, as for `LearningRateScheduler`:
+            what `t` and `warmup` count.
         warmup: length of a linear rise, in units.
 
     Raises:
@@ -123,7 +129,8 @@ class TimeBasedDecay(_Policy):
     Args:
         learning_rate: first value, a number >= 0.
         decay: k, a number >= 0 per unit.
-        unit: `"epoch"` or `"step"`: what `t` and `warmup` count. Keras 2's
+        unit: `"epoch"` or `"step"`, as for `LearningRateScheduler`:
+            what `t` and `warmup` count. Keras 2's
             `decay` argument of optimizers counted steps.
         warmup: length of a linear rise, in units.
 
@@ -157,7 +164,8 @@ class CosineDecay(_Policy):
         length: units until the minimum is reached, a whole number >= 1, not
             counting the warm-up.
         minimum: last value, from 0 to `learning_rate`.
-        unit: `"epoch"` or `"step"`: what `t`, `length` and `warmup` count.
+        unit: `"epoch"` or `"step"`, as for `LearningRateScheduler`:
+            what `t`, `length` and `warmup` count.
         warmup: length of a linear rise, in units.
 
     Raises:

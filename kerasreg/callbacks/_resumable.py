@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from kerasreg._files import write_json
+from kerasreg._keras.internals import validates_some_epochs
 from kerasreg._keras.metrics import direction_of
 from kerasreg._validation import check_choice
 from kerasreg.callbacks._targets import Place, Target
@@ -172,11 +173,18 @@ def larger_is_better(model: keras.Model, metric: str, mode: str) -> bool:
     return direction == "max"
 
 
-def logged(argument: str, metric: str, logs: dict[str, Any]) -> float:
-    """The value of a metric in the logs of an epoch, or a `ValueError`."""
-    if metric not in logs:
-        raise ValueError(
-            f"`{argument}` must be a metric of this training: {', '.join(sorted(logs))}. "
-            f"Received: {argument}={metric!r}"
-        )
-    return float(logs[metric])
+def logged(model: keras.Model, argument: str, metric: str, logs: dict[str, Any]) -> float | None:
+    """The value of a metric in the logs of an epoch; None if the epoch has no validation.
+
+    Raises:
+        ValueError: if the logs have no such metric, and `validation_freq` is no reason for it.
+    """
+    if metric in logs:
+        return float(logs[metric])
+    validated = any(name.startswith("val_") for name in logs)
+    if metric.startswith("val_") and not validated and validates_some_epochs(model):
+        return None
+    raise ValueError(
+        f"`{argument}` must be a metric of this training: {', '.join(sorted(logs))}. "
+        f"Received: {argument}={metric!r}"
+    )

@@ -10,7 +10,12 @@ from typing import Any, NamedTuple
 import keras
 
 from kerasreg._keras.hyperparameter import hyperparameters_of
-from kerasreg._keras.internals import forget_functions, learning_rate_of, stateless_scope
+from kerasreg._keras.internals import (
+    calls_of,
+    forget_functions,
+    learning_rate_of,
+    stateless_scope,
+)
 from kerasreg._keras.live_number import LiveNumber, live_number
 from kerasreg._keras.patterns import matches
 from kerasreg.optimizers import DecoupledWeightDecay
@@ -185,9 +190,22 @@ def innermost(optimizer: Any) -> keras.optimizers.Optimizer:
 
 
 def steps_of(model: keras.Model, target: str) -> int:
-    """The steps that the optimizer of a compiled model has made, or the first of several."""
-    # Read before each batch: `ops.convert_to_numpy` takes half as long again.
-    return int(innermost(optimizers_of(model, target)[0]).iterations.numpy())
+    """The steps that the optimizer of a compiled model has made, or the foremost of several."""
+    # Read before each batch: `ops.convert_to_numpy` takes half as long again. One of several
+    # may have no variables, and so makes no steps.
+    optimizers = map(innermost, optimizers_of(model, target))
+    return max(int(optimizer.iterations.numpy()) for optimizer in optimizers)
+
+
+def batches_since_compile(model: keras.Model) -> int:
+    """The batches that the optimizer of a compiled model was given, also those of no step."""
+    return int(calls_of(innermost(model.optimizer)).numpy())
+
+
+def batches_of_a_step(model: keras.Model) -> int:
+    """The batches of which the optimizer of a compiled model gathers gradients for a step."""
+    parts = map(innermost, optimizers_of(model, "learning_rate"))
+    return max(part.gradient_accumulation_steps or 1 for part in parts)
 
 
 def check_learning_rate(optimizer: keras.optimizers.Optimizer, target: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from absl import flags
 
+from kerasreg._keras.patching import original, patched
 from kerasreg.cli._options import help_of, parse
 
 HELP = ("--help", "-h", "-help", "--helpfull")
@@ -126,11 +127,13 @@ def writing(folder: str) -> Iterator[None]:
         if issubclass(category, UserWarning):
             note(" ".join(str(message).split()))
         else:
-            shown(message, category, filename, lineno, file, line)
+            original(warnings, "showwarning")(message, category, filename, lineno, file, line)
 
     try:
-        with failing(RuntimeError, OSError, tf.errors.OpError), warnings.catch_warnings():
-            shown, warnings.showwarning = warnings.showwarning, show
+        with (
+            failing(RuntimeError, OSError, tf.errors.OpError),
+            patched(warnings, showwarning=show),
+        ):
             yield
     except FailedError as error:
         if os.strerror(errno.ENOSPC) not in str(error):

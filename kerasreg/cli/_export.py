@@ -108,9 +108,11 @@ def _export(model: str, options: ExportOptions) -> None:
         )
     for name, each in card.get("against_original", {}).items():
         if each is not None:
-            write(f"against the original, {name.replace('_', ' ')}: {each:.6g}")
+            # What is not finite is text in the card.
+            write(f"against the original, {name.replace('_', ' ')}: {float(each):.6g}")
     for name, each in card.get("metrics_against_original", {}).items():
-        write(f"{name}: {each['original']:.6g}, exported {each['exported']:.6g}")
+        before, after = (float(each[key]) for key in ("original", "exported"))
+        write(f"{name}: {before:.6g}, exported {after:.6g}")
 
 
 def _load(argument: str, path: str) -> keras.Model:

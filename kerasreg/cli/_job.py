@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import math
 import os
 import shlex
 import warnings
@@ -140,7 +141,11 @@ class SearchJob:
                 ["kerasreg", "search", *(f"--{name}={value}" for name, value in written.items())]
             ),
             "hyperparameters": best.values,
-            "metrics": scores,
+            "metrics": {
+                # A score that is not finite is no number in JSON, and stops no export.
+                which: {name: one if math.isfinite(one) else str(one) for name, one in each.items()}
+                for which, each in scores.items()
+            },
             "data": {
                 "name": self.table.name,
                 "sha256": self.table.fingerprint(),

@@ -7,7 +7,7 @@ gives new ones, and `_tensorflow` and `_jax` make one program of K of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -58,7 +58,9 @@ class Step:
     @contextmanager
     def _lane(self, values: Sequence[Any], scalars: ScalarValues) -> Iterator[Scope]:
         # A step is run to be traced: what else happens to the model changes no program.
-        self.before = self.before or ModelStructure(self.model)
+        if self.before is None:
+            with _eagerly():
+                self.before = ModelStructure(self.model)
         pairs = list(zip(self.variables, values, strict=True))
         # Keras gathers the losses of layers in the scope, and not on the layers.
         scope = Scope(state_mapping=pairs, collect_losses=True)
@@ -137,3 +139,13 @@ class Step:
         """The loss and the metrics so far."""
         with self._lane(values, scalars):
             return dict(self.model.get_metrics_result())
+
+
+def _eagerly() -> AbstractContextManager[Any]:
+    """Leaves the function that is traced: the values of tables and tensors can be read then."""
+    if keras.backend.backend() != "tensorflow":
+        return nullcontext()
+    import tensorflow as tf
+
+    context: AbstractContextManager[Any] = tf.init_scope()
+    return context

@@ -41,7 +41,9 @@ from kerasreg._keras.internals import (
     output_structure,
     trainer_attributes,
 )
-from kerasreg._keras.stateless_optimizer import inner_optimizers
+from kerasreg._keras.names_of_variables import names_in_model
+from kerasreg._keras.outer_optimizer import OuterOptimizer
+from kerasreg._keras.stateless_optimizer import decaying, inner_optimizers
 from kerasreg.lanes._scalars import Scalar, plain_number, varying_names
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
@@ -112,6 +114,7 @@ class ModelStructure:
         self.hyperparameters: list[keras.Variable] = []
         self._visit(model, "model")
         self._visit(getattr(model, "optimizer", None), "optimizer")
+        self._visit_decisions(model)
         given = compile_arguments(model)
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             self._visit(given.get(name), f"compile({name})")
@@ -342,6 +345,17 @@ class ModelStructure:
             self._visit_graph(functional)
         elif isinstance(value, keras.Layer):
             self._visit(inner_layers(value), "layers")
+
+    def _visit_decisions(self, model: keras.Model) -> None:
+        """What optimizers decide for each variable, since a program has the names of one model."""
+        optimizer, variables = getattr(model, "optimizer", None), model.trainable_variables
+        names: list[frozenset[str]] | None = None
+        for part in [] if optimizer is None else inner_optimizers(optimizer):
+            if (decays := decaying(part, variables)) is not None:
+                self._visit(decays, "optimizer.exclude_from_weight_decay")
+            if isinstance(part, OuterOptimizer):
+                names = names_in_model(model, variables) if names is None else names
+                self._visit(part.by_names(names), f"{type(part).__name__}(names of variables)")
 
     def _visit_graph(self, functional: keras.Model) -> None:
         """The graph of a functional model: which operation is called with what, in order."""

@@ -85,7 +85,8 @@ class BaseScheduledDropout(NoisyLayer, keras.layers.Layer):
         self._rate = Hyperparameter(rate, "rate", maximum=self.maximum_rate, count_steps=True)
         self._stream = NoiseStream(seed, self._rate)
         self.supports_masking = True
-        self.built = True
+        # As in Keras: a subclass with variables of its own has a `build`, which is still to come.
+        self.built = type(self).build is keras.layers.Layer.build
 
     @property
     def rate(self) -> keras.Variable:

@@ -191,8 +191,3 @@ class ConcreteDropout(NoisyWrapper):
             "noise_shape": self.noise_shape,
             "seed": self.seed,
         }
-
-    def load_own_variables(self, store: Any) -> None:
-        super().load_own_variables(store)
-        if "0" in store.keys():  # noqa: SIM118 - not a dict; and a copy may not be built yet
-            self.logit.assign(store["0"])

@@ -138,8 +138,11 @@ class NoisyLayer:
         self._stream.save(store)
 
     def load_own_variables(self, store: Any) -> None:
-        """Takes the seed; the layers inside load the variables."""
+        """Takes the seed, and the variables that the layer has itself, as Keras does."""
         self._stream.load(store)
+        own = {name: store[name] for name in store.keys() if name != "seed"}  # noqa: SIM118
+        if own:  # None in the file of a copy that was not built yet.
+            super().load_own_variables(own)  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return described_component(self)

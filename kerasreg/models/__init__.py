@@ -2,7 +2,7 @@
 
 from kerasreg.models._batch_normalization import update_batch_normalization
 from kerasreg.models._compression.compress import compress
-from kerasreg.models._compression.result import BlockedLayer, Compressed, LayerWidth
+from kerasreg.models._compression.result import BlockedLayer, Compressed, LayerWidth, LeftOut
 from kerasreg.models._dropout import (
     DropoutEdit,
     DropoutInsertion,
@@ -30,6 +30,7 @@ __all__ = [
     "DropoutInsertion",
     "InitializationReport",
     "LayerWidth",
+    "LeftOut",
     "MonteCarloPrediction",
     "RegularizerEdit",
     "RegularizerEdits",

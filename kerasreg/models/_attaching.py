@@ -18,6 +18,7 @@ from kerasreg._keras.internals import (
 from kerasreg.models._edits import RegularizerEdit, RegularizerEdits, named
 from kerasreg.models._matching import Site
 from kerasreg.models._proximal_state import check_applies, note_applies
+from kerasreg.models._returned_shape import returned_shape
 from kerasreg.regularizers import Penalty
 
 
@@ -59,14 +60,10 @@ def _check_takes(site: Site, penalty: Any) -> None:
     # A penalty with a schedule counts its calls: this one is none.
     of = (lambda w: penalty.penalty(w, 1.0)) if isinstance(penalty, Penalty) else penalty
     for layer, variable in site.weights:
-        # Symbolically: a spectral norm of large matrices takes minutes.
-        w = keras.KerasTensor(variable.shape, dtype=variable.dtype)
         what = f"the {site.kind} of {layer} of shape {tuple(variable.shape)}"
-        function = _Function(of)
         try:
-            shape = tuple(function.compute_output_spec(w).shape)
-        except Exception as error:
-            cause = function.error or error
+            shape = returned_shape(of, variable)
+        except Exception as cause:
             raise ValueError(
                 f"`penalty` must take the weights that `layers` and `weights` match. "
                 f"Received: penalty={named(penalty)}, which does not take {what}: {cause}"
@@ -76,22 +73,6 @@ def _check_takes(site: Site, penalty: Any) -> None:
                 f"`penalty` must return a scalar. Received: penalty={named(penalty)}, which "
                 f"returns shape {shape} for {what}"
             )
-
-
-class _Function(keras.Operation):
-    """A function as an operation, which Keras can ask for the shape of its result."""
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        super().__init__()
-        self.function = function
-        self.error: Exception | None = None
-
-    def call(self, x: Any) -> Any:
-        try:
-            return self.function(x)
-        except Exception as error:
-            self.error = error  # Keras wraps it in an error that speaks of the operation.
-            raise
 
 
 def _note(site: Site, variable: Any) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._keras.batches import batches
 from kerasreg._keras.internals import walk_layers
 from kerasreg._validation import check_count
 
 
-def update_batch_normalization(model: keras.Model, x: Any, *, batch_size: int = 128) -> None:
+def update_batch_normalization(
+    model: keras.Model, x: Any, *, batch_size: int = 128, steps: int | None = None
+) -> None:
     """Makes the moving means and variances of batch normalization anew.
 
     Weights that were averaged have never been seen by the `BatchNormalization` layers, whose
@@ -23,13 +25,15 @@ def update_batch_normalization(model: keras.Model, x: Any, *, batch_size: int = 
 
     Args:
         model: a built model.
-        x: inputs as for `fit`: arrays, or a `tf.data.Dataset` or `PyDataset` of batches,
-            whose targets are left out.
+        x: inputs as for `fit`: arrays; or a `tf.data.Dataset`, a `PyDataset` or a generator of
+            batches, whose targets are left out.
         batch_size: of arrays, a whole number >= 1.
+        steps: the batches to take, a whole number >= 1. By default all of them. Data without an
+            end, such as a repeated dataset, needs it.
 
     Raises:
-        ValueError: if the model is not built or has no `BatchNormalization`, or there are no
-            inputs.
+        ValueError: if the model is not built or has no `BatchNormalization`, if there are no
+            inputs, or if there is no end of them and no `steps`.
 
     As PyTorch's `update_bn` (Izmailov et al. 2018, arXiv:1803.05407).
 
@@ -43,6 +47,7 @@ def update_batch_normalization(model: keras.Model, x: Any, *, batch_size: int = 
     [2.0, 3.0]
     """
     check_count("batch_size", batch_size)
+    steps = None if steps is None else check_count("steps", steps)
     layers = [
         layer
         for layer in (walk_layers(model) if isinstance(model, keras.Model) else [])
@@ -53,16 +58,17 @@ def update_batch_normalization(model: keras.Model, x: Any, *, batch_size: int = 
             "`model` must be a keras.Model that is built and has BatchNormalization. "
             f"Received: model={model!r}"
         )
+    of_inputs = batches(x, batch_size=batch_size, steps=steps)
     statistics = {id(v) for layer in layers for v in (layer.moving_mean, layer.moving_variance)}
     before = [(v, np.array(ops.convert_to_numpy(v))) for v in model.variables]
     momenta = [layer.momentum for layer in layers]
     number = 0
     try:
-        for batch in _batches(x, batch_size):
+        for batch in of_inputs:
             for layer in layers:
                 # The mean of all batches so far. Read in each call, which is in no graph.
                 layer.momentum = number / (number + 1)
-            model(batch, training=True)
+            model(batch.x, training=True)
             number += 1
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
@@ -72,17 +78,3 @@ def update_batch_normalization(model: keras.Model, x: Any, *, batch_size: int = 
                 variable.assign(value)
     if number == 0:
         raise ValueError("`x` must have at least one batch of inputs. Received none.")
-
-
-def _batches(x: Any, batch_size: int) -> Iterator[Any]:
-    if isinstance(x, keras.utils.PyDataset):
-        for index in range(x.num_batches or 0):
-            yield keras.utils.unpack_x_y_sample_weight(x[index])[0]
-    elif hasattr(x, "element_spec"):
-        for batch in x:
-            yield keras.utils.unpack_x_y_sample_weight(batch)[0]
-    else:
-        length = len(keras.tree.flatten(x)[0])
-        for start in range(0, length, batch_size):
-            part = slice(start, start + batch_size)
-            yield keras.tree.map_structure(lambda array, part=part: array[part], x)

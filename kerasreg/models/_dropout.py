@@ -10,7 +10,7 @@ import keras
 
 from kerasreg import layers as ours
 from kerasreg._keras.graph import has_graph
-from kerasreg._keras.internals import made_by
+from kerasreg._keras.internals import made_by, node_of
 from kerasreg._keras.layers import places
 from kerasreg._keras.patterns import (
     Patterns,
@@ -80,8 +80,9 @@ def insert_dropout(
 
     The new model has layers and weights of its own, with the same names and values: also
     the strengths, rates and seeds of kerasreg, and penalties that layers share are
-    shared. It is not compiled. A weight that belongs to two layers becomes two weights.
-    A layer that is called several times has one dropout, with another mask for each call.
+    shared; what lookups and normalizations have learnt is kept. It is not compiled. A
+    weight that belongs to two layers becomes two weights. A layer that is called several
+    times has one dropout, with another mask for each call.
 
     Args:
         model: a built functional or Sequential model, also with nested ones. It stays
@@ -133,7 +134,7 @@ def insert_dropout(
         return new
 
     new = rebuild(model, lambda layer: None, behind)
-    wrong = [end.name for end in _ends(new) if any(end is one for one in made)]
+    wrong = [end.name for end in _ends(new.outputs) if any(end is one for one in made)]
     if wrong:
         raise ValueError(
             "`after` must match no layer that makes an output of the model. "
@@ -208,7 +209,7 @@ def replace_dropout(
         edits[id(layer)] = DropoutEdit(found[id(layer)][0], _named(layer), _named(new))
         return new
 
-    new = rebuild(model, instead, lambda layer: None)
+    new = rebuild(model, instead)
     return DropoutInsertion(tuple(edits[key] for key in found), new, left)
 
 
@@ -238,14 +239,15 @@ def _check_output(path: str, layer: Any) -> None:
         )
 
 
-def _ends(model: Any) -> list[Any]:
-    """The layers that make the outputs of a model, those of nested models too."""
+def _ends(tensors: list[Any]) -> list[Any]:
+    """The layers that make some tensors; of a nested model, those that make its own there."""
     ends: list[Any] = []
-    for tensor in model.outputs:
+    for tensor in tensors:
         operation = made_by(tensor)
         ends.append(operation)
         if has_graph(operation):
-            ends += _ends(operation)
+            among = [one is tensor for one in node_of(tensor).outputs]
+            ends += _ends([operation.outputs[among.index(True)]])
     return ends
 
 

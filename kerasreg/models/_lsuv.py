@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from kerasreg._keras.activations import elementwise
+from kerasreg._keras.batches import are_batches, first_batch
 from kerasreg._keras.calls import intercept_calls, numbers
 from kerasreg._keras.fans import kernel_fans
 from kerasreg._keras.graph import graph_of
@@ -73,7 +74,8 @@ def lsuv(
         model: a built model of any kind, also with nested ones. A layer that is
             used several times is scaled where it runs first.
         x: one batch of inputs, as the model is called with: an array, or a list or
-            dict of them. Some hundred examples.
+            dict of them. Some hundred examples. Of a `tf.data.Dataset`, a `PyDataset` or a
+            generator the first batch is taken, without its targets.
         target_variance: a number > 0.
         tolerance: the accepted relative error, a number > 0.
         max_iterations: scalings of a layer, a whole number >= 1. Before an
@@ -118,6 +120,7 @@ def lsuv(
         "before_activation"
     )
     seeds = Seeds(seed)
+    x = first_batch(x).x if are_batches(x) else x
     rows: dict[int, Scaled] = {}  # By the id of the layer; in the order of the model.
     targets: dict[int, tuple[Any, str]] = {}
     before: list[tuple[Any, np.ndarray]] = []

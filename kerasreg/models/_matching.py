@@ -143,16 +143,16 @@ def _names(site: Site) -> frozenset[str]:
     return site.names.union(*site.names_of_parts)
 
 
-def argument_of(layer: Any, variable: Any) -> tuple[str | None, str]:
-    """The argument of a layer that regularises a weight, and the kind of weight that it says."""
+def argument_of(layer: Any, variable: Any, of: str = "regularizer") -> tuple[str | None, str]:
+    """The argument of a layer about a weight, `..._regularizer`, and the kind that it says."""
     name = str(variable.name)
     stems = [name, name.removesuffix("_kernel"), name.removeprefix("reverse_")]
     if isinstance(layer, (_layers.DepthwiseConv1D, _layers.DepthwiseConv2D)) and name == "kernel":
         stems = ["depthwise"]  # Keras names the weight otherwise than its argument.
     for stem in stems:
-        if hasattr(layer, f"{stem}_regularizer"):
+        if hasattr(layer, f"{stem}_{of}"):
             is_kernel = name.endswith("kernel") and stem != "kernel"
-            return f"{stem}_regularizer", f"{stem}_kernel" if is_kernel else stem
+            return f"{stem}_{of}", f"{stem}_kernel" if is_kernel else stem
     return None, name
 
 

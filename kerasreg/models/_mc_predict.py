@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from kerasreg._keras.batches import are_batches, batches
 from kerasreg._keras.internals import walk_layers
 from kerasreg._validation import check_choice, check_count
 from kerasreg._warnings import warn
@@ -58,6 +59,7 @@ def mc_predict(
     batch_size: int = 32,
     seed: int = 0,
     outputs: str = "auto",
+    steps: int | None = None,
 ) -> MonteCarloPrediction:
     """Predicts many times with dropout on, and tells mean, variance and entropy.
 
@@ -67,9 +69,10 @@ def mc_predict(
 
     Args:
         model: a model that holds kerasreg layers of dropout.
-        x: input arrays (samples, ...), in the structure that the model takes.
+        x: input arrays (samples, ...), in the structure that the model takes; or a
+            `tf.data.Dataset`, a `PyDataset` or a generator of batches, whose targets are left out.
         passes: how many masks, a whole number >= 1.
-        batch_size: samples in a batch, a whole number >= 1; memory grows with
+        batch_size: of arrays the samples in a batch, a whole number >= 1; memory grows with
             `passes * batch_size`.
         seed: an integer; equal seeds give equal predictions. Together with the
             seeds of the layers it makes the masks.
@@ -77,6 +80,8 @@ def mc_predict(
             that has length 1), `"numbers"`, or `"auto"`, which takes outputs for
             probabilities if they are in [0, 1] and sum to 1, or if there is one
             in [0, 1] for each sample.
+        steps: the batches to take, a whole number >= 1. By default all of them. Data without an
+            end, such as a repeated dataset, needs it.
 
     Returns:
         A `MonteCarloPrediction` of NumPy arrays, float64.
@@ -102,22 +107,27 @@ def mc_predict(
     check_count("seed", seed, minimum=0)
     check_choice("outputs", outputs, _KINDS)
     _check_noise(model)
-    x = tree.map_structure(np.asarray, x)
-    lengths = {len(part) for part in tree.flatten(x)}
-    if len(lengths) != 1 or lengths == {0}:
-        raise ValueError(
-            "`x` must be arrays with one number of samples, at least 1. "
-            f"Received: arrays of {sorted(lengths)} samples"
-        )
+    steps = None if steps is None else check_count("steps", steps)
+    if not are_batches(x):
+        # An input that may be left out may be None.
+        x = tree.map_structure(lambda part: None if part is None else np.asarray(part), x)
+        lengths = {len(part) for part in tree.flatten(x) if part is not None}
+        if len(lengths) != 1 or lengths == {0}:
+            raise ValueError(
+                "`x` must be arrays with one number of samples, at least 1. "
+                f"Received: arrays of {sorted(lengths)} samples"
+            )
     predict = _vectorised(model, passes, seed)
-    means, squares, structure = [], [], None
-    for start in range(0, lengths.pop(), batch_size):
-        batch = tree.map_structure(lambda part, at=start: part[at : at + batch_size], x)
-        drawn = predict(batch, ops.convert_to_tensor(start, dtype="int32"))
+    means, squares, structure, start = [], [], None, 0
+    for batch in batches(x, batch_size=batch_size, steps=steps):
+        drawn = predict(batch.x, ops.convert_to_tensor(start, dtype="int32"))
+        start += len(next(part for part in tree.flatten(batch.x) if part is not None))
         structure = drawn
         flat = [np.asarray(ops.convert_to_numpy(part), "float64") for part in tree.flatten(drawn)]
         means.append([part.mean(axis=0) for part in flat])
         squares.append([part.var(axis=0) for part in flat])
+    if structure is None:
+        raise ValueError("`x` must have at least one batch of inputs. Received none.")
     mean = [np.concatenate(parts) for parts in zip(*means, strict=True)]
     variance = [np.concatenate(parts) for parts in zip(*squares, strict=True)]
     fields = (mean, variance, [_entropy(part, outputs) for part in mean])

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._keras.batches import are_batches, first_batch
 from kerasreg._keras.calls import intercept_calls, numbers
 from kerasreg._keras.graph import graph_of
 from kerasreg._keras.layers import places
@@ -36,7 +37,9 @@ def signal_report(
 
     Args:
         model: a built model of any kind, also with nested ones.
-        x: one batch of inputs, as the model is called with. Some hundred examples.
+        x: one batch of inputs, as the model is called with. Some hundred examples. Of a
+            `tf.data.Dataset`, a `PyDataset` or a generator the first batch is taken, with its
+            targets.
         y: its targets, for `loss` or the loss that the model is compiled with. By
             default, and where there are none, the loss is a random projection of
             the outputs, `Σ r·output / examples` with `r ~ N(0, 1)`: no targets are
@@ -86,6 +89,12 @@ def signal_report(
     """
     if not isinstance(model, keras.Model) or not model.built:
         raise ValueError(f"`model` must be a keras.Model that is built. Received: model={model!r}")
+    if are_batches(x):
+        if y is not None:
+            raise ValueError(f"`y` must be None where `x` has the targets. Received: y={y!r}")
+        x, targets, _ = first_batch(x)
+        # Without a loss they are of no use.
+        y = targets if loss is not None or model.compiled else None
     if y is None and loss is not None:
         raise ValueError(f"`loss` must be None without targets `y`. Received: loss={loss!r}")
     if y is not None and loss is None and not model.compiled:

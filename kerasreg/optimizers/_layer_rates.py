@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
-from kerasreg._keras.patterns import check_matches, check_patterns, matches, names_within
+from kerasreg._keras.patterns import check_patterns, matches
 from kerasreg._validation import check_number
 from kerasreg.optimizers._wrapper import Wrapper
 
@@ -37,6 +37,10 @@ class LayerLearningRates(Wrapper):
     Raises:
         ValueError: if an argument is outside its range, or the backend is PyTorch. When the
             optimizer is built: if a pattern matches no variable.
+
+    Warns:
+        UserWarning: when training begins with an optimizer of a loaded model, of which a
+            pattern matches no variable any more, since layers are frozen or have other names.
 
     Example:
 
@@ -70,22 +74,24 @@ class LayerLearningRates(Wrapper):
         self.default = default
 
     def make_slots(self, variables: Any) -> None:
-        """Checks that each pattern matches a variable."""
-        for pattern in self.multipliers:
-            check_matches("multipliers", pattern, {v.path: names_within(v.path) for v in variables})
+        """Finds the multiplier of each variable."""
+        self.decide("multipliers", self.multipliers, variables)
+
+    def by_names(self, names: Sequence[frozenset[str]]) -> list[float]:
+        """The multiplier of each variable: that of the first pattern that matches."""
+        return [
+            next(
+                (number for pattern, number in self.multipliers.items() if matches(pattern, of)),
+                self.default,
+            )
+            for of in names
+        ]
 
     def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """The inner step, with the learning rate of the variable."""
+        self.say_notes()
         # Static: the multipliers.
-        of = self.known(variable)
-        multiplier = next(
-            (
-                number
-                for pattern, number in self.multipliers.items()
-                if matches(pattern, names_within(of.path))
-            ),
-            self.default,
-        )
+        multiplier = self.decided[self.index(variable)]
         super().step(gradient, variable, learning_rate * multiplier)
 
     def get_config(self) -> dict[str, Any]:

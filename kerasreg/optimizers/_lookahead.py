@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasreg._keras.internals import calls_of, trainable_variables_of
+from kerasreg._keras.outer_optimizer import makes_a_step
 from kerasreg._validation import check_count, check_number
 from kerasreg.optimizers._wrapper import Wrapper
 
@@ -65,9 +67,38 @@ class Lookahead(Wrapper):
         """The inner step, and after every `sync_period` steps the step back."""
         beginning = self.value(variable) * 1.0  # A copy, of what the step overwrites.
         super().step(gradient, variable, learning_rate)
+        self._synchronize(variable, beginning, ops.convert_to_tensor(self.rule.iterations), True)
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """Applies gradients, and takes variables that have none now along.
+
+        Their slow weights begin, and go back, with those of all others.
+        """
+        given = self.prepare(trainable_variables)
+        if len(grads) == len(given):
+            completed = self.completed(grads, given)
+            moved = {self.index(v) for g, v in zip(completed, given, strict=True) if g is not None}
+            calls = ops.convert_to_tensor(calls_of(self.rule)) + 1
+            steps = makes_a_step(self.rule, calls)
+            number = ops.convert_to_tensor(self.rule.iterations)
+            for index, variable in enumerate(trainable_variables_of(self.rule)):
+                if index not in moved and self._slow[index] is not None:
+                    # One that was frozen since stays.
+                    now = ops.logical_and(steps, variable.trainable)
+                    self._synchronize(variable, self.value(variable), number, now)
+        super().apply(grads, trainable_variables)
+
+    def _synchronize(self, variable: Any, beginning: Any, number: Any, steps: Any) -> None:
+        """The step back of one variable, if it is time.
+
+        Args:
+            variable: the variable, which has its fast weights.
+            beginning: its weights before this step.
+            number: the steps that were made before this one.
+            steps: whether the variable may move now, or gradients are only gathered.
+        """
         slow = self._slow[self.index(variable)]
-        number = ops.convert_to_tensor(self.rule.iterations)
-        syncs = ops.equal((number + 1) % self.sync_period, 0)
+        syncs = ops.logical_and(ops.equal((number + 1) % self.sync_period, 0), steps)
         fast = self.value(variable)
         before = ops.where(ops.equal(number, 0), beginning, self.value(slow))
         synced = lookahead(fast, before, self.slow_step_size)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
 
-from kerasreg._keras.internals import stateless_scope, trainable_variables_of
+from kerasreg._keras.internals import (
+    outside_stateless_scopes,
+    stateless_scope,
+    trainable_variables_of,
+)
 from kerasreg._validation import check_choice
 from kerasreg.optimizers._step_sizes import KNOWN, is_scalar, rule, summing_momentum
 from kerasreg.optimizers._wrapper import Wrapper
@@ -103,18 +107,24 @@ class Proximal(Wrapper):
         self.step_size = step_size
         # Identities of the penalties that asked before this was built.
         self._asked: set[int] = set()
+        # Indices of variables whose penalties are checked in the first step.
+        self._unchecked: set[int] = set()
 
     def build(self, variables: Any) -> None:
         """Makes the inner optimizer's state and takes the penalties over."""
         inner = self.inner_optimizer
         penalties = [_penalty_of(variable) for variable in variables]
         if not any(penalties):
-            raise ValueError(
+            self.refuse(
                 "`Proximal` needs a model with penalties of `kerasreg.regularizers` on its "
                 f"weights. Received: {len(variables)} variables without one."
             )
-        for penalty, variable in zip(penalties, variables, strict=True):
-            if penalty is not None:
+        for index, (penalty, variable) in enumerate(zip(penalties, variables, strict=True)):
+            if penalty is None:
+                continue
+            if self.is_restored:  # Strengths and learning rates may not be restored yet.
+                self._unchecked.add(index)
+            else:
                 self._check(penalty, variable)
         super().build(variables)
         self._asked.clear()
@@ -176,34 +186,51 @@ class Proximal(Wrapper):
 
     def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """The inner optimizer's step for a variable, then the proximal step."""
+        self.say_notes()
         inner = self.inner_optimizer
         super().step(gradient, variable, learning_rate)
         index = self.index(variable)
         # Static: which variables have a penalty. `variable` may be the backend's own.
         penalty = _penalty_of(trainable_variables_of(inner)[index])
         if penalty is not None:
+            if index in self._unchecked:
+                with outside_stateless_scopes():
+                    self._check(penalty, self.known(variable))
+                self._unchecked.discard(index)
             w = self.value(variable)
             t = self._step_size(index, keras.ops.cast(learning_rate, w.dtype))
             inner.assign(variable, _prox(penalty, w, t))
 
-    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        """Applies gradients, and the penalties."""
-        if not self.built:
-            asked = set(self._asked)
-            with keras.name_scope(self.name, caller=self):
-                self.build(list(trainable_variables))
-            taken = {id(p) for p in map(_penalty_of, trainable_variables_of(self)) if p is not None}
-            if taken - asked:
-                raise ValueError(
-                    "`Proximal` must be built before the loss is computed, in a training loop of "
-                    "your own: call `optimizer.build(model.trainable_variables)` first."
-                )
-            if asked - taken:
-                raise ValueError(
-                    "`Proximal` applies penalties that are the regularizer of a trainable weight. "
-                    "Received: one that a layer calls by itself, as in `add_loss`."
-                )
-        self.inner_optimizer.apply(grads, trainable_variables)
+    def prepare(self, trainable_variables: Any) -> list[Any]:
+        """Builds, if nobody did, and checks then that the penalties asked before."""
+        built, asked = self.built, set(self._asked)
+        variables = super().prepare(trainable_variables)
+        if built:
+            return variables
+        taken = {id(p) for p in map(_penalty_of, trainable_variables_of(self)) if p is not None}
+        if taken - asked:
+            raise ValueError(
+                "`Proximal` must be built before the loss is computed, in a training loop of "
+                "your own: call `optimizer.build(model.trainable_variables)` first."
+            )
+        if asked - taken:
+            raise ValueError(
+                "`Proximal` applies penalties that are the regularizer of a trainable weight. "
+                "Received: one that a layer calls by itself, as in `add_loss`."
+            )
+        return variables
+
+    def completed(self, grads: Sequence[Any], variables: Sequence[Any]) -> Sequence[Any]:
+        """The gradients, with zeros for penalised weights of which the loss knows nothing.
+
+        With another optimizer the penalty would be their gradient.
+        """
+        return [
+            keras.ops.zeros_like(self.value(variable))
+            if gradient is None and _penalty_of(self.known(variable)) is not None
+            else gradient
+            for gradient, variable in zip(grads, variables, strict=True)
+        ]
 
     def takes_over(self, penalty: Penalty, w: Any) -> bool:
         """Whether a penalty must stop its own gradient; the penalty asks when it is called.

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from kerasreg._keras.internals import show_moving_averages
+from kerasreg._keras.internals import calls_of, show_moving_averages, trainable_variables_of
+from kerasreg._keras.outer_optimizer import makes_a_step
 from kerasreg._validation import check_count
-from kerasreg.optimizers._wrapper import Wrapper, rule_of
+from kerasreg.optimizers._wrapper import Wrapper
 
 
 def running_mean(mean: Any, value: Any, count: Any) -> Any:
@@ -22,8 +23,11 @@ class WeightAveraging(Wrapper):
     """Stochastic weight averaging (SWA): the plain mean of the weights along the way.
 
     The mean takes the weights after the steps `start_step`, `start_step + period`,
-    `start_step + 2·period`, ... (the first step of a training is step 1). Training goes on
-    from the weights, not from the mean. When training ends, the mean replaces the weights.
+    `start_step + 2·period`, ... Steps are counted by `iterations` of the optimizer, from 1:
+    with gradient accumulation those that were made, in a second `fit` on from the first. The
+    weights are those that the model has then, after constraints, and after a `Lookahead`
+    outside or inside. Training goes on from the weights, not from the mean. When training
+    ends, the mean replaces the weights, unless no step was averaged yet.
     Keras' callback `SwapEMAWeights` swaps these means too, to validate with the mean.
 
     Keras' own `use_ema` is an exponential average, in which old weights fade. TensorFlow
@@ -65,11 +69,10 @@ class WeightAveraging(Wrapper):
         name: str | None = None,
     ) -> None:
         inner_optimizer = self.checked(inner_optimizer)
-        rule = rule_of(inner_optimizer)
-        if rule.use_ema:
+        if inner_optimizer.use_ema:
             raise ValueError(
                 "`inner_optimizer` must be one that does not average. Received: inner_optimizer="
-                f"{type(rule).__name__} with use_ema=True"
+                f"{type(inner_optimizer).__name__} with use_ema=True"
             )
         start_step = check_count("start_step", start_step)
         period = check_count("period", period)
@@ -77,30 +80,59 @@ class WeightAveraging(Wrapper):
         self.start_step = start_step
         self.period = period
 
+    # Keras asks it too, where it looks for averages.
+    @property
+    def use_ema(self) -> bool:
+        """Whether the weights are averaged: they are."""
+        return True
+
+    @use_ema.setter
+    def use_ema(self, use_ema: bool) -> None:
+        # Keras' constructor sets it, before there is an inner optimizer.
+        if not use_ema and "inner_optimizer" in vars(self):
+            raise ValueError(
+                "`use_ema` must be True in `WeightAveraging`, which always averages. "
+                f"Received: use_ema={use_ema!r}"
+            )
+
     def make_slots(self, variables: Any) -> None:
         """Remembers the means, where Keras' `SwapEMAWeights` looks for averages."""
-        self._model_variables_moving_average = self.slots(variables, "mean")
+        self._means = self.slots(variables, "mean")
         # It looks into whatever has an inner optimizer, for one that scales losses.
-        show_moving_averages(self.rule, self._model_variables_moving_average)
+        show_moving_averages(self.rule, self._means)
 
-    def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """The inner step, and after every `period` steps the weights into the mean."""
-        super().step(gradient, variable, learning_rate)
-        average = self._model_variables_moving_average[self.index(variable)]
-        after = ops.convert_to_tensor(self.rule.iterations) + 1 - self.start_step
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """Applies gradients, and takes the weights into the means after every `period` steps.
+
+        Of all variables: those without a gradient have weights after the step as well. Not in
+        `step`, which comes before constraints.
+        """
+        super().apply(grads, trainable_variables)
+        if not len(grads):
+            return
+        rule = self.rule
+        calls, number = map(ops.convert_to_tensor, (calls_of(rule), rule.iterations))
+        after = number - self.start_step
         taken = ops.logical_and(after >= 0, ops.equal(after % self.period, 0))
-        value, mean = self.value(variable), self.value(average)
-        count = ops.cast(ops.maximum(after, 0) // self.period, mean.dtype)
-        mean = ops.where(taken, running_mean(mean, value, count), mean)
-        # Until there is a mean, the weights themselves stand for it.
-        self.rule.assign(average, ops.where(after < 0, value, mean))
+        taken = ops.logical_and(taken, makes_a_step(rule, calls))
+        for variable, average in zip(trainable_variables_of(rule), self._means, strict=True):
+            if average is None:
+                continue
+            value, mean = self.value(variable), self.value(average)
+            count = ops.cast(ops.maximum(after, 0) // self.period, mean.dtype)
+            mean = ops.where(taken, running_mean(mean, value, count), mean)
+            # Until there is a mean, the weights themselves stand for it.
+            rule.assign(average, ops.where(after < 0, value, mean))
 
     def finalize_variable_values(self, var_list: Any) -> None:
-        """Replaces the weights by their means."""
+        """Replaces the weights by their means, if there are any yet."""
         super().finalize_variable_values(var_list)
+        begun = ops.convert_to_tensor(self.rule.iterations) >= self.start_step
         for variable in var_list:
-            average = self._model_variables_moving_average[self.index(variable)]
-            variable.assign(average)
+            average = self._means[self.index(variable)]
+            if average is not None:
+                mean, value = self.value(average), self.value(variable)
+                variable.assign(ops.where(begun, mean, value))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, and the config of the inner optimizer."""

@@ -11,7 +11,9 @@ import numpy as np
 from keras import ops
 
 from kerasreg._descriptions import described_component
-from kerasreg._keras.patterns import check_matches, check_patterns, matches, names_within
+from kerasreg._keras.internals import calls_of, decays
+from kerasreg._keras.outer_optimizer import rule_of
+from kerasreg._keras.patterns import check_patterns, matches
 from kerasreg._validation import check_number, check_schedule
 from kerasreg.optimizers._wrapper import Wrapper
 
@@ -33,7 +35,9 @@ class DecoupledWeightDecay(Wrapper):
         inner_optimizer: a Keras optimizer with an update rule of its own and no
             `weight_decay`, or another wrapper of kerasreg. The inner optimizer then belongs to
             this wrapper. A `LossScaleOptimizer` goes around the wrapper.
-        weight_decay: λ, a number >= 0, or a schedule of such numbers over the optimizer's steps.
+        weight_decay: λ, a number >= 0, or a schedule of such numbers over the optimizer's steps,
+            which are counted as Keras does for a schedule of the learning rate: with gradient
+            accumulation, batches.
         exclude: patterns of names, such as `["bias", "gamma", "block1/*"]`, of the variables
             that do not decay. A pattern matches the path of a variable, the name of the
             variable, or the name of a layer around the variable.
@@ -47,6 +51,10 @@ class DecoupledWeightDecay(Wrapper):
     Raises:
         ValueError: if an argument is outside its range, or the backend is PyTorch. When the
             optimizer is built: if a pattern matches no variable.
+
+    Warns:
+        UserWarning: when training begins with an optimizer of a loaded model, of which a
+            pattern matches no variable any more, since layers are frozen or have other names.
 
     Example:
 
@@ -71,12 +79,11 @@ class DecoupledWeightDecay(Wrapper):
     ) -> None:
         inner_optimizer = self.checked(inner_optimizer)
         # A wrapper's own decay is another one, beside this one.
-        wraps = isinstance(inner_optimizer, Wrapper)
-        own = None if wraps else getattr(inner_optimizer, "weight_decay", None)
-        if own is not None:
+        rule = rule_of(inner_optimizer)
+        if rule.weight_decay is not None:
             raise ValueError(
                 "`inner_optimizer` must be one without a `weight_decay` of its own. Received: "
-                f"inner_optimizer={type(inner_optimizer).__name__} with weight_decay={own}"
+                f"inner_optimizer={type(rule).__name__} with weight_decay={rule.weight_decay}"
             )
         if isinstance(weight_decay, dict):
             weight_decay = keras.saving.deserialize_keras_object(weight_decay)
@@ -96,8 +103,6 @@ class DecoupledWeightDecay(Wrapper):
         self.schedule = schedule
         self.exclude = exclude
         self.scaled_by_learning_rate = scaled_by_learning_rate
-        # Keras' constructor set it to None, its own decay, which is never asked for here: the
-        # step is made by the inner optimizer.
         self.weight_decay = self.add_variable(
             (),
             # Not a constant of Keras', which is a float32 on its way.
@@ -106,24 +111,57 @@ class DecoupledWeightDecay(Wrapper):
             name="decay",  # As it was called before 0.1.0, and as checkpoints may have it.
         )
 
+    @property
+    def weight_decay(self) -> Any:
+        """λ in a variable."""
+        return vars(self).get("weight_decay")
+
+    @weight_decay.setter
+    def weight_decay(self, weight_decay: Any) -> None:
+        if isinstance(weight_decay, keras.Variable):
+            self.__dict__["weight_decay"] = weight_decay  # The constructor's.
+        elif (variable := self.weight_decay) is not None:  # Not yet in Keras' constructor.
+            if self.schedule is not None:
+                raise ValueError(
+                    "`weight_decay` must not be set where a schedule moves it. "
+                    f"Received: weight_decay={weight_decay!r}"
+                )
+            variable.assign(check_number("weight_decay", weight_decay, 0.0, math.inf))
+
+    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
+        """Excludes variables from this decay, and from those within, as Keras does.
+
+        In contrast to `exclude`, that is not saved with the optimizer.
+
+        Args:
+            var_list: variables that do not decay.
+            var_names: texts; a variable whose name has one of them in it does not decay.
+        """
+        keras.optimizers.Optimizer.exclude_from_weight_decay(self, var_list, var_names)
+        super().exclude_from_weight_decay(var_list, var_names)
+
     def __repr__(self) -> str:
         decay = self.weight_decay if self.schedule is None else self.schedule
         return described_component(self, weight_decay=decay)
 
     def make_slots(self, variables: Any) -> None:
-        """Checks that each pattern matches a variable."""
-        for pattern in self.exclude:
-            check_matches("exclude", pattern, {v.path: names_within(v.path) for v in variables})
+        """Finds the variables that do not decay."""
+        self.decide("exclude", self.exclude, variables)
+
+    def by_names(self, names: Sequence[frozenset[str]]) -> list[bool]:
+        """Whether each variable decays."""
+        return [not any(matches(pattern, of) for pattern in self.exclude) for of in names]
 
     def step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """The decay, and then the inner step."""
+        self.say_notes()
         # Static: which variables decay.
-        of = self.known(variable)
-        if not any(matches(pattern, names_within(of.path)) for pattern in self.exclude):
+        included = self.decided is None or self.decided[self.index(variable)]
+        if included and decays(self, variable):
             w = self.value(variable)
             schedule, decay = self.schedule, self.weight_decay
             if schedule is not None:
-                decay = schedule(self.rule.iterations)
+                decay = schedule(calls_of(self.rule))  # As Keras calls that of the rate.
             decay = ops.cast(decay, w.dtype)
             if self.scaled_by_learning_rate:
                 decay = decay * ops.cast(learning_rate, w.dtype)

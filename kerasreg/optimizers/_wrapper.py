@@ -2,27 +2,27 @@
 
 Keras calls `update_step` for each variable when a step is really made: on the device of the
 variable, once where gradients are accumulated, and after loss scaling and clipping. A wrapper
-acts in place of that method.
+acts in place of that method. Keras does not call it for a variable without a gradient: state that
+all variables need, a wrapper keeps around `apply`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
 
 from kerasreg._descriptions import described_component
-from kerasreg._keras.internals import (
-    index_of,
-    own_variables,
-    replace_update_step,
-    trainable_variables_of,
-)
+from kerasreg._keras.internals import index_of, replace_update_step, trainable_variables_of
+from kerasreg._keras.names_of_variables import names_of_variables
+from kerasreg._keras.outer_optimizer import OuterOptimizer, value_of
+from kerasreg._keras.patterns import check_matches
 from kerasreg._old_names import with_new_names
+from kerasreg._warnings import warn
 
 
-class Wrapper(keras.optimizers.Optimizer):
+class Wrapper(OuterOptimizer):
     """Base class: the step of the inner optimizer for each variable, and something around it.
 
     Subclasses override `step` and, for slots, `make_slots`. A wrapper may wrap another
@@ -37,16 +37,17 @@ class Wrapper(keras.optimizers.Optimizer):
 
     wraps_wrappers = True
 
+    # Whether it was made from its config. The model may be another one since it was checked: a
+    # layer frozen, a penalty removed. Then what does not fit is no error, and said in training.
+    is_restored = False
+
     # Old names of arguments, in files of versions before 0.1.0.
     _new_names: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self, inner_optimizer: keras.optimizers.Optimizer, name: str | None = None
     ) -> None:
-        inner_optimizer = self.checked(inner_optimizer)
-        # The number is never read: `learning_rate` is that of the inner optimizer.
-        super().__init__(learning_rate=0.0, name=name)
-        self.inner_optimizer = inner_optimizer
+        super().__init__(self.checked(inner_optimizer), name=name)
         # For good, not while `apply` runs: replicas of a strategy take turns in it. Past
         # Keras' tracking, which is for state. Subclasses check their arguments before.
         object.__setattr__(self, "_next_step", replace_update_step(self.rule, self.step))
@@ -75,27 +76,52 @@ class Wrapper(keras.optimizers.Optimizer):
             )
         return inner_optimizer
 
-    @property
-    def rule(self) -> Any:
-        """The innermost optimizer, which has the update rule."""
-        return rule_of(self.inner_optimizer)
-
     def build(self, variables: Any) -> None:
         """Makes the state of the inner optimizer, and the slots."""
         if self.built:
             return
-        self.inner_optimizer.build(variables)
         super().build(variables)
         self.make_slots(variables)
 
     def make_slots(self, variables: Any) -> None:
         """Makes the slots of the wrapper, with `slots`, for subclasses to override."""
 
-    def slots(self, variables: Any, name: str) -> list[keras.Variable]:
-        """Makes a slot of zeros for each variable: the first step may be traced already.
+    def decide(self, argument: str, patterns: Collection[str], variables: Any) -> None:
+        """Decides `by_names` for each variable, in the order of the variables.
 
-        The slots are among those of the inner optimizer, which Keras restores in steps that
-        only gather gradients.
+        Raises:
+            ValueError: if a pattern of the argument matches no variable.
+        """
+        names = names_of_variables(self, variables) if patterns else []
+        decided = self.by_names([of for _, of in names]) if patterns else None
+        object.__setattr__(self, "decided", decided)  # Past Keras' tracking, as no state.
+        for pattern in patterns:
+            try:
+                check_matches(argument, pattern, dict(names))
+            except ValueError as error:
+                self.refuse(str(error))
+
+    def refuse(self, reason: str) -> None:
+        """A `ValueError`; a note for `say_notes` where the optimizer was made from its config."""
+        if not self.is_restored:
+            raise ValueError(reason)
+        self._notes = (*self._notes, reason)
+
+    _notes: tuple[str, ...] = ()
+    decided: Any = None
+
+    def say_notes(self) -> None:
+        """Warns once, when training begins, of what was no error when a model was loaded."""
+        notes, self._notes = self._notes, ()
+        for note in notes:
+            warn(f"{type(self).__name__} was read with a model that has changed: {note}")
+
+    def slots(self, variables: Any, name: str) -> list[keras.Variable | None]:
+        """Makes a slot of zeros for each variable that a gradient moves.
+
+        Zeros, since weights may be loaded after the optimizer was built. A slot that stands for
+        weights is filled when the first gradients are applied. The slots are among those of the
+        inner optimizer, which Keras restores in steps that only gather gradients.
         """
         return self.rule.add_optimizer_variables(variables, name)
 
@@ -106,9 +132,7 @@ class Wrapper(keras.optimizers.Optimizer):
     @staticmethod
     def value(variable: Any) -> Any:
         """The value of a variable, of Keras or of the backend."""
-        # A Keras variable is taken for a tensor on TensorFlow.
-        held = variable.value if isinstance(variable, keras.Variable) else variable
-        return keras.ops.convert_to_tensor(held)
+        return value_of(variable)
 
     def index(self, variable: Any) -> int:
         """The index of a trainable variable, of Keras or of the backend."""
@@ -119,58 +143,22 @@ class Wrapper(keras.optimizers.Optimizer):
         known: keras.Variable = trainable_variables_of(self.rule)[self.index(variable)]
         return known
 
+    def completed(self, grads: Sequence[Any], variables: Sequence[Any]) -> Sequence[Any]:
+        """The gradients with which the rule makes its step, of those that it is given."""
+        inner = self.inner_optimizer
+        return inner.completed(grads, variables) if isinstance(inner, Wrapper) else grads
+
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Applies gradients."""
-        if not self.built:
-            with keras.name_scope(self.name, caller=self):
-                self.build(list(trainable_variables))
+        variables = self.prepare(trainable_variables)
+        if len(grads) == len(variables):  # Else Keras says what is wrong, or does nothing.
+            grads = self.completed(grads, variables)
         self.inner_optimizer.apply(grads, trainable_variables)
 
     def takes_over(self, penalty: Any, w: Any) -> bool:
         """Whether an inner optimizer applies a penalty, which then has no gradient."""
         inner = self.inner_optimizer
         return hasattr(inner, "takes_over") and inner.takes_over(penalty, w)
-
-    # What follows is the inner optimizer's.
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """The variables of the wrapper and of the inner optimizer."""
-        return [*own_variables(self), *self.inner_optimizer.variables]
-
-    @property
-    def learning_rate(self) -> Any:
-        """The inner optimizer's learning rate."""
-        return self.inner_optimizer.learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, learning_rate: Any) -> None:
-        self.inner_optimizer.learning_rate = learning_rate
-
-    @property
-    def iterations(self) -> keras.Variable:
-        """The number of steps that the inner optimizer made."""
-        return self.inner_optimizer.iterations
-
-    @property
-    def loss_scale_factor(self) -> float | None:
-        """The factor of the inner optimizer, which a `LossScaleOptimizer` outside turns off."""
-        inner = self.__dict__.get("inner_optimizer")
-        return None if inner is None else inner.loss_scale_factor
-
-    @loss_scale_factor.setter
-    def loss_scale_factor(self, factor: float | None) -> None:
-        # Keras' constructor sets it too, before there is an inner optimizer.
-        if (inner := self.__dict__.get("inner_optimizer")) is not None:
-            inner.loss_scale_factor = factor
-
-    def scale_loss(self, loss: Any) -> Any:
-        """Scales the loss as the inner optimizer does."""
-        return self.inner_optimizer.scale_loss(loss)
-
-    def finalize_variable_values(self, var_list: Any) -> None:
-        """Ends the training as the inner optimizer does, for example with moving averages."""
-        self.inner_optimizer.finalize_variable_values(var_list)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, and the config of the inner optimizer."""
@@ -183,14 +171,9 @@ class Wrapper(keras.optimizers.Optimizer):
         inner = keras.saving.deserialize_keras_object(
             config["inner_optimizer"], custom_objects=custom_objects
         )
-        return cls(**{**with_new_names(config, cls._new_names), "inner_optimizer": inner})
+        made = cls(**{**with_new_names(config, cls._new_names), "inner_optimizer": inner})
+        made.is_restored = True
+        return made
 
     def __repr__(self) -> str:
         return described_component(self)
-
-
-def rule_of(optimizer: Any) -> Any:
-    """The optimizer that has the update rule: the innermost one."""
-    while isinstance(optimizer, Wrapper):
-        optimizer = optimizer.inner_optimizer
-    return optimizer

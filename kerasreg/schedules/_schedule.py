@@ -294,7 +294,7 @@ class Constant(Schedule):
         self.value = check_number("value", value, -math.inf, math.inf)
 
     def __call__(self, step: Any) -> Any:
-        return ops.full(ops.shape(step), self.value, dtype="float32")
+        return ops.full(ops.shape(ops.convert_to_tensor(step)), self.value, dtype="float32")
 
     @property
     def bounds(self) -> tuple[float, float]:

@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
+import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -32,7 +34,8 @@ def model_card(model: keras.Model, given: Mapping[str, Any]) -> dict[str, Any]:
         given: more entries, of what JSON can hold; they come first.
 
     Returns:
-        A dict of what JSON can hold.
+        A dict of what JSON can hold. `not_described` has what could not be described, by its
+        place, with the reason: there are schedules without a config, and penalties that fail.
 
     Raises:
         ValueError: if JSON can't hold what was given.
@@ -44,20 +47,92 @@ def model_card(model: keras.Model, given: Mapping[str, Any]) -> dict[str, Any]:
             "`card` must be a dict of what JSON can hold: strings, finite numbers, lists, dicts. "
             f"Received: {error}"
         ) from None
-    report = sparsity_report(model) if model.weights else SparsityReport(())
     now = datetime.datetime.now(datetime.UTC)
-    found = {
-        "model": model.name,
-        "exported": now.isoformat(timespec="seconds"),
-        "parameters": int(model.count_params()),
-        "bytes": report.bytes,
-        "zeros": {"count": report.zeros, "share": report.share},
-        "hyperparameters_of_layers": _rows_of_hyperparameters(model),
-        "penalties": _penalties(model),
-        "optimizer": _optimizer(model),
-        "versions": _versions(),
+    sections: dict[str, Callable[[], Any]] = {
+        "model": lambda: model.name,
+        "exported": lambda: now.isoformat(timespec="seconds"),
+        "parameters": lambda: int(model.count_params()),
+        "bytes": lambda: _report(model).bytes,
+        "zeros": lambda: {"count": _report(model).zeros, "share": _report(model).share},
+        "hyperparameters_of_layers": lambda: _rows_of_hyperparameters(model),
+        "penalties": lambda: _penalties(model),
+        "optimizer": lambda: _optimizer(model),
+        "versions": _versions,
     }
-    return {**first, **{name: value for name, value in found.items() if name not in first}}
+    found: dict[str, Any] = {}
+    missing: dict[str, str] = {}
+    for name, describe in sections.items():
+        if name in first:
+            continue
+        try:
+            found[name] = _jsonable(describe(), name, missing)
+        except Exception as error:  # Of the objects that are described: others wrote them.
+            found[name], missing[name] = None, _in_words(error)
+    if missing:
+        found["not_described"] = missing
+    return {**first, **found}
+
+
+class _Unknown:
+    """What could not be described, and why."""
+
+    def __init__(self, error: Exception) -> None:
+        self.reason = _in_words(error)
+
+
+def _in_words(error: Exception) -> str:
+    try:
+        lines = str(error).strip().splitlines() or [""]
+    except Exception:
+        lines = ["a message that cannot be written"]
+    return f"{type(error).__name__}: {lines[0][:200]}".rstrip(": ")
+
+
+def _tried(describe: Callable[[], Any]) -> Any:
+    """What a function returns, or why it does not."""
+    try:
+        return describe()
+    except Exception as error:
+        return _Unknown(error)
+
+
+def _jsonable(value: Any, path: str, missing: dict[str, str], depth: int = 0) -> Any:
+    """A value of what JSON can hold: numbers that are not finite are text, as `"nan"`.
+
+    What could not be described is noted under its path.
+    """
+    if isinstance(value, _Unknown):
+        missing[path] = value.reason
+        return None
+    if value is None or isinstance(value, (bool, str, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, (np.generic, np.ndarray)):
+        return _jsonable(value.tolist(), path, missing, depth)
+    if isinstance(value, (Mapping, list, tuple)) and depth > 50:
+        return "..."
+    if isinstance(value, Mapping):
+        named = {_text(key, path, missing): part for key, part in value.items()}
+        return {
+            key: _jsonable(part, f"{path}.{key}", missing, depth + 1) for key, part in named.items()
+        }
+    if isinstance(value, (list, tuple)):
+        parts = enumerate(value)
+        return [_jsonable(part, f"{path}.{i}", missing, depth + 1) for i, part in parts]
+    return _text(value, path, missing)
+
+
+def _text(value: Any, path: str, missing: dict[str, str]) -> str:
+    try:
+        return value if isinstance(value, str) else str(value)
+    except Exception as error:
+        missing[path] = _in_words(error)
+        return type(value).__name__
+
+
+def _report(model: keras.Model) -> SparsityReport:
+    return sparsity_report(model) if model.weights else SparsityReport(())
 
 
 def _plain(value: Any) -> Any:
@@ -78,11 +153,19 @@ def _rows_of_hyperparameters(model: keras.Model) -> list[dict[str, Any]]:
             "of": names[-1],
             "name": hyperparameter.argument,
             "value": _number(hyperparameter.variable),
-            "schedule": None if hyperparameter.schedule is None else repr(hyperparameter.schedule),
+            "schedule": _tried(functools.partial(_repr_of, hyperparameter.schedule)),
             "step": None if hyperparameter.step is None else int(_number(hyperparameter.step)),
         }
         for names, hyperparameter in hyperparameters_of(model)
     ]
+
+
+def _repr_of(value: Any) -> str | None:
+    return None if value is None else repr(value)
+
+
+def _value_of(penalty: Any, weight: Any) -> float:
+    return _number(penalty(weight))
 
 
 def _penalties(model: keras.Model) -> list[dict[str, Any]]:
@@ -91,9 +174,10 @@ def _penalties(model: keras.Model) -> list[dict[str, Any]]:
     for weight in model.weights:
         penalty = getattr(weight, "regularizer", None)
         if penalty is not None:
-            value = penalty.value(weight) if isinstance(penalty, Penalty) else penalty(weight)
-            name = type(penalty).__name__
-            found.append({"weight": weight.path, "penalty": name, "value": _number(value)})
+            of = penalty.value if isinstance(penalty, Penalty) else penalty
+            value = _tried(functools.partial(_value_of, of, weight))
+            name = getattr(penalty, "__name__", type(penalty).__name__)
+            found.append({"weight": weight.path, "penalty": name, "value": value})
     return found
 
 
@@ -101,12 +185,15 @@ def _optimizer(model: keras.Model) -> dict[str, Any] | None:
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None:
         return None
-    serialised = keras.saving.serialize_keras_object(optimizer)
-    return {
-        "class": serialised["class_name"],
-        "config": serialised["config"],
-        "steps": int(_number(optimizer.iterations)),
+    config = _tried(lambda: keras.saving.serialize_keras_object(optimizer)["config"])
+    found = {
+        "class": type(optimizer).__name__,
+        "config": config,
+        "steps": _tried(lambda: int(_number(optimizer.iterations))),
     }
+    if isinstance(config, _Unknown):
+        found["learning_rate"] = _tried(lambda: _number(optimizer.learning_rate))
+    return found
 
 
 def _versions() -> dict[str, str]:
@@ -121,9 +208,11 @@ def write_card(saved_model: str, card: Mapping[str, Any]) -> None:
     """Writes a card into a SavedModel, for programs and for people."""
     folder = os.path.join(saved_model, FOLDER)
     os.makedirs(folder, exist_ok=True)
-    texts = (json.dumps(card, indent=2, default=str) + "\n", as_markdown(card))
+    plain = _jsonable(card, "", {})
+    texts = (json.dumps(plain, indent=2, allow_nan=False) + "\n", as_markdown(plain))
     for name, text in zip(NAMES, texts, strict=True):
-        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+        # A name may have half of a pair of characters, which UTF-8 has not.
+        with open(os.path.join(folder, name), "w", encoding="utf-8", errors="replace") as file:
             file.write(text)
 
 

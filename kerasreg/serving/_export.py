@@ -14,21 +14,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from kerasreg._files import characters_of_patterns
+from kerasreg._keras.tensorflow_internals import name_inputs
 from kerasreg._validation import check_count, check_positive
 from kerasreg._warnings import warn
 from kerasreg.serving._card import model_card, write_card
 from kerasreg.serving._original import against_original, check_original, check_validation_data
 from kerasreg.serving._signatures import (
+    Labels,
     Served,
     check_labels,
     classification,
     examples,
     monte_carlo_signature,
 )
-from kerasreg.serving._verify import check_features, compare, random_features
+from kerasreg.serving._verify import check_features, compare, outputs_of_keras, random_features
 from kerasreg.serving._warmup import write_warmup
+
+# Its input is the same for every model.
+_EXAMPLES: dict[str, dict[str, str]] = {"serve_examples": {}}
 
 
 def list_versions(base_dir: str | os.PathLike[str]) -> list[int]:
@@ -77,10 +83,12 @@ def export(
     moment at which the version is on disk in part. Concurrent exports get
     different versions. What would differ from Keras is not published.
 
-    Signatures, each for a batch of any size:
+    Signatures, each for a batch of any size, or of the one size that the model takes:
 
     - `serve`, which is also `serving_default`: from the inputs of the model, or of its
-      preprocessing, by their names, to its outputs. Inputs that have only a name by Keras are
+      preprocessing, by their names, to its outputs. Names are those that users know, such as
+      `capital-gain` or `petal length (cm)`: the keys of dicts, joined by `_` where dicts and
+      lists are in dicts, and else the names of inputs. Inputs that have only a name by Keras are
       `inputs`, or `inputs_0`, `inputs_1`, ...; so are outputs, where the model returns no dict.
     - `serve_examples`: the same from `examples`, serialised `tf.Example` messages with a
       feature for each input. Not there for inputs with unknown axes after their first.
@@ -88,6 +96,9 @@ def export(
     - `predict_mc`, with `passes`: for each output the mean and the variance of so many
       passes with dropout on, `outputs_mean` and `outputs_variance`. The masks of an example are
       made by its values: it gets the same answer each time and in any batch.
+
+    In Python `tf.saved_model.load(path).signatures` takes the same names, unless two of them differ
+    only in what is no letter or digit: then the keys of `structured_input_signature` tell.
 
     Beside it, in `assets.extra`: `model_card.json` and `model_card.md`, and, with `samples`,
     the warm-up requests that TensorFlow Serving sends to itself.
@@ -99,16 +110,22 @@ def export(
             what is served.
         outputs: a name for each output.
         labels: strings, one for each class of a model whose only output has the shape
-            (batch, classes), or two for one that ends with a sigmoid.
+            (batch, classes), or two for one that ends with a sigmoid. Scores are probabilities: the
+            outputs of a model that ends with a softmax or a sigmoid; the softmax of the outputs of
+            one that ends with a layer without activation, and is not compiled, or compiled with a
+            crossentropy of logits. Other outputs are refused.
         passes: how many passes `predict_mc` makes, a whole number >= 0; the model must have layers
             of dropout of kerasreg. 0 leaves the signature out.
         samples: raw inputs, as `model`, or `preprocessing`, is called with them: to compare
             with Keras, and as warm-up requests (of the first eight). Without them the comparison
-            is of random numbers, and left out where there are strings or unknown axes.
+            is of random numbers, and left out where there are strings or unknown axes, or where
+            the model takes no such numbers. Equal NaN and infinities are no difference.
         card: more entries of the model card, such as `{"hyperparameters": ..., "metrics": ...,
-            "data": ..., "command": ...}`.
+            "data": ..., "command": ...}`. What the card cannot say of the model, such as the config
+            of a schedule that has none, is listed in it as `not_described`.
         tolerance: the largest relative difference from Keras with which a version is
-            published, a number > 0; None for no comparison.
+            published, a number > 0; None for no comparison. For a model that computes in half
+            precision it is at least four of the roundings of that type.
         quantization: `"float16"` or `"int8"`: weights of two or more axes are stored in so many
             bits, with one scale for each output of a layer, and widened where they are used.
             In contrast to `model.quantize("int8")`, of which the result can be exported too,
@@ -159,10 +176,11 @@ def export(
         if value is not None:
             check_positive(argument, value)
     served = Served(model, preprocessing, outputs, quantization)
-    labels = None if labels is None else check_labels(labels, served)
-    features = random_features(served)
-    if samples is not None:
-        features = check_features(served, served.by_name(samples))
+    features = (
+        _at_random(served) if samples is None else check_features(served, served.by_name(samples))
+    )
+    values = None if labels is None or features is None else outputs_of_keras(served, features)
+    classes = None if labels is None else check_labels(labels, served, values)
     written = model_card(model, card or {})
     if served.weights is not None:
         written["quantization"] = {"to": quantization, "bytes": served.weights.bytes}
@@ -185,7 +203,7 @@ def export(
     staging = tempfile.mkdtemp(prefix=".staging-", dir=base_dir)
     try:
         staged = os.path.join(staging, "model")
-        requests = _write(served, staged, staging, labels, passes)
+        requests = _write(served, staged, staging, classes, passes)
         written["inputs"] = {name: str(spec) for name, spec in served.specs.items()}
         written["outputs"] = served.names
         written["signatures"] = sorted(requests)
@@ -194,11 +212,13 @@ def export(
             if not found.passed:
                 raise RuntimeError(
                     f"The exported model differs from Keras by {found.relative_difference:.1e} of "
-                    f"the largest output, which is more than {tolerance:.0e}: it is not published."
+                    "the largest output, which is more than "
+                    f"{found.tolerance:.0e}: it is not published."
                 )
             written["verification"] = dataclasses.asdict(found)
-        if samples is not None and features is not None:
-            rows = {name: value[:8] for name, value in features.items()}
+        # Requests to a model with a state would move it on.
+        if samples is not None and features is not None and not served.stateful:
+            rows = {name: value[: served.batch or 8] for name, value in features.items()}
             warm = {name: rows for name in requests if name != "serve_examples"}
             write_warmup(staged, os.path.basename(os.path.abspath(base_dir)), warm)
         write_card(staged, written)
@@ -208,8 +228,19 @@ def export(
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def _at_random(served: Served) -> dict[str, np.ndarray] | None:
+    """Numbers at random, or None where the model takes none."""
+    features = random_features(served)
+    if features is not None:
+        try:
+            outputs_of_keras(served, features)
+        except Exception:  # The model's own.
+            return None
+    return features
+
+
 def _write(
-    served: Served, staged: str, folder: str, labels: list[str] | None, passes: int
+    served: Served, staged: str, folder: str, labels: Labels | None, passes: int
 ) -> list[str]:
     """Writes the SavedModel; returns the names of its signatures."""
     # The first is `serving_default` too.
@@ -232,6 +263,9 @@ def _write(
     for name, function in functions.items():
         archive.add_endpoint(name, function)
     archive.write_out(staged, verbose=False)
+    if any(name != argument for name, argument in served.arguments.items()):
+        own = {argument: name for name, argument in served.arguments.items()}
+        name_inputs(staged, {key: own for key in (*functions, "serving_default")} | _EXAMPLES)
     return list(functions)
 
 

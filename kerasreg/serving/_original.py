@@ -23,7 +23,9 @@ def check_validation_data(given: Any, served: Served) -> tuple[dict[str, np.ndar
             "`validation_data` must be (x, y): inputs as for `samples`, and targets or None. "
             f"Received: {type(given).__name__}"
         )
-    features = check_features(served, served.by_name(given[0]), argument="validation_data")
+    features = check_features(
+        served, served.by_name(given[0], "validation_data"), argument="validation_data"
+    )
     count = len(next(iter(features.values())))
     if given[1] is None:
         return features, None
@@ -62,16 +64,17 @@ def against_original(
     """The outputs of both, and the compiled metrics of the original with the outputs of both.
 
     Returns:
-        `samples`; `relative_difference`, the largest of an output over its largest value; and
-        `same_class`, the share of samples where the largest of several scores is the same (None
-        where there are no scores). And for each metric, if there are `y` and a compiled model,
-        its value for the original and the exported model and the difference.
+        `samples`; `relative_difference`, the largest of an output over its largest value, of
+        outputs of numbers if there are any; and `same_class`, the share of samples where the
+        largest of several scores, or a string, is the same (None where there are other outputs).
+        And for each metric, if there are `y` and a compiled model, its value for the original and
+        the exported model and the difference.
     """
     outputs, expected = _outputs(exported, features), _outputs(original, features)
     named, named_expected = exported.named(outputs), original.named(expected)
     compared = {
         "samples": len(next(iter(features.values()))),
-        "relative_difference": largest_difference(named, named_expected),
+        "relative_difference": largest_difference(*_numbers(named, named_expected)),
         "same_class": _same_class(named, named_expected),
     }
     after = _metrics(original.model, outputs, y)
@@ -84,23 +87,36 @@ def against_original(
 
 def _outputs(served: Served, features: Mapping[str, np.ndarray]) -> Any:
     """In the structure in which the model returns them, of all samples."""
-    count = len(next(iter(features.values())))
+    count, size = len(next(iter(features.values()))), served.batch or _BATCH
     parts = []
-    for start in range(0, count, _BATCH):
-        batch = {
-            name: ops.convert_to_tensor(value[start : start + _BATCH])
-            for name, value in features.items()
-        }
-        parts.append(tree.map_structure(ops.convert_to_numpy, served.outputs(batch)))
+    with served.as_it_was():
+        for start in range(0, count, size):
+            batch = {
+                name: ops.convert_to_tensor(value[start : start + size], served.specs[name].dtype)
+                for name, value in features.items()
+            }
+            parts.append(tree.map_structure(ops.convert_to_numpy, served.outputs(batch)))
     return tree.map_structure(lambda *each: np.concatenate(each), *parts)
 
 
+def _numbers(
+    found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Both without outputs of strings, which are made of numbers and are the same or not."""
+    names = [name for name, value in expected.items() if value.dtype != object]
+    names = names or list(expected)
+    return {name: found[name] for name in names}, {name: expected[name] for name in names}
+
+
 def _same_class(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> Any:
-    pairs = [(found[name], value) for name, value in expected.items()]
-    scores = [(one, other) for one, other in pairs if other.ndim == 2 and other.shape[1] > 1]
-    if not scores or len(scores) < len(pairs):
-        return None
-    same = [one.argmax(1) == other.argmax(1) for one, other in scores]
+    same = []
+    for name, value in expected.items():
+        if value.dtype == object:
+            same.append((found[name] == value).reshape(len(value), -1).all(axis=1))
+        elif value.ndim == 2 and value.shape[1] > 1:
+            same.append(found[name].argmax(1) == value.argmax(1))
+        else:
+            return None
     return float(np.mean(np.all(same, axis=0)))
 
 

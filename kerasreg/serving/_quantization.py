@@ -59,17 +59,14 @@ class StoredWeights(tf.Module):
         narrow = {id(kernel) for kernel in self._kernels}
         # A SavedModel holds the variables that are found from here.
         self.others = [weight.value for weight in model.variables if id(weight) not in narrow]
-        self._untouched = [
-            layer
-            for layer in walk_layers(model)[1:]
-            if not narrow & {id(weight) for weight in layer.weights}
-        ]
+        # Of which a SavedModel keeps tables, such as those of strings, and no weight.
+        self._tables = tf.Module()
+        self._tables.of = model
 
     def track(self, archive: keras.export.ExportArchive) -> None:
         """Adds what the model needs in a SavedModel, but not the weights that it has here."""
         archive.track(self)
-        for layer in self._untouched:  # Which may have tables of strings.
-            archive.track(layer)
+        archive.track(self._tables)
 
     @property
     def bytes(self) -> int:

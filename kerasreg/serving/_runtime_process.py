@@ -3,9 +3,10 @@
 Usage: python _runtime_process.py RUNTIME MODEL SIGNATURE.json INPUTS.npz OUTPUTS.npz CALLS
 
 MODEL is a SavedModel, or what was made of it: an `.onnx` or `.tflite` file. SIGNATURE has for each
-input and output the name of its tensor. Neither Keras nor kerasreg can be imported here, and
-TensorFlow only for the runtimes that are TensorFlow. The last line is a JSON object: the version of
-the runtime, and the median time in milliseconds of CALLS calls with the first example. The outputs
+input and output the name of its tensor, and the size of a batch, or null for any. Neither Keras nor
+kerasreg can be imported here, and TensorFlow only for the runtimes that are TensorFlow. The last
+line is a JSON object: the version of the runtime, and the median time in milliseconds of CALLS
+calls with the first example, or the first batch of a model that takes no other. The outputs
 are named SIZE/NAME, for the whole batch and for smaller ones of its first examples.
 """
 
@@ -24,7 +25,7 @@ import numpy as np
 
 SIZES = (1, 7)
 
-_Signature = Mapping[str, Mapping[str, str]]
+_Signature = Mapping[str, Any]
 _Features = Mapping[str, np.ndarray]
 _Run = Callable[[_Features], dict[str, np.ndarray]]
 
@@ -41,9 +42,12 @@ def tensorflow(path: str, signature: _Signature) -> tuple[str, _Run]:
 
     loaded = tf.saved_model.load(path)
     function = loaded.signatures["serving_default"]
+    # An argument is called by letters; its spec has the name of the input.
+    specs = function.structured_input_signature[1]
 
     def run(features: _Features) -> dict[str, np.ndarray]:
-        found = function(**{name: tf.constant(value) for name, value in features.items()})
+        given = {key: tf.constant(features[spec.name], spec.dtype) for key, spec in specs.items()}
+        found = function(**given)
         return {name: value.numpy() for name, value in found.items()}
 
     # The function does not keep its variables.
@@ -198,16 +202,20 @@ def main(runtime: str, path: str, signature: str, inputs: str, outputs: str, cal
     """Writes the outputs for the inputs; prints the version and the time of a call."""
     without_keras()
     with open(signature, encoding="utf-8") as file:
-        version, run = globals()[runtime](path, json.load(file))
+        tensors = json.load(file)
+    version, run = globals()[runtime](path, tensors)
+    # In the order of the signature: a name may be one of `savez`.
     with np.load(inputs) as given:
-        features = dict(given)
-    # The whole batch, and the first examples alone.
+        features = {name: given[f"arr_{i}"] for i, name in enumerate(tensors["inputs"])}
+    # The whole batch, and the first examples alone, unless the model takes one size of batch.
     count, found = min(map(len, features.values())), {}
-    for size in {count, *(size for size in SIZES if size < count)}:
+    smaller = () if tensors["batch"] else SIZES
+    for size in {count, *(size for size in smaller if size < count)}:
         part = run({name: value[:size] for name, value in features.items()})
         found.update({f"{size}/{name}": value for name, value in part.items()})
     np.savez(outputs, **found)
-    first, times = {name: value[:1] for name, value in features.items()}, []
+    least, times = tensors["batch"] or 1, []
+    first = {name: value[:least] for name, value in features.items()}
     if all(len(value) for value in first.values()):
         for _ in range(int(calls) + 10):
             begun = time.perf_counter()

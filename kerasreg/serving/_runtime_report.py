@@ -25,6 +25,8 @@ from kerasreg.serving._verify import (
     check_features,
     check_path,
     largest_difference,
+    limit_of,
+    one_batch,
     outputs_of_keras,
 )
 
@@ -165,12 +167,13 @@ def runtime_report(
     features = check_features(served, served.by_name(samples), fewest=0)
     expected = outputs_of_keras(served, features)
     with tempfile.TemporaryDirectory() as folder:
-        np.savez(os.path.join(folder, "inputs.npz"), **as_plain(features))
+        tensors, plain = _tensors(path), as_plain(one_batch(served, features))
+        np.savez(os.path.join(folder, "inputs.npz"), *(plain[name] for name in tensors["inputs"]))
         with open(os.path.join(folder, "signature.json"), "w", encoding="utf-8") as file:
-            json.dump(_tensors(path), file)
-        with plain_path(path) as plain:
-            rows = [_row(name, plain, folder, expected, calls) for name in runtimes]
-    return RuntimeReport(tuple(rows), tolerance)
+            json.dump({**tensors, "batch": served.batch}, file)
+        with plain_path(path) as loadable:
+            rows = [_row(name, loadable, folder, expected, calls) for name in runtimes]
+    return RuntimeReport(tuple(rows), limit_of(served, tolerance))
 
 
 def _tensors(path: str) -> dict[str, dict[str, str]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import tree
 
@@ -20,10 +20,9 @@ from kerasreg._keras.internals import (
 )
 from kerasreg.layers import NoisyLayer, monte_carlo
 from kerasreg.random import mix
+from kerasreg.serving._names import argument_names, input_names, output_names
+from kerasreg.serving._probabilities import scores_of
 from kerasreg.serving._quantization import StoredWeights
-
-# Named by Keras, with numbers that another process would not give.
-_UNNAMED = re.compile(r"(keras_tensor|input_layer|input)(_\d+)?$")
 
 
 class Served:
@@ -37,9 +36,13 @@ class Served:
 
     Attributes:
         weights: the `StoredWeights` that the model reads in place of its own, or None.
+        batch: the size of a batch, if the model takes no other; or None.
+        stateful: whether the model keeps a state from call to call.
         specs: a `tf.TensorSpec` for each feature, by name; the first axis is the batch.
+        arguments: the name of each feature as an argument of a function.
         names: of the outputs.
         shapes: of the outputs, with the batch first.
+        floating: whether each output is of floating numbers.
     """
 
     def __init__(
@@ -51,11 +54,71 @@ class Served:
     ) -> None:
         self.model, self.preprocessing = model, preprocessing
         self.weights = None if quantization is None else StoredWeights(model, quantization)
-        self._structure = _inputs_of(model if preprocessing is None else preprocessing)
-        self.specs = _named_specs(self._structure)
+        self.stateful = any(getattr(layer, "stateful", False) for layer in walk_layers(model))
+        if self.weights is not None and self.stateful:
+            raise ValueError(
+                "`quantization` must be None for a model with a state that it keeps from call to "
+                f"call. Received: quantization={quantization!r}"
+            )
+        taken = model if preprocessing is None else preprocessing
+        self._structure = _inputs_of(taken)
         structure = _outputs_of(model)
-        self.names = _output_names(structure, outputs)
-        self.shapes = [tuple(output.shape) for output in tree.flatten(structure)]
+        self.names = output_names(structure, outputs)
+        flat = tree.flatten(structure)
+        self.shapes = [tuple(output.shape) for output in flat]
+        self.floating = [keras.backend.is_float_dtype(output.dtype) for output in flat]
+        names = input_names(self._structure)
+        self.arguments = argument_names(names)
+        self.specs = dict(zip(names, tree.flatten(self._structure), strict=True))
+        self.batch = self._batch_of(taken)
+        self.specs = {
+            name: tf.TensorSpec((self.batch, *spec.shape[1:]), spec.dtype, self.arguments[name])
+            for name, spec in self.specs.items()
+        }
+
+    def _batch_of(self, taken: keras.Model) -> int | None:
+        """The size of a batch that a model is built for, unless it takes others too."""
+        sizes = {tensor.shape[0] for tensor in tree.flatten(_symbolic_inputs(taken))} - {None}
+        if len(sizes) != 1:
+            return None
+        (size,) = sizes
+        return None if self._takes(size + 1) else int(size)
+
+    def _takes(self, count: int) -> bool:
+        """Whether the model answers each of so many examples."""
+        features = {}
+        for name, spec in self.specs.items():
+            if self.stateful or None in spec.shape[1:].as_list():
+                return False
+            features[name] = tf.zeros((count, *spec.shape[1:]), spec.dtype)
+        try:
+            found = self(features).values()
+        except Exception:  # The model's own.
+            return False
+        return all(len(value.shape) > 0 and value.shape[0] == count for value in found)
+
+    @contextmanager
+    def as_it_was(self) -> Iterator[None]:
+        """Calls inside leave the state that the model keeps from call to call as it was."""
+        # States of recurrent layers are none of the model's variables.
+        states = [getattr(layer, "states", None) for layer in walk_layers(self.model)]
+        own = [one for one in tree.flatten(states) if isinstance(one, keras.Variable)]
+        variables = [*self.model.non_trainable_variables, *own]
+        kept = [(one, tf.identity(one.value)) for one in variables]
+        try:
+            yield
+        finally:
+            for one, value in kept:
+                if not bool(tf.reduce_all(one.value == value)):
+                    one.assign(value)
+
+    @property
+    def rounding(self) -> float:
+        """The largest step between numbers that the model computes with; 0 for single precision."""
+        types = {layer.compute_dtype for layer in walk_layers(self.model)}
+        types |= {spec.dtype.name for spec in self.specs.values()}
+        half = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
+        return max((half[name] for name in types & set(half)), default=0.0)
 
     def model_inputs(self, features: Mapping[str, Any]) -> Any:
         """What the model itself is called with."""
@@ -64,8 +127,11 @@ class Served:
         return packed if self.preprocessing is None else self.preprocessing(packed, training=False)
 
     def named(self, outputs: Any) -> dict[str, Any]:
-        """The outputs by name."""
-        return dict(zip(self.names, tree.flatten(outputs), strict=True))
+        """The outputs by name, without zeros left out: a signature has dense tensors."""
+        return {
+            name: _dense(name, value)
+            for name, value in zip(self.names, tree.flatten(outputs), strict=True)
+        }
 
     def reading(self) -> AbstractContextManager[Any]:
         """Where the model reads the weights that are served."""
@@ -92,32 +158,58 @@ class Served:
         traced.get_concrete_function()
         return traced
 
-    def by_name(self, inputs: Any) -> dict[str, Any]:
+    def by_name(self, inputs: Any, argument: str = "samples") -> dict[str, Any]:
         """Inputs in the structure that a model takes, or already by name, by name."""
         if isinstance(inputs, Mapping) and set(inputs) == set(self.specs):
             return {name: inputs[name] for name in self.specs}
         flat = tree.flatten(inputs)
-        if len(flat) != len(self.specs):
+        if len(flat) != len(self.specs) or not _has_keys(inputs, self._structure):
+            found = list(inputs) if isinstance(inputs, Mapping) else f"{len(flat)} arrays"
             raise ValueError(
-                f"`samples` must be inputs with the names {list(self.specs)}, or as the model is "
-                f"called with them. Received: {len(flat)} arrays"
+                f"`{argument}` must be inputs with the names {list(self.specs)}, or as the model "
+                f"is called with them. Received: {found}"
             )
         return dict(zip(self.specs, flat, strict=True))
 
 
-def _inputs_of(model: keras.Model) -> Any:
-    """The structure that a model is called with, of `tf.TensorSpec`."""
+def _dense(name: str, value: Any) -> Any:
+    if isinstance(value, tf.RaggedTensor):
+        raise ValueError(
+            "`model` must have outputs of rows of one length, such as `ragged.to_tensor()`. "
+            f"Received: a ragged tensor for {name!r}"
+        )
+    return tf.sparse.to_dense(value) if isinstance(value, tf.SparseTensor) else value
+
+
+def _has_keys(inputs: Any, structure: Any) -> bool:
+    """Whether all that is a dict in the inputs is one with the same keys in a structure."""
+    if isinstance(inputs, Mapping):
+        if not isinstance(structure, dict) or set(inputs) != set(structure):
+            return False
+        return all(_has_keys(value, structure[key]) for key, value in inputs.items())
+    if not isinstance(inputs, (list, tuple)) or not isinstance(structure, (list, tuple)):
+        return True
+    return all(map(_has_keys, inputs, structure))
+
+
+def _symbolic_inputs(model: keras.Model) -> Any:
+    """The structure that a model is called with, of symbolic tensors or specs of them."""
     structure = input_structure(model)
     if structure is None and isinstance(model, keras.Sequential):
         structure = model.inputs[0]
     if structure is None:
         signature = list(first_call_signature(model))
         structure = signature[0] if len(signature) == 1 else signature
+    return structure
+
+
+def _inputs_of(model: keras.Model) -> Any:
+    """The structure that a model is called with, of `tf.TensorSpec` for any batch."""
 
     def spec(tensor: Any) -> tf.TensorSpec:
         return tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype, tensor.name)
 
-    return tree.map_structure(spec, structure)
+    return tree.map_structure(spec, _symbolic_inputs(model))
 
 
 def _outputs_of(model: keras.Model) -> Any:
@@ -126,49 +218,10 @@ def _outputs_of(model: keras.Model) -> Any:
     if known is not None:
         return known
     inputs = tree.map_structure(
-        lambda spec: keras.KerasTensor(tuple(spec.shape), spec.dtype.name, name=spec.name),
-        _inputs_of(model),
+        lambda spec: keras.KerasTensor(tuple(spec.shape), spec.dtype, name=spec.name),
+        _symbolic_inputs(model),
     )
     return model.compute_output_spec(inputs)
-
-
-def _named_specs(structure: Any) -> dict[str, tf.TensorSpec]:
-    flat = tree.flatten(structure)
-    if isinstance(structure, dict):
-        # In the order in which a dict is flattened.
-        names = sorted(structure)
-    else:
-        names = [_identifier(spec.name) for spec in flat]
-        if any(_UNNAMED.match(name) for name in names) or len(set(names)) < len(names):
-            names = ["inputs"] if len(flat) == 1 else [f"inputs_{i}" for i in range(len(flat))]
-    return {
-        name: tf.TensorSpec(spec.shape, spec.dtype, name)
-        for name, spec in zip(names, flat, strict=True)
-    }
-
-
-def _identifier(name: str | None) -> str:
-    """A name that can be a keyword of a signature."""
-    return re.sub(r"\W", "_", name or "input")
-
-
-def _output_names(outputs: Any, given: Sequence[str] | None) -> list[str]:
-    flat = tree.flatten(outputs)
-    if given is not None:
-        if (
-            isinstance(given, str)
-            or len(given) != len(flat)
-            or len(set(given)) < len(flat)
-            or not all(isinstance(name, str) and re.fullmatch(r"\w+", name) for name in given)
-        ):
-            raise ValueError(
-                f"`outputs` must be {len(flat)} different names of letters, digits and _, one for "
-                f"each output of the model. Received: outputs={given!r}"
-            )
-        return list(given)
-    if isinstance(outputs, dict):
-        return [_identifier(name) for name in sorted(outputs)]
-    return ["outputs"] if len(flat) == 1 else [f"outputs_{i}" for i in range(len(flat))]
 
 
 def examples(served: Served) -> Any:
@@ -191,7 +244,7 @@ def examples(served: Served) -> Any:
         else:
             features[name] = tf.io.FixedLenFeature(shape, kind)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
+    @tf.function(input_signature=[tf.TensorSpec([served.batch], tf.string, "examples")])
     def answer(examples: Any) -> dict[str, Any]:
         parsed = tf.io.parse_example(examples, features)
         return served({name: tf.cast(parsed[name], s.dtype) for name, s in served.specs.items()})
@@ -200,24 +253,31 @@ def examples(served: Served) -> Any:
     return answer
 
 
-def classification(served: Served, labels: Sequence[str], folder: str) -> tuple[Any, Any]:
+class Labels(NamedTuple):
+    """The names of classes, and what the scores of the model are, see `scores_of`."""
+
+    names: list[str]
+    scores: str
+
+
+def classification(served: Served, labels: Labels, folder: str) -> tuple[Any, Any]:
     """The signature that answers with labels, and the table that it needs.
 
     Args:
         served: a model with one output, of one score for each label, or of the probability
             of the second of two.
-        labels: strings.
+        labels: of the classes.
         folder: where to write them, for the table that is an asset.
 
     Returns:
         A function with the outputs `label` (batch,), `classes` (batch, labels) and `scores`
-        (batch, labels); and the table.
+        (batch, labels), which are probabilities; and the table.
     """
     (shape,) = served.shapes
     single = shape[-1] == 1
     path = os.path.join(folder, "labels.txt")
     with open(path, "w", encoding="utf-8") as file:
-        file.writelines(f"{label}\n" for label in labels)
+        file.writelines(f"{label}\n" for label in labels.names)
     initializer = tf.lookup.TextFileInitializer(
         path,
         tf.int64,
@@ -229,9 +289,13 @@ def classification(served: Served, labels: Sequence[str], folder: str) -> tuple[
 
     def answer(features: Mapping[str, Any]) -> dict[str, Any]:
         (scores,) = served(features).values()
+        if scores.dtype.size < 4:  # Which JSON has no numbers for.
+            scores = tf.cast(scores, tf.float32)
+        if labels.scores == "logits":
+            scores = tf.nn.softmax(scores)
         if single:
             scores = tf.concat([1 - scores, scores], axis=-1)
-        classes = table.lookup(tf.range(len(labels), dtype=tf.int64))
+        classes = table.lookup(tf.range(len(labels.names), dtype=tf.int64))
         return {
             "label": table.lookup(tf.argmax(scores, axis=-1)),
             "classes": tf.broadcast_to(classes, tf.shape(scores)),
@@ -241,19 +305,20 @@ def classification(served: Served, labels: Sequence[str], folder: str) -> tuple[
     return served.function(answer), table
 
 
-def check_labels(labels: Any, served: Served) -> list[str]:
-    """The labels as a list, or a `ValueError`."""
+def check_labels(labels: Any, served: Served, values: Mapping[str, np.ndarray] | None) -> Labels:
+    """The labels, or a `ValueError`.
+
+    Args:
+        labels: strings.
+        served: the model.
+        values: outputs to look at, by name, or None where there are none.
+    """
     sizes = list(served.shapes[0][1:]) if len(served.shapes) == 1 else []
     count = sizes[0] if len(sizes) == 1 else None
     if count is None:
         raise ValueError(
             "`labels` must be None for a model whose output is not of shape (batch, classes). "
             f"Received: outputs of the shapes {served.shapes}"
-        )
-    if count == 1 and not _is_sigmoid(served.model):
-        raise ValueError(
-            "`labels` must be None for a model with a single output that is no probability: end "
-            "it with a sigmoid. Received: a model without"
         )
     expected = 2 if count == 1 else count
     good = not isinstance(labels, (str, bytes)) and all(
@@ -264,12 +329,18 @@ def check_labels(labels: Any, served: Served) -> list[str]:
             f"`labels` must be {expected} different strings of one line each. "
             f"Received: labels={labels!r}"
         )
-    return list(labels)
-
-
-def _is_sigmoid(model: keras.Model) -> bool:
-    last = model.layers[-1] if model.layers else None
-    return getattr(last, "activation", None) is keras.activations.sigmoid
+    scores = scores_of(served.model, count, values)
+    if scores is None and count == 1:
+        raise ValueError(
+            "`labels` must be None for a model with a single output that is no probability: end "
+            "it with a sigmoid. Received: a model without"
+        )
+    if scores is None:
+        raise ValueError(
+            "`labels` must be None for a model whose outputs are neither probabilities nor the "
+            "logits of classes: end it with a softmax or a sigmoid. Received: a model without"
+        )
+    return Labels(list(labels), scores)
 
 
 def monte_carlo_signature(served: Served, passes: int) -> Any:
@@ -283,6 +354,18 @@ def monte_carlo_signature(served: Served, passes: int) -> Any:
         raise ValueError(
             "`passes` must be 0 for a model without a layer of dropout of kerasreg, such as "
             f"kerasreg.layers.ScheduledDropout. Received: passes={passes}"
+        )
+
+    if served.stateful or served.batch not in (None, 1):
+        raise ValueError(
+            "`passes` must be 0 for a model that takes batches of one size only, or keeps a state "
+            f"from call to call. Received: passes={passes}"
+        )
+
+    if not any(served.floating):
+        raise ValueError(
+            "`passes` must be 0 for a model without outputs of floating numbers. "
+            f"Received: passes={passes}"
         )
 
     def answer(features: Mapping[str, Any]) -> dict[str, Any]:
@@ -312,6 +395,8 @@ def monte_carlo_signature(served: Served, passes: int) -> Any:
             drawn = tf.vectorized_map(passed, each)
         found = {}
         for name, values in drawn.items():
+            if not values.dtype.is_floating:  # No mean of it is of its type.
+                continue
             shape = tf.concat([[size, passes], tf.shape(values)[2:]], axis=0)
             values = tf.reshape(values, shape)
             found[f"{name}_mean"] = tf.reduce_mean(values, axis=1)

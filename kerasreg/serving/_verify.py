@@ -16,10 +16,14 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kerasreg._files import plain_path
 from kerasreg.serving._signatures import Served
+from kerasreg.serving._verify_process import read_tensors, write_tensors
 
+# By which half precision may differ, in steps between its numbers: rounding adds up.
+_ROUNDINGS = 4
 _SCRIPT = os.path.join(os.path.dirname(__file__), "_verify_process.py")
 
 
@@ -47,6 +51,10 @@ class Verification:
 def relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
     """`max|found - expected| / max|expected|`; 0 for equal arrays, also of zeros.
 
+    NaN is equal to NaN, an infinity to one of the same sign, and a string to itself: these are no
+    difference, and any other of them is an infinite one. The largest value is that of the finite
+    ones.
+
     Args:
         found: an array.
         expected: an array of the same shape.
@@ -61,16 +69,35 @@ def relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
     >>> kerasreg.serving.relative_difference(np.array([1.0, 4.5]), np.array([1.0, 5.0]))
     0.1
     """
+    found, expected = np.asarray(found), np.asarray(expected)
     if found.shape != expected.shape:
         return float("inf")
-    found, expected = np.asarray(found, "float64"), np.asarray(expected, "float64")
-    difference = float(np.max(np.abs(found - expected), initial=0.0))
-    if difference == 0.0:
+    kinds = [array.dtype.kind in "OSUT" for array in (found, expected)]
+    if any(kinds):
+        return 0.0 if all(kinds) and _as_bytes(found) == _as_bytes(expected) else float("inf")
+    if "c" in (found.dtype.kind, expected.dtype.kind):
+        parts = ([np.real(array), np.imag(array)] for array in (found, expected))
+        found, expected = (np.stack(both) for both in parts)
+    # Whole numbers of 64 bits are more than a float can hold.
+    differs = (found != expected) & ~(_is_nan(found) & _is_nan(expected))
+    if not differs.any():
         return 0.0
-    scale = float(np.max(np.abs(expected), initial=0.0))
+    wide = object if all(array.dtype.kind in "iub" for array in (found, expected)) else "float64"
+    found, expected = found.astype(wide), expected.astype(wide)
+    difference = float(np.max(np.abs(found[differs] - expected[differs])))
+    finite = expected[np.isfinite(expected.astype("float64"))]
+    scale = float(np.max(np.abs(finite), initial=0))
     if not np.isfinite(difference) or scale == 0.0:
         return float("inf")
     return difference / scale
+
+
+def _is_nan(array: np.ndarray) -> np.ndarray:
+    return np.asarray(array != array)
+
+
+def _as_bytes(array: np.ndarray) -> list[bytes]:
+    return [one.encode() if isinstance(one, str) else bytes(one) for one in array.ravel().tolist()]
 
 
 def verify(
@@ -93,8 +120,9 @@ def verify(
         path: a version directory, as `export` returns it.
         model: the Keras model that was exported.
         samples: inputs as the model, or its preprocessing, is called with them, with a first
-            axis of samples.
-        tolerance: largest accepted relative difference, a number > 0.
+            axis of samples; of a model for one size of batch only the first batch is compared.
+        tolerance: largest accepted relative difference, a number > 0. For a model that computes
+            in half precision it is at least four of the roundings of that type.
         preprocessing: what `export` was given.
         outputs: what `export` was given.
         quantization: what `export` was given.
@@ -233,9 +261,21 @@ def compare(
 ) -> Verification:
     """Compares a SavedModel, in a process without Keras, with a model as it would be served."""
     expected = outputs_of_keras(served, features)
+    features = one_batch(served, features)
     found = run_saved_model(path, features)
     count = len(next(iter(features.values())))
-    return Verification(count, largest_difference(found, expected), tolerance)
+    difference = largest_difference(found, expected)
+    return Verification(count, difference, limit_of(served, tolerance))
+
+
+def limit_of(served: Served, tolerance: float) -> float:
+    """The tolerance, or for a model that computes in half precision some of its own roundings."""
+    return max(tolerance, _ROUNDINGS * served.rounding)
+
+
+def one_batch(served: Served, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """All samples, or of a model that takes one size of batch so many."""
+    return {name: value[: served.batch] for name, value in features.items()}
 
 
 def check_features(
@@ -247,9 +287,10 @@ def check_features(
         value = np.asarray(features[name])
         # Strings are bytes, or objects, in NumPy.
         kind = spec.dtype.as_numpy_dtype
-        if not spec.shape.is_compatible_with(value.shape):
+        shape = tf.TensorShape((None, *spec.shape[1:]))
+        if not shape.is_compatible_with(value.shape):
             raise ValueError(
-                f"`{argument}` must have the shape {spec.shape} for {name!r}, None for any size. "
+                f"`{argument}` must have the shape {shape} for {name!r}, None for any size. "
                 f"Received: {value.shape}"
             )
         arrays[name] = value if kind is np.object_ else value.astype(kind)
@@ -261,17 +302,27 @@ def check_features(
             f"`{argument}` must have one number of samples for all inputs. "
             f"Received: {sorted(lengths)}"
         )
+    if served.batch is not None and lengths.pop() < served.batch:
+        raise ValueError(
+            f"`{argument}` must hold a batch of the model, {served.batch} samples. "
+            f"Received: {len(next(iter(arrays.values())))}"
+        )
     return arrays
 
 
 def outputs_of_keras(served: Served, features: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """What Keras answers: called, not predicted, so that it is one batch."""
+    """What Keras answers: called, not predicted, so that it is one batch.
+
+    Half precision is rounded after each operation when a model is called, but not within a graph,
+    so there it is a graph that is called, as `predict` does.
+    """
     tensors = {
-        name: keras.ops.convert_to_tensor(features[name], dtype=spec.dtype.name)
-        for name, spec in served.specs.items()
+        name: keras.ops.convert_to_tensor(value, dtype=served.specs[name].dtype.name)
+        for name, value in one_batch(served, features).items()
     }
-    found = served(tensors)
-    return {name: np.asarray(keras.ops.convert_to_numpy(value)) for name, value in found.items()}
+    with served.as_it_was():
+        found = tf.function(served)(tensors) if served.rounding else served(tensors)
+    return {name: value.numpy() for name, value in found.items()}
 
 
 def largest_difference(
@@ -289,7 +340,7 @@ def largest_difference(
 def as_plain(features: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Arrays that can be written: objects, as strings in NumPy may be, would be pickled."""
     return {
-        name: value.astype("S") if value.dtype == object else value
+        name: np.reshape(_as_bytes(value), value.shape) if value.dtype.kind in "OU" else value
         for name, value in features.items()
     }
 
@@ -302,24 +353,29 @@ def run_saved_model(path: str, features: Mapping[str, np.ndarray]) -> dict[str, 
     """
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = os.path.join(folder, "inputs.npz"), os.path.join(folder, "outputs.npz")
-        np.savez(inputs, **as_plain(features))
+        write_tensors(inputs, features)
         with _present_verifier() as running, plain_path(path) as plain:
             problem = running.ask(os.path.abspath(plain), inputs, outputs)
         if problem is not None:
             raise RuntimeError(f"The SavedModel at {path!r} does not run: {problem}")
-        with np.load(outputs) as found:
-            return dict(found)
+        return {name: value.numpy() for name, value in read_tensors(outputs).items()}
 
 
 def random_features(served: Served, count: int = 7) -> dict[str, np.ndarray] | None:
-    """Standard normal numbers, and zeros for integers, for inputs whose shape is known, or None."""
+    """Features whose shape is known, or None: normal numbers, and zeros for all other types.
+
+    The last ones are positive, as a model with a logarithm may want them.
+    """
     random = np.random.default_rng(0)
+    count = served.batch or count
     features = {}
     for name, spec in served.specs.items():
         shape = spec.shape[1:].as_list()
-        if None in shape or not (spec.dtype.is_floating or spec.dtype.is_integer):
+        kind = spec.dtype
+        if None in shape or not (kind.is_floating or kind.is_integer or kind.is_bool):
             return None
-        values = random.normal(size=(count, *shape)) if spec.dtype.is_floating else None
+        values = random.normal(size=(count, *shape)) if kind.is_floating else None
         whole = np.zeros((count, *shape)) if values is None else values
-        features[name] = whole.astype(spec.dtype.as_numpy_dtype)
+        whole[count // 2 :] = np.abs(whole[count // 2 :])
+        features[name] = whole.astype(kind.as_numpy_dtype)
     return features

@@ -16,6 +16,7 @@ from kerasreg._files import write_json
 from kerasreg._validation import check_count, check_number
 from kerasreg._warnings import warn
 from kerasreg.lanes import Lanes
+from kerasreg.tuners._explore import explored
 from kerasreg.tuners._scheduler import Scheduler, Seen
 from kerasreg.tuners._structure_first import StructuralProbe
 from kerasreg.tuners._trial import Plan
@@ -28,9 +29,9 @@ class PopulationBasedTraining(VectorizedTuner):
     Every `interval` epochs the worst `quantile` of the population each take the
     weights, the optimizer's slots and the hyperparameters of one of the best
     `quantile` (exploit), and then each hyperparameter is drawn again, with
-    probability `resample`, or moved: a number is multiplied by 0.8 or 1.2 within
-    its bounds, a choice goes to a neighbour (explore). As in Jaderberg et al.
-    2017, "Population Based Training of Neural Networks" (arXiv:1711.09846), with
+    probability `resample`, or moved: a number is multiplied by 0.8 or 1.2 within its bounds, to
+    a value that its `step` allows, and a choice goes to a neighbour (explore). As in Jaderberg et
+    al. 2017, "Population Based Training of Neural Networks" (arXiv:1711.09846), with
     truncation selection.
 
     The population is one program: a copy is one of a lane to a lane, and new
@@ -257,16 +258,4 @@ class PopulationBasedTraining(VectorizedTuner):
     def _moved(self, one: Any, value: Any) -> Any:
         if self._random.random() < self.resample:
             return self._drawn(one)
-        if isinstance(value, bool):
-            return not value
-        low, high = getattr(one, "min_value", None), getattr(one, "max_value", None)
-        if isinstance(value, (int, float)) and low is not None and high is not None:
-            moved = min(max(value * self._random.choice((0.8, 1.2)), low), high)
-            if one.step and one.sampling == "linear":
-                moved = low + round((moved - low) / one.step) * one.step
-            return round(moved) if isinstance(value, int) else float(moved)
-        choices = list(getattr(one, "values", ()))
-        if value in choices:
-            place = choices.index(value) + self._random.choice((-1, 1))
-            return choices[min(max(place, 0), len(choices) - 1)]
-        return value
+        return explored(one, value, self._random)

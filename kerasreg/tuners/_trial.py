@@ -15,7 +15,7 @@ import keras_tuner
 import numpy as np
 
 from kerasreg._keras.deferred_variables import deferred_variables
-from kerasreg._keras.internals import build_by_batch
+from kerasreg._keras.internals import as_keras_arrays, build_by_batch, rows_for_fit
 from kerasreg._keras.patching import original
 from kerasreg.lanes import ModelStructure, why_not_a_lane
 from kerasreg.tuners._callback_places import places_of
@@ -132,7 +132,9 @@ class Plan:
         rows = np.arange(min(len(keras.tree.flatten(data[0])[0]), given.get("batch_size") or 32))
         # What cannot be built so, Keras builds, or says why it cannot.
         with contextlib.suppress(Exception), deferred_variables():
-            build_by_batch(model, tuple(rows_of(data, rows)))
+            # As tensors: NumPy has no type of text that Keras knows.
+            batch = keras.tree.map_structure(_tensor, rows_for_fit(data, rows))
+            build_by_batch(model, tuple(batch))
 
     def find_key(self, digests: Digests) -> None:
         """Finds the key, when the rows are known, or why there is none."""
@@ -142,7 +144,11 @@ class Plan:
             self.key = None
             return
         given = self._lane_arguments()
-        data = digests.of([given.pop(name, None) for name in _DATA])
+        try:
+            data = digests.of([given.pop(name, None) for name in _DATA])
+        except ValueError as error:  # Keras refuses it, and says so.
+            self.key, self.why_alone = None, str(error)
+            return
         folded = self.rows is not None
         self.key = digests.same((self.structure.tokens, folded, data, repr(sorted(given.items()))))
 
@@ -216,9 +222,9 @@ class Plan:
         if self.rows is not None:
             names = ("x", "y", "sample_weight")
             data = [given.get(name) for name in names]
-            given |= dict(zip(names, rows_of(data, self.rows[0]), strict=True))
+            given |= dict(zip(names, rows_for_fit(data, self.rows[0]), strict=True))
             given["validation_data"] = tuple(
-                part for part in rows_of(data, self.rows[1]) if part is not None
+                part for part in rows_for_fit(data, self.rows[1]) if part is not None
             )
         return self._fit(*(args if self.arguments is None else ()), **given)
 
@@ -323,13 +329,6 @@ def failing(trial: Any) -> Iterator[None]:
         trial.message = traceback.format_exc()
 
 
-def rows_of(data: Any, rows: np.ndarray) -> Any:
-    """Some rows of each array of a structure."""
-    return keras.tree.map_structure(
-        lambda part: None if part is None else np.asarray(part)[rows], data
-    )
-
-
 class Digests:
     """Hashes of the contents of arrays, each array looked at once; and keys made of them."""
 
@@ -348,7 +347,9 @@ class Digests:
     def _of_array(self, array: Any) -> str:
         if array is None:
             return "None"
-        plain, key = np.asarray(array), id(array)
+        # A table of several types would be one of objects.
+        is_plain = isinstance(array, np.ndarray) or keras.ops.is_tensor(array)
+        plain, key = np.asarray(array if is_plain else as_keras_arrays(array)), id(array)
         sample = _sample(plain)
         known = self._known.get(key)
         if known is not None and known[0]() is array and known[1] == sample:
@@ -363,6 +364,10 @@ class Digests:
                 digest,
             )
         return digest
+
+
+def _tensor(part: Any) -> Any:
+    return None if part is None else keras.ops.convert_to_tensor(part)
 
 
 def _sample(array: np.ndarray) -> bytes:

@@ -258,6 +258,12 @@ def test_node_of_a_tensor_has_its_arguments_and_outputs():
     assert internals.node_of(first).input_tensors[0] is inputs
 
 
+def test_output_place_of_a_tensor_is_its_place_among_the_outputs_of_the_call():
+    inputs = keras.Input((2,))
+    two = keras.Model(inputs, [keras.layers.Dense(2)(inputs), keras.layers.Dense(3)(inputs)])
+    assert [internals.output_place(one) for one in two(keras.Input((2,)))] == [0, 1]
+
+
 def test_is_in_graph_of_symbolic_tensors_that_keras_made():
     assert internals.is_in_graph(keras.Input((2,))) is True
     assert internals.is_in_graph(keras.KerasTensor((2,))) is False
@@ -275,6 +281,25 @@ def test_functional_of_a_sequential_model_is_what_it_built():
     assert internals.is_functional(internals.functional_of(sequential()))
     assert internals.functional_of(keras.Sequential([keras.layers.Dense(1)])) is None
     assert internals.functional_of(keras.layers.Dense(1)) is None
+
+
+def test_has_own_call_sees_a_class_and_an_object_with_another_call():
+    class Doubled(keras.Model):
+        def call(self, x):
+            return 2 * super().call(x)
+
+    class Trained(keras.Model):
+        def train_step(self, data):
+            return super().train_step(data)
+
+    inputs = keras.Input((2,))
+    outputs = keras.layers.Dense(1)(inputs)
+    for model in (functional(), sequential(), Trained(inputs, outputs)):
+        assert internals.has_own_call(model) is False
+    assert internals.has_own_call(Doubled(inputs, outputs)) is True
+    changed = functional()
+    changed.call = lambda x: x
+    assert internals.has_own_call(changed) is True
 
 
 def test_is_made_of_inputs_and_outputs_asks_the_constructor():
@@ -450,6 +475,18 @@ def test_profiles_batches_asks_for_the_batches_of_the_profiler():
     assert internals.profiles_batches(keras.callbacks.TensorBoard(profile_batch=2)) is True
 
 
+def test_logged_metrics_have_the_names_of_the_logs():
+    x = keras.Input((2,))
+    model = keras.Model(x, [keras.layers.Dense(1, name=name)(x) for name in "ab"])
+    model.compile("sgd", ["mse", "mse"], metrics=[["mae"], ["mae", "mae"]])
+    assert list(internals.logged_metrics(model)) == ["loss"]
+    y = np.ones((2, 1))
+    logs = model.evaluate(np.ones((2, 2)), [y, y], return_dict=True, verbose=0)
+    found = internals.logged_metrics(model)
+    assert set(found) == set(logs)
+    assert len({id(metric) for metric in found.values()}) == len(logs)
+
+
 def test_metric_direction_is_known_of_metrics_that_compare():
     assert internals.metric_direction(keras.metrics.BinaryAccuracy()) == "up"
     assert internals.metric_direction(keras.metrics.MeanSquaredError()) == "down"
@@ -554,6 +591,36 @@ def test_replace_update_step_is_between_the_optimizer_and_each_variable():
     assert np.array(variable).tolist() == [0.5]
 
 
+def test_share_trainable_variables_lets_an_optimizer_find_those_of_another():
+    outer, inner, variable = _OF.SGD(), _OF.SGD(), keras.Variable([1.0])
+    inner.build([variable])
+    internals.share_trainable_variables(outer, inner)
+    assert internals.index_of(outer, variable) == 0
+    assert internals.trainable_variables_of(outer) == [variable]
+
+
+def test_check_known_is_the_error_of_keras():
+    optimizer, variable = _OF.SGD(), keras.Variable([1.0])
+    optimizer.build([variable])
+    internals.check_known(optimizer, [variable])
+    with pytest.raises(ValueError, match="Unknown variable"):
+        internals.check_known(optimizer, [keras.Variable([1.0])])
+
+
+def test_calls_of_counts_gathered_gradients_too():
+    optimizer, variable = _OF.SGD(gradient_accumulation_steps=2), keras.Variable([1.0])
+    for _ in range(3):
+        optimizer.apply([keras.ops.ones((1,))], [variable])
+    assert int(internals.calls_of(optimizer)) == 3
+    assert int(optimizer.iterations) == 1
+
+
+def test_decays_asks_what_was_excluded():
+    optimizer, variables = _OF.AdamW(), [keras.Variable([1.0], name=name) for name in "ab"]
+    optimizer.exclude_from_weight_decay(var_list=variables[:1])
+    assert [internals.decays(optimizer, variable) for variable in variables] == [False, True]
+
+
 def test_default_stateless_apply_is_not_that_of_the_loss_scaling_wrapper():
     assert internals.default_stateless_apply(_OF.Adam()) is True
     assert internals.default_stateless_apply(_OF.LossScaleOptimizer(_OF.Adam())) is False
@@ -646,6 +713,67 @@ def test_restore_global_seed_generator_draws_from_another_one():
         assert draws[0] == draws[1]
     finally:
         internals.restore_global_seed_generator(before)
+
+
+def _in_a_thread(function):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(function()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_thread_settings_are_copies_of_what_this_thread_alone_has():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    try:
+        settings = internals.thread_settings()
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+    def dtype():
+        internals.adopt_thread_settings(settings)
+        return keras.layers.Dense(1).dtype_policy.name
+
+    assert _in_a_thread(dtype) == "float64"
+    assert keras.layers.Dense(1).dtype_policy.name == policy.name
+
+
+def test_adopt_thread_settings_gives_the_same_draws_and_moves_no_others():
+    keras.utils.set_random_seed(7)
+    keras.random.uniform((1,))
+    settings = internals.thread_settings()
+    first = keras.ops.convert_to_numpy(keras.random.uniform((3,))).tolist()
+
+    def draw(only_seeds):
+        internals.adopt_thread_settings(settings, only_seeds)
+        return keras.ops.convert_to_numpy(keras.random.uniform((3,))).tolist()
+
+    assert _in_a_thread(lambda: draw(False)) == first
+    assert _in_a_thread(lambda: draw(True)) == first
+    with keras.name_scope("outer"):
+        named = internals.thread_settings()
+
+    def scopes():
+        internals.adopt_thread_settings(named, only_seeds=True)
+        return internals.thread_settings()[0].get("name_scope_stack")
+
+    assert not _in_a_thread(scopes)
+
+
+def test_trainer_attributes_are_methods_of_training():
+    names = internals.trainer_attributes()
+    assert {"fit", "train_step", "make_train_function", "evaluate", "_symbolic_build"} <= names
+    assert not {"call", "save", "count_params", "__init__"} & names
+
+
+def test_trainer_attributes_names_a_version_that_has_none(monkeypatch, fresh_probes):
+    class Other:
+        __module__ = "keras.src.elsewhere"
+
+    monkeypatch.setattr(internals.keras, "Model", Other)
+    with pytest.raises(RuntimeError, match="elsewhere"):
+        internals.trainer_attributes.__wrapped__()
 
 
 def test_reset_automatic_names_begins_anew():

@@ -160,6 +160,57 @@ def test_hyperband_trials(tmp_path):
     assert internals.hyperband_trials(hyperband.oracle) == hyperband.ran
 
 
+def test_failures_uncounted(tuner):
+    tuner.oracle.max_consecutive_failed_trials = 1
+
+    def fail():
+        trial = tuner.oracle.create_trial("a")
+        trial.status = "FAILED"
+        tuner.oracle.end_trial(trial)
+
+    with internals.failures_uncounted(tuner.oracle):
+        fail()
+    with pytest.raises(RuntimeError, match="consecutive failures"):
+        fail()
+
+
+def test_write_build_config(tuner):
+    model = keras.Sequential([keras.layers.Dense(2)])
+    model.build((None, 3))
+    os.makedirs(tuner.get_trial_dir("0"), exist_ok=True)
+    internals.write_build_config(tuner, "0", model)
+    model.save_weights(internals.checkpoint_path(tuner, "0"))
+    tuner.hypermodel.build = lambda hp: keras.Sequential([keras.layers.Dense(2)])
+    trial = keras_tuner.engine.trial.Trial(keras_tuner.HyperParameters(), "0")
+    assert tuner.load_model(trial).layers[0].kernel.shape == (3, 2)
+
+
+def test_build_as_trained(tuner):
+    model = keras.Sequential([keras.layers.Dense(2)])
+    model.build((None, 3))
+    internals.write_build_config(tuner, "0", model)
+    again = keras.Sequential([keras.layers.Dense(2)])
+    internals.build_as_trained(tuner, "0", again)
+    assert again.layers[0].kernel.shape == (3, 2)
+
+
+class _BuildsAndFits(keras_tuner.RandomSearch):
+    def _build_and_fit_model(self, trial, *args, **kwargs):
+        return trial, args, kwargs
+
+
+def test_has_own_build_and_fit(tuner, tmp_path):
+    own = _BuildsAndFits(build, OBJECTIVE, directory=tmp_path, project_name="own")
+    assert internals.has_own_build_and_fit(own) is True
+    assert internals.has_own_build_and_fit(tuner) is False
+
+
+def test_build_and_fit(tmp_path):
+    own = _BuildsAndFits(build, OBJECTIVE, directory=tmp_path, project_name="own")
+    expected = ("trial", (1,), {"epochs": 2})
+    assert internals.build_and_fit(own, "trial", (1,), {"epochs": 2}) == expected
+
+
 def test_oracle_path(tuner, tmp_path):
     tuner.oracle.save()
     assert internals.oracle_path(tuner.oracle) == str(tmp_path / "project" / "oracle.json")
@@ -264,7 +315,7 @@ def test_continue_grid_after(tmp_path):
 def test_next_seed(tuner):
     first = internals.next_seed(tuner.oracle)
     assert internals.next_seed(tuner.oracle) == first + 1
-    assert tuner.oracle.get_state()["seed_state"] == first + 1
+    assert tuner.oracle.get_state()["seed_state"] == first + 2
 
 
 def test_was_tried(tuner):

@@ -65,3 +65,47 @@ def test_direction_of_metrics_of_one_name():
     model = model_with([keras.metrics.AUC(name="score"), keras.metrics.AUC(name="score")])
     names = model.evaluate(X, np.ones((4, 1)), return_dict=True, verbose=0)
     assert {direction_of(model, name) for name in names if "score" in name} == {"max"}
+
+
+def test_direction_of_metrics_with_names_of_others_within_theirs():
+    class OwnMean(keras.metrics.Mean):  # A mean of what only the user knows.
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            super().update_state(y_pred)
+
+    x, dense = keras.Input((3,)), keras.layers.Dense
+    model = keras.Model(x, [dense(1, name="decoder2")(x), dense(1, name="accuracy")(x)])
+    first = [keras.metrics.R2Score(), keras.metrics.MeanSquaredError(name="auc")]
+    every = [first, [OwnMean(name="my_mae"), "mae"]]
+    model.compile("sgd", ["mse", "mse"], metrics=every, weighted_metrics=[first, ["mae"]])
+    y = np.ones((4, 1), "float32")
+    logs = model.evaluate(X, [y, y], return_dict=True, verbose=0)
+    assert {name: direction_of(model, f"val_{name}") for name in logs} == {
+        "loss": "min",
+        "decoder2_loss": "min",
+        "accuracy_loss": "min",
+        "decoder2_r2_score": "max",
+        "decoder2_auc": "min",
+        "accuracy_my_mae": None,
+        "accuracy_mae": "min",
+        "decoder2_weighted_r2_score": "max",
+        "decoder2_weighted_auc": "min",
+        "accuracy_weighted_mae": "min",
+    }
+
+
+def test_direction_of_metrics_of_a_class_of_ones_own():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1)
+            self.accuracy = keras.metrics.BinaryAccuracy(name="hit_loss_rate")
+            self.kl = keras.metrics.Mean(name="kl_loss")
+            self.mean = keras.metrics.Mean(name="accuracy_mean")
+
+        def call(self, x):
+            return self.dense(x)
+
+    model = Own()
+    model.compile("sgd", "mse")
+    names = ["hit_loss_rate", "kl_loss", "accuracy_mean", "val_hit_loss_rate", "no_accuracy"]
+    assert [direction_of(model, name) for name in names] == ["max", "min", None, "max", None]

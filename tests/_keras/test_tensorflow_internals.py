@@ -203,6 +203,25 @@ def test_operation_seeds_come_with_a_global_seed():
     assert internals.operation_seeds() is None
 
 
+def test_operation_seeds_state_is_that_of_the_next_draw():
+    tf.random.set_seed(5)
+    state = internals.operation_seeds_state()
+    assert state[0] == 5
+    tf.random.normal((3,))
+    assert internals.operation_seeds_state() != state
+
+
+def test_restore_operation_seeds_draws_again():
+    tf.random.set_seed(5)
+    state = internals.operation_seeds_state()
+    first = tf.random.normal((3,)).numpy().tolist()
+    tf.random.set_seed(6)
+    internals.restore_operation_seeds(state)
+    assert tf.random.normal((3,)).numpy().tolist() == first
+    internals.restore_operation_seeds(None)
+    assert internals.operation_seeds_state() is None
+
+
 def test_forget_kernels_lets_an_operation_with_a_seed_begin_anew():
     tf.random.set_seed(5)
     state = internals.operation_seeds().getstate()
@@ -234,3 +253,53 @@ def test_saved_signature_has_the_names_of_tensors(tmp_path):
 def test_datatype_name_is_that_of_tensorflows_messages():
     assert internals.datatype_name(tf.float32) == "DT_FLOAT"
     assert internals.datatype_name(tf.string) == "DT_STRING"
+
+
+def test_is_endless_of_datasets_that_never_end():
+    numbers = tf.data.Dataset.range(4)
+    generated = tf.data.Dataset.from_generator(
+        lambda: iter([1]), output_signature=tf.TensorSpec((), "int32")
+    )
+    endless = numbers.repeat()
+    assert not any(map(internals.is_endless, (numbers, numbers.repeat(2), generated)))
+    for dataset in (endless, endless.batch(2).prefetch(1), generated.repeat(),
+                    tf.data.Dataset.random(seed=1)):  # fmt: skip
+        assert internals.is_endless(dataset)
+    filtered = endless.filter(lambda x: x > 1)
+    assert internals.is_endless(filtered.map(lambda x: x + 1).batch(2))
+    assert internals.is_endless(endless.batch(2).unbatch())
+    assert not internals.is_endless(filtered.take(3).map(lambda x: x + 1))
+    for dataset in (filtered.take(3), filtered.take_while(lambda x: x < 3)):
+        assert not internals.is_endless(dataset)
+        assert [int(number) for number in dataset] in ([2, 3, 2], [2])
+
+
+def test_name_inputs_of_the_signatures_in_the_file_of_a_saved_model(tmp_path):
+    module = tf.Module()
+    module.function = tf.function(
+        lambda inputs: {"y": 2.0 * inputs["a_b"] + inputs["other"]},
+        input_signature=[{name: tf.TensorSpec([None], name=name) for name in ("a_b", "other")}],
+    )
+    path = str(tmp_path / "saved")
+    tf.saved_model.save(module, path, {"one": module.function, "two": module.function})
+    marks = (tmp_path / "saved" / "fingerprint.pb").read_bytes()
+    internals.name_inputs(path, {"one": {"a_b": "a (b)"}, "absent": {"a_b": "c"}})
+    assert set(internals.saved_signature(path, "one").inputs) == {"a (b)", "other"}
+    assert set(internals.saved_signature(path, "two").inputs) == {"a_b", "other"}
+    assert (tmp_path / "saved" / "fingerprint.pb").read_bytes() != marks
+    loaded = tf.saved_model.load(path).signatures["one"]
+    specs = loaded.structured_input_signature[1]
+    assert {key: spec.name for key, spec in specs.items()} == {"a_b": "a (b)", "other": "other"}
+    values = {"a (b)": tf.constant([1.0]), "other": tf.constant([10.0])}
+    assert loaded(**values)["y"].numpy().tolist() == [12.0]
+
+
+def test_name_inputs_fails_without_the_function_of_a_signature(tmp_path):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel()
+    saved.meta_graphs.add().signature_def["one"].inputs["x"].name = "x:0"
+    saved.meta_graphs[0].object_graph_def.nodes.add()
+    (tmp_path / "saved_model.pb").write_bytes(saved.SerializeToString())
+    with pytest.raises(RuntimeError, match="has no function of 'one'"):
+        internals.name_inputs(str(tmp_path), {"one": {"x": "y"}})

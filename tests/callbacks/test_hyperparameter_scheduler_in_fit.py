@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from kerasreg.callbacks import HyperparameterScheduler
+from kerasreg.callbacks import CosineDecay, HyperparameterScheduler, StepDecay
 from kerasreg.layers import ScheduledDropout
-from kerasreg.optimizers import Proximal
+from kerasreg.optimizers import DecoupledWeightDecay, Proximal
 from kerasreg.regularizers import L2
 from kerasreg.schedules import Linear
 
@@ -130,6 +130,93 @@ def test_another_callback_in_a_second_fit_acts_in_the_step(target):
         fit(by_hand, set_number)
     for mine, theirs in zip(model.get_weights(), by_hand.get_weights(), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)
+
+
+# Its two clocks.
+
+
+class Rates(keras.callbacks.Callback):
+    """The learning rate of each batch, also where a schedule in the optimizer moves it."""
+
+    def __init__(self):
+        super().__init__()
+        self.values = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.values.append(float(self.model.optimizer.learning_rate))
+
+
+def in_two_fits(rate, *callbacks, **options):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    optimizer = keras.optimizers.SGD(rate, **options)
+    model.compile(optimizer, "mse", run_eagerly=True)
+    rates = Rates()
+    fit(model, *callbacks, rates, epochs=2)
+    fit(model, *callbacks, rates, epochs=1)
+    return rates.values, model.get_weights()
+
+
+def test_steps_are_those_of_a_schedule_within_the_optimizer():
+    within, weights = in_two_fits(RAMP)
+    moved, others = in_two_fits(0.1, HyperparameterScheduler("learning_rate", RAMP, unit="step"))
+    assert moved == pytest.approx(within, rel=1e-6)
+    assert moved == pytest.approx(values(RAMP), rel=1e-5)  # On from the first fit.
+    for mine, theirs in zip(others, weights, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("every", [2, 4])
+def test_steps_are_those_that_are_made_where_gradients_are_gathered(every):
+    scheduler = HyperparameterScheduler("learning_rate", RAMP, unit="step")
+    moved, _ = in_two_fits(0.1, scheduler, gradient_accumulation_steps=every)
+    assert moved == pytest.approx([float(RAMP(t // every)) for t in range(STEPS)], rel=1e-5)
+
+
+@pytest.mark.parametrize("every", [None, 4])
+def test_epochs_are_those_of_the_fit(every):
+    scheduler = HyperparameterScheduler("learning_rate", Linear(0.9, 0.1, 2))
+    moved, _ = in_two_fits(0.1, scheduler, gradient_accumulation_steps=every)
+    assert moved == pytest.approx([0.9, 0.9, 0.5, 0.5, 0.9, 0.9])
+
+
+def test_policies_have_the_same_clocks():
+    options = {"unit": "step", "length": 4}
+    moved, _ = in_two_fits(0.1, CosineDecay(0.8, **options), gradient_accumulation_steps=2)
+    assert moved == pytest.approx([CosineDecay(0.8, **options).value(t // 2) for t in range(STEPS)])
+    moved, _ = in_two_fits(0.1, StepDecay(0.8, every=1))
+    assert moved == pytest.approx([0.8, 0.8, 0.4, 0.4, 0.8, 0.8])
+
+
+@pytest.mark.skipif(
+    not hasattr(keras.optimizers, "MultiOptimizer"), reason="this Keras has no MultiOptimizer"
+)
+def test_of_several_optimizers_one_without_variables_stops_no_clock():
+    class All(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            seen.append([float(part.learning_rate) for part in self.model.optimizer.optimizers])
+
+    seen, sgd = [], keras.optimizers.SGD
+    several = keras.optimizers.OptimizerMap(sgd(0.1), {"unknown": sgd(0.1)})
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.MultiOptimizer(several), "mse", run_eagerly=True)
+    fit(model, HyperparameterScheduler("learning_rate", RAMP, unit="step"), All())
+    assert seen == [pytest.approx([value, value]) for value in values(RAMP)]
+
+
+def test_a_scheduled_decay_has_the_steps_of_a_scheduled_rate():
+    rates, decays = Linear(0.4, 0.1, STEPS), Linear(0.8, 0.2, STEPS)
+
+    def weights(decay):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
+        model.set_weights([np.ones((3, 1))])
+        inner = keras.optimizers.SGD(rates, gradient_accumulation_steps=2)
+        model.compile(DecoupledWeightDecay(inner, decay), "mse", run_eagerly=True)
+        model.fit(np.zeros((4, 3)), np.zeros((4, 1)), 2, EPOCHS, 0)
+        return model.get_weights()[0]
+
+    expected = np.prod([1 - float(rates(t)) * float(decays(t)) for t in (1, 3, 5)])
+    np.testing.assert_allclose(weights(decays), np.full((3, 1), expected), rtol=1e-5)
 
 
 # What is saved.

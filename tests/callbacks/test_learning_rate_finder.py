@@ -72,6 +72,29 @@ def test_the_loss_of_a_batch_is_its_own_and_no_mean_of_the_epoch():
     np.testing.assert_allclose(found.losses, np.arange(1.0, BATCHES + 1) ** 2, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("every", "group"), [(2, 1), (3, 2), (4, 1), (2, 6)])
+def test_with_gradient_accumulation_a_step_is_of_all_its_batches(every, group):
+    optimizer = keras.optimizers.SGD(gradient_accumulation_steps=every)
+    model = make_model(optimizer=optimizer, steps_per_execution=group, jit_compile=False)
+    model.set_weights([np.zeros((3, 1)), np.zeros(1)])
+    targets = np.arange(1.0, BATCHES + 1).repeat(SIZE)
+    record = Record()
+    options = {**CALM, "low": 1e-9, "high": 1e-8, "steps": 7, "callbacks": [record]}
+    found = find(model, targets, shuffle=False, **options)
+    np.testing.assert_allclose(found.rates, np.geomspace(1e-9, 1e-8, 7), rtol=1e-9)
+    calls = -(-every // group)  # What callbacks see of a step.
+    np.testing.assert_allclose(record.rates, found.rates.repeat(calls), rtol=1e-6)
+    squares = np.tile(np.arange(1.0, BATCHES + 1) ** 2, 7 * every)[: 7 * calls * group]
+    np.testing.assert_allclose(found.losses, squares.reshape(7, -1).mean(1), rtol=1e-4)
+
+
+def test_a_short_training_with_gradient_accumulation_goes_through_all_rates():
+    model = make_model(optimizer=keras.optimizers.SGD(gradient_accumulation_steps=2))
+    finder = LearningRateFinder(1e-5, 1e-2, steps=100)
+    fit(model, finder, epochs=2)
+    np.testing.assert_allclose(finder.result.rates, np.geomspace(1e-5, 1e-2, 6), rtol=1e-9)
+
+
 def test_with_several_steps_per_execution_a_loss_is_of_the_group():
     model = make_model(steps_per_execution=2, jit_compile=False)
     model.set_weights([np.zeros((3, 1)), np.zeros(1)])

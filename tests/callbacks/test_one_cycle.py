@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kerasreg import schedules
 from kerasreg.callbacks import OneCycle
+from kerasreg.lanes import Lanes
 from kerasreg.optimizers import Lookahead
 
 EPOCHS, BATCHES, SIZE = 4, 5, 3
@@ -197,7 +198,7 @@ def assert_same(one, other):
 @settings(deadline=None, max_examples=4, derandomize=True)
 @given(epoch=st.integers(0, EPOCHS - 1), batch=st.integers(0, BATCHES - 1))
 def test_resumed_at_a_batch_it_is_the_training_that_lives_on(epoch, batch):
-    # Keras repeats the epoch of the batch, and steps are counted on.
+    # Keras repeats the epoch of the batch, and so does the cycle.
     alive, resumed = make_model(), make_model()
     with pytest.raises(Interrupted):
         fit(alive, OneCycle(PEAK), Interrupt(epoch, batch))
@@ -209,7 +210,7 @@ def test_resumed_at_a_batch_it_is_the_training_that_lives_on(epoch, batch):
             fit(make_model(), OneCycle(PEAK), backup, Interrupt(epoch, batch))
         record, backup = Record(), keras.callbacks.BackupAndRestore(folder, save_freq=1)
         fit(resumed, OneCycle(PEAK), backup, record)
-    steps = range(epoch * BATCHES + batch + 1, STEPS + batch + 1)
+    steps = range(epoch * BATCHES, STEPS)
     assert record.rates == values(schedules.OneCycle(PEAK, STEPS), steps)
     assert (record.rates, record.momenta) == (expected.rates, expected.momenta)
     assert_same(resumed, alive)
@@ -223,6 +224,86 @@ def test_initial_epoch_goes_on_with_the_cycle_of_the_whole_training():
     rest = fit(parts, OneCycle(PEAK), initial_epoch=2)
     assert rest["learning_rate"] == history["learning_rate"][2:]
     assert_same(parts, whole)
+
+
+# The cycle is of one `fit`.
+
+
+def unknown_length(x=X, y=Y):
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(SIZE)
+    return data.filter(lambda x, y: True)
+
+
+@pytest.mark.parametrize("steps", [None, STEPS])
+@pytest.mark.parametrize("used_again", [False, True])
+def test_a_second_fit_has_a_cycle_of_its_own(steps, used_again):
+    model, callback = make_model(), OneCycle(PEAK, steps)
+    for _ in range(2):
+        record = Record()
+        fit(model, callback if used_again else OneCycle(PEAK, steps), record)
+        assert record.rates == values(schedules.OneCycle(PEAK, STEPS))
+
+
+def test_a_second_fit_of_data_that_does_not_tell_its_batches_has_one_too():
+    model = make_model()
+    for _ in range(2):
+        record, callbacks = Record(), [OneCycle(PEAK, STEPS)]
+        model.fit(unknown_length(), epochs=EPOCHS, verbose=0, callbacks=[*callbacks, record])
+        assert record.rates == values(schedules.OneCycle(PEAK, STEPS))
+
+
+def test_a_second_fit_that_is_resumed_goes_on_with_its_own_cycle():
+    model, record = make_model(), Record()
+    fit(model, epochs=3)
+    fit(model, OneCycle(PEAK, STEPS), epochs=1)
+    fit(model, OneCycle(PEAK), record, initial_epoch=1)
+    assert record.rates == values(schedules.OneCycle(PEAK, STEPS), range(BATCHES, STEPS))
+
+
+def test_of_data_that_does_not_tell_its_batches_the_optimizer_says_where_to_go_on():
+    model, record = make_model(), Record()
+    options = {"epochs": 2, "verbose": 0}
+    model.fit(unknown_length(), callbacks=[OneCycle(PEAK, STEPS)], **options)
+    options = {"epochs": EPOCHS, "verbose": 0, "initial_epoch": 2}
+    model.fit(unknown_length(), callbacks=[OneCycle(PEAK, STEPS), record], **options)
+    assert record.rates == values(schedules.OneCycle(PEAK, STEPS), range(2 * BATCHES, STEPS))
+
+
+@pytest.mark.parametrize(
+    ("every", "group", "wrap"),
+    [(2, 5, Lookahead), (3, 1, lambda optimizer: optimizer), (40, 1, Lookahead)],
+)
+def test_gradient_accumulation_changes_no_cycle(every, group, wrap):
+    options = {"steps_per_execution": group, "jit_compile": False}
+    model = make_model(wrap(sgd(gradient_accumulation_steps=every)), **options)
+    for _ in range(2):
+        record = Record()
+        fit(model, OneCycle(PEAK), record)
+        assert record.rates == values(schedules.OneCycle(PEAK, STEPS), range(0, STEPS, group))
+
+
+def test_steps_that_overflow_delay_no_cycle():
+    optimizer = keras.optimizers.LossScaleOptimizer(sgd(), initial_scale=2.0**127)
+    model, record = make_model(optimizer), Record()
+    fit(model, OneCycle(PEAK), record)
+    assert int(optimizer.iterations) < STEPS
+    assert record.rates == values(schedules.OneCycle(PEAK, STEPS))
+
+
+def test_in_lanes_each_has_the_cycle_of_its_own_epochs():
+    class Keep(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            kept.append(logs["learning_rate"])
+
+    kept = []
+    models = [make_model(sgd(gradient_accumulation_steps=2), jit_compile=False) for _ in range(2)]
+    lanes = Lanes(models)
+    for epochs in (2, EPOCHS):
+        kept.clear()
+        callbacks = [[OneCycle(PEAK, momentum=None), Keep()], []]
+        lanes.fit(X, Y, batch_size=SIZE, epochs=epochs, callbacks=callbacks)
+        last = range(BATCHES - 1, epochs * BATCHES, BATCHES)
+        assert kept == values(schedules.OneCycle(PEAK, epochs * BATCHES), last)
 
 
 def test_a_copy_of_one_that_was_used_moves_the_model_that_it_is_given_to():

@@ -623,3 +623,24 @@ def test_on_jax_mc_predict_draws_the_masks_of_tensorflow(on_jax):
 def test_on_jax_a_loss_within_drop_connect_is_counted_once(on_jax):
     # By Keras' own layer and penalty: newer versions divide by the size of the batch.
     assert on_jax["losses"] == [pytest.approx(on_jax["loss_of_keras"])]
+
+
+@pytest.mark.parametrize(
+    "base", [ScheduledDropout, ScheduledSpatialDropout1D, ScheduledStochasticDepth]
+)
+def test_a_subclass_makes_variables_of_its_own_when_it_is_built(base, tmp_path):
+    @keras.saving.register_keras_serializable("kerasreg_tests", f"Own{base.__name__}")
+    class Own(base):
+        def build(self, input_shape):
+            self.gain = self.add_weight(shape=input_shape[-1:], initializer="ones", name="gain")
+
+        def call(self, inputs, training=None):
+            return super().call(inputs, training) * self.gain
+
+    assert base(0.5).built
+    assert not Own(0.5).built
+    model = keras.Sequential([keras.Input((6, 8)), Own(0.5)])
+    model.layers[0].gain.assign(np.arange(8.0))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(np.ones((2, 6, 8)))[0, 0], np.arange(8.0))

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import ops
 
 from kerasreg import serving
 from kerasreg.layers import ScheduledDropout
@@ -134,3 +135,157 @@ def test_warmup_requests_have_the_types_of_the_inputs(trained, tmp_path):
     (record,) = [messages.PredictionLog.FromString(r.numpy()) for r in records]
     (value,) = record.predict_log.request.inputs.values()
     assert tf.make_ndarray(value).dtype == np.float32
+
+
+# What others wrote and cannot be described stops no export.
+
+
+class Noam(keras.optimizers.schedules.LearningRateSchedule):
+    """Without `get_config`, as in many programs."""
+
+    def __call__(self, step):
+        return 1e-3 * ops.rsqrt(ops.cast(step, "float32") + 1)
+
+
+class Silent(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+class Unspeakable:
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+
+class NoConfig(keras.optimizers.SGD):
+    def get_config(self):
+        raise Silent
+
+
+class OddConfig(keras.optimizers.SGD):
+    def get_config(self):
+        return {**super().get_config(), "odd": Unspeakable()}
+
+
+class Failing(keras.regularizers.Regularizer):
+    def __call__(self, weight):
+        raise ZeroDivisionError("by nothing")
+
+
+class NoNumber(keras.regularizers.Regularizer):
+    def __call__(self, weight):
+        return weight
+
+
+class Quiet(Linear):
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+
+class Uncounted(keras.Sequential):
+    def count_params(self):
+        raise RuntimeError("not counted")
+
+
+class OwnLoss(keras.losses.Loss):
+    def call(self, y, predicted):
+        return ops.mean(y - predicted)
+
+    def get_config(self):
+        raise NotImplementedError
+
+
+class OwnLayer(keras.layers.Layer):
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.odd = function, Unspeakable()
+
+    def call(self, inputs):
+        return self.function(inputs)
+
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+
+def dense(**options):
+    return keras.layers.Dense(2, **options)
+
+
+NOT_DESCRIBED = {
+    "a schedule without a config": (
+        [dense()],
+        {"optimizer": keras.optimizers.Adam(Noam())},
+        {"optimizer.config": "NotImplementedError: Learning rate schedule 'Noam' must override"},
+    ),
+    "and in a wrapper": (
+        [dense()],
+        {"optimizer": Proximal(keras.optimizers.SGD(Noam()))},
+        {"optimizer.config": "NotImplementedError: "},
+    ),
+    "an optimizer whose error has no text": (
+        [dense()],
+        {"optimizer": NoConfig()},
+        {"optimizer.config": "Silent: a message that cannot be written"},
+    ),
+    "an optimizer with an odd config": (
+        [dense()],
+        {"optimizer": OddConfig()},
+        {"optimizer.config": "RuntimeError: no repr"},
+    ),
+    "penalties": (
+        [dense(kernel_regularizer=Failing()), dense(kernel_regularizer=NoNumber())],
+        {},
+        {
+            "penalties.0.value": "ZeroDivisionError: by nothing",
+            "penalties.1.value": "TypeError: ",
+        },
+    ),
+    "a schedule of a rate": (
+        [ScheduledDropout(Quiet(0.5, 0.25, 8))],
+        {},
+        {"hyperparameters_of_layers.0.schedule": "RuntimeError: no repr"},
+    ),
+    "a layer and a loss": ([OwnLayer(ops.relu)], {"loss": OwnLoss(), "optimizer": "sgd"}, None),
+    "a model": ([dense()], {}, {"parameters": "RuntimeError: not counted"}),
+}
+
+
+@pytest.mark.parametrize(
+    ("layers", "compiled", "missing"), NOT_DESCRIBED.values(), ids=NOT_DESCRIBED
+)
+def test_what_cannot_be_described_is_said_and_stops_no_export(layers, compiled, missing, tmp_path):
+    kind = Uncounted if missing and "parameters" in missing else keras.Sequential
+    model = kind([keras.Input((3,)), *layers], name="net")
+    if compiled:
+        model.compile(**{"loss": "mse", **compiled})
+    path = pathlib.Path(serving.export(model, tmp_path, tolerance=None))
+    card = json.loads((path / "assets.extra/model_card.json").read_text())
+    found = card.get("not_described")
+    assert (found is None) == (missing is None)
+    for name, reason in (missing or {}).items():
+        assert found[name].startswith(reason)
+    # All else is there.
+    assert card["versions"]["keras"] == keras.__version__
+    assert card["zeros"]["count"] >= 0
+    if "optimizer" in compiled and missing:
+        assert card["optimizer"]["class"] == type(compiled["optimizer"]).__name__
+        assert card["optimizer"]["learning_rate"] == pytest.approx(
+            float(compiled["optimizer"].learning_rate)
+        )
+        assert card["optimizer"]["steps"] == 0
+    text = (path / "assets.extra/model_card.md").read_text()
+    assert ("## Not described" in text) == (missing is not None)
+
+
+def test_numbers_that_are_not_finite_are_text_in_a_card(tmp_path):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", metrics=["mae"])
+    data = (np.ones((2, 1)), np.array([[np.nan], [1.0]]))
+    path = pathlib.Path(serving.export(model, tmp_path, validation_data=data, tolerance=None))
+
+    def refused(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    text = (path / "assets.extra/model_card.json").read_text()
+    card = json.loads(text, parse_constant=refused)
+    assert card["metrics_against_original"]["mae"]["original"] == "nan"

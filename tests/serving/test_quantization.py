@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from kerasreg import models, serving
 from kerasreg.layers import ScheduledDropout
+from kerasreg.serving import _original
 from kerasreg.serving._quantization import StoredWeights
 
 RANDOM = np.random.default_rng(0)
@@ -334,3 +335,116 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(tmp_path, model, asked, me
     with pytest.raises(ValueError, match=re.escape(message)):
         serving.export(model, tmp_path, **{"validation_data": (np.ones((3, 2)), None), **asked})
     assert os.listdir(tmp_path) == []
+
+
+# Text and tables of strings.
+
+CITY, NUMBER = keras.Input((1,), dtype="string"), keras.Input((1,), dtype="int64")
+TEXTS = np.array(["a b", "b", "zürich b a"])
+
+
+def of_text(*layers):
+    return keras.Sequential([keras.Input((), dtype="string"), *layers])
+
+
+class TableAndKernel(keras.layers.Layer):
+    """A layer that has both a table and a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.lookup = keras.layers.StringLookup(vocabulary=["a b", "b"])
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(3, 4), name="kernel")
+
+    def call(self, inputs):
+        return keras.ops.take(self.kernel, self.lookup(inputs), axis=0)
+
+
+def text_vectors():
+    layer = keras.layers.TextVectorization(vocabulary=["a", "b"], output_sequence_length=4)
+    return of_text(
+        layer, keras.layers.Embedding(5, 3), keras.layers.Flatten(), keras.layers.Dense(1)
+    )
+
+
+def text_weights():
+    options = {"vocabulary": ["a", "b"], "idf_weights": [0.5, 0.25], "output_mode": "tf_idf"}
+    return of_text(keras.layers.TextVectorization(**options), keras.layers.Dense(2))
+
+
+def lookups():
+    parts = [
+        keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")(CITY),
+        keras.layers.IntegerLookup(vocabulary=[3, 5], output_mode="one_hot")(NUMBER),
+        keras.layers.Hashing(4, output_mode="one_hot")(CITY),
+    ]
+    dense = keras.layers.Dense(2)(keras.layers.Concatenate()(parts))
+    return keras.Model({"city": CITY, "number": NUMBER}, dense)
+
+
+def names_of_classes():
+    options = {"vocabulary": ["x", "y"], "num_oov_indices": 0, "invert": True}
+    inputs = keras.Input((4,))
+    dense = keras.layers.Dense(2)(inputs)
+    best = keras.layers.StringLookup(**options)(keras.ops.argmax(dense, -1))
+    return keras.Model(inputs, [best, dense])
+
+
+ROWS = {"city": np.array([["a"], ["zürich"]]), "number": np.array([[3], [4]])}
+OF_TEXT = {
+    "text": (text_vectors, TEXTS),
+    "a table beside a kernel": (lambda: of_text(TableAndKernel()), TEXTS),
+    "strings out": (names_of_classes, np.random.default_rng(1).normal(size=(6, 4))),
+    "weights of words": (text_weights, TEXTS),
+    "lookups": (lookups, ROWS),
+}
+
+
+@pytest.mark.parametrize(
+    ("make", "x", "mode"),
+    [
+        pytest.param(*case, mode, id=f"{name} {mode}", marks=pytest.mark.long if place > 2 else [])
+        for place, (name, case) in enumerate(OF_TEXT.items())
+        for mode in ("int8", "float16")
+        if mode == "int8" or place > 2
+    ],
+)
+def test_models_of_text_are_stored_in_fewer_bits(make, x, mode, tmp_path):
+    model = make()
+    path = serving.export(model, tmp_path, samples=x, quantization=mode, validation_data=(x, None))
+    card = card_of(path)
+    assert card["verification"]["relative_difference"] <= 1e-6
+    assert 0 < card["against_original"]["relative_difference"] < 0.05
+    # The weights are not there beside what is stored of them.
+    size = os.path.getsize(os.path.join(path, "variables", "variables.data-00000-of-00001"))
+    assert size <= card["quantization"]["bytes"] + 2048
+
+
+def test_a_model_of_text_is_compared_with_its_original(tmp_path):
+    original = text_vectors()
+    model = keras.models.clone_model(original)
+    model.set_weights(original.get_weights())
+    data = (TEXTS, np.zeros((3, 1)))
+    path = serving.export(
+        model, tmp_path, original=original, validation_data=data, original_tolerance=1e-6
+    )
+    assert card_of(path)["against_original"]["relative_difference"] == 0.0
+
+
+def test_strings_are_compared_as_classes():
+    found = {"label": np.array([b"a", b"b"], object), "score": np.array([[1.0, 0], [0, 1]])}
+    other = {**found, "label": np.array([b"a", b"a"], object)}
+    assert _original._same_class(found, other) == 0.5
+    assert _original._same_class(found, found) == 1.0
+
+
+def test_a_state_is_not_stored_in_fewer_bits(tmp_path):
+    layers = [keras.Input((3, 2), batch_size=1), keras.layers.LSTM(2, stateful=True)]
+    with pytest.raises(ValueError, match="`quantization` must be None for a model with a state"):
+        serving.export(
+            keras.Sequential(layers),
+            tmp_path,
+            quantization="int8",
+            validation_data=(np.ones((1, 3, 2)), None),
+        )

@@ -140,7 +140,7 @@ def test_it_says_where_it_listens_and_what_is_for_production(running):
     assert f"-v {folder}:/models/flowers -e MODEL_NAME=flowers tensorflow/serving" in one.hint
 
 
-@pytest.mark.parametrize("count", [0, 1, 7, 1000])
+@pytest.mark.parametrize("count", [1, 7, 1000])
 def test_rows_and_columns_are_answered_as_by_keras(running, count):
     one, model, _ = running
     x = examples(count)
@@ -313,7 +313,7 @@ def bad_requests():
             body = b'{"instances": ' + whole + b"}"
             found[f"{depth} of {opening}"] = ("POST", ":predict", body, {400})
             found[f"{depth} of {opening} open"] = ("POST", ":predict", opening * size, {400})
-    for number in (b"1e", b"01", b"0x1", b"1" * 5000, b"--1", b"+1", b".5", b"nan", b"Inf"):
+    for number in (b"1e", b"01", b"0x1", b"1" * 5000, b"--1", b"+1", b".5", b"nan", b"inf"):
         body = b'{"instances": [[' + number + b", 1, 1, 1]]}"
         found[f"number {number[:10]}"] = ("POST", ":predict", body, {400})
     for path in (
@@ -342,10 +342,10 @@ def bad_requests():
     ):
         found[f"path {path[:40]}"] = ("POST", path, text, {400, 404})
     for method in ("GET", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"):
-        found[f"{method} of predict"] = (method, ":predict", text, {405})
-        if method not in ("GET", "HEAD"):
-            found[f"{method} of state"] = (method, "", b"", {405})
-            found[f"{method} of metadata"] = (method, "/metadata", b"", {405})
+        found[f"{method} of predict"] = (method, ":predict", text, {400})
+        if method != "GET":
+            found[f"{method} of state"] = (method, "", b"", {400})
+            found[f"{method} of metadata"] = (method, "/metadata", b"", {400})
     found["too many examples"] = (
         "POST",
         ":predict",
@@ -383,6 +383,127 @@ def test_bad_requests_get_a_status_and_an_error_and_the_server_goes_on(running):
     assert wrong == []
     assert one.process.poll() is None
     assert one.predict({"instances": [[1, 2, 3, 4]]}).status_code == 200
+
+
+GOOD = b'{"instances": [[1, 2, 3, 4]]}'
+MODELS = "/v1/models"
+CLASSIFY = "Expected classification signature method_name to be tensorflow/serving/classify. "
+REGRESS = "Expected regression signature method_name to be tensorflow/serving/regress. "
+PREDICT = "Was: tensorflow/serving/predict"
+# What TensorFlow Serving answers: the method, the address, the body, the status, and the message.
+ADDRESSES = {
+    "a model": ("POST", "/flowers:predict", GOOD, 200, None),
+    "a version": ("POST", "/flowers/versions/1:predict", GOOD, 200, None),
+    "another model": (
+        "POST",
+        "/x:predict",
+        GOOD,
+        404,
+        "Servable not found for request: Latest(x)",
+    ),
+    "another version": (
+        "POST",
+        "/flowers/versions/7:predict",
+        GOOD,
+        404,
+        "Servable not found for request: Specific(flowers, 7)",
+    ),
+    "a label": (
+        "POST",
+        "/flowers/labels/stable:predict",
+        GOOD,
+        400,
+        "Unrecognized servable version label: stable",
+    ),
+    "a version that is no number there": (
+        "POST",
+        "/flowers/versions/9223372036854775808:predict",
+        GOOD,
+        400,
+        "Failed to convert version: 9223372036854775808 to numeric.",
+    ),
+    "an encoded name": ("POST", "/flower%73:predict", GOOD, 200, None),
+    "another case": ("POST", "/flowers:PREDICT", GOOD, 400, "Malformed request: POST {path}"),
+    "no method": ("POST", "/flowers", GOOD, 400, "Malformed request: POST {path}"),
+    "GET of predict": ("GET", "/flowers:predict", b"", 400, "Malformed request: GET {path}"),
+    "PUT": ("PUT", "/flowers:predict", GOOD, 400, "Malformed request: PUT {path}"),
+    "the text before the model": (
+        "POST",
+        "/x:predict",
+        b"{",
+        400,
+        "JSON Parse error: Missing a name for object member. at offset: 1",
+    ),
+    "another signature": (
+        "POST",
+        "/flowers:predict",
+        b'{"signature_name": "other", "instances": 3}',
+        400,
+        'Serving signature name: "other" not found in signature def',
+    ),
+    "no signature": ("POST", "/flowers:predict", GOOD[:-1] + b', "signature_name": ""}', 200, None),
+    "classify": ("POST", "/flowers:classify", b'{"examples": [{"x": 1}]}', 400, CLASSIFY + PREDICT),
+    "regress": ("POST", "/flowers:regress", b'{"examples": [{"x": 1}]}', 400, REGRESS + PREDICT),
+    "classify without examples": (
+        "POST",
+        "/flowers:classify",
+        b'{"x": 1}',
+        400,
+        "JSON Value: {\n    \"x\": 1\n} When method is classify, key 'examples' is expected and "
+        "was not found",
+    ),
+    "classify of none": (
+        "POST",
+        "/flowers:classify",
+        b'{"examples": []}',
+        400,
+        "JSON Value: {\n    \"examples\": []\n} 'examples' value is an empty array",
+    ),
+    "the state of a version": ("GET", "/flowers/versions/1", b"", 200, None),
+    "the state by a label": ("GET", "/flowers/labels/stable", b"", 200, None),
+    "the state of another version": (
+        "GET",
+        "/flowers/versions/7",
+        b"",
+        404,
+        "Could not find version 7 of model flowers",
+    ),
+    "the state of another model": (
+        "GET",
+        "/x",
+        b"",
+        404,
+        "Could not find any versions of model x",
+    ),
+    "the state of no model": ("GET", "", b"", 400, "Missing model name in request."),
+    "signatures of a version": ("GET", "/flowers/versions/1/metadata", b"", 200, None),
+    "signatures of another version": (
+        "GET",
+        "/flowers/versions/7/metadata",
+        b"",
+        404,
+        "Servable not found for request: Specific(flowers, 7)",
+    ),
+    "signatures by a label": (
+        "GET",
+        "/flowers/labels/a%20b/metadata",
+        b"",
+        400,
+        "Unrecognized servable version label: a b",
+    ),
+    "something else": ("GET", "/flowers/assets", b"", 400, "Malformed request: GET {path}"),
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "message"), ADDRESSES.values(), ids=ADDRESSES
+)
+def test_addresses_are_those_of_tensorflow_serving(running, method, path, body, status, message):
+    one, _, _ = running
+    answer = one.client.request(method, f"{MODELS}{path}", content=body)
+    assert answer.status_code == status, answer.text
+    if message is not None:
+        assert answer.json() == {"error": message.replace("{path}", f"{MODELS}{path}")}
 
 
 def test_a_body_of_a_hundred_megabytes_is_not_read(running):

@@ -71,3 +71,27 @@ def test_too_many_that_wait_are_refused():
 def test_one_that_is_larger_than_a_batch_is_answered_by_itself(most):
     found, _ = ask([np.ones((7, 1))], most=most)
     assert found[0]["y"].shape == (7, 1)
+
+
+def test_inputs_of_several_batch_sizes_are_answered_by_themselves():
+    class Scaling(Doubling):
+        def __call__(self, features):
+            self.batches.append((len(features["x"]), len(features["scale"])))
+            time.sleep(0.05)
+            return {"y": features["scale"] * features["x"]}
+
+    signature = Scaling()
+    odd = {"x": np.array([[1.0], [2.0], [3.0]]), "scale": np.array([[10.0]])}
+    even = {"x": np.array([[4.0]]), "scale": np.array([[5.0]])}
+
+    async def run():
+        batcher = Batcher(100, 100)
+        first = asyncio.create_task(batcher(signature, even))
+        await asyncio.sleep(0.01)
+        found = await asyncio.gather(*(batcher(signature, one) for one in (even, odd, odd, even)))
+        await first
+        batcher.close()
+        return [answer["y"].ravel().tolist() for answer in found]
+
+    assert asyncio.run(run()) == [[20.0], [10.0, 20.0, 30.0], [10.0, 20.0, 30.0], [20.0]]
+    assert sorted(signature.batches) == [(1, 1), (2, 2), (3, 1), (3, 1)]

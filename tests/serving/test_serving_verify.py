@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from kerasreg import hypermodels, serving
+from kerasreg.serving._verify_process import read_tensors, write_tensors
 
 PROPERTY = settings(max_examples=100, deadline=None, derandomize=True)
 
@@ -232,7 +233,7 @@ def test_the_process_runs_the_model_without_keras(exported, tmp_path):
     model, path = exported
     script = os.path.join(os.path.dirname(serving.__file__), "_verify_process.py")
     inputs, outputs = tmp_path / "inputs.npz", tmp_path / "outputs.npz"
-    np.savez(inputs, features=samples())
+    write_tensors(inputs, {"features": samples()})
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     process = subprocess.run(
         [sys.executable, "-c", LOOK, script],
@@ -245,9 +246,8 @@ def test_the_process_runs_the_model_without_keras(exported, tmp_path):
     )
     assert process.returncode == 0, process.stderr[-4000:]
     assert process.stdout == "null\n"
-    with np.load(outputs) as found:
-        (values,) = found.values()
-    assert values == pytest.approx(np.array(model(samples())), abs=1e-5)
+    (values,) = read_tensors(outputs).values()
+    assert values.numpy() == pytest.approx(np.array(model(samples())), abs=1e-5)
 
 
 def test_verify_uses_a_process_that_imports_no_keras(exported, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """What an exported model answers: names, labels, messages, dropout; beside Keras."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -236,8 +238,91 @@ def test_keras_can_load_it_as_a_layer(exported, endpoint):
     np.testing.assert_allclose(found["outputs"], expected, rtol=1e-5)
 
 
+# Models for one size of batch, and with a state.
+
+
+def of_eight():
+    inputs = keras.Input((4,), batch_size=8, name="x")
+    return keras.Model(inputs, keras.layers.Dense(2, "softmax")(keras.ops.reshape(inputs, (8, 4))))
+
+
+def test_a_model_that_takes_one_size_of_batch_is_exported_for_it(tmp_path, as_example):
+    x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
+    model = of_eight()
+    path = serving.export(model, tmp_path, samples=x, labels=["a", "b"])
+    assert serving.read_card(path)["verification"]["samples"] == 8
+    signatures = tf.saved_model.load(path).signatures
+    for name in ("serve", "classify"):
+        (spec,) = signatures[name].structured_input_signature[1].values()
+        assert spec.shape == (8, 4)
+    expected = np.array(model(x[:8]))
+    found = signatures["classify"](x=tf.constant(x[:8]))["scores"]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    rows = tf.constant([as_example(x=row) for row in x[:8]])
+    found = signatures["serve_examples"](examples=rows)["outputs"]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"a batch of the model, 8 samples\. Received: 5"):
+        serving.verify(path, model, x[:5])
+
+
+def test_a_model_that_was_built_for_a_batch_and_takes_others_is_exported_for_any(tmp_path):
+    model = keras.Sequential([keras.Input((3,), batch_size=4), keras.layers.Dense(1)])
+    path = serving.export(model, tmp_path, tolerance=None)
+    found = tf.saved_model.load(path).signatures["serve"](inputs=tf.ones((9, 3)))["outputs"]
+    assert found.shape == (9, 1)
+
+
+@pytest.mark.parametrize("wrap", [lambda layer: layer, keras.layers.Bidirectional])
+def test_a_state_is_kept_from_call_to_call_and_is_that_of_the_model(wrap, tmp_path):
+    layer = wrap(keras.layers.LSTM(4, stateful=True))
+    model = keras.Sequential(
+        [keras.Input((3, 2), batch_size=2), layer, keras.layers.Dense(1)], name="memory"
+    )
+    x = np.random.default_rng(0).normal(size=(2, 3, 2)).astype("float32")
+    model(x)  # The state is no longer zero.
+    path = serving.export(model, tmp_path, samples=x)
+    assert serving.read_card(path)["verification"]["relative_difference"] <= 1e-6
+    served = tf.saved_model.load(path)
+    # The export has left the state as it was: both go on from there.
+    for _ in range(3):
+        (found,) = served.signatures["serve"](tf.constant(x)).values()
+        np.testing.assert_allclose(found, model(x), atol=1e-6)
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(found, model(x), atol=1e-6)
+    assert not os.path.exists(f"{path}/assets.extra/tf_serving_warmup_requests")
+
+
+def test_a_counter_of_ones_own_is_left_as_it_was(tmp_path):
+    class Counting(keras.layers.Layer):
+        def build(self, shape):
+            self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+        def call(self, inputs):
+            self.count.assign_add(1.0)
+            return inputs + self.count
+
+    model = keras.Sequential([keras.Input((2,)), Counting()])
+    before = float(model.layers[-1].count)
+    path = serving.export(model, tmp_path)
+    assert float(model.layers[-1].count) == before
+    (found,) = tf.saved_model.load(path).signatures["serve"](tf.zeros((1, 2))).values()
+    np.testing.assert_array_equal(found, [[before + 1] * 2])
+
+
 # What is refused, and then nothing is published.
 
+
+class Fixed(keras.layers.Layer):
+    def call(self, inputs):
+        return keras.ops.reshape(inputs, (3, 2))
+
+
+class Best(keras.layers.Layer):
+    def call(self, inputs):
+        return keras.ops.argmax(inputs, -1)
+
+
+DROPPED = ScheduledDropout(0.5, seed=1)
 SOFTMAX = [keras.Input((2,)), keras.layers.Dense(3, "softmax")]
 REFUSED = {
     "too few labels": (SOFTMAX, {"labels": ["a", "b"]}, "`labels` must be 3 different strings"),
@@ -254,10 +339,20 @@ REFUSED = {
         {"labels": ["a", "b"]},
         "`labels` must be None for a model whose output is not of shape",
     ),
+    "passes of a batch": (
+        [keras.Input((2,), batch_size=3), keras.layers.Reshape((2, 1)), Fixed(), DROPPED],
+        {"passes": 2},
+        "`passes` must be 0 for a model that takes batches of one size only",
+    ),
+    "passes of whole numbers": (
+        [keras.Input((2,)), DROPPED, Best()],
+        {"passes": 2},
+        "`passes` must be 0 for a model without outputs of floating numbers",
+    ),
     "no dropout": (SOFTMAX, {"passes": 4}, "`passes` must be 0 for a model without"),
     "passes": (SOFTMAX, {"passes": -1}, "`passes`"),
     "names": (SOFTMAX, {"outputs": ["a", "b"]}, "`outputs` must be 1 different names"),
-    "a bad name": (SOFTMAX, {"outputs": ["a b"]}, "`outputs` must be 1 different names"),
+    "no name": (SOFTMAX, {"outputs": [""]}, "`outputs` must be 1 different names"),
     "tolerance": (SOFTMAX, {"tolerance": 0.0}, "`tolerance`"),
     "a card": (SOFTMAX, {"card": {"metrics": float("nan")}}, "`card` must be a dict of what JSON"),
     "no samples": (SOFTMAX, {"samples": np.ones((0, 2))}, "`samples` must hold at least one"),

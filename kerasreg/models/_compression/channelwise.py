@@ -13,6 +13,18 @@ from kerasreg.models._compression.rule import LayerRule, applied, array, is_elem
 class PassThrough(LayerRule):
     """A layer that gives constants as they are: dropout when it does not train, pooling."""
 
+    @staticmethod
+    def has_width(layer: Any) -> bool:
+        """The shape of a mask of dropout may end with it."""
+        return bool(getattr(layer, "noise_shape", None))
+
+    def config(self, stays: np.ndarray) -> dict[str, Any]:
+        """A smaller last axis of the mask."""
+        mask = getattr(self.layer, "noise_shape", None)
+        if not mask or mask[-1] != len(self.inputs[0].channels):
+            return {}
+        return {"noise_shape": (*mask[:-1], int(stays[self.inputs[0].channels].sum()))}
+
     def analyse(self, channels: Channels) -> Tensor:
         """The same channels."""
         channel, constant, _ = self.inputs[0]

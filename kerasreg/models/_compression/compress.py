@@ -8,15 +8,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasreg._keras.graph import has_graph, nodes
+from kerasreg._keras.graph import given_to, has_graph, nodes, other_arguments, unmasked
 from kerasreg.models._compression.channels import Channels, Tensor
 from kerasreg.models._compression.channelwise import Depthwise
 from kerasreg.models._compression.dense import DenseOrConvRule
-from kerasreg.models._compression.merge import Reshaping
+from kerasreg.models._compression.fitting import fit, without_initializers
 from kerasreg.models._compression.registry import RULES
-from kerasreg.models._compression.result import BlockedLayer, Compressed, LayerWidth
-from kerasreg.models._compression.rule import LayerRule
-from kerasreg.models._rebuilding import check_has_graph, rebuild
+from kerasreg.models._compression.result import BlockedLayer, Compressed, LayerWidth, LeftOut
+from kerasreg.models._compression.rule import LayerRule, Shape
+from kerasreg.models._rebuilding import check_has_graph, from_config, rebuild
 
 
 def compress(model: keras.Model) -> Compressed:
@@ -34,7 +34,12 @@ def compress(model: keras.Model) -> Compressed:
     bias: near the edge it sees less of it. Penalise the bias of the layer before, or
     train it without one, so that its dead filters are zero. Other layers (recurrent
     ones, attention, those of the user's own, and layers that are used several times)
-    keep all that they take and give; so do the model's inputs and outputs.
+    keep all that they take and give; so do the model's inputs and outputs, and nested models
+    that are used several times or called with `training=True`.
+
+    The initializers of the layers are kept for who draws the weights anew, and so are
+    regularizers and constraints. One that takes the old shape of a weight alone, as it holds
+    an array of that shape, is left out and listed.
 
     Args:
         model: a built functional or Sequential model. It stays as it is.
@@ -69,15 +74,18 @@ def compress(model: keras.Model) -> Compressed:
     def smaller(layer: Any) -> Any:
         if (follower := graph.followers.get(id(layer))) is None:
             return None
-        new = type(layer).from_config({**layer.get_config(), **follower.config(stays)})
+        changes = follower.config(stays)
+        new = from_config(layer, lambda config: without_initializers({**config, **changes}))
         made.append((follower, new))
         return new
 
-    new = rebuild(model, smaller, behind=lambda layer: None)
+    new = rebuild(model, smaller, shapes=lambda nested: graph.shapes(nested, stays))
+    left_out: list[LeftOut] = []
     for follower, layer in made:
-        follower.assign(layer, stays)
+        follower.copy(layer, stays)
+        left_out += fit(graph.path(follower.layer), follower.layer, layer)
     parameters = model.count_params(), new.count_params()
-    return Compressed(graph.widths(stays), graph.blocked(), parameters, new)
+    return Compressed(graph.widths(stays), graph.blocked(), parameters, new, tuple(left_out))
 
 
 class _Followers:
@@ -89,6 +97,7 @@ class _Followers:
         self.followers: dict[int, LayerRule] = {}
         self._paths: dict[int, str] = {}
         self._given: list[tuple[str, Tensor, str]] = []
+        self._given_to_nested: dict[int, list[Tensor]] = {}
         self._uses = _uses(model)
         for tensor in self._follow(model, [self._new(t) for t in model.inputs], ""):
             self.channels.keep(tensor.channels)
@@ -103,30 +112,42 @@ class _Followers:
     def _follow(self, model: Any, given: list[Tensor], prefix: str) -> list[Tensor]:
         known = {id(tensor): of for tensor, of in zip(model.inputs, given, strict=True)}
         for node in nodes(model):
-            layer, inputs = node.operation, [known[id(tensor)] for tensor in node.input_tensors]
-            path = prefix + layer.name
-            if has_graph(layer) and len(layer.inputs) == len(inputs):
-                outputs = self._follow(layer, inputs, f"{path}/")
-            else:
-                outputs = self._through(layer, inputs, path, node.outputs)
+            path = prefix + node.operation.name
+            inputs = [known[id(tensor)] for tensor in unmasked(node)]
+            for tensor in node.input_tensors:
+                if all(known[id(tensor)] is not one for one in inputs):
+                    self.channels.keep(known[id(tensor)].channels)  # A mask.
+            outputs = self._into(node, known, path) or self._through(node, inputs, path)
             known |= {id(tensor): of for tensor, of in zip(node.outputs, outputs, strict=True)}
         return [known[id(tensor)] for tensor in model.outputs]
 
-    def _through(
-        self, layer: Any, inputs: list[Tensor], path: str, outputs: list[Any]
-    ) -> list[Tensor]:
+    def _into(self, node: Any, known: dict[int, Tensor], path: str) -> list[Tensor] | None:
+        """The outputs of a nested model, None of what is none, or is called in another way."""
+        nested = node.operation
+        if not has_graph(nested) or other_arguments(node):
+            return None
+        if (tensors := given_to(nested, node)) is None:
+            return None
+        inputs = [
+            self._new(of) if tensor is None else known[id(tensor)]
+            for tensor, of in zip(tensors, nested.inputs, strict=True)
+        ]
+        if self._uses[id(nested)] > 1:  # Its inputs have one width.
+            for tensor in inputs:
+                self.channels.keep(tensor.channels)
+        self._given_to_nested[id(nested)] = inputs
+        return self._follow(nested, inputs, f"{path}/")
+
+    def _through(self, node: Any, inputs: list[Tensor], path: str) -> list[Tensor]:
+        layer = node.operation
         self.layers[id(layer)] = layer
         self._paths[id(layer)] = path
-        rule = RULES.get(type(layer))
-        several = self._uses[id(layer)] > 1 and (_has_weights(layer) or rule is Reshaping)
-        reason = "it is used several times" if several else None
-        if rule is None or (reason := reason or rule.unsupported_reason(layer)) is not None:
-            reason = reason or "it is not followed"
+        follower, reason = self._follower(node, inputs)
+        if follower is None:
             for tensor in inputs:
                 self.channels.keep(tensor.channels)
                 self._given.append((path, tensor, reason))
-            return [self._new(tensor) for tensor in outputs]
-        follower = rule(layer, inputs, tuple(outputs[0].shape[1:]))
+            return [self._new(tensor) for tensor in node.outputs]
         follower.output = self.channels.note(follower.analyse(self.channels))
         self.followers[id(layer)] = follower
         if isinstance(follower, (DenseOrConvRule, Depthwise)) and follower.pads:
@@ -135,6 +156,37 @@ class _Followers:
             tensor = inputs[0]._replace(constant=nonzero)
             self._given.append((path, tensor, "it pads with zeros beside a constant"))
         return [follower.output]
+
+    def _follower(self, node: Any, inputs: list[Tensor]) -> tuple[LayerRule | None, str]:
+        """The rule that follows a call, or why there is none."""
+        layer = node.operation
+        rule = RULES.get(type(layer))
+        if rule is None:
+            return None, "it is not followed"
+        if self._uses[id(layer)] > 1 and (_has_weights(layer) or rule.has_width(layer)):
+            return None, "it is used several times"
+        shape = tuple(node.outputs[0].shape[1:])
+        if other_arguments(node) or not rule.takes(inputs, shape):
+            return None, "it is called in another way"
+        if (reason := rule.unsupported_reason(layer)) is not None:
+            return None, reason
+        return rule(layer, inputs, shape), ""
+
+    def path(self, layer: Any) -> str:
+        """The path of a layer, the last one of several."""
+        return self._paths[id(layer)]
+
+    def shapes(self, nested: Any, stays: np.ndarray) -> list[Shape] | None:
+        """The shapes of the inputs of a nested model, whose channels have become fewer."""
+        given = self._given_to_nested.get(id(nested))
+        if given is None:
+            return None
+        return [
+            (*tensor.shape[:-1], int(stays[of.channels].sum()))
+            if len(tensor.shape) > 1 and tensor.shape[-1] is not None
+            else tensor.shape
+            for tensor, of in zip(nested.inputs, given, strict=True)
+        ]
 
     def widths(self, stays: np.ndarray) -> tuple[LayerWidth, ...]:
         """The layers that make channels, or have weights for them, of which some go."""

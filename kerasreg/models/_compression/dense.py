@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kerasreg.models._compression.channels import Channels, Consumer, Tensor
-from kerasreg.models._compression.rule import LayerRule, applied, array, is_elementwise
+from kerasreg.models._compression.rule import LayerRule, Shape, applied, array, is_elementwise
 
 
 class DenseOrConvRule(LayerRule):
@@ -70,6 +70,11 @@ class DenseOrConvRule(LayerRule):
 
 class EmbeddingRule(LayerRule):
     """An `Embedding`: its inputs are numbers of rows, its columns channels."""
+
+    @staticmethod
+    def takes(inputs: list[Tensor], shape: Shape) -> bool:
+        """Whether it is given one tensor, of any rank."""
+        return len(inputs) == 1
 
     @staticmethod
     def unsupported_reason(layer: Any) -> str | None:

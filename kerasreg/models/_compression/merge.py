@@ -10,7 +10,7 @@ import numpy as np
 
 from kerasreg._keras.internals import operation_classes
 from kerasreg.models._compression.channels import Channels, Tensor
-from kerasreg.models._compression.rule import LayerRule
+from kerasreg.models._compression.rule import LayerRule, Shape
 
 _MERGED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "Add": lambda parts: parts.sum(axis=0),
@@ -21,23 +21,24 @@ _MERGED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     # A factor of zero makes zero of what varies.
     "Multiply": lambda parts: np.where((parts == 0).any(axis=0), 0.0, np.prod(parts, axis=0)),
 }
-# As layers, and as functions: `x + y` of two tensors.
-MERGING = (*(getattr(keras.layers, name) for name in _MERGED), *operation_classes(tuple(_MERGED)))
+# As layers, and as functions: `x + y` of two tensors. `keras.ops.average` is a mean over an axis.
+MERGING = (
+    *(getattr(keras.layers, name) for name in _MERGED),
+    *operation_classes(tuple(name for name in _MERGED if name != "Average")),
+)
 
 
 class Merging(LayerRule):
     """A layer that joins tensors place by place: their channels stay or go together."""
 
+    @staticmethod
+    def takes(inputs: list[Tensor], shape: Shape) -> bool:
+        """Whether all are tensors, and of one width: one channel beside many is of all."""
+        widths = {len(part.channels) for part in inputs}
+        return len(inputs) > 1 and bool(shape) and widths == {shape[-1]}
+
     def analyse(self, channels: Channels) -> Tensor:
         """The channels of all."""
-        width = self.shape[-1]
-        if len(self.inputs) < 2 or any(len(part.channels) != width for part in self.inputs):
-            # One channel beside many is of all of them; a number beside a tensor is not seen.
-            for part in self.inputs:
-                channels.keep(part.channels)
-            made = channels.new(int(width or 0))
-            channels.keep(made)
-            return Tensor(made, np.full(len(made), np.nan), self.shape)
         first = self.inputs[0].channels
         for part in self.inputs[1:]:
             channels.unite(first, part.channels)
@@ -47,6 +48,11 @@ class Merging(LayerRule):
 
 class Concatenating(LayerRule):
     """`Concatenate`: along the channels, or along another axis."""
+
+    @staticmethod
+    def takes(inputs: list[Tensor], shape: Shape) -> bool:
+        """Whether all are tensors."""
+        return bool(inputs)
 
     def analyse(self, channels: Channels) -> Tensor:
         """The channels of all, one behind another or together."""
@@ -78,6 +84,11 @@ class Reshaping(LayerRule):
 
     Places that then are of one channel stay or go together.
     """
+
+    @staticmethod
+    def has_width(layer: Any) -> bool:
+        """The target may end with it."""
+        return True
 
     def analyse(self, channels: Channels) -> Tensor:
         """The channels of the new last axis."""

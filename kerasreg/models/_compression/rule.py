@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._keras.weights import own_weights
 from kerasreg.models._compression.channels import Channels, Tensor
 
 Shape = tuple[int | None, ...]
@@ -38,6 +39,16 @@ class LayerRule:
     pads = False  # Whether it puts zeros beside what it is given.
 
     @staticmethod
+    def has_width(layer: Any) -> bool:
+        """Whether an argument of such a layer is a number of channels."""
+        return False
+
+    @staticmethod
+    def takes(inputs: list[Tensor], shape: Shape) -> bool:
+        """Whether such a layer is given what the rule follows; `shape` is that of its output."""
+        return len(inputs) == 1 and bool(inputs[0].shape)
+
+    @staticmethod
     def unsupported_reason(layer: Any) -> str | None:
         """Why such a layer is not followed, or None."""
         if getattr(layer, "data_format", None) == "channels_first":
@@ -52,10 +63,22 @@ class LayerRule:
         """The changes of the layer's config, where a mask says which channels stay."""
         return {}
 
-    def assign(self, new: Any, stays: np.ndarray) -> None:
+    def copy(self, new: Any, stays: np.ndarray) -> None:
         """Gives the values of what stays to the layer of the smaller model."""
-        for mine, theirs in zip(new.variables, self.layer.variables, strict=True):
+        self.assign(new, stays)
+        # Strengths, rates and seeds, which are no weights.
+        for mine, theirs in zip(_others(new), _others(self.layer), strict=True):
             mine.assign(theirs)
+
+    def assign(self, new: Any, stays: np.ndarray) -> None:
+        """Gives the weights of what stays to the layer of the smaller model."""
+        for mine, theirs in zip(own_weights(new), own_weights(self.layer), strict=True):
+            mine.assign(theirs)
+
+
+def _others(layer: Any) -> list[Any]:
+    own = {id(weight) for weight in own_weights(layer)}
+    return [variable for variable in layer.variables if id(variable) not in own]
 
 
 def is_elementwise(activation: Any) -> bool:

@@ -9,7 +9,8 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import prometheus_client
 from starlette.applications import Starlette
@@ -23,10 +24,15 @@ from kerasreg.serving.server._batching import Batcher, TooManyRequests
 from kerasreg.serving.server._versions import Version, Versions
 
 _LOG = logging.getLogger("kerasreg.serving")
-_MODEL = re.compile(
-    r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d{1,18}))?"
-    r"(?P<rest>/metadata|:[a-z]+)?"
+# As there; names and labels are decoded afterwards.
+_VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
+_POST = re.compile(
+    rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<rest>classify|regress|predict)", re.IGNORECASE
 )
+_GET = re.compile(
+    rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<rest>metadata))?", re.IGNORECASE
+)
+_OTHER_METHODS = {"classify": "classification", "regress": "regression"}
 
 
 class _Failed(Exception):
@@ -35,6 +41,32 @@ class _Failed(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status, self.message = status, message
+
+
+class _Asked(NamedTuple):
+    """What an address asks for."""
+
+    name: str
+    version: int | None
+    label: str | None
+    rest: str
+
+
+def _asked(request: Request) -> _Asked:
+    """What is asked for, or a `_Failed`."""
+    path = request.scope.get("raw_path", request.url.path.encode()).decode("latin-1")
+    expected = {"POST": _POST, "GET": _GET}.get(request.method)
+    match = expected.fullmatch(path) if expected else None
+    rest = (match["rest"] or "") if match else ""
+    # There it is compared as it is written, after all.
+    if match is None or (request.method == "POST" and rest != rest.lower()):
+        raise _Failed(400, f"Malformed request: {request.method} {path[:200]}")
+    version = match["version"]
+    if version is not None and int(version[:30]) >= 2**63:
+        raise _Failed(400, f"Failed to convert version: {version[:30]} to numeric.")
+    label = None if match["label"] is None else unquote(match["label"])
+    name = unquote(match["name"] or "")
+    return _Asked(name, None if version is None else int(version), label, rest.lower())
 
 
 class _Metrics:
@@ -88,14 +120,15 @@ def application(
         if versions.current is not None:
             metrics.version.set(versions.current.number)
 
-    def loaded(match: re.Match[str]) -> Version:
-        current, wanted = versions.current, match["version"]
-        if match["name"] != name:
-            raise _Failed(404, f"Servable not found for request: Latest({match['name'][:100]})")
-        if current is None:
-            raise _Failed(503, "no version is loaded")
-        if wanted is not None and int(wanted) != current.number:
-            raise _Failed(404, f"Servable not found for request: Specific({name}, {int(wanted)})")
+    def loaded(asked: _Asked) -> Version:
+        current = versions.current
+        if asked.label is not None and asked.name == name:
+            raise _Failed(400, f"Unrecognized servable version label: {asked.label[:100]}")
+        if current is None or asked.name != name or asked.version not in (None, current.number):
+            version = asked.version
+            shown = asked.name[:100] if version is None else f"{asked.name[:100]}, {version}"
+            kind = "Latest" if version is None else "Specific"
+            raise _Failed(404, f"Servable not found for request: {kind}({shown})")
         return current
 
     async def body_of(request: Request) -> bytes:
@@ -110,17 +143,14 @@ def application(
             parts.append(part)
         return b"".join(parts)
 
-    async def predict(request: Request, version: Version) -> bytes:
+    async def predict(request: Request, asked: _Asked) -> bytes:
         begun = time.perf_counter()
-        body = await body_of(request)
-        parsed = _rest.parse_body(body)
-        asked = _rest.signature_of(parsed)
-        signature = version.signatures.get(asked)
+        body = _rest.read_body(await body_of(request))
+        key = _rest.signature_of(body)
+        signature = loaded(asked).signatures.get(key)
         if signature is None:
-            raise _Failed(400, f"Serving signature key {asked[:100]!r} not found.")
-        by_row, features = _rest.parse_predict(
-            parsed, signature.inputs, max_batch, booleans=b"true" in body or b"false" in body
-        )
+            raise _Failed(400, f'Serving signature name: "{key[:100]}" not found in signature def')
+        by_row, features = _rest.read_predict(body, signature.inputs, max_batch)
         try:
             found = await batcher(signature, features)
         except TooManyRequests:
@@ -131,39 +161,52 @@ def application(
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise _Failed(400, f"the model cannot answer this: {lines[0][:500]}") from None
         answer = _rest.encode(found, by_row)
-        metrics.examples.inc(len(next(iter(features.values()))) if features else 0)
+        metrics.examples.inc(max(map(len, features.values())))
         metrics.seconds.observe(time.perf_counter() - begun)
         return answer
 
+    async def classify(request: Request, asked: _Asked) -> bytes:
+        """Says that no signature is for it: `export` writes none for these methods."""
+        body = _rest.read_body(await body_of(request))
+        key = _rest.signature_of(body)
+        _rest.check_examples(body)
+        if key not in loaded(asked).signatures:
+            raise _Failed(400, f"No signature was found with the name: {key[:100]}")
+        raise _Failed(
+            400,
+            f"Expected {_OTHER_METHODS[asked.rest]} signature method_name to be "
+            f"tensorflow/serving/{asked.rest}. Was: tensorflow/serving/predict",
+        )
+
     async def model(request: Request) -> Response:
-        kind, status, wanted = "other", 200, "GET"
+        kind, status = "other", 200
         try:
-            match = _MODEL.fullmatch(request.url.path)
-            if match is None:
-                raise _Failed(404, "Malformed request: " + request.method)
-            rest = match["rest"] or ""
-            kind = {":predict": "predict", "/metadata": "metadata", "": "status"}.get(rest, kind)
-            version = loaded(match)
-            wanted = "POST" if rest.startswith(":") else "GET"
-            if request.method != wanted and not (wanted == "GET" and request.method == "HEAD"):
-                raise _Failed(405, f"this address takes {wanted}")
-            if rest == ":predict":
-                content = await predict(request, version)
-            elif rest == "/metadata":
-                content = metadata(name, version)
-            elif rest == "":
-                content = model_status(version)
+            asked = _asked(request)
+            kind = {"predict": "predict", "metadata": "metadata", "": "status"}.get(
+                asked.rest, kind
+            )
+            if asked.rest == "predict":
+                content = await predict(request, asked)
+            elif asked.rest in _OTHER_METHODS:
+                content = await classify(request, asked)
+            elif not asked.name:
+                raise _Failed(400, "Missing model name in request.")
+            elif asked.rest == "metadata":
+                content = metadata(name, loaded(asked))
+            elif asked.name != name or versions.current is None:
+                raise _Failed(404, f"Could not find any versions of model {asked.name[:100]}")
+            elif asked.version not in (None, versions.current.number):
+                raise _Failed(404, f"Could not find version {asked.version} of model {name}")
             else:
-                raise _Failed(404, f"only :predict is served; got {rest!r}")
+                content = model_status(versions.current)
         except _Failed as failed:
             status, content = failed.status, _rest.error(failed.message)
         except _rest.BadRequest as bad:
-            status, content = 400, _rest.error(str(bad))
+            status, content = bad.status, _rest.error(str(bad))
         except ClientDisconnect:
             status, content = 499, b""
         metrics.requests.labels(kind, str(status)).inc()
-        allow = {"allow": wanted} if status == 405 else {}
-        return Response(content, status, allow, "application/json")
+        return Response(content, status, {}, "application/json")
 
     async def health(request: Request) -> Response:
         ready = versions.current is not None
@@ -193,7 +236,7 @@ def application(
 
     methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
     routes = [
-        Route("/v1/models/{rest:path}", model, methods=methods),
+        Route("/v1/{rest:path}", model, methods=methods),
         Route("/healthz", health),
         Route("/metrics", prometheus),
         # Where TensorFlow Serving has it.

@@ -17,12 +17,14 @@ _Arrays = Mapping[str, np.ndarray]
 class _Waiting(NamedTuple):
     signature: Signature
     features: _Arrays
-    size: int
+    size: int | None  # None if its inputs have several, of which the model makes what it can.
     answer: asyncio.Future[_Arrays]
 
     def goes_with(self, other: _Waiting) -> bool:
         """Whether both can be one batch: of one signature, with examples of the same shapes."""
-        return self.signature is other.signature and all(
+        if self.signature is not other.signature or None in (self.size, other.size):
+            return False
+        return all(
             value.shape[1:] == other.features[name].shape[1:]
             for name, value in self.features.items()
         )
@@ -57,7 +59,8 @@ class Batcher:
         if len(self._waiting) >= self._queue:
             raise TooManyRequests
         answer: asyncio.Future[_Arrays] = asyncio.get_running_loop().create_future()
-        size = len(next(iter(features.values()))) if features else 0
+        sizes = {len(value) for value in features.values()}
+        size = sizes.pop() if len(sizes) == 1 else None
         self._waiting.append(_Waiting(signature, features, size, answer))
         if self._busy is None or self._busy.done():
             self._busy = asyncio.create_task(self._work())
@@ -79,11 +82,13 @@ class Batcher:
     def _take(self) -> list[_Waiting]:
         """The first that waits, and those that can be answered with it."""
         first = self._waiting[0]
-        taken, left, size = [], [], 0
+        taken, left, size = [], [], first.size or 0
         for one in self._waiting:
-            if one is first or (first.goes_with(one) and size + one.size <= self._most):
+            if one is first:
                 taken.append(one)
-                size += one.size
+            elif first.goes_with(one) and size + (one.size or 0) <= self._most:
+                taken.append(one)
+                size += one.size or 0
             else:
                 left.append(one)
         self._waiting = left
@@ -100,18 +105,17 @@ def run_together(batch: Sequence[_Waiting]) -> list[Any]:
         return [_run(batch[0])]
     names = batch[0].features
     joined = {name: np.concatenate([one.features[name] for one in batch]) for name in names}
-    total = sum(one.size for one in batch)
+    sizes = [one.size or 0 for one in batch]
     try:
         found = batch[0].signature(joined)
     except Exception:
-        # One of them is at fault, and the others are not.
+        # One of them is at fault, and the others are not; or the model takes no larger batch.
         return [_run(one) for one in batch]
-    if any(value.ndim == 0 or len(value) != total for value in found.values()):
+    if any(value.ndim == 0 or len(value) != sum(sizes) for value in found.values()):
         return [_run(one) for one in batch]
-    ends = np.cumsum([one.size for one in batch])
     return [
-        {name: value[end - one.size : end] for name, value in found.items()}
-        for one, end in zip(batch, ends, strict=True)
+        {name: value[end - size : end] for name, value in found.items()}
+        for size, end in zip(sizes, np.cumsum(sizes), strict=True)
     ]
 
 

@@ -42,7 +42,8 @@ def serve(
     are answered as one batch.
 
     - `POST /v1/models/NAME[/versions/N]:predict`: by row (`instances`) or column (`inputs`), for
-      any signature (`signature_name`).
+      any signature (`signature_name`). What has no form in JSON there, such as half precision, and
+      rows of outputs without a row for each example are refused, with the same messages.
     - `GET /v1/models/NAME[/versions/N]` and `/metadata`: the version, and the signatures.
     - `GET /healthz`; `GET /metrics` for Prometheus.
 

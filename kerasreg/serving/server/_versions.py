@@ -24,17 +24,25 @@ class Signature:
 
     def __init__(self, function: Any) -> None:
         self._function = function
-        specs = function.structured_input_signature[1]
-        self.tensors: Mapping[str, tf.TensorSpec] = {name: specs[name] for name in sorted(specs)}
+        # An argument is called by letters; its spec has the name of the input.
+        found = function.structured_input_signature[1]
+        specs = {spec.name or key: (key, spec) for key, spec in found.items()}
+        self._keys = {name: specs[name][0] for name in sorted(specs)}
+        self.tensors: Mapping[str, tf.TensorSpec] = {name: specs[name][1] for name in sorted(specs)}
         self.inputs = {
-            name: Spec(tuple(spec.shape[1:].as_list()), np.dtype(spec.dtype.as_numpy_dtype))
+            name: Spec(
+                tuple(spec.shape[1:].as_list()),
+                np.dtype(spec.dtype.as_numpy_dtype),
+                spec.shape[0] if spec.shape.rank else None,
+            )
             for name, spec in self.tensors.items()
         }
         self.outputs: Mapping[str, tf.TensorSpec] = function.structured_outputs
 
     def __call__(self, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         tensors = {
-            name: tf.constant(features[name], spec.dtype) for name, spec in self.tensors.items()
+            self._keys[name]: tf.constant(features[name], spec.dtype)
+            for name, spec in self.tensors.items()
         }
         return {name: value.numpy() for name, value in self._function(**tensors).items()}
 
