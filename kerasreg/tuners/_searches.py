@@ -152,7 +152,12 @@ class _Grid(keras_tuner.oracles.GridSearchOracle):
     points that such ones add are visited when the trial has ended.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        internals.compare_with_running(self)
+
     def populate_space(self, trial_id: str) -> dict[str, Any]:
+        internals.wait_for_new_hyperparameters(self)
         found = super().populate_space(trial_id)
         if found["status"] == "RUNNING":
             internals.continue_grid_after(self, trial_id)
@@ -530,6 +535,8 @@ class VectorizedHyperband(VectorizedTuner):
         """
         model = super().build_model(hp)
         earlier = hp.values.get("tuner/trial_id")
+        if earlier is not None and not model.built:
+            internals.build_as_trained(self, earlier, model)
         if earlier is not None and not _best_epochs.read(self.project_dir, earlier, model):
             path = internals.checkpoint_path(self, earlier)
             if not os.path.exists(path):
