@@ -47,7 +47,8 @@ INSIDES = (
     (r"from keras_tuner\.(?=\w)", "from keras_tuner.src."),
     (r"from keras_tuner import (?=backend|errors|protos|utils)", "from keras_tuner.src import "),
     (r'"keras_tuner\.(distribute|engine)\.', r'"keras_tuner.src.\1.'),
-    (r"\bkeras_tuner\.(backend|utils)\.", r"keras_tuner.src.\1."),
+    (r"\bkeras_tuner\.(backend|utils|engine\.tuner_utils)\.", r"keras_tuner.src.\1."),
+    (r"\bkeras_tuner\.tuners\.(?=[a-z])", "keras_tuner.src.tuners."),
 )
 # In the place of a package that only hands out free ports.
 _PORTPICKER = """
@@ -67,7 +68,7 @@ def main() -> None:
     parser.add_argument("source", type=pathlib.Path, help="the folder of KerasTuner's source")
     parser.add_argument("files", nargs="*", help="parts of names of files; all by default")
     parser.add_argument("--unreplaced", action="store_true", help="with KerasTuner's own tuners")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     package = given.source / "keras_tuner"
     if not (package / "conftest.py").exists():
         parser.error(f"{given.source} is no source of KerasTuner with its tests")

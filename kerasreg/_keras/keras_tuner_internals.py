@@ -220,6 +220,8 @@ def reload_from_any_folder(oracle: keras_tuner.Oracle) -> None:
 
     Read for KerasTuner 1.4.7 and 1.4.8.
     """
+    if not isinstance(oracle, keras_tuner.Oracle):
+        return  # Which KerasTuner refuses.
     reload = _private(oracle, "reload")
 
     def reload_all() -> None:
@@ -297,6 +299,43 @@ def continue_grid_after(oracle: keras_tuner.oracles.GridSearchOracle, trial_id: 
     Read for KerasTuner 1.4.7 and 1.4.8.
     """
     _private(oracle, "_populate_next").append(trial_id)
+
+
+def wait_for_new_hyperparameters(oracle: keras_tuner.oracles.GridSearchOracle) -> None:
+    """After which trials does a grid go on? After none that lacks values which it will bring.
+
+    Such a trial runs, and another one has brought a hyperparameter meanwhile. The oracle goes on
+    after it when it has ended.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    hps, queue = oracle.get_space(), _private(oracle, "_populate_next")
+
+    def is_whole(trial: Any) -> bool:
+        hps.values = dict(trial.hyperparameters.values)
+        return all(hp.name in hps.values for hp in hps.space if hps.is_active(hp))
+
+    queue[:] = [
+        trial_id
+        for trial_id in queue
+        if trial_id in oracle.end_order or is_whole(oracle.trials[trial_id])
+    ]
+
+
+def compare_with_running(oracle: keras_tuner.oracles.GridSearchOracle) -> None:
+    """Which of two points of a grid is the later one, if a trial at the second has not ended yet?
+
+    It may lack hyperparameters that another trial has brought, and will have their defaults.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    compare = _private(oracle, "_compare")
+
+    def compare_all(one: dict[str, Any], other: dict[str, Any]) -> int:
+        defaults = {hp.name: hp.default for hp in oracle.get_space().space if hp.name in one}
+        return int(compare(one, {**defaults, **other}))
+
+    replace(oracle, "_compare", compare_all)
 
 
 def next_seed(oracle: keras_tuner.Oracle) -> int:

@@ -152,9 +152,16 @@ class _Grid(keras_tuner.oracles.GridSearchOracle):
     points that such ones add are visited when the trial has ended.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # A tuner with a `run_trial` of its own runs one trial at a time, as KerasTuner does.
+        self.goes_ahead = True
+        internals.compare_with_running(self)
+
     def populate_space(self, trial_id: str) -> dict[str, Any]:
+        internals.wait_for_new_hyperparameters(self)
         found = super().populate_space(trial_id)
-        if found["status"] == "RUNNING":
+        if found["status"] == "RUNNING" and self.goes_ahead:
             internals.continue_grid_after(self, trial_id)
         return dict(found)
 
@@ -251,6 +258,7 @@ class VectorizedGridSearch(VectorizedTuner):
             max_retries_per_trial=max_retries_per_trial,
             max_consecutive_failed_trials=max_consecutive_failed_trials,
         )
+        oracle.goes_ahead = type(self).run_trial is VectorizedTuner.run_trial
         super().__init__(
             oracle,
             hypermodel,
@@ -530,6 +538,8 @@ class VectorizedHyperband(VectorizedTuner):
         """
         model = super().build_model(hp)
         earlier = hp.values.get("tuner/trial_id")
+        if earlier is not None and not model.built:
+            internals.build_as_trained(self, earlier, model)
         if earlier is not None and not _best_epochs.read(self.project_dir, earlier, model):
             path = internals.checkpoint_path(self, earlier)
             if not os.path.exists(path):

@@ -312,6 +312,30 @@ def test_continue_grid_after(tmp_path):
     assert grid.create_trial("d").hyperparameters["x"] == 3
 
 
+def test_compare_with_running(tmp_path):
+    grid = grid_oracle(tmp_path)
+    first = grid.create_trial("a")
+    internals.continue_grid_after(grid, first.trial_id)
+    grid.create_trial("b")
+    # Only the first one has ended, and has brought a hyperparameter.
+    first.hyperparameters.Choice("brought", ["p", "q"])
+    first.status = "COMPLETED"
+    grid.update_trial(first.trial_id, {"val_loss": 0.0})
+    grid.end_trial(first)
+    internals.compare_with_running(grid)
+    assert grid.create_trial("c").hyperparameters.values == {"x": 1, "brought": "q"}
+
+
+def test_wait_for_new_hyperparameters(tmp_path):
+    grid = grid_oracle(tmp_path)
+    trials = [grid.create_trial(place) for place in "ab"]
+    internals.continue_grid_after(grid, trials[1].trial_id)
+    trials[0].hyperparameters.Choice("brought", ["p", "q"])
+    grid.update_space(trials[0].hyperparameters)
+    internals.wait_for_new_hyperparameters(grid)
+    assert grid.populate_space("2") == {"status": "IDLE", "values": None}
+
+
 def test_next_seed(tuner):
     first = internals.next_seed(tuner.oracle)
     assert internals.next_seed(tuner.oracle) == first + 1
