@@ -125,7 +125,9 @@ class FitArguments:
         if self.validation_split and validation is None:
             given, validation = split(given, self.validation_split)
         samples = Samples(*given, self.class_weight)
-        return samples, None if validation is None else Samples(*validation)
+        if validation is None:
+            return samples, None
+        return samples, Samples(*keras.utils.unpack_x_y_sample_weight(validation))
 
     @property
     def samples(self) -> Samples:

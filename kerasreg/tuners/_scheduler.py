@@ -10,6 +10,7 @@ import contextlib
 import functools
 import gc
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -101,7 +102,6 @@ class Scheduler:
     Attributes:
         waiting: trainings whose models are built, and which have not begun.
         running: trials that have begun and not ended, by id.
-        ended: weights of trials that ended since weights were last written, by id.
         lanes_now: how many trainings run at a time; None until the first model tells.
         key_now: the key of the program that runs, or None.
         digests: hashes of the data, and the keys of the programs.
@@ -126,7 +126,6 @@ class Scheduler:
         self.files, self.pruning = files, pruning
         self.waiting: list[Plan] = []
         self.running: dict[str, RunningTrial] = {}
-        self.ended: dict[str, list[Any]] = {}
         self.lanes_now = tuner.max_lanes
         self.key_now: Any = None
         self.digests = Digests()
@@ -265,6 +264,7 @@ class Scheduler:
             if not plan.was_built and plan.model.built:
                 internals.write_build_config(self.tuner, plan.trial.trial_id, plan.model)
         own = [plan for plan in plans if plan.thread is not None]
+        ending: dict[str, RunningTrial] = {}
         with self.files.written_once():
             for plan in plans:
                 running = self.running.get(plan.trial.trial_id)
@@ -277,9 +277,8 @@ class Scheduler:
                     running.results.append(plan.history)
                 running.left -= 1
                 if running.left == 0 or plan.trial.status in ("FAILED", "INVALID"):
-                    self._end(running)
-            if not own:
-                self._write_weights()
+                    ending[plan.trial.trial_id] = running
+            self._end(list(ending.values()))
         for plan in own:
             running = self.running[plan.trial.trial_id]
             self._go_on(running, functools.partial(_outcome, plan))
@@ -355,6 +354,8 @@ class Scheduler:
             # for those who look, the objective is enough.
             own = type(self.oracle).update_trial is not keras_tuner.Oracle.update_trial
             told = means if own else {k: v for k, v in means.items() if k in objectives}
+            assert running is not None
+            running.told = True
             if self._report(trial_id, told, epoch).status == "STOPPED":
                 stopped.add(trial_id)
         if self.pruning is not None:
@@ -414,7 +415,7 @@ class Scheduler:
                 running.add(plan)
             self.waiting += plans
             return
-        self._end(running)
+        self._end([running])
 
     def _prepare(self, plan: Plan) -> None:
         """Finds how a model is to be trained: the rows of its fold, and with which others."""
@@ -519,13 +520,20 @@ class Scheduler:
             self._check_own_result(running, result)
             # Of each execution: the tracker takes the mean, and keeps them all.
             running.results = result if isinstance(result, list) else [result]
-        self._end(running)
-        self._write_weights()
+        self._end([running])
 
     def _check_own_result(self, running: RunningTrial, result: Any) -> None:
         known = self.oracle.trials[running.trial.trial_id].metrics
-        running.reported_itself = result is None and known.exists(self.oracle.objective.name)
-        if not running.reported_itself:
+        reported = known.exists(self.oracle.objective.name) and not running.told
+        running.reported_itself = result is None and reported
+        if running.reported_itself:
+            warnings.warn(
+                "To call `oracle.update_trial` in `run_trial` is deprecated in KerasTuner. Please "
+                "remove the call, and return the metrics.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+        else:
             internals.check_result(result, self.oracle.objective, "Tuner.run_trial()")
 
     def _interrupt(self, group: LaneGroup, interrupt: KeyboardInterrupt) -> None:
@@ -549,10 +557,6 @@ class Scheduler:
             if running.thread is not None:
                 running.thread.close()
 
-    def _write_weights(self) -> None:
-        _best_epochs.write(self.tuner.project_dir, self.ended)
-        self.ended = {}
-
     def _report(self, trial_id: str, metrics: dict[str, Any], step: int) -> Any:
         """Tells the oracle of results, which are written when the trial ends; returns the trial."""
         # KerasTuner tries names of metrics for each trial anew.
@@ -561,12 +565,22 @@ class Scheduler:
             if name in metrics and not tracked.exists(name):
                 tracked.register(name, direction=direction)
         with self.files.trials_unwritten():
-            trial = self.oracle.update_trial(trial_id, metrics, step=step)
+            self.oracle.update_trial(trial_id, metrics, step=step)
+        # Another oracle may return what it wants.
+        trial = self.oracle.trials[trial_id]
         for name, of_name in tracked.metrics.items():
             self._directions.setdefault(name, of_name.direction)
         return trial
 
-    def _end(self, running: RunningTrial) -> None:
+    def _end(self, ending: list[RunningTrial]) -> None:
+        """Ends trials: writes their weights, and tells the oracle."""
+        # First the weights: of a trial that is known to have ended, they are there.
+        weights = {running.trial.trial_id: running.best for running in ending if running.best}
+        _best_epochs.write(self.tuner.project_dir, weights)
+        for running in ending:
+            self._tell_end(running)
+
+    def _tell_end(self, running: RunningTrial) -> None:
         trial, objective = running.trial, self.oracle.objective
         del self.running[trial.trial_id]
         self.waiting = [plan for plan in self.waiting if plan.trial is not trial]
@@ -585,8 +599,6 @@ class Scheduler:
                     # Of each execution: the tracker takes the mean, and keeps them all.
                     self._report(trial.trial_id, plain, step)
                 trial.status = "COMPLETED"
-        if running.best:
-            self.ended[trial.trial_id] = running.best
         self.tuner.on_trial_end(trial)
         if self.pruning is not None:
             score = self.oracle.get_trial(trial.trial_id).score

@@ -15,7 +15,12 @@ import keras_tuner
 import numpy as np
 
 from kerasreg._keras.deferred_variables import deferred_variables
-from kerasreg._keras.internals import as_keras_arrays, build_by_batch, rows_for_fit
+from kerasreg._keras.internals import (
+    are_arrays,
+    as_keras_arrays,
+    build_by_batch,
+    rows_for_fit,
+)
 from kerasreg._keras.patching import original
 from kerasreg.lanes import ModelStructure, why_not_a_lane
 from kerasreg.tuners._callback_places import places_of
@@ -264,6 +269,7 @@ class RunningTrial:
         left: how many trainings are not done.
         best: the weights of the best epoch of the best training.
         pruned: whether the trial was ended early.
+        told: whether the oracle was told of intermediate results.
         reported_itself: whether own code has told the oracle of the results.
         now: the execution and the fold that own code trains now, and their model.
     """
@@ -276,7 +282,7 @@ class RunningTrial:
         self.results: list[Any] = []
         self.left = 0
         self.pruned = False
-        self.reported_itself = False
+        self.told = self.reported_itself = False
         self.now: tuple[int, int | None, Any] = (0, None, None)
         self.best: list[np.ndarray] = []
         self._trainings = trainings
@@ -384,7 +390,4 @@ def _bytes(array: np.ndarray) -> bytes:
 
 def is_arrays(data: Any) -> bool:
     """Whether it is arrays in memory, or nothing, and no stream of batches."""
-    return all(
-        part is None or (hasattr(part, "__array__") and hasattr(part, "shape"))
-        for part in keras.tree.flatten(data)
-    )
+    return are_arrays(data)

@@ -119,12 +119,13 @@ class VectorizedTuner(keras_tuner.Tuner):
         if hypermodel is None and type(self).run_trial is VectorizedTuner.run_trial:
             raise ValueError(
                 "`hypermodel` must be given, unless a subclass has its own `run_trial`. "
-                "Received: hypermodel=None"
+                "Received `hypermodel=None`"
             )
         self._scheduler: Scheduler | None = None  # Of the search that runs.
         self.max_lanes = None if max_lanes is None else check_count("max_lanes", max_lanes)
         self.folds = None if folds is None else check_folds(folds)
         self.jit_compile = jit_compile
+        internals.reload_from_any_folder(oracle)
         super().__init__(
             oracle,
             hypermodel,

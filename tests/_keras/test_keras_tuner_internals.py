@@ -322,7 +322,12 @@ def test_compare_with_running(tmp_path):
     first.status = "COMPLETED"
     grid.update_trial(first.trial_id, {"val_loss": 0.0})
     grid.end_trial(first)
+    running = {"x": 1}
+    with pytest.raises(KeyError):
+        grid._compare({"x": 1, "brought": "q"}, running)
     internals.compare_with_running(grid)
+    assert grid._compare({"x": 1, "brought": "q"}, running) == 1
+    assert grid._compare({"x": 1, "brought": "p"}, running) == 0
     assert grid.create_trial("c").hyperparameters.values == {"x": 1, "brought": "q"}
 
 

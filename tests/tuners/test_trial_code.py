@@ -618,6 +618,25 @@ def test_a_tuner_whose_run_trial_is_all_needs_no_hypermodel(tmp_path):
         assert trial.score == pytest.approx(trial.hyperparameters["x"] ** 2 + 1.0)
 
 
+def test_a_tuner_that_reports_itself_is_warned_and_one_that_returns_nothing_is_told(tmp_path):
+    class Reports(tuners.VectorizedRandomSearch):
+        def run_trial(self, trial, *args, **kwargs):
+            x = trial.hyperparameters.Float("x", -1.0, 1.0)
+            self.oracle.update_trial(trial.trial_id, {"loss": x**2})
+
+    class Forgets(tuners.VectorizedRandomSearch):
+        def run_trial(self, trial, *args, **kwargs):
+            super().run_trial(trial, *args, **kwargs)
+
+    objective = keras_tuner.Objective("loss", "min")
+    tuner = Reports(None, objective, max_trials=3, directory=tmp_path / "reports", seed=1)
+    with pytest.warns(DeprecationWarning, match="Please remove the call"):
+        tuner.search()
+    assert [t.score for t in trials(tuner)] == [t.hyperparameters["x"] ** 2 for t in trials(tuner)]
+    with pytest.raises(keras_tuner.errors.FatalTypeError, match="None"):
+        search(tmp_path / "forgets", kind=Forgets)
+
+
 def test_a_loop_of_ones_own_is_recorded_trial_by_trial_and_keeps_its_best_weights(tmp_path):
     counts = []
 
