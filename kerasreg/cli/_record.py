@@ -31,6 +31,8 @@ class SearchSettings(TableOptions):
 
 
 _FINGERPRINT = {"fingerprint": (str, False)}  # Of the data.
+# Settings that searches which earlier versions began do not have: they had the defaults.
+_LATER = ("sep", "decimal")
 
 
 def read_record(folder: str) -> dict[str, Any] | None:
@@ -45,6 +47,8 @@ def read_record(folder: str) -> dict[str, Any] | None:
     try:
         with open(path, encoding="utf-8") as file:
             record = json.load(file)
+        defaults = {one.name: one.default for one in dataclasses.fields(SearchSettings)}
+        record = {**{name: defaults[name] for name in _LATER}, **record}
         for name, (kind, may_be_none) in (kinds(SearchSettings) | _FINGERPRINT).items():
             if kind is tuple:  # Which JSON has as a list.
                 record[name] = tuple(record[name])

@@ -33,7 +33,7 @@ def _fruit():
     kind = np.arange(ROWS) % 3
     return pandas.DataFrame(
         {
-            "weight": 20000.0 + 40.0 * kind + generator.normal(0.0, 14.0, ROWS),
+            "weight": 20000.0 + 40.0 * kind + generator.normal(0.0, 20.0, ROWS),
             "kind": [LABELS[number] for number in kind],
             "length": -3e-3 + 1e-4 * (kind == 1) + generator.normal(0.0, 5e-5, ROWS),
             "light": generator.integers(500, 512, ROWS),
