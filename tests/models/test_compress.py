@@ -147,6 +147,21 @@ def test_a_constant_before_zero_padding_is_held_and_said():
     assert "it pads with zeros beside a constant" in str(result)
 
 
+@pytest.mark.parametrize("bias", [0.0, 0.5])
+def test_a_constant_that_a_layer_pads_is_none_at_the_border(bias):
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 2)),
+            layers.Conv2D(3, 1, activation="relu", name="one"),
+            layers.ZeroPadding2D(1),
+            layers.Conv2D(2, 3, name="two"),
+        ]
+    )
+    shuffle_weights(model)
+    kill(model.get_layer("one"), [1], bias)
+    assert widths(checked(model)) == ({} if bias else {"one": (3, 2)})
+
+
 def test_a_normalization_with_a_factor_of_zero_makes_a_constant():
     model = keras.Sequential(
         [keras.Input((4,)), layers.Dense(5, name="a"), layers.BatchNormalization(name="b"),

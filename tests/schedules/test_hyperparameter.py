@@ -208,3 +208,21 @@ def test_the_ends_of_the_range_are_accepted():
         assert float(Hyperparameter(end, "rate", maximum=1.0).variable) == end
     ramp = Hyperparameter(PolynomialDecay(0.0, 10, 1.0), "rate", maximum=1.0)
     assert float(ramp.variable) == 0.0
+
+
+def test_at_a_step_that_was_not_probed_the_value_is_held_within_its_bounds():
+    class Peak(keras.optimizers.schedules.LearningRateSchedule):
+        """Above 1 at one step only, far from those at which schedules are tried."""
+
+        def __call__(self, step):
+            return keras.ops.where(keras.ops.equal(step, 1237), 3.0, 0.25)
+
+        def get_config(self):
+            return {}
+
+    hyperparameter = Hyperparameter(Peak(), "rate", maximum=1.0)
+    values = []
+    for step in (1236, 1237):
+        hyperparameter.step.assign(step)
+        values.append(float(hyperparameter.current(training=True)[0]))
+    assert values == [0.25, 1.0]
