@@ -44,7 +44,9 @@ class VectorizedTuner(keras_tuner.Tuner):
             from results, fewer at a time are better informed.
         folds: validate each trial by cross-validation instead of by
             `validation_data`: a number of folds >= 2 (stratified where the
-            targets are classes), or a splitter of scikit-learn's. Folds are lanes
+            targets are classes: text, Booleans or whole numbers of which each distinct target
+            has, on average, at least `folds` samples; of several targets the first that has
+            classes decides), or a splitter of scikit-learn's. Folds are lanes
             too. `search(..., groups=...)` gives splitters the group of each sample.
         pruner: an Optuna pruner, such as `optuna.pruners.MedianPruner()` or
             `optuna.pruners.SuccessiveHalvingPruner()` (ASHA), which ends trials
