@@ -26,7 +26,6 @@ class Failures:
 
     def __init__(self, oracle: Any) -> None:
         self._oracle = oracle
-        self._begun_before = len(oracle.start_order)
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:

@@ -622,7 +622,6 @@ def _run_trial(
             return keras_fit(model, *args, **kwargs)
         by_keras = functools.partial(keras_fit, model)
         execution, fold, own = running.now
-        reports = any(isinstance(c, EpochReports) for c in _flat(kwargs.get("callbacks")))
         plan = Plan(
             running.trial,
             execution,
@@ -631,7 +630,7 @@ def _run_trial(
             (args, kwargs),
             fold=fold if model is own else None,
             thread=thread,
-            watched=reports or model is own,
+            watched=model is own,
         )
         trains = True
         try:
@@ -641,12 +640,6 @@ def _run_trial(
 
     with patched(keras.Model, fit=fit):
         return tuner.run_trial(running.trial, *args, **kwargs)
-
-
-def _flat(callbacks: Any) -> list[Any]:
-    if isinstance(callbacks, keras.callbacks.CallbackList):
-        return list(callbacks.callbacks)
-    return [] if callbacks is None else list(keras.tree.flatten(callbacks))
 
 
 def _outcome(plan: Plan) -> Any:

@@ -62,7 +62,7 @@ class Plan:
         fold: the number of the fold, or None.
         thread: the thread that rests in the call; None if no code of the user's waits for it.
         watched: whether the epochs of the training are those of the trial: its intermediate
-            results, and its weights if they are the best.
+            results, and its weights if they are the best. They are also if its callbacks say so.
 
     Attributes:
         was_built: whether the model was built before.
@@ -102,6 +102,7 @@ class Plan:
         self._fit = fit
         self._call = list(call[0]), dict(call[1])
         self.arguments = self._bound()
+        self.watched |= any(isinstance(one, EpochReports) for one in self.all_callbacks)
         self.places = [
             (type(callback).__name__, place)
             for callback in self.callbacks()
