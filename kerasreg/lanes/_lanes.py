@@ -205,7 +205,8 @@ class Lanes:
             on_epoch_end: a function that is called with two lists after each epoch and
                 its callbacks. The first has the number of the epoch of each lane, the
                 second the logs of each lane. A lane that did not train has empty
-                logs. The function may set `lanes.stopped[lane]`.
+                logs; one whose callback raised at the end of the epoch has its logs.
+                The function may set `lanes.stopped[lane]`.
             refill: a function that is called when lanes have ended, with a dictionary
                 of their histories by lane. It returns a dictionary of a
                 `kerasreg.lanes.Replacement` by lane. Each may take over any lane that

@@ -319,6 +319,8 @@ class Training:
             now = self._which(active & callbacks.sound)
         callbacks.call("on_epoch_end", now, self.epochs, logs)
         for lane in now:
+            if not callbacks.sound[lane]:
+                continue
             self.logs[lane] = logs[lane]
             logs[lane] = callbacks.record(lane, self.epochs[lane], logs[lane])
             losses = [logs[lane].get(name) for name in ("loss", "val_loss")]

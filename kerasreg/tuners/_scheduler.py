@@ -19,6 +19,7 @@ import keras_tuner
 
 from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._keras.deferred_variables import deferred_variables
+from kerasreg._keras.internals import are_arrays
 from kerasreg._keras.patching import original, patched
 from kerasreg._warnings import warn
 from kerasreg.lanes import Lanes, Replacement
@@ -37,7 +38,6 @@ from kerasreg.tuners._trial import (
     Plan,
     RunningTrial,
     failing,
-    is_arrays,
 )
 from kerasreg.tuners._trial_thread import TrialThread
 
@@ -320,7 +320,7 @@ class Scheduler:
         if arguments.get("validation_data") is not None or arguments.get("validation_split"):
             raise errors.FatalValueError("With `folds` there can be no validation data.")
         data = arguments.get("x"), arguments.get("y")
-        if not is_arrays(data):
+        if not are_arrays(data):
             raise errors.FatalValueError("With `folds` the data must be arrays.")
         known = self.digests.of(data)
         if known not in self.splits:
@@ -714,7 +714,7 @@ class LaneGroup:
                 **more,
                 epochs=[plan.epochs()[1] for plan in plans],
                 initial_epoch=[plan.epochs()[0] for plan in plans],
-                callbacks=[_callbacks_of_lane(plan) for plan in plans],
+                callbacks=[plan.callbacks_of_lane() for plan in plans],
                 seed=scheduler.oracle.seed,
                 on_epoch_end=self._on_epoch_end,
                 refill=self._refill,
@@ -743,7 +743,9 @@ class LaneGroup:
             seen = {
                 lane: Seen(self._plans[lane], epochs[lane], of_lane)
                 for lane, of_lane in enumerate(logs)
-                if of_lane and self._plans[lane].watched
+                if of_lane
+                and self._plans[lane].watched
+                and self._plans[lane].has_reached(epochs[lane])
             }
             self._best.update(lanes, [of if lane in seen else {} for lane, of in enumerate(logs)])
             ending = scheduler.watch(seen)
@@ -787,18 +789,12 @@ class LaneGroup:
         return plans
 
 
-def _callbacks_of_lane(plan: Plan) -> list[Any]:
-    """The callbacks of a training; those of the user's own find what the trial's code left."""
-    thread = plan.thread
-    return plan.callbacks() if thread is None else [thread.around(one) for one in plan.callbacks()]
-
-
 def _replacement(plan: Plan) -> Replacement:
     rows, validation_rows = plan.rows or (None, None)
     first, last = plan.epochs()
     return Replacement(
         plan.model,
-        _callbacks_of_lane(plan),
+        plan.callbacks_of_lane(),
         rows=rows,
         validation_rows=validation_rows,
         epochs=last,

@@ -99,6 +99,7 @@ class Plan:
         self.history: Any = None
         self.error: Exception | None = None
         self.was_built = bool(model.built)
+        self._reached = _Reached()
         self._fit = fit
         self._call = list(call[0]), dict(call[1])
         self.arguments = self._bound()
@@ -133,7 +134,7 @@ class Plan:
         if given is None or not getattr(model, "compiled", False):
             return
         data = [given.get(name) for name in ("x", "y", "sample_weight")]
-        if data[0] is None or not is_arrays(data):
+        if data[0] is None or not are_arrays(data):
             return
         rows = np.arange(min(len(keras.tree.flatten(data[0])[0]), given.get("batch_size") or 32))
         # What cannot be built so, Keras builds, or says why it cannot.
@@ -169,8 +170,8 @@ class Plan:
             return f"`model.fit` is called with {', '.join(unknown)}"
         for name in _DATA:
             part = given.get(name)
-            if not is_arrays(part):
-                kinds = {type(p).__name__ for p in keras.tree.flatten(part) if not is_arrays(p)}
+            if not are_arrays(part):
+                kinds = {type(p).__name__ for p in keras.tree.flatten(part) if not are_arrays(p)}
                 return (
                     f"`{name}` is no array but a {', '.join(sorted(kinds))}; give arrays to train "
                     "trials together"
@@ -207,6 +208,25 @@ class Plan:
     def callbacks(self) -> list[Any]:
         """The callbacks of the call but those that report to the search, which the lanes do."""
         return [one for one in self.all_callbacks if not isinstance(one, EpochReports)]
+
+    def callbacks_of_lane(self) -> list[Any]:
+        """The callbacks of the training as a lane.
+
+        Those of the user's own find what the trial's code left. Where there are some, another one
+        takes the place of the reports to the search: what is called before it and raises leaves
+        no epoch to report, as with KerasTuner, and what is called after it does.
+        """
+        if not self.callbacks():
+            return []
+        every = list(self.all_callbacks)
+        if self.watched and not any(isinstance(one, EpochReports) for one in every):
+            every.append(self._reached)
+        found = [self._reached if isinstance(one, EpochReports) else one for one in every]
+        return found if self.thread is None else [self.thread.around(one) for one in found]
+
+    def has_reached(self, epoch: int) -> bool:
+        """Whether an epoch of the lane is one to report: no callback raised before that."""
+        return not self.callbacks() or self._reached.epoch == epoch
 
     def epochs(self) -> tuple[int, int]:
         """The first epoch and the last one of the call."""
@@ -253,6 +273,19 @@ class EpochReports(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._tell(self.model, epoch, dict(logs or {})):
             self.model.stop_training = True
+
+
+class _Reached(keras.callbacks.Callback):
+    """Keeps the number of the last epoch at whose end it was called.
+
+    Attributes:
+        epoch: the number of the epoch, or None.
+    """
+
+    epoch: int | None = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.epoch = epoch
 
 
 class RunningTrial:
@@ -387,8 +420,3 @@ def _bytes(array: np.ndarray) -> bytes:
     if array.dtype == object:  # Of objects, the bytes are where they are.
         return repr(array.tolist()).encode()
     return np.ascontiguousarray(array).tobytes()
-
-
-def is_arrays(data: Any) -> bool:
-    """Whether it is arrays in memory, or nothing, and no stream of batches."""
-    return are_arrays(data)

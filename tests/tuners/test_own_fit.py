@@ -52,8 +52,6 @@ def _compare(seed, tmp_path):
             assert mine.message.strip().splitlines()[-1] == error
             continue
         assert mine.score == pytest.approx(trial.score, rel=1e-3, abs=1e-5)
-        if any(note[0] == "caught" for note in notes):
-            continue  # An epoch in which a callback raises is kept by KerasTuner, and not by lanes.
         try:
             weights = expected.load_model(trial).get_weights()
         except (OSError, ValueError):  # No callback was asked: KerasTuner kept nothing.
@@ -69,6 +67,6 @@ def test_a_body_of_fit_does_what_it_does_alone(seed, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(20, 60))
+@pytest.mark.parametrize("seed", range(20, 200))
 def test_any_body_of_fit_does_what_it_does_alone(seed, tmp_path):
     _compare(seed, tmp_path)
