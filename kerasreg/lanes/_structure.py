@@ -15,10 +15,11 @@ import functools
 import hashlib
 import inspect
 import itertools
+import sys
 import threading
 import types
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -67,6 +68,45 @@ class Itself:
 
     def __repr__(self) -> str:
         return f"<a {type(self.value).__name__}>"
+
+
+class Difference(NamedTuple):
+    """The first place at which two structures differ.
+
+    Attributes:
+        place: the place in the model, such as `"model.dense.units"`.
+        contents: what the two structures have there, in words; empty where one of them has
+            nothing more.
+    """
+
+    place: str
+    contents: tuple[str, ...] = ()
+
+
+class Outline(NamedTuple):
+    """The tokens of a structure, and where in the model each was found.
+
+    Attributes:
+        tokens: as `ModelStructure.tokens`.
+        places: the place of each token; None if they were not kept.
+    """
+
+    tokens: tuple[Any, ...]
+    places: tuple[str, ...] | None
+
+    def difference(self, other: Outline) -> Difference | None:
+        """The first difference between this outline and another one; None if there is none.
+
+        Args:
+            other: another outline.
+        """
+        for index, (mine, theirs) in enumerate(zip(self.tokens, other.tokens, strict=False)):
+            if mine != theirs:
+                place = self.places[index] if self.places else "the models"
+                return Difference(place, (_words(mine), _words(theirs)))
+        if len(self.tokens) != len(other.tokens):
+            return Difference("one model has more parts than the other")
+        return None
 
 
 class ModelStructure:
@@ -146,13 +186,26 @@ class ModelStructure:
         >>> model("relu").difference(model("tanh"), contents=False)
         'model.dense.activation'
         """
-        for index, (mine, theirs) in enumerate(zip(self.tokens, other.tokens, strict=False)):
-            if mine != theirs:
-                place = self._places[index] if self._places else "the models"
-                return f"{place}: {_words(mine)} against {_words(theirs)}" if contents else place
-        if len(self.tokens) != len(other.tokens):
-            return "one model has more parts than the other"
-        return None
+        found = self.outline().difference(other.outline())
+        if found is None or not found.contents or not contents:
+            return None if found is None else found.place
+        return f"{found.place}: {' against '.join(found.contents)}"
+
+    def outline(self) -> Outline:
+        """The tokens of the structure and their places, which keep no model alive.
+
+        Returns:
+            What `Outline.difference` compares.
+
+        Example:
+
+        >>> import keras, kerasreg
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> structure = kerasreg.lanes.ModelStructure(model)
+        >>> structure.outline().tokens is structure.tokens
+        True
+        """
+        return Outline(self.tokens, None if self._places is None else tuple(self._places))
 
     def numbers(self) -> tuple[Any, ...]:
         """The numbers by which lanes of the structure differ, but for weights and slots.
@@ -178,7 +231,8 @@ class ModelStructure:
     def _token(self, *token: Any) -> None:
         self._tokens.append(token)
         if self._places is not None:
-            self._places.append(".".join(self._path))
+            # Models of one kind have the same places, and their outlines share them.
+            self._places.append(sys.intern(".".join(self._path)))
 
     def _visit(self, value: Any, place: str) -> None:
         self._path.append(place)
