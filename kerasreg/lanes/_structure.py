@@ -47,6 +47,8 @@ from kerasreg._keras.outer_optimizer import OuterOptimizer
 from kerasreg._keras.stateless_optimizer import decaying, inner_optimizers
 from kerasreg.lanes._scalars import Scalar, plain_number, varying_names
 
+# Types of plain values, as their tokens begin.
+_VALUES = ("bool", "int", "float", "str")
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 
 
@@ -95,18 +97,31 @@ class Outline(NamedTuple):
     places: tuple[str, ...] | None
 
     def difference(self, other: Outline) -> Difference | None:
-        """The first difference between this outline and another one; None if there is none.
+        """Where this outline and another one differ; None if they do not.
+
+        That is the first place, or, as far as the places of both are the same, the first one
+        with a plain value in an attribute that is not private: `units`, and not the shape of a
+        kernel that follows from it.
 
         Args:
             other: another outline.
         """
+        first: Difference | None = None
         for index, (mine, theirs) in enumerate(zip(self.tokens, other.tokens, strict=False)):
-            if mine != theirs:
-                place = self.places[index] if self.places else "the models"
-                return Difference(place, (_words(mine), _words(theirs)))
-        if len(self.tokens) != len(other.tokens):
+            if mine == theirs:
+                continue
+            place = self.places[index] if self.places else "the models"
+            found = Difference(place, (_words(mine), _words(theirs)))
+            first = first or found
+            if self.places is None or other.places is None or place != other.places[index]:
+                break
+            if mine[0] == theirs[0] in _VALUES and not any(
+                part.startswith("_") for part in place.split(".")
+            ):
+                return found
+        if first is None and len(self.tokens) != len(other.tokens):
             return Difference("one model has more parts than the other")
-        return None
+        return first
 
 
 class ModelStructure:
@@ -165,7 +180,7 @@ class ModelStructure:
         self._rates = [rate for rate in found if isinstance(rate, keras.Variable)]
 
     def difference(self, other: ModelStructure, contents: bool = True) -> str | None:
-        """Names the first difference between this structure and another one.
+        """Names a difference between this structure and another one.
 
         Args:
             other: another structure.
