@@ -7,8 +7,8 @@ The models are those of KerasTuner's guides and Keras' examples: nothing but Ker
 losses and optimizers, and nothing changes between the two but the class of the tuner,
 `kerasreg.tuners.VectorizedRandomSearch` in the place of `keras_tuner.RandomSearch`. Data:
 scikit-learn's digits, 1437 to train and 360 to validate, as vectors, images, sequences of rows, a
-table or texts, the last two as pipelines, since Keras takes no arrays of text; 5 epochs, batches of 64. Searched: learning rate, dropout rate and L2, and of some
-kinds what the kind is about.
+table or texts (both as pipelines, since Keras takes no arrays of text); 5 epochs, batches of 64.
+Searched: learning rate, dropout rate and L2, and of some kinds what the kind is about.
 
 Each repeat of a kind is a process of its own, with other seeds, in which both tuners search, the
 one or the other first by turns. Before that each of them has searched once with two trials of a
