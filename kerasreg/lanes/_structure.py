@@ -11,6 +11,7 @@ In doubt, models differ: an object that cannot be looked into equals only itself
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import inspect
@@ -224,6 +225,12 @@ class ModelStructure:
         """
         return Outline(self.tokens, None if self._places is None else tuple(self._places))
 
+    def with_scalars(self, scalars: Sequence[Scalar]) -> ModelStructure:
+        """The structure of a model that differs in the values of scalars."""
+        found = copy.copy(self)
+        found.scalars = list(scalars)
+        return found
+
     def numbers(self) -> tuple[Any, ...]:
         """The numbers by which lanes of the structure differ, but for weights and slots.
 
@@ -261,7 +268,11 @@ class ModelStructure:
     def _visit_value(self, value: Any) -> None:
         if isinstance(value, _PLAIN):
             # The type too: 1 == 1.0 == True. As text: NaN is not itself.
-            self._token(type(value).__name__, repr(value))
+            # A subclass of float, as NumPy's, is a number like others.
+            if isinstance(value, float):
+                self._token("float", repr(float(value)))
+            else:
+                self._token(type(value).__name__, repr(value))
             return
         if id(value) in self._met:
             self._token("again", self._met[id(value)])
@@ -494,8 +505,9 @@ class ModelStructure:
 def _are_numbers(value: Any) -> bool:
     if not isinstance(value, (list, tuple)) or hasattr(value, "_fields"):
         return False
-    kinds = set(map(type, value))
-    return float in kinds and kinds <= {int, float}
+    return any(isinstance(item, float) for item in value) and all(
+        isinstance(item, (int, float)) and not isinstance(item, bool) for item in value
+    )
 
 
 def _words(token: tuple[Any, ...]) -> str:

@@ -151,7 +151,7 @@ class _Program:
 
     def __init__(self, plan: Plan) -> None:
         self.key = plan.key  # Of which there is one object, whose id is not given again.
-        self.outline = ModelStructure(plan.model, places=True).outline()
+        self.outline = ModelStructure(plan.template, places=True).outline()
         given = plan.common_arguments()
         plain = (bool, int, float, str)
         self.arguments = {name: value for name, value in given.items() if isinstance(value, plain)}
