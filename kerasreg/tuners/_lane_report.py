@@ -352,7 +352,7 @@ class LaneRecord:
     def _change(self, contents: tuple[str, ...]) -> str:
         """What lets trials share a program that differ so."""
         if contents and all(map(_is_fraction, contents)):
-            return "a number kept in a variable, as kerasreg's layers keep theirs, may differ"
+            return "a number may differ where code computes with it and decides nothing by it"
         if self._drawn == 1:
             return "`trials_per_structure=16` draws what decides on that once for 16 trials"
         return ""

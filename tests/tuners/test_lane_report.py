@@ -31,7 +31,9 @@ def model_of(units, kind=keras.Sequential, activation="tanh", learning_rate=0.1,
 
 
 class Scaled(keras.layers.Layer):
-    """A layer of a user's, with a Python number."""
+    """A layer of a user's, with a Python number that may not differ between lanes."""
+
+    lane_numbers = ()
 
     def __init__(self, slope, **kwargs):
         super().__init__(**kwargs)
@@ -191,7 +193,7 @@ def test_few_programs_and_those_that_were_asked_for_are_not_told():
             "trials_per",
         ),
         ((2, 2), ({},), "the data", "trials_per"),
-        ((0.5, 0.25), ({},), "scaled.slope`: 0.25 against 0.5", "kept in a variable"),
+        ((0.5, 0.25), ({},), "scaled.slope`: 0.25 against 0.5", "decides nothing by it"),
     ],
 )
 def test_what_programs_differ_in_is_named(models, arguments, why, change):
