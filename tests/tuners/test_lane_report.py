@@ -211,9 +211,10 @@ def test_what_programs_differ_in_is_named(models, arguments, why, change):
 
 
 def test_programs_of_later_searches_are_numbered_on():
-    report = report_of([record_of([model_of(2), model_of(3)]), record_of([model_of(4)])])
-    assert [row.program for row in report] == [1, 2, 3]
-    assert {one.program for one in report.trainings} == {1, 2, 3}
+    records = [record_of([model_of(units) for units in of]) for of in ([2, 3], [4], [5])]
+    report = report_of(records)
+    assert [row.program for row in report] == [1, 2, 3, 4]
+    assert {one.program for one in report.trainings} == {1, 2, 3, 4}
 
 
 def test_what_a_long_error_says_is_cut():
