@@ -384,7 +384,15 @@ class LaneScalar:
     def __int__(self) -> int:
         raise self._refuse("taken for an integer")
 
-    __index__ = __trunc__ = __int__
+    __index__ = __trunc__ = __floor__ = __ceil__ = __complex__ = __int__
+
+    def __round__(self, digits: int | None = None) -> int:
+        raise self._refuse("rounded")
+
+    def __mod__(self, other: Any) -> Any:
+        raise self._refuse("divided with a remainder")
+
+    __rmod__ = __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = __mod__
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         raise self._refuse("taken for a NumPy array")
