@@ -169,24 +169,23 @@ def decides(scalars: Sequence[Scalar], error: BaseException | None) -> bool:
         error: what its tracing raised.
 
     Returns:
-        Whether there are some that were not known, so that structures are to be found anew: the
-        number that the error names; every one, if the error only says that there is one.
+        Whether there are some, so that structures are to be found anew: the number that the error
+        names; every one, if the error only says that there is one.
     """
     seen, spoken = error, False
     while seen is not None:
         if isinstance(seen, NumberDecides) and seen.scalar is not None:
             if seen.bound is not None:
-                bounds = _bounds.setdefault((seen.scalar.tried, seen.scalar.name), set())
-                found = seen.bound not in bounds
-                bounds.add(seen.bound)
-                return found
+                place = (seen.scalar.tried, seen.scalar.name)
+                _bounds.setdefault(place, set()).add(seen.bound)
+                return True
             scalars, spoken = [seen.scalar], True
             break
         spoken |= LaneScalar.__name__ in str(seen)
         seen = seen.__cause__ or seen.__context__
     if not spoken:
         return False
-    every = {(s.tried, s.name) for s in scalars if s.tried is not None} - _decisions
+    every = {(s.tried, s.name) for s in scalars if s.tried is not None}
     _decisions.update(every)
     return bool(every)
 

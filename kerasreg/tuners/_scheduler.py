@@ -22,7 +22,7 @@ from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import are_arrays
 from kerasreg._keras.patching import original, patched
 from kerasreg._warnings import warn
-from kerasreg.lanes import DifferentPrograms, Lanes, Replacement
+from kerasreg.lanes import DifferentPrograms, Lanes, ModelStructure, Replacement
 from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._callback_places import CallbackPlaces
 from kerasreg.tuners._crash_safe import StateFiles
@@ -882,14 +882,14 @@ class LookAhead:
         if not enough or (key, count) in self._tried:
             return
         self._tried.add((key, count))
-        first, structure = same[0], same[0].structure
-        assert structure is not None  # Its key says so.
         with self._record.traced_ahead(key):
-            self._make(key, first, structure, count)
+            self._make(key, same, count)
 
-    def _make(self, key: Any, first: Plan, structure: Any, count: int) -> None:
-        """Makes lanes of a program, all of them copies of its first training."""
-        lanes = Lanes([first.model] * count, structures=[structure] * count, **self._options)
+    def _make(self, key: Any, same: list[Plan], count: int) -> None:
+        """Makes lanes of a program: of the trainings that there are, and copies of the first."""
+        # In which numbers they differ, others will.
+        plans = same + [same[0]] * (count - len(same))
+        lanes, first = self._lanes_of(plans), same[0]
         try:
             begin, end = first.epochs()
             lanes.precompile(
@@ -905,16 +905,25 @@ class LookAhead:
 
     def take(self, plans: list[Plan]) -> Lanes:
         """Returns lanes of trainings of equal keys: those made ahead if they fit."""
-        structures = [plan.structure for plan in plans if plan.structure is not None]
-        models = [plan.model for plan in plans]
         made, self._made = self._made, None
         if made is not None:
             key, lanes = made
             if key == plans[0].key and len(lanes) == len(plans):
-                lanes.load(dict(enumerate(models)), dict(enumerate(structures)))
+                lanes.load(
+                    dict(enumerate(p.model for p in plans)), dict(enumerate(_structures(plans)))
+                )
                 return lanes
             self._misses += 1
-        return Lanes(models, structures=structures, **self._options)
+        return self._lanes_of(plans)
+
+    def _lanes_of(self, plans: list[Plan]) -> Lanes:
+        models = [plan.model for plan in plans]
+        return Lanes(models, structures=_structures(plans), **self._options)
+
+
+def _structures(plans: list[Plan]) -> list[ModelStructure]:
+    """Of each plan, which has one as it has a key."""
+    return [plan.structure for plan in plans if plan.structure is not None]
 
 
 @contextlib.contextmanager
