@@ -570,14 +570,17 @@ def why_not_a_lane(model: Any) -> str | None:
         return "it is not compiled; call `model.compile(...)`"
     if model.optimizer is None:
         return "it is compiled without an optimizer"
+    unknown = "of which the program would know nothing"
     for name in sorted(trainer_attributes() - _OWN):
+        # What may stand in its place where it is a step.
+        change = "; `compute_loss` and `compute_metrics` may be its own" if "step" in name else ""
         owner = next(kind for kind in type(model).__mro__ if name in vars(kind))
         if module_of(owner) != "keras":
-            return f"its class defines its own `{name}`, of which the program would know nothing"
+            return f"its class defines its own `{name}`, {unknown}{change}"
         if name in vars(model):
-            return f"it was given its own `{name}`, of which the program would know nothing"
+            return f"it was given its own `{name}`, {unknown}{change}"
     if model.run_eagerly:
-        return "it is compiled with `run_eagerly=True`"
+        return "it is compiled with `run_eagerly=True`; without it, it may be a lane"
     if not model.trainable_variables:
         return "it has no trainable weights"
     strategy = getattr(model, "distribute_strategy", None)
