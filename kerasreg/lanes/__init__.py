@@ -1,12 +1,14 @@
 """Many Keras models of one structure as one program with an axis of lanes."""
 
 from kerasreg.lanes._batches import batch_order
+from kerasreg.lanes._derived import DerivedModel
 from kerasreg.lanes._lanes import Lanes
 from kerasreg.lanes._scalars import DifferentPrograms
 from kerasreg.lanes._structure import ModelStructure, group_by_program, why_not_a_lane
 from kerasreg.lanes._training import Replacement
 
 __all__ = [
+    "DerivedModel",
     "DifferentPrograms",
     "Lanes",
     "ModelStructure",

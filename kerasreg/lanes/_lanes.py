@@ -13,6 +13,7 @@ from keras import ops
 from kerasreg._validation import check_count
 from kerasreg.lanes._batches import Samples
 from kerasreg.lanes._callbacks import LaneHistory
+from kerasreg.lanes._derived import DerivedModel
 from kerasreg.lanes._draws import RandomNumbers
 from kerasreg.lanes._stack import ModelStack
 from kerasreg.lanes._structure import ModelStructure
@@ -56,6 +57,8 @@ class Lanes:
         traces: the number of functions that were traced so far. A training that
             reuses the program traces nothing: the number stays the same.
         compilations: the number of those functions that XLA compiles.
+        loops: the layer and the operation of all that runs for one lane after the other, since
+            the backend has no form of it for all lanes.
 
     Raises:
         ValueError: if a model cannot be a lane (the message gives the reason), or
@@ -79,7 +82,7 @@ class Lanes:
 
     def __init__(
         self,
-        models: Sequence[keras.Model],
+        models: Sequence[keras.Model | DerivedModel],
         jit_compile: bool | str = "auto",
         *,
         random_numbers: RandomNumbers = "vectorized",
@@ -135,7 +138,7 @@ class Lanes:
     @property
     def models(self) -> list[keras.Model]:
         """The model that each lane has now."""
-        return self._stack.models
+        return [self._stack.own_model(lane)[0] for lane in range(len(self))]
 
     @property
     def model(self) -> keras.Model:
@@ -156,6 +159,11 @@ class Lanes:
     def compilations(self) -> int:
         """The number of traced functions that XLA compiles."""
         return self._stack.epochs.compilations
+
+    @property
+    def loops(self) -> list[tuple[str, str]]:
+        """The layer and the operation of all that runs for one lane after the other."""
+        return self._stack.epochs.loops
 
     def fit(
         self,
@@ -384,7 +392,7 @@ class Lanes:
 
     def load(
         self,
-        models: Mapping[int, keras.Model],
+        models: Mapping[int, keras.Model | DerivedModel],
         structures: Mapping[int, ModelStructure] | None = None,
     ) -> None:
         """Puts other models in the place of some lanes.
@@ -498,9 +506,10 @@ class Lanes:
         (8, 1)
         """
         stack = self._stack
-        model = stack.models[lane] if model is None else model
-        same = model is stack.models[lane]
-        structure = stack.structures[lane] if same else stack.structure_of(model)
+        if model is None or model is stack.models[lane]:
+            model, structure = stack.own_model(lane)
+        else:
+            structure = stack.structure_of(model)
         stack.state.store(lane, model, structure, slots)
         return model
 

@@ -149,10 +149,12 @@ def is_tried(owner: Any, name: str, item: Any, kind: type) -> bool:
         return False
     if (kind, name) in _decisions:
         return False
-    if type(item) is float:
+    if isinstance(item, float):
         return math.isfinite(item)
     # Keras keeps the strength of some penalties as an array without axes.
-    return isinstance(owner, keras.regularizers.Regularizer) and type(plain_number(item)) is float
+    return isinstance(owner, keras.regularizers.Regularizer) and isinstance(
+        plain_number(item), float
+    )
 
 
 def sides(kind: type | None, name: str, number: float) -> tuple[int, ...]:
@@ -169,24 +171,23 @@ def decides(scalars: Sequence[Scalar], error: BaseException | None) -> bool:
         error: what its tracing raised.
 
     Returns:
-        Whether there are some that were not known, so that structures are to be found anew: the
-        number that the error names; every one, if the error only says that there is one.
+        Whether there are some, so that structures are to be found anew: the number that the error
+        names; every one, if the error only says that there is one.
     """
     seen, spoken = error, False
     while seen is not None:
         if isinstance(seen, NumberDecides) and seen.scalar is not None:
             if seen.bound is not None:
-                bounds = _bounds.setdefault((seen.scalar.tried, seen.scalar.name), set())
-                found = seen.bound not in bounds
-                bounds.add(seen.bound)
-                return found
+                place = (seen.scalar.tried, seen.scalar.name)
+                _bounds.setdefault(place, set()).add(seen.bound)
+                return True
             scalars, spoken = [seen.scalar], True
             break
         spoken |= LaneScalar.__name__ in str(seen)
         seen = seen.__cause__ or seen.__context__
     if not spoken:
         return False
-    every = {(s.tried, s.name) for s in scalars if s.tried is not None} - _decisions
+    every = {(s.tried, s.name) for s in scalars if s.tried is not None}
     _decisions.update(every)
     return bool(every)
 
@@ -210,7 +211,9 @@ def plain_number(item: Any) -> int | float | None:
 
     Keras' L1 holds its strength as a tensor of no axes, which is a number too.
     """
-    if isinstance(item, (int, float)) and not isinstance(item, bool):
+    if isinstance(item, float):
+        return float(item)
+    if isinstance(item, int) and not isinstance(item, bool):
         return item
     if isinstance(item, (np.ndarray, np.generic)) or (
         ops.is_tensor(item) and not isinstance(item, keras.KerasTensor)
@@ -384,7 +387,15 @@ class LaneScalar:
     def __int__(self) -> int:
         raise self._refuse("taken for an integer")
 
-    __index__ = __trunc__ = __int__
+    __index__ = __trunc__ = __floor__ = __ceil__ = __complex__ = __int__
+
+    def __round__(self, digits: int | None = None) -> int:
+        raise self._refuse("rounded")
+
+    def __mod__(self, other: Any) -> Any:
+        raise self._refuse("divided with a remainder")
+
+    __rmod__ = __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = __mod__
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         raise self._refuse("taken for a NumPy array")

@@ -30,7 +30,7 @@ def lanes_that_fit(plan: Plan) -> int:
     if free is None:
         return _MOST
     batch = (plan.arguments or {}).get("batch_size") or 32
-    fits = _SHARE * free / max(1, lane_bytes(plan.model, batch))
+    fits = _SHARE * free / max(1, lane_bytes(plan.template, batch))
     return max(1, min(_MOST, 2 ** int(math.log2(max(1.0, fits)))))
 
 
