@@ -53,6 +53,8 @@ class PopulationBasedTraining(VectorizedTuner):
             population: only trials that train at the same time can copy each other.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
+        derive_models: whether models of trials may be derived from others that the hypermodel
+            built. With False it builds one for each trial.
         seed: a whole number, for the draws, the copies and the changes; None for
             another one each time.
         hyperparameters: as for `keras_tuner.RandomSearch`.
@@ -94,6 +96,7 @@ class PopulationBasedTraining(VectorizedTuner):
         max_lanes: int | None = None,
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
+        derive_models: bool = True,
         seed: int | None = None,
         hyperparameters: keras_tuner.HyperParameters | None = None,
         directory: str | os.PathLike[str] | None = None,
@@ -122,6 +125,7 @@ class PopulationBasedTraining(VectorizedTuner):
             max_lanes=population if max_lanes is None else max_lanes,
             jit_compile=jit_compile,
             random_numbers=random_numbers,
+            derive_models=derive_models,
             directory=directory,
             project_name=project_name,
             overwrite=overwrite,

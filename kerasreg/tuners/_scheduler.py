@@ -73,6 +73,7 @@ class SearchingTuner(Protocol):
     folds: Any
     jit_compile: bool | str
     random_numbers: Literal["vectorized", "keras"]
+    derive_models: bool
 
     @property
     def runs_own_code(self) -> bool: ...
@@ -430,7 +431,9 @@ class Scheduler:
     def _plan(self, trial: Any, execution: int, fold: int | None) -> Plan:
         """A training of a trial, whose model is derived from others or built."""
         hp = trial.hyperparameters
-        model, trace = self._templates.derive(hp), None
+        model, trace = None, None
+        if self.tuner.derive_models:
+            model = self._templates.derive(hp)
         if model is None:
             with traced(hp) as trace, deferred_variables():
                 model = self.tuner.build_model(hp)

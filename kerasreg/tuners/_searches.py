@@ -47,6 +47,8 @@ class VectorizedRandomSearch(VectorizedTuner):
         pruner: an Optuna pruner that ends trials by their intermediate results.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
+        derive_models: whether models of trials may be derived from others that the hypermodel
+            built. With False it builds one for each trial.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -98,6 +100,7 @@ class VectorizedRandomSearch(VectorizedTuner):
         pruner: Any = None,
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
+        derive_models: bool = True,
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -129,6 +132,7 @@ class VectorizedRandomSearch(VectorizedTuner):
             pruner=pruner,
             jit_compile=jit_compile,
             random_numbers=random_numbers,
+            derive_models=derive_models,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,
@@ -192,6 +196,8 @@ class VectorizedGridSearch(VectorizedTuner):
         pruner: an Optuna pruner that ends trials by their intermediate results.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
+        derive_models: whether models of trials may be derived from others that the hypermodel
+            built. With False it builds one for each trial.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -242,6 +248,7 @@ class VectorizedGridSearch(VectorizedTuner):
         pruner: Any = None,
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
+        derive_models: bool = True,
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -272,6 +279,7 @@ class VectorizedGridSearch(VectorizedTuner):
             pruner=pruner,
             jit_compile=jit_compile,
             random_numbers=random_numbers,
+            derive_models=derive_models,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,
@@ -315,6 +323,8 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         pruner: an Optuna pruner that ends trials by their intermediate results.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
+        derive_models: whether models of trials may be derived from others that the hypermodel
+            built. With False it builds one for each trial.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -368,6 +378,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         pruner: Any = None,
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
+        derive_models: bool = True,
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -400,6 +411,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
             pruner=pruner,
             jit_compile=jit_compile,
             random_numbers=random_numbers,
+            derive_models=derive_models,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,
@@ -438,6 +450,8 @@ class VectorizedHyperband(VectorizedTuner):
         pruner: an Optuna pruner that ends trials by their intermediate results.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
+        derive_models: whether models of trials may be derived from others that the hypermodel
+            built. With False it builds one for each trial.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -490,6 +504,7 @@ class VectorizedHyperband(VectorizedTuner):
         pruner: Any = None,
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
+        derive_models: bool = True,
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -521,6 +536,7 @@ class VectorizedHyperband(VectorizedTuner):
             pruner=pruner,
             jit_compile=jit_compile,
             random_numbers=random_numbers,
+            derive_models=derive_models,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,

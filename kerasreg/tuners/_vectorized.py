@@ -56,6 +56,8 @@ class VectorizedTuner(keras_tuner.Tuner):
             with the results that it had.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
+        derive_models: whether models of trials may be derived from others that the hypermodel
+            built. With False it builds one for each trial.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -79,6 +81,12 @@ class VectorizedTuner(keras_tuner.Tuner):
     KerasTuner needs to meet the conditions, or once if the class of the hypermodel has
     `declares_whole_space = True`. The class promises by this that its `build` declares all
     hyperparameters whatever their values are. A subclass with another `build` promises nothing.
+
+    Few models are built for the trials themselves. `build` gets hyperparameters that remember what
+    it computes of them, and what it decides by them. Of each way that it takes, two models are
+    built; from then on the numbers of a model follow from its hyperparameters, and its initial
+    weights are drawn. One of sixteen models is built all the same, and compared. A model whose
+    numbers are not explained is built for each trial, and a warning says why.
 
     Raises:
         ValueError: if `max_lanes` or `folds` is outside its range, or `pruner` is no pruner of
@@ -111,6 +119,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         pruner: Any = None,
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
+        derive_models: bool = True,
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -133,6 +142,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         self.folds = None if folds is None else check_folds(folds)
         self.jit_compile = jit_compile
         self.random_numbers = random_numbers
+        self.derive_models = derive_models
         internals.reload_from_any_folder(oracle)
         super().__init__(
             oracle,

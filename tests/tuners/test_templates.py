@@ -170,6 +170,12 @@ def test_the_model_of_a_derived_trial_is_there_for_those_who_ask(tmp_path):
         assert model.layers[1].rate == trial.hyperparameters.get("rate")
 
 
+def test_each_model_is_built_if_so_asked(tmp_path):
+    tuner, built = search(plain, tmp_path, 4, derive_models=False)
+    assert len(built) == 5
+    assert not any(derived for _, _, derived in tuner.seen)
+
+
 def by_numpy(hp):
     rate = float(np.sqrt(hp.Float("rate", 0.1, 0.4)))
     return compiled([layers.Dropout(rate)], "sgd")
