@@ -2,10 +2,12 @@
 
 from kerasreg.lanes._batches import batch_order
 from kerasreg.lanes._lanes import Lanes
+from kerasreg.lanes._streams import DataError
 from kerasreg.lanes._structure import ModelStructure, group_by_program, why_not_a_lane
 from kerasreg.lanes._training import Replacement
 
 __all__ = [
+    "DataError",
     "Lanes",
     "ModelStructure",
     "Replacement",

@@ -102,7 +102,6 @@ REFUSED = {
     "a sparse matrix": scipy.sparse.csr_matrix(NUMBERS),
     "a sparse tensor": tf.sparse.from_dense(NUMBERS),
     "a ragged tensor": tf.ragged.constant([[1.0]] * 20),
-    "a dataset": tf.data.Dataset.from_tensor_slices(NUMBERS),
     "a table of nullable types": TABLE.astype({"a": "Float64"}),
     "text that is no tensor": np.array(["a"] * 20),
     "a number": np.float32(1.0),
