@@ -315,6 +315,16 @@ def graph_nodes(model: Any) -> list[Any]:
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
+def tracked_dictionary() -> type:
+    """As which class does a Keras object keep a dictionary that it was given?
+
+    Read for Keras 3.10 to 3.15.
+    """
+    from keras.src.utils.tracking import TrackedDict
+
+    return TrackedDict
+
+
 def input_structure(model: Any) -> Any:
     """In which structure does a functional model take its inputs? None for any other model.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import math
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -55,6 +56,51 @@ def patched(owner: Any, **attributes: Any) -> Iterator[None]:
                 values[name] = value
         stack.enter_context(_replaced(owner, values))
         yield
+
+
+@contextlib.contextmanager
+def patched_value(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Gives an object another attribute, or a dictionary another item, while it is entered.
+
+    Args:
+        owner: a dictionary, or an object that is no class and no module.
+        name: the name of the attribute, or the key.
+        value: the new one. Keras would track what is put into a dictionary of a layer.
+    """
+    if not isinstance(owner, dict):
+        with patched(owner, **{name: value}):
+            yield
+        return
+    before = owner[name]
+    dict.__setitem__(owner, name, value)
+    try:
+        yield
+    finally:
+        dict.__setitem__(owner, name, before)
+
+
+@contextlib.contextmanager
+def python_math(call: Callable[[str, Callable[..., Any], tuple[Any, ...]], Any]) -> Iterator[None]:
+    """Calls another function in the place of those of `math`, in this thread.
+
+    Args:
+        call: is given the name of the function, the function, and its arguments.
+    """
+
+    def instead(name: str) -> Callable[..., Any]:
+        function = original(math, name)
+        return lambda *arguments: call(name, function, arguments)
+
+    with patched(math, **{name: instead(name) for name in _OF_NUMBERS}):
+        yield
+
+
+# Functions of `math` that take a number and give one.
+_OF_NUMBERS = [
+    *("acos", "asin", "atan", "ceil", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1", "fabs"),
+    *("floor", "isclose", "isfinite", "isinf", "isnan", "log", "log10", "log1p", "log2", "pow"),
+    *("sin", "sinh", "sqrt", "tan", "tanh", "trunc"),
+]
 
 
 def original(owner: Any, name: str) -> Any:

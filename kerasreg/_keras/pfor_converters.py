@@ -49,11 +49,39 @@ def register_converters() -> None:
         )
         return pfor.wrap(found, stacked)
 
+    def transform_images(converted: Any) -> Any:
+        # One batch of the images of all lanes.
+        converted.stack_inputs([0, 1])
+        images, transforms = converted.stacked_input(0), converted.stacked_input(1)
+        lanes, count = tf.shape(images)[0], tf.shape(images)[1]
+        # Keras gives one transformation for each image, and TensorFlow takes one for all, too.
+        transforms = tf.broadcast_to(transforms, [lanes, count, 8])
+        found = tf.raw_ops.ImageProjectiveTransformV3(
+            images=tf.reshape(images, tf.concat([[lanes * count], tf.shape(images)[2:]], 0)),
+            transforms=tf.reshape(transforms, [-1, 8]),
+            output_shape=converted.unstacked_input(2),
+            fill_value=converted.unstacked_input(3),
+            interpolation=converted.get_attr("interpolation").decode(),
+            fill_mode=converted.get_attr("fill_mode").decode(),
+        )
+        shape = tf.concat([[lanes, count], tf.shape(found)[1:]], 0)
+        return pfor.wrap(tf.reshape(found, shape), True)
+
+    def of_colors(operation: Any) -> Callable[[Any], Any]:
+        def convert(converted: Any) -> Any:
+            images, stacked, _ = converted.input(0)
+            return pfor.wrap(operation(images), stacked)
+
+        return convert
+
     converters: dict[str, Callable[[Any], Any]] = {
         "Bitcast": bitcast,
         "InTopKV2": in_top_k,
         # All lanes have one table.
         "LookupTableFindV2": look_up,
+        "ImageProjectiveTransformV3": transform_images,
+        "RGBToHSV": of_colors(tf.image.rgb_to_hsv),
+        "HSVToRGB": of_colors(tf.image.hsv_to_rgb),
     }
     for operation, converter in converters.items():
         # A later TensorFlow may have its own, and refuses a second one.

@@ -15,7 +15,9 @@ from keras import ops, tree
 from kerasreg._keras.internals import build_by_batch
 from kerasreg._warnings import warn
 from kerasreg.lanes._batches import Block
+from kerasreg.lanes._draws import RandomNumbers
 from kerasreg.lanes._program import Program, Run
+from kerasreg.lanes._scalars import DifferentPrograms, decides
 from kerasreg.lanes._state import State
 from kerasreg.lanes._step import Step
 from kerasreg.lanes._structure import ModelStructure
@@ -55,12 +57,19 @@ class Epochs:
     Args:
         state: the state of the lanes.
         jit_compile: as for `Lanes`.
+        random_numbers: as for `Lanes`.
     """
 
-    def __init__(self, state: State, jit_compile: bool | str) -> None:
+    def __init__(
+        self,
+        state: State,
+        jit_compile: bool | str,
+        random_numbers: RandomNumbers = "vectorized",
+    ) -> None:
         self.state = state
         self.model: keras.Model = state.model
         self.jit_compile = jit_compile
+        self._random_numbers: RandomNumbers = random_numbers
         self._program: Program | None = None
         self._varying: list[int] = []
         self._measures = False
@@ -104,7 +113,7 @@ class Epochs:
         self._past_traces, self._past_compilations = self.traces, self.compilations
         self._varying = list(state.varying)
         scalars = [state.structure.scalars[index] for index in self._varying]
-        step = Step(self.model, state.variables, scalars)
+        step = Step(self.model, state.variables, scalars, self._random_numbers)
         self._program = _program_of_backend()(step, state.lanes)
         return self._program
 
@@ -242,7 +251,15 @@ class Epochs:
     def _checked(self, program: Program, call: Callable[[], Any]) -> Any:
         """Calls a program; refuses what its tracing showed, and names what is slow in it."""
         seen = program.traces
-        found = call()
+        try:
+            found = call()
+        except Exception as error:
+            if not decides(program.step.scalars, error):
+                raise
+            raise DifferentPrograms(
+                f"The lanes of {self.model.name!r} share no program, as a number that differs "
+                f"between them decides what is computed. {error}"
+            ) from error
         if program.traces == seen:
             return found
         self._refused = self._found_to_be_no_program(program)

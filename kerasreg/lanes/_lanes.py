@@ -12,6 +12,7 @@ from keras import ops
 
 from kerasreg._validation import check_count
 from kerasreg.lanes._callbacks import LaneHistory
+from kerasreg.lanes._draws import RandomNumbers
 from kerasreg.lanes._stack import ModelStack
 from kerasreg.lanes._streams import DataError, evaluation_blocks
 from kerasreg.lanes._structure import ModelStructure
@@ -27,9 +28,10 @@ class Lanes:
     trained alone with the same batches, up to rounding.
 
     Models share a program if they differ only in values: those of variables, the
-    seeds of kerasreg's layers, and some numbers of Keras' own classes. These classes
-    are optimizers (`momentum`, `weight_decay`, `beta_1`, ...), L1 and L2 regularizers
-    and learning-rate schedules. `kerasreg.lanes.group_by_program` finds out.
+    seeds of layers, and numbers that are not whole: of layers (`rate` of a Dropout),
+    losses (`label_smoothing`), regularizers, optimizers (`momentum`, `weight_decay`) and
+    learning-rate schedules. A number that decides what is computed, as in `if alpha == 1`,
+    is no such value. `kerasreg.lanes.group_by_program` finds out.
 
     Args:
         models: built and compiled Keras models, one for each lane. Their values are
@@ -37,6 +39,10 @@ class Lanes:
         jit_compile: True, False, or `"auto"`: whether XLA compiles the program on
             the TensorFlow backend. `"auto"` compiles if the training is long enough
             to pay for the compilation.
+        random_numbers: which random numbers Keras' own layers, such as `keras.layers.Dropout`,
+            draw. `"vectorized"` draws from `kerasreg.random`, by the seed state of each layer: of
+            Keras' distributions, and fast. `"keras"` draws what Keras draws when the model is
+            trained alone, for one lane after the other.
         structures: a `kerasreg.lanes.ModelStructure` of each model, if the caller
             knows that these are equal. The models are not compared then.
 
@@ -76,9 +82,10 @@ class Lanes:
         models: Sequence[keras.Model],
         jit_compile: bool | str = "auto",
         *,
+        random_numbers: RandomNumbers = "vectorized",
         structures: Sequence[ModelStructure] | None = None,
     ) -> None:
-        self._stack = ModelStack(models, jit_compile, structures)
+        self._stack = ModelStack(models, jit_compile, structures, random_numbers)
 
     @classmethod
     def from_model(
@@ -88,6 +95,7 @@ class Lanes:
         *,
         assign: Callable[[keras.Model, int], Any] | None = None,
         jit_compile: bool | str = "auto",
+        random_numbers: RandomNumbers = "vectorized",
     ) -> Self:
         """Makes lanes of one model, which may differ in the values of its variables.
 
@@ -97,6 +105,7 @@ class Lanes:
             assign: a function of the model and the number of a lane. It assigns
                 variables of the model, and only that lane gets the values.
             jit_compile: as for `Lanes`.
+            random_numbers: as for `Lanes`.
 
         Raises:
             ValueError: if the model cannot be a lane, or `count` is not at least 1.
@@ -111,7 +120,9 @@ class Lanes:
         >>> len(kerasreg.lanes.Lanes.from_model(model, 8, assign=assign))
         8
         """
-        lanes = cls([model] * check_count("count", count), jit_compile)
+        lanes = cls(
+            [model] * check_count("count", count), jit_compile, random_numbers=random_numbers
+        )
         if assign is not None:
             for lane in range(count):
                 with lanes.view(lane) as shown:

@@ -1,13 +1,18 @@
 """Scalars: numbers that are in no variable and may differ between lanes all the same.
 
-An optimizer's `momentum` or a Keras regularizer's strength is a Python number,
-fixed when the program is traced. While the program of the lanes is traced, each
-such number is replaced by an object that stands for the number of the lane.
+A layer's rate, an optimizer's `momentum` or the label smoothing of a loss is a Python number,
+fixed when the program is traced. While the program of the lanes is traced, each such number that
+differs between lanes is replaced by an object that stands for the number of the lane.
+
+Of any layer, loss, metric, penalty and optimizer every floating-point number may be such a one.
+The object refuses to decide what is traced. Where the code of a class asks that of it, the number
+is found to be a part of the structure, and is one from then on.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -16,13 +21,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._keras.patching import patched
+from kerasreg._keras.patching import patched_value, python_math
 
 _schedules = keras.optimizers.schedules
 _regularizers = keras.regularizers
 
-# Attributes that these classes use as they would use a tensor, but for a
-# comparison with zero. Subclasses of the user's may do otherwise.
+# Attributes whose numbers Keras holds as a tensor, or whole.
 _OF_KERAS: dict[type, tuple[str, ...]] = {
     _regularizers.L1: ("l1",),
     _regularizers.L2: ("l2",),
@@ -46,18 +50,145 @@ _OF_KERAS: dict[type, tuple[str, ...]] = {
 _OF_OPTIMIZERS = ("weight_decay", "momentum", "beta_1", "beta_2", "rho", "epsilon")
 
 
+# Any floating-point number of these is tried.
+_TRIED = (
+    keras.Operation if hasattr(keras, "Operation") else keras.Layer,
+    keras.losses.Loss,
+    keras.metrics.Metric,
+    keras.regularizers.Regularizer,
+    keras.constraints.Constraint,
+    keras.optimizers.Optimizer,
+)
+# Of a class, the names of numbers that decide what is traced. Found while programs are traced,
+# and kept for the process.
+_decisions: set[tuple[type, str]] = set()
+# And the numbers that they are compared with, if that is all: lanes of one program lie on the
+# same side of each. These names of Keras are compared with 1, as in `0 < self.dropout < 1`.
+_bounds: dict[tuple[type | None, str], set[float]] = {
+    (None, name): {1.0} for name in ("rate", "dropout", "recurrent_dropout", "alpha")
+}
+
+
 class Scalar(NamedTuple):
     """A number of a model that is in no variable.
 
     Attributes:
-        owner: the object that has the number as an attribute.
-        name: the name of the attribute.
+        owner: the object, or the dictionary, that has the number as an attribute or an item.
+        name: the name of the attribute or the key of the item.
         value: the number; the attribute may hold a tensor of it.
+        tried: None if the number is known to be used as a tensor would be. Else the class of
+            the object that has it: whether it can be is seen when it is traced.
+        place: its place in the list or tuple that the attribute holds, if it holds one.
     """
 
     owner: Any
     name: str
     value: float
+    tried: type | None = None
+    place: int | None = None
+
+
+class DifferentPrograms(ValueError):
+    """Lanes share no program after all, as was found when the program was traced.
+
+    A number that differs between the lanes decides what is computed. The number is a part of a
+    `kerasreg.lanes.ModelStructure` from then on, or on which side of a bound the number lies.
+    Group the models again.
+
+    Example:
+
+    >>> import keras, numpy as np, kerasreg
+    >>> class Power(keras.layers.Layer):
+    ...     def __init__(self, power):
+    ...         super().__init__()
+    ...         self.power = power
+    ...
+    ...     def call(self, inputs):
+    ...         return inputs**2 if self.power == 2.0 else keras.ops.power(inputs, self.power)
+    >>> def model(power):
+    ...     model = keras.Sequential([keras.Input((3,)), Power(power), keras.layers.Dense(1)])
+    ...     model.compile("sgd", "mse")
+    ...     return model
+    >>> models = [model(2.0), model(3.5), model(4.5)]
+    >>> try:
+    ...     kerasreg.lanes.Lanes(models).fit(np.ones((8, 3)), np.ones((8, 1)))
+    ... except kerasreg.lanes.DifferentPrograms:
+    ...     kerasreg.lanes.group_by_program(models)
+    [[0], [1, 2]]
+    """
+
+
+class NumberDecides(TypeError):
+    """A number that differs between lanes was asked for what only a Python number can tell.
+
+    Args:
+        scalar: the number.
+        asked: in words, what was asked.
+        bound: the number that it was compared with, if that is all that was asked.
+    """
+
+    def __init__(self, scalar: Scalar | None, asked: str, bound: float | None = None) -> None:
+        where = "A number"
+        if scalar is not None:
+            where = f"`{scalar.name}` of a {(scalar.tried or type(scalar.owner)).__name__}"
+        super().__init__(f"{where} that differs between lanes decides what is traced: {asked}")
+        self.scalar = scalar
+        self.bound = bound
+
+
+def is_tried(owner: Any, name: str, item: Any, kind: type) -> bool:
+    """Whether an attribute or an item is a number that may differ between lanes if it can.
+
+    Args:
+        owner: the object that has the number, or whose dictionary or tuple has it.
+        name: the name of the attribute, or the key.
+        item: the number.
+        kind: the class of the object.
+    """
+    if not isinstance(owner, _TRIED) or "lane_numbers" in vars(kind):
+        return False
+    if (kind, name) in _decisions:
+        return False
+    if type(item) is float:
+        return math.isfinite(item)
+    # Keras keeps the strength of some penalties as an array without axes.
+    return isinstance(owner, keras.regularizers.Regularizer) and type(plain_number(item)) is float
+
+
+def sides(kind: type | None, name: str, number: float) -> tuple[int, ...]:
+    """On which side of zero, and of the bounds that are known, a tried number lies."""
+    known = _bounds.get((kind, name), set()) | _bounds.get((None, name), set())
+    return tuple((number > bound) - (number < bound) for bound in sorted({0.0, *known}))
+
+
+def decides(scalars: Sequence[Scalar], error: BaseException | None) -> bool:
+    """Takes numbers that were tried for parts of the structure from now on.
+
+    Args:
+        scalars: the numbers that differ between the lanes of a program.
+        error: what its tracing raised.
+
+    Returns:
+        Whether there are some that were not known, so that structures are to be found anew: the
+        number that the error names; every one, if the error only says that there is one.
+    """
+    seen, spoken = error, False
+    while seen is not None:
+        if isinstance(seen, NumberDecides) and seen.scalar is not None:
+            if seen.bound is not None:
+                bounds = _bounds.setdefault((seen.scalar.tried, seen.scalar.name), set())
+                found = seen.bound not in bounds
+                bounds.add(seen.bound)
+                return found
+            scalars, spoken = [seen.scalar], True
+            break
+        spoken |= LaneScalar.__name__ in str(seen)
+        seen = seen.__cause__ or seen.__context__
+    if not spoken:
+        return False
+    every = {(s.tried, s.name) for s in scalars if s.tried is not None} - _decisions
+    _decisions.update(every)
+    return bool(every)
 
 
 def varying_names(owner: Any) -> tuple[str, ...]:
@@ -129,38 +260,77 @@ def replaced_scalars(scalars: Sequence[Scalar], values: ScalarValues) -> Iterato
     """
     numbers = [scalar for scalar in scalars if scalar.name != "seed"]
     seeds = [scalar for scalar in scalars if scalar.name == "seed"]
+    several: dict[tuple[int, str], tuple[Scalar, dict[int, LaneScalar]]] = {}
     with contextlib.ExitStack() as stack:
-        for index, (owner, name, number) in enumerate(numbers):
-            if number != 0:
-                stand_in = LaneScalar(values.numbers[index], values.complements[index], number)
-                stack.enter_context(patched(owner, **{name: stand_in}))
-        for index, (owner, name, _) in enumerate(seeds):
-            stack.enter_context(patched(owner, **{name: values.seeds[index]}))
+        for index, scalar in enumerate(numbers):
+            if scalar.value == 0:
+                continue
+            value, complement = values.numbers[index], values.complements[index]
+            stand_in = LaneScalar(value, complement, scalar.value, scalar)
+            if scalar.place is None:
+                stack.enter_context(patched_value(scalar.owner, scalar.name, stand_in))
+            else:
+                of_owner = several.setdefault((id(scalar.owner), scalar.name), (scalar, {}))
+                of_owner[1][scalar.place] = stand_in
+        for scalar, stand_ins in several.values():
+            held = getattr(scalar.owner, scalar.name)
+            items = [stand_ins.get(index, item) for index, item in enumerate(held)]
+            kept = tuple(items) if isinstance(held, tuple) else items
+            stack.enter_context(patched_value(scalar.owner, scalar.name, kept))
+        for index, scalar in enumerate(seeds):
+            stack.enter_context(patched_value(scalar.owner, scalar.name, values.seeds[index]))
+        if numbers:
+            stack.enter_context(python_math(LaneScalar.function))
         yield
 
 
 class LaneScalar:
     """A number that is only known when the program runs, in the place of a Python number.
 
-    Like a Python number it takes the dtype of the tensor that it meets. It is
-    known, and static, whether it is zero, and its sign; anything else that would
-    decide what is traced is refused.
+    Like a Python number it takes the dtype of the tensor that it meets. It is known, and static,
+    on which side of zero it lies, and of other bounds that lanes of one program share; anything
+    else that would decide what is traced is refused.
+
+    Args:
+        value: the number of the lane, a scalar tensor.
+        complement: one minus the number.
+        example: the number of one of the lanes.
+        scalar: which number of the model it is, or is computed from.
+        computed: whether it is computed from another one.
+        signed: whether its sign is that of `example` in all lanes.
     """
 
     __array_priority__ = 1000
 
-    def __init__(self, value: Any, complement: Any, example: float, computed: bool = False) -> None:
+    def __init__(
+        self,
+        value: Any,
+        complement: Any,
+        example: float,
+        scalar: Scalar | None = None,
+        computed: bool = False,
+        signed: bool = True,
+    ) -> None:
         self.value = value
         self.complement = complement
         self.example = example
+        self.scalar = scalar
         self._computed = computed
+        self._signed = signed
+
+    def _refuse(self, asked: str) -> NumberDecides:
+        return NumberDecides(self.scalar, asked)
+
+    def _made(self, value: Any, complement: Any, example: float, signed: bool) -> LaneScalar:
+        return LaneScalar(value, complement, example, self.scalar, True, signed)
 
     def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
         if dtype is not None:
             return ops.cast(self.value, dtype.name)
         # TensorFlow takes a Python number for a float32, where nothing says otherwise:
         # so it is in Keras' `ops.cast(self.momentum, dtype)`, but not in `1 - self.beta_1`.
-        return ops.cast(self.value, keras.config.floatx() if self._computed else "float32")
+        plain = not self._computed and (self.scalar is None or self.scalar.tried is None)
+        return ops.cast(self.value, "float32" if plain else keras.config.floatx())
 
     def __jax_array__(self) -> Any:
         return ops.cast(self.value, keras.config.floatx())
@@ -173,15 +343,20 @@ class LaneScalar:
         return ops.cast(self.value, dtype if known else keras.config.floatx())
 
     def __bool__(self) -> bool:
-        return self.example != 0
+        return self._compare(0, "__ne__")
 
     def _compare(self, other: Any, comparison: str) -> bool:
-        if isinstance(other, (int, float)) and other == 0:
+        if isinstance(other, LaneScalar) or not isinstance(other, (int, float)):
+            raise self._refuse("compared with what is no Python number")
+        if self._signed and other == 0:
             return bool(getattr(self.example, comparison)(other))
-        raise TypeError(
-            "A number that differs between lanes can decide what is traced only by its sign. "
-            f"Compared with: {other!r}"
-        )
+        scalar = self.scalar
+        if self._computed or scalar is None or scalar.tried is None:
+            raise self._refuse(f"compared with {other!r}")
+        known = (scalar.tried, scalar.name), (None, scalar.name)
+        if not any(other in _bounds.get(place, ()) for place in known):
+            raise NumberDecides(scalar, f"compared with {other!r}", float(other))
+        return bool(getattr(self.example, comparison)(other))
 
     def __eq__(self, other: Any) -> bool:
         return other is not None and self._compare(other, "__eq__")
@@ -204,27 +379,78 @@ class LaneScalar:
     __hash__ = object.__hash__
 
     def __float__(self) -> float:
-        raise TypeError("A number that differs between lanes is no Python number in a program.")
+        raise self._refuse("taken for a Python number")
 
-    def _with(self, other: Any, operation: Callable[[Any, Any], Any]) -> Any:
-        """With a Python number it stays a number; with a tensor it takes its dtype."""
+    def __int__(self) -> int:
+        raise self._refuse("taken for an integer")
+
+    __index__ = __trunc__ = __int__
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        raise self._refuse("taken for a NumPy array")
+
+    def __str__(self) -> str:
+        raise self._refuse("written as text")
+
+    def __format__(self, specification: str) -> str:
+        raise self._refuse("written as text")
+
+    @staticmethod
+    def function(name: str, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+        """A function of Python's `math` of numbers, some of which may be of a lane.
+
+        Args:
+            name: the name of the function.
+            function: the function itself.
+            arguments: its arguments.
+        """
+        mine = next((a for a in arguments if isinstance(a, LaneScalar)), None)
+        if mine is None:
+            return function(*arguments)
+        of_tensors = getattr(ops, {"pow": "power", "fabs": "abs"}.get(name, name), None)
+        if of_tensors is None or name not in _OF_MATH:
+            raise mine._refuse(f"an argument of math.{name}")
+        plain = [a.value if isinstance(a, LaneScalar) else a for a in arguments]
+        examples = [a.example if isinstance(a, LaneScalar) else a for a in arguments]
+        found = of_tensors(*(ops.cast(a, mine.value.dtype) for a in plain))
+        return mine._made(found, 1.0 - found, function(*examples), name in _POSITIVE)
+
+    def _with(self, other: Any, operation: Callable[[Any, Any], Any], signed: bool = False) -> Any:
+        """With a Python number it stays a number; with a tensor it takes its dtype.
+
+        Args:
+            other: the other operand.
+            operation: of the two.
+            signed: whether the result's sign follows from the signs of the two.
+        """
         if isinstance(other, LaneScalar):
-            value, example = other.value, other.example
+            value, example, known = other.value, other.example, other._signed
         elif isinstance(other, (int, float)):
-            value, example = ops.cast(other, self.value.dtype), other
+            value, example, known = ops.cast(other, self.value.dtype), other, True
         else:
             return operation(self.like(other), other)
         found = operation(self.value, value)
-        return LaneScalar(found, 1.0 - found, operation(self.example, example), computed=True)
+        known &= self._signed and signed
+        return self._made(found, 1.0 - found, operation(self.example, example), known)
 
     def __neg__(self) -> Any:
-        return LaneScalar(-self.value, 1.0 + self.value, -self.example, computed=True)
+        return self._made(-self.value, 1.0 + self.value, -self.example, self._signed)
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __abs__(self) -> Any:
+        if self._signed:
+            return self if self.example >= 0 else -self
+        raise self._refuse("taken by its size")
 
     def __add__(self, other: Any) -> Any:
-        return self._with(other, operator.add)
+        # The sum of two numbers of one sign has it.
+        number = other.example if isinstance(other, LaneScalar) else other
+        same = isinstance(number, (int, float)) and number * self.example >= 0
+        return self._with(other, operator.add, same)
 
-    def __radd__(self, other: Any) -> Any:
-        return self._with(other, lambda mine, its: its + mine)
+    __radd__ = __add__
 
     def __sub__(self, other: Any) -> Any:
         return self._with(other, operator.sub)
@@ -232,23 +458,30 @@ class LaneScalar:
     def __rsub__(self, other: Any) -> Any:
         if isinstance(other, (int, float)) and other == 1:
             # `1 - beta_2` of a beta near 1 has few digits left in float32.
-            return LaneScalar(self.complement, self.value, 1.0 - self.example, computed=True)
+            return self._made(self.complement, self.value, 1.0 - self.example, False)
         return self._with(other, lambda mine, its: its - mine)
 
     def __mul__(self, other: Any) -> Any:
-        return self._with(other, operator.mul)
+        return self._with(other, operator.mul, True)
 
     def __rmul__(self, other: Any) -> Any:
-        return self._with(other, lambda mine, its: its * mine)
+        return self._with(other, lambda mine, its: its * mine, True)
 
     def __truediv__(self, other: Any) -> Any:
-        return self._with(other, operator.truediv)
+        return self._with(other, operator.truediv, True)
 
     def __rtruediv__(self, other: Any) -> Any:
-        return self._with(other, lambda mine, its: its / mine)
+        return self._with(other, lambda mine, its: its / mine, True)
 
     def __pow__(self, other: Any) -> Any:
-        return self._with(other, operator.pow)
+        return self._with(other, operator.pow, self.example > 0)
 
     def __rpow__(self, other: Any) -> Any:
-        return self._with(other, lambda mine, its: its**mine)
+        return self._with(other, lambda mine, its: its**mine, True)
+
+
+# Functions of `math` that Keras' operations have too.
+_POSITIVE = ("sqrt", "exp", "fabs")
+_OF_MATH = frozenset(
+    ["sqrt", "exp", "expm1", "log", "log1p", "log2", "log10", "pow", "fabs", "sin", "cos", "tanh"]
+)

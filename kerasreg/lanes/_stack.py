@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import keras
 import numpy as np
 
+from kerasreg.lanes._draws import RandomNumbers
 from kerasreg.lanes._epochs import Epochs
 from kerasreg.lanes._state import State
 from kerasreg.lanes._structure import ModelStructure, structure_of
@@ -21,6 +22,7 @@ class ModelStack:
         models: as for `kerasreg.lanes.Lanes`.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         structures: as for `kerasreg.lanes.Lanes`.
+        random_numbers: as for `kerasreg.lanes.Lanes`.
 
     Attributes:
         models: for each lane, the model that it has now.
@@ -36,6 +38,7 @@ class ModelStack:
         models: Sequence[keras.Model],
         jit_compile: bool | str,
         structures: Sequence[ModelStructure] | None,
+        random_numbers: RandomNumbers = "vectorized",
     ) -> None:
         self.models = list(models)
         if not self.models:
@@ -43,6 +46,10 @@ class ModelStack:
         if jit_compile not in (True, False, "auto"):
             raise ValueError(
                 f'`jit_compile` must be True, False or "auto". Received: {jit_compile!r}'
+            )
+        if random_numbers not in ("vectorized", "keras"):
+            raise ValueError(
+                f'`random_numbers` must be "vectorized" or "keras". Received: {random_numbers!r}'
             )
         self.model = self.models[0]
         known = [None] * len(self.models) if structures is None else structures
@@ -54,7 +61,7 @@ class ModelStack:
             self.structures.append(structure if same else found or self.structure_of(model))
         lanes = range(len(self.models))
         self.state.load(list(zip(lanes, self.models, self.structures, strict=True)))
-        self.epochs = Epochs(self.state, jit_compile)
+        self.epochs = Epochs(self.state, jit_compile, random_numbers)
         self.stopped = np.zeros(len(self.models), dtype=bool)
 
     def __len__(self) -> int:

@@ -102,8 +102,16 @@ class State:
         ]
 
     def vary_all(self) -> None:
-        """Makes no scalar a constant of the program: models loaded later may differ in any."""
-        self._vary(range(len(self.structure.scalars)))
+        """Makes constants of the program of no scalars: models loaded later may differ in any.
+
+        Those that are only tried stay constants until two lanes differ in them: a tensor in the
+        place of each number of each layer would make the program slower.
+        """
+        self._vary(
+            index
+            for index, scalar in enumerate(self.structure.scalars)
+            if scalar.tried is None or index in self.varying
+        )
 
     def copy(self, source: int, target: int) -> None:
         """Gives a lane the values of all variables of another."""

@@ -21,6 +21,8 @@ from kerasreg._keras.internals import (
 )
 from kerasreg._keras.scope import Scope
 from kerasreg._keras.stateless_optimizer import keys_by_identity, stateless
+from kerasreg._keras.tensors_for_numbers import tensors_for_numbers
+from kerasreg.lanes._draws import RandomNumbers, lane_draws
 from kerasreg.lanes._scalars import Scalar, ScalarValues, replaced_scalars
 from kerasreg.lanes._structure import ModelStructure
 
@@ -36,6 +38,7 @@ class Step:
             are built.
         variables: all variables that the model reads or writes.
         scalars: the numbers in no variable that differ between lanes.
+        random_numbers: which random numbers Keras' own layers draw, as for `Lanes`.
 
     Attributes:
         before: the structure of the model when a trace of the step began; None before the first
@@ -47,8 +50,10 @@ class Step:
         model: keras.Model,
         variables: Sequence[keras.Variable],
         scalars: Sequence[Scalar],
+        random_numbers: RandomNumbers = "vectorized",
     ) -> None:
         self.model = model
+        self.random_numbers: RandomNumbers = random_numbers
         self.variables = list(variables)
         self.scalars = list(scalars)
         self.before: ModelStructure | None = None
@@ -64,7 +69,8 @@ class Step:
         pairs = list(zip(self.variables, values, strict=True))
         # Keras gathers the losses of layers in the scope, and not on the layers.
         scope = Scope(state_mapping=pairs, collect_losses=True)
-        with replaced_scalars(self.scalars, scalars), scope:
+        numbers, draws = replaced_scalars(self.scalars, scalars), lane_draws(self.random_numbers)
+        with numbers, tensors_for_numbers(), draws, scope:
             yield scope
 
     def _values(self, scope: Scope) -> list[Any]:

@@ -39,13 +39,15 @@ from kerasreg._keras.internals import (
     input_structure,
     learning_rate_of,
     output_structure,
+    tracked_dictionary,
     trainer_attributes,
 )
 from kerasreg._keras.names_of_variables import names_in_model
 from kerasreg._keras.outer_optimizer import OuterOptimizer
 from kerasreg._keras.stateless_optimizer import decaying, inner_optimizers
-from kerasreg.lanes._scalars import Scalar, plain_number, varying_names
+from kerasreg.lanes._scalars import Scalar, is_tried, plain_number, sides, varying_names
 
+_DICTIONARIES = (dict, tracked_dictionary())
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 
 
@@ -253,6 +255,47 @@ class ModelStructure:
         else:
             self._visit_object(value)
 
+    def _try_number(
+        self, owner: Any, name: str, item: Any, kind: type, index: int | None = None
+    ) -> None:
+        number = plain_number(item)
+        assert number is not None  # It is one.
+        self.scalars.append(Scalar(owner, name, number, kind, index))
+        self._token("number", name, sides(kind, name, number))
+
+    def _is_known(self, value: Any) -> bool:
+        return id(value) in self._met
+
+    def _visit_numbers(self, values: Any, name: str, owner: Any) -> None:
+        """A list or tuple of numbers of an object, as numbers that are its attributes."""
+        self._met[id(values)] = len(self._met)
+        self._alive.append(values)
+        self._token("list", len(values))
+        for index, item in enumerate(values):
+            if is_tried(owner, name, item, type(owner)):
+                self._try_number(owner, name, item, type(owner), index)
+            else:
+                self._visit(item, f"{name}.{index}")
+
+    def _visit_dictionary(self, value: dict[Any, Any], place: str, owner: Any) -> None:
+        """A dictionary of an object, whose numbers are as those that are attributes."""
+        kind = type(owner)
+        numbers = [key for key, item in value.items() if is_tried(owner, key, item, kind)]
+        if not numbers or self._is_known(value):
+            self._visit(value, place)
+            return
+        self._met[id(value)] = len(self._met)
+        self._alive.append(value)
+        self._path.append(place)
+        self._token("dict", len(value))
+        for key, item in value.items():
+            self._visit(key, "key")
+            if key in numbers:
+                self._try_number(value, key, item, kind)
+            else:
+                self._visit(item, str(key))
+        self._path.pop()
+
     def _visit_array(self, value: Any) -> None:
         # The handle of a table, or a tensor of a graph, has no values, which is an error here.
         array = np.asarray(ops.convert_to_numpy(value) if ops.is_tensor(value) else value)
@@ -339,7 +382,14 @@ class ModelStructure:
                 self._token("number", name, number == 0 and name != "seed")
             elif not is_bookkeeping(value, name, item):
                 self._token("attribute", name)
-                self._visit(item, name)
+                if is_tried(value, name, item, kind):
+                    self._try_number(value, name, item, kind)
+                elif _are_numbers(item) and not self._is_known(item):
+                    self._visit_numbers(item, name, value)
+                elif type(item) in _DICTIONARIES:
+                    self._visit_dictionary(item, name, value)
+                else:
+                    self._visit(item, name)
         # A Sequential model is the functional one that it builds.
         if (functional := functional_of(value)) is not None:
             self._visit_graph(functional)
@@ -370,6 +420,13 @@ class ModelStructure:
         names = list(getattr(functional, "output_names", ()))
         if len(names) > 1:  # Losses may be given by name.
             self._visit(names, "output names")
+
+
+def _are_numbers(value: Any) -> bool:
+    if not isinstance(value, (list, tuple)) or hasattr(value, "_fields"):
+        return False
+    kinds = set(map(type, value))
+    return float in kinds and kinds <= {int, float}
 
 
 def _words(token: tuple[Any, ...]) -> str:

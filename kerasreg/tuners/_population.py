@@ -7,7 +7,7 @@ import json
 import os
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import keras_tuner
 import numpy as np
@@ -52,6 +52,7 @@ class PopulationBasedTraining(VectorizedTuner):
         max_lanes: at most so many trials at a time, >= 1. None for the whole
             population: only trials that train at the same time can copy each other.
         jit_compile: as for `kerasreg.lanes.Lanes`.
+        random_numbers: as for `kerasreg.lanes.Lanes`.
         seed: a whole number, for the draws, the copies and the changes; None for
             another one each time.
         hyperparameters: as for `keras_tuner.RandomSearch`.
@@ -92,6 +93,7 @@ class PopulationBasedTraining(VectorizedTuner):
         resample: float = 0.25,
         max_lanes: int | None = None,
         jit_compile: bool | str = "auto",
+        random_numbers: Literal["vectorized", "keras"] = "vectorized",
         seed: int | None = None,
         hyperparameters: keras_tuner.HyperParameters | None = None,
         directory: str | os.PathLike[str] | None = None,
@@ -119,6 +121,7 @@ class PopulationBasedTraining(VectorizedTuner):
             hypermodel,
             max_lanes=population if max_lanes is None else max_lanes,
             jit_compile=jit_compile,
+            random_numbers=random_numbers,
             directory=directory,
             project_name=project_name,
             overwrite=overwrite,

@@ -12,7 +12,7 @@ import gc
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import keras
 import keras_tuner
@@ -22,7 +22,7 @@ from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import are_arrays
 from kerasreg._keras.patching import original, patched
 from kerasreg._warnings import warn
-from kerasreg.lanes import Lanes, Replacement
+from kerasreg.lanes import DifferentPrograms, Lanes, Replacement
 from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._callback_places import CallbackPlaces
 from kerasreg.tuners._crash_safe import StateFiles
@@ -69,6 +69,7 @@ class SearchingTuner(Protocol):
     max_lanes: int | None
     folds: Any
     jit_compile: bool | str
+    random_numbers: Literal["vectorized", "keras"]
 
     @property
     def runs_own_code(self) -> bool: ...
@@ -136,7 +137,7 @@ class Scheduler:
             None if tuner.runs_own_code else (args, kwargs),
             self.digests,
         )
-        self.look_ahead = LookAhead(tuner.jit_compile)
+        self.look_ahead = LookAhead(tuner)
         self.progress = Progress(tuner, quiet=kwargs.get("verbose", "auto") == 0)
         self._failures = Failures(self.oracle)
         self._told: set[str] = set()
@@ -235,6 +236,11 @@ class Scheduler:
                     f"{self.lanes_now}."
                 )
                 self._prepare_again(unfinished)
+                self.waiting = unfinished + self.waiting
+                return
+            if isinstance(error, DifferentPrograms):
+                self._prepare_again(unfinished)
+                self._prepare_again(self.waiting)
                 self.waiting = unfinished + self.waiting
                 return
             if error is not None:
@@ -435,6 +441,8 @@ class Scheduler:
         for index, plan in enumerate(plans):
             if plan.thread is not None:  # Nobody but the user can make its callbacks again.
                 plan.error = None
+                plan.look_again()
+                self._prepare(plan)
                 continue
             with failing(plan.trial):
                 kwargs = self.tuner.fit_arguments(plan.trial, plan.execution, self.kwargs)
@@ -810,11 +818,14 @@ class LookAhead:
     may be wrong: then the lanes are dropped, and after some of those no more are made.
 
     Args:
-        jit_compile: as for `kerasreg.lanes.Lanes`.
+        tuner: says how lanes are made.
     """
 
-    def __init__(self, jit_compile: bool | str) -> None:
-        self._jit_compile = jit_compile
+    def __init__(self, tuner: SearchingTuner) -> None:
+        self._options: Any = {
+            "jit_compile": tuner.jit_compile,
+            "random_numbers": tuner.random_numbers,
+        }
         self._made: tuple[Any, Lanes] | None = None
         self._tried: set[Any] = set()
         self._misses = 0
@@ -852,7 +863,7 @@ class LookAhead:
         self._tried.add((key, count))
         first, structure = same[0], same[0].structure
         assert structure is not None  # Its key says so.
-        lanes = Lanes([first.model] * count, self._jit_compile, structures=[structure] * count)
+        lanes = Lanes([first.model] * count, structures=[structure] * count, **self._options)
         try:
             begin, end = first.epochs()
             lanes.precompile(
@@ -877,7 +888,7 @@ class LookAhead:
                 lanes.load(dict(enumerate(models)), dict(enumerate(structures)))
                 return lanes
             self._misses += 1
-        return Lanes(models, self._jit_compile, structures=structures)
+        return Lanes(models, structures=structures, **self._options)
 
 
 @contextlib.contextmanager

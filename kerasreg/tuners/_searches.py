@@ -7,7 +7,7 @@ name only, those of `VectorizedTuner`. They are spelled out so that `help` and e
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import keras_tuner
@@ -46,6 +46,7 @@ class VectorizedRandomSearch(VectorizedTuner):
             by cross-validation.
         pruner: an Optuna pruner that ends trials by their intermediate results.
         jit_compile: as for `kerasreg.lanes.Lanes`.
+        random_numbers: as for `kerasreg.lanes.Lanes`.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -96,6 +97,7 @@ class VectorizedRandomSearch(VectorizedTuner):
         folds: Any = None,
         pruner: Any = None,
         jit_compile: bool | str = "auto",
+        random_numbers: Literal["vectorized", "keras"] = "vectorized",
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -126,6 +128,7 @@ class VectorizedRandomSearch(VectorizedTuner):
             folds=folds,
             pruner=pruner,
             jit_compile=jit_compile,
+            random_numbers=random_numbers,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,
@@ -188,6 +191,7 @@ class VectorizedGridSearch(VectorizedTuner):
             by cross-validation.
         pruner: an Optuna pruner that ends trials by their intermediate results.
         jit_compile: as for `kerasreg.lanes.Lanes`.
+        random_numbers: as for `kerasreg.lanes.Lanes`.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -237,6 +241,7 @@ class VectorizedGridSearch(VectorizedTuner):
         folds: Any = None,
         pruner: Any = None,
         jit_compile: bool | str = "auto",
+        random_numbers: Literal["vectorized", "keras"] = "vectorized",
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -266,6 +271,7 @@ class VectorizedGridSearch(VectorizedTuner):
             folds=folds,
             pruner=pruner,
             jit_compile=jit_compile,
+            random_numbers=random_numbers,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,
@@ -308,6 +314,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
             by cross-validation.
         pruner: an Optuna pruner that ends trials by their intermediate results.
         jit_compile: as for `kerasreg.lanes.Lanes`.
+        random_numbers: as for `kerasreg.lanes.Lanes`.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -360,6 +367,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         folds: Any = None,
         pruner: Any = None,
         jit_compile: bool | str = "auto",
+        random_numbers: Literal["vectorized", "keras"] = "vectorized",
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -391,6 +399,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
             folds=folds,
             pruner=pruner,
             jit_compile=jit_compile,
+            random_numbers=random_numbers,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,
@@ -428,6 +437,7 @@ class VectorizedHyperband(VectorizedTuner):
             by cross-validation.
         pruner: an Optuna pruner that ends trials by their intermediate results.
         jit_compile: as for `kerasreg.lanes.Lanes`.
+        random_numbers: as for `kerasreg.lanes.Lanes`.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -479,6 +489,7 @@ class VectorizedHyperband(VectorizedTuner):
         folds: Any = None,
         pruner: Any = None,
         jit_compile: bool | str = "auto",
+        random_numbers: Literal["vectorized", "keras"] = "vectorized",
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -509,6 +520,7 @@ class VectorizedHyperband(VectorizedTuner):
             folds=folds,
             pruner=pruner,
             jit_compile=jit_compile,
+            random_numbers=random_numbers,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,

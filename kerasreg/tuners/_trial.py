@@ -91,6 +91,8 @@ class Plan:
         self.trial = trial
         self.execution = execution
         self.model = model
+        self.why_alone: str | None = None
+        self.structure: ModelStructure | None = None
         self.fold = fold
         self.thread = thread
         self.watched = watched
@@ -111,8 +113,12 @@ class Plan:
         ]
         if not self.was_built:
             self.build(model)
-        self.why_alone = why_not_a_lane(model)
-        self.structure = None if self.why_alone else ModelStructure(model)
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Finds the structure of the model as it is now."""
+        self.why_alone = why_not_a_lane(self.model)
+        self.structure = None if self.why_alone else ModelStructure(self.model)
 
     def _bound(self) -> dict[str, Any] | None:
         keras_fit = original(keras.Model, "fit")

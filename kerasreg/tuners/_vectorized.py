@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import keras_tuner
@@ -53,6 +53,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             by their intermediate results. A trial that the pruner ended is completed,
             with the results that it had.
         jit_compile: as for `kerasreg.lanes.Lanes`.
+        random_numbers: as for `kerasreg.lanes.Lanes`.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -107,6 +108,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         folds: Any = None,
         pruner: Any = None,
         jit_compile: bool | str = "auto",
+        random_numbers: Literal["vectorized", "keras"] = "vectorized",
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -127,6 +129,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         self.max_lanes = None if max_lanes is None else check_count("max_lanes", max_lanes)
         self.folds = None if folds is None else check_folds(folds)
         self.jit_compile = jit_compile
+        self.random_numbers = random_numbers
         internals.reload_from_any_folder(oracle)
         super().__init__(
             oracle,
