@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from kerasreg._keras.tensorflow_internals import dataset_contents
+
 
 def is_stream(x: Any) -> bool:
     """Is data a dataset, a loader or a generator, from which `model.fit` takes its batches?
@@ -31,6 +33,12 @@ def is_stream(x: Any) -> bool:
 def is_generator(x: Any) -> bool:
     """Does data begin only once?"""
     return isinstance(x, types.GeneratorType)
+
+
+def contents_of(x: Any) -> str | None:
+    """Equal for streams of equal batches; None where only the object tells."""
+    is_dataset = hasattr(x, "element_spec") and hasattr(x, "_variant_tensor")
+    return dataset_contents(x) if is_dataset else None
 
 
 def batch_size_of(x: Any) -> int | None:
