@@ -13,6 +13,7 @@ from keras import ops, tree
 
 from kerasreg._keras.class_weights import sample_weights_of_classes
 from kerasreg._keras.internals import as_keras_arrays, rows_for_fit
+from kerasreg._keras.rows import Rows, as_keras_rows, is_sparse, slice_of
 
 # Above this many bytes, data is given to the program in parts.
 RESIDENT_BYTES = 2**28
@@ -73,8 +74,8 @@ class Samples:
     The arrays are those that `model.fit` would make of what is given.
 
     Args:
-        x: inputs: an array, a tensor, a table or a series of pandas, or a list, tuple or
-            dictionary of such.
+        x: inputs: an array, also one in a file or a sparse one, a tensor, a table or a series of
+            pandas, or a list, tuple or dictionary of such.
         y: targets: as `x`, or None.
         sample_weight: weights of samples, or None. One array is for all targets.
         class_weight: a dictionary of weights by class number, or None.
@@ -91,7 +92,7 @@ class Samples:
             if sample_weight is not None:
                 raise ValueError("`class_weight` and `sample_weight` cannot be given together.")
             sample_weight = sample_weights_of_classes(as_keras_arrays(y), class_weight)
-        x, y, sample_weight = as_keras_arrays((x, y, sample_weight))
+        x, y, sample_weight = as_keras_rows((x, y, sample_weight))
         if sample_weight is not None and tree.is_nested(y) and not tree.is_nested(sample_weight):
             of_all = sample_weight
             sample_weight = tree.map_structure(lambda _: of_all, y)
@@ -106,6 +107,8 @@ class Samples:
         self.count = lengths[0]
         self.pack = Packing(parts)
         self._bytes = sum(array.nbytes for array in self.arrays)
+        if self.is_resident:
+            self.arrays = [array[:] if isinstance(array, Rows) else array for array in self.arrays]
 
     @property
     def is_resident(self) -> bool:
@@ -213,11 +216,22 @@ class Packing:
 
 def split(arrays: Any, fraction: float) -> tuple[Any, Any]:
     """The first part of each array and, as Keras does it, the last `fraction`."""
-    lengths = [len(part) for part in tree.flatten(as_keras_arrays(arrays)) if part is not None]
+    lengths = [len(part) for part in tree.flatten(as_keras_rows(arrays)) if part is not None]
     at = math.floor(lengths[0] * (1.0 - fraction))
     if not 0 < at < lengths[0]:
         raise ValueError(
             "`validation_split` must leave samples on both sides. "
             f"Received: validation_split={fraction} for {lengths[0]} samples"
         )
-    return rows_for_fit(arrays, slice(None, at)), rows_for_fit(arrays, slice(at, None))
+
+    def take(rows: slice) -> Any:
+        return tree.map_structure(
+            lambda part: (
+                slice_of(part, rows)
+                if is_sparse(part) or isinstance(part, np.memmap)
+                else rows_for_fit(part, rows)
+            ),
+            arrays,
+        )
+
+    return take(slice(None, at)), take(slice(at, None))

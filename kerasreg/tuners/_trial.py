@@ -17,12 +17,12 @@ import numpy as np
 from kerasreg._keras.batches import has_no_end
 from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import (
-    are_arrays,
     as_keras_arrays,
     build_by_batch,
     rows_for_fit,
 )
 from kerasreg._keras.patching import original
+from kerasreg._keras.rows import are_rows, as_keras_rows, is_sparse
 from kerasreg._keras.streams import contents_of, example_of, is_generator, is_stream
 from kerasreg.lanes import ModelStructure, why_not_a_lane
 from kerasreg.tuners._callback_places import places_of
@@ -48,6 +48,8 @@ _COMMON = frozenset(
         "callbacks",
     ]
 )
+# Of an array in a file with more bytes, the contents are not compared.
+_MOST_READ = 2**28
 # The number of batches of each of those that may be streams.
 _STEPS = {"x": "steps_per_epoch", "validation_data": "validation_steps"}
 _DATA = ("x", "y", "sample_weight", "validation_data")
@@ -155,11 +157,14 @@ class Plan:
         data = [given.get(name) for name in ("x", "y", "sample_weight")]
         if is_stream(data[0]):
             return example_of(data[0])
-        if data[0] is None or not are_arrays(data):
+        if data[0] is None or not are_rows(data):
             return None
-        rows = np.arange(min(len(keras.tree.flatten(data[0])[0]), given.get("batch_size") or 32))
+        size = given.get("batch_size") or 32
         # As tensors: NumPy has no type of text that Keras knows.
-        return tuple(keras.tree.map_structure(_tensor, rows_for_fit(data, rows)))
+        return keras.tree.map_structure(
+            lambda part: None if part is None else keras.ops.convert_to_tensor(part[:size]),
+            tuple(as_keras_rows(data)),
+        )
 
     def find_key(self, digests: Digests) -> None:
         """Finds the key, when the rows are known, or why there is none."""
@@ -198,8 +203,8 @@ class Plan:
             part = given.get(name)
             if name in streams:
                 continue
-            if not are_arrays(part):
-                kinds = {type(p).__name__ for p in keras.tree.flatten(part) if not are_arrays(p)}
+            if not are_rows(part):
+                kinds = {type(p).__name__ for p in keras.tree.flatten(part) if not are_rows(p)}
                 return (
                     f"`{name}` is no array but a {', '.join(sorted(kinds))}; give arrays, a "
                     "tf.data.Dataset or a PyDataset to train trials together"
@@ -423,8 +428,8 @@ def failing(trial: Any) -> Iterator[None]:
 class Digests:
     """Hashes of the contents of arrays, each array looked at once; and keys made of them.
 
-    Streams have the same contents if they are the same object, or datasets of which TensorFlow
-    says so.
+    Streams, large arrays in files and sparse ones have the same contents if they are the same
+    object, or datasets of which TensorFlow says so.
     """
 
     def __init__(self) -> None:
@@ -444,14 +449,17 @@ class Digests:
     def _of_part(self, part: Any) -> str:
         if part is None:
             return "None"
-        return self._of_stream(part) if is_stream(part) else self._of_array(part)
+        # Nor is a large file read, or what is sparse looked through.
+        is_large = isinstance(part, np.memmap) and part.nbytes > _MOST_READ
+        by_object = is_stream(part) or is_sparse(part) or is_large
+        return self._of_object(part) if by_object else self._of_array(part)
 
-    def _of_stream(self, stream: Any) -> str:
+    def _of_object(self, stream: Any) -> str:
         """A name of an object that no other has, also not when the object is gone."""
         key = id(stream)
         known = self._streams.get(key)
         if known is None or known[0]() is not stream:
-            contents = contents_of(stream)
+            contents = contents_of(stream) if is_stream(stream) else None
             if contents is None:
                 self._count += 1
                 contents = str(self._count)
@@ -479,17 +487,14 @@ class Digests:
         return digest
 
 
-def _tensor(part: Any) -> Any:
-    return None if part is None else keras.ops.convert_to_tensor(part)
-
-
 def _sample(array: np.ndarray) -> bytes:
     """Some of the elements of an array, which tell whether it was written to meanwhile."""
     flat = array.reshape(-1) if array.flags.c_contiguous else array.ravel()
-    return _bytes(flat[:: max(1, flat.size // 4096)])
+    return bytes(_bytes(flat[:: max(1, flat.size // 4096)]))
 
 
-def _bytes(array: np.ndarray) -> bytes:
+def _bytes(array: np.ndarray) -> Any:
+    """The contents of an array, of which no copy is made."""
     if array.dtype == object:  # Of objects, the bytes are where they are.
         return repr(array.tolist()).encode()
-    return np.ascontiguousarray(array).tobytes()
+    return np.ascontiguousarray(array).reshape(-1).view("uint8").data
