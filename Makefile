@@ -16,7 +16,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 PYTEST := -m pytest -n $(PROCESSES) --dist=worksteal
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo check test test-long test-slow test-daily test-exports test-lowest test-keras mutations lint check-bazel bench bench-serving bench-equal-time requirements clean
+.PHONY: demo check test test-long test-slow test-daily test-exports test-lowest test-keras mutations lint check-bazel bench bench-serving bench-people bench-equal-time requirements clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO_OUTPUT)
@@ -94,6 +94,10 @@ bench: $(INSTALLED)-test
 # Four minutes: `kerasreg serve` beside KServe's server.
 bench-serving: $(INSTALLED)-test .venv-kserve/.installed
 	$(BIN)/python benchmarks/serving.py --kserve=.venv-kserve/bin/python
+
+# An hour: searches of models as people write them.
+bench-people: $(INSTALLED)-test
+	$(BIN)/python benchmarks/people_models.py
 
 # Two hours: what searches find in the same time.
 bench-equal-time: $(INSTALLED)-test

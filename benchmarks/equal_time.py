@@ -20,10 +20,11 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+
+from _processes import in_process
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -146,14 +147,6 @@ def run(contender, name, seed, seconds):
     return {"score": found["score"], "trials": len(in_time)}
 
 
-def in_process(*arguments):
-    command = [sys.executable, __file__, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr[-3000:])
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def mean(values):
     """The mean with its standard error."""
     if len(values) < 2:
@@ -166,7 +159,7 @@ def compare(name, seeds, seconds, contenders):
     for seed in range(1, seeds + 1):
         for contender in contenders:
             result = in_process(
-                "--one", contender, "--data", name, "--seed", seed, "--seconds", seconds
+                __file__, "--one", contender, "--data", name, "--seed", seed, "--seconds", seconds
             )
             found[contender].append(result)
             print(f"{name} {seed} {contender}: {result}", file=sys.stderr, flush=True)

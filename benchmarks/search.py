@@ -22,10 +22,11 @@ import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+
+from _processes import in_process, spread
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -222,29 +223,12 @@ def matmul_rate():
     return 2 * size**3 / statistics.median(seconds)
 
 
-def in_process(*arguments):
-    done = subprocess.run(
-        [sys.executable, __file__, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(done.stderr[-3000:])
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def spread(values, digits=".2f"):
-    middle = statistics.median(values)
-    return f"{middle:{digits}} ({min(values):{digits}}..{max(values):{digits}})"
-
-
 def compare(kind, rounds, contenders):
-    rate = in_process("--matmul")["rate"]
+    rate = in_process(__file__, "--matmul")["rate"]
     found = {name: [] for name in contenders}
     for number in range(rounds):
         for name in contenders:
-            one = in_process("--one", name, "--model", kind, "--seed", number + 1)
+            one = in_process(__file__, "--one", name, "--model", kind, "--seed", number + 1)
             found[name].append(one)
             print(f"{kind} {number + 1} {name}: {one}", file=sys.stderr, flush=True)
     # Forward and backward are three passes over the training examples, one over the others.

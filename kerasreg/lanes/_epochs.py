@@ -90,6 +90,11 @@ class Epochs:
         """The number of those functions that XLA compiles."""
         return self._past_compilations + (self._program.compilations if self._program else 0)
 
+    @property
+    def loops(self) -> list[tuple[str, str]]:
+        """`(layer, operation)` of what runs for one lane after the other, of all programs."""
+        return sorted(self._warned)
+
     def _program_for(self, block: Block, measures: bool = True) -> Program:
         """The program, made when the first data is seen, from which metrics are built.
 

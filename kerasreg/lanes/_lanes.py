@@ -56,6 +56,8 @@ class Lanes:
         traces: the number of functions that were traced so far. A training that
             reuses the program traces nothing: the number stays the same.
         compilations: the number of those functions that XLA compiles.
+        loops: the layer and the operation of all that runs for one lane after the other, since
+            the backend has no form of it for all lanes.
 
     Raises:
         ValueError: if a model cannot be a lane (the message gives the reason), or
@@ -156,6 +158,11 @@ class Lanes:
     def compilations(self) -> int:
         """The number of traced functions that XLA compiles."""
         return self._stack.epochs.compilations
+
+    @property
+    def loops(self) -> list[tuple[str, str]]:
+        """The layer and the operation of all that runs for one lane after the other."""
+        return self._stack.epochs.loops
 
     def fit(
         self,

@@ -169,24 +169,23 @@ def decides(scalars: Sequence[Scalar], error: BaseException | None) -> bool:
         error: what its tracing raised.
 
     Returns:
-        Whether there are some that were not known, so that structures are to be found anew: the
-        number that the error names; every one, if the error only says that there is one.
+        Whether there are some, so that structures are to be found anew: the number that the error
+        names; every one, if the error only says that there is one.
     """
     seen, spoken = error, False
     while seen is not None:
         if isinstance(seen, NumberDecides) and seen.scalar is not None:
             if seen.bound is not None:
-                bounds = _bounds.setdefault((seen.scalar.tried, seen.scalar.name), set())
-                found = seen.bound not in bounds
-                bounds.add(seen.bound)
-                return found
+                place = (seen.scalar.tried, seen.scalar.name)
+                _bounds.setdefault(place, set()).add(seen.bound)
+                return True
             scalars, spoken = [seen.scalar], True
             break
         spoken |= LaneScalar.__name__ in str(seen)
         seen = seen.__cause__ or seen.__context__
     if not spoken:
         return False
-    every = {(s.tried, s.name) for s in scalars if s.tried is not None} - _decisions
+    every = {(s.tried, s.name) for s in scalars if s.tried is not None}
     _decisions.update(every)
     return bool(every)
 
@@ -384,7 +383,15 @@ class LaneScalar:
     def __int__(self) -> int:
         raise self._refuse("taken for an integer")
 
-    __index__ = __trunc__ = __int__
+    __index__ = __trunc__ = __floor__ = __ceil__ = __complex__ = __int__
+
+    def __round__(self, digits: int | None = None) -> int:
+        raise self._refuse("rounded")
+
+    def __mod__(self, other: Any) -> Any:
+        raise self._refuse("divided with a remainder")
+
+    __rmod__ = __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = __mod__
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         raise self._refuse("taken for a NumPy array")

@@ -15,10 +15,11 @@ import functools
 import hashlib
 import inspect
 import itertools
+import sys
 import threading
 import types
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -47,6 +48,8 @@ from kerasreg._keras.outer_optimizer import OuterOptimizer
 from kerasreg._keras.stateless_optimizer import decaying, inner_optimizers
 from kerasreg.lanes._scalars import Scalar, is_tried, plain_number, sides, varying_names
 
+# Types of plain values, as their tokens begin.
+_VALUES = ("bool", "int", "float", "str")
 _DICTIONARIES = (dict, tracked_dictionary())
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 
@@ -69,6 +72,58 @@ class Itself:
 
     def __repr__(self) -> str:
         return f"<a {type(self.value).__name__}>"
+
+
+class Difference(NamedTuple):
+    """The first place at which two structures differ.
+
+    Attributes:
+        place: the place in the model, such as `"model.dense.units"`.
+        contents: what the two structures have there, in words; empty where one of them has
+            nothing more.
+    """
+
+    place: str
+    contents: tuple[str, ...] = ()
+
+
+class Outline(NamedTuple):
+    """The tokens of a structure, and where in the model each was found.
+
+    Attributes:
+        tokens: as `ModelStructure.tokens`.
+        places: the place of each token; None if they were not kept.
+    """
+
+    tokens: tuple[Any, ...]
+    places: tuple[str, ...] | None
+
+    def difference(self, other: Outline) -> Difference | None:
+        """Where this outline and another one differ; None if they do not.
+
+        That is the first place, or, as far as the places of both are the same, the first one
+        with a plain value in an attribute that is not private: `units`, and not the shape of a
+        kernel that follows from it.
+
+        Args:
+            other: another outline.
+        """
+        first: Difference | None = None
+        for index, (mine, theirs) in enumerate(zip(self.tokens, other.tokens, strict=False)):
+            if mine == theirs:
+                continue
+            place = self.places[index] if self.places else "the models"
+            found = Difference(place, (_words(mine), _words(theirs)))
+            first = first or found
+            if self.places is None or other.places is None or place != other.places[index]:
+                break
+            if mine[0] == theirs[0] in _VALUES and not any(
+                part.startswith("_") for part in place.split(".")
+            ):
+                return found
+        if first is None and len(self.tokens) != len(other.tokens):
+            return Difference("one model has more parts than the other")
+        return first
 
 
 class ModelStructure:
@@ -127,7 +182,7 @@ class ModelStructure:
         self._rates = [rate for rate in found if isinstance(rate, keras.Variable)]
 
     def difference(self, other: ModelStructure, contents: bool = True) -> str | None:
-        """Names the first difference between this structure and another one.
+        """Names a difference between this structure and another one.
 
         Args:
             other: another structure.
@@ -148,13 +203,26 @@ class ModelStructure:
         >>> model("relu").difference(model("tanh"), contents=False)
         'model.dense.activation'
         """
-        for index, (mine, theirs) in enumerate(zip(self.tokens, other.tokens, strict=False)):
-            if mine != theirs:
-                place = self._places[index] if self._places else "the models"
-                return f"{place}: {_words(mine)} against {_words(theirs)}" if contents else place
-        if len(self.tokens) != len(other.tokens):
-            return "one model has more parts than the other"
-        return None
+        found = self.outline().difference(other.outline())
+        if found is None or not found.contents or not contents:
+            return None if found is None else found.place
+        return f"{found.place}: {' against '.join(found.contents)}"
+
+    def outline(self) -> Outline:
+        """The tokens of the structure and their places, which keep no model alive.
+
+        Returns:
+            What `Outline.difference` compares.
+
+        Example:
+
+        >>> import keras, kerasreg
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> structure = kerasreg.lanes.ModelStructure(model)
+        >>> structure.outline().tokens is structure.tokens
+        True
+        """
+        return Outline(self.tokens, None if self._places is None else tuple(self._places))
 
     def numbers(self) -> tuple[Any, ...]:
         """The numbers by which lanes of the structure differ, but for weights and slots.
@@ -180,7 +248,8 @@ class ModelStructure:
     def _token(self, *token: Any) -> None:
         self._tokens.append(token)
         if self._places is not None:
-            self._places.append(".".join(self._path))
+            # Models of one kind have the same places, and their outlines share them.
+            self._places.append(sys.intern(".".join(self._path)))
 
     def _visit(self, value: Any, place: str) -> None:
         self._path.append(place)

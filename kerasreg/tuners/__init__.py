@@ -1,6 +1,7 @@
 """KerasTuner searches: many trials at a time; failures are seen; state survives a kill."""
 
 from kerasreg.tuners._crash_safe import crash_safe
+from kerasreg.tuners._lane_report import LaneReport, LaneRow, TrainedTrial
 from kerasreg.tuners._population import PopulationBasedTraining
 from kerasreg.tuners._progress import expected_trials
 from kerasreg.tuners._regularization_path import (
@@ -19,10 +20,13 @@ from kerasreg.tuners._standard_error import standard_error
 from kerasreg.tuners._vectorized import VectorizedTuner
 
 __all__ = [
+    "LaneReport",
+    "LaneRow",
     "PathPoint",
     "PopulationBasedTraining",
     "RegularizationPath",
     "SearchFailedError",
+    "TrainedTrial",
     "VectorizedBayesianOptimization",
     "VectorizedGridSearch",
     "VectorizedHyperband",

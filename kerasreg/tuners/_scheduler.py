@@ -22,12 +22,13 @@ from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import are_arrays
 from kerasreg._keras.patching import original, patched
 from kerasreg._warnings import warn
-from kerasreg.lanes import DataError, DifferentPrograms, Lanes, Replacement
+from kerasreg.lanes import DataError, DifferentPrograms, Lanes, ModelStructure, Replacement
 from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._callback_places import CallbackPlaces
 from kerasreg.tuners._crash_safe import StateFiles
 from kerasreg.tuners._failures import Failures
 from kerasreg.tuners._folds import folds_of
+from kerasreg.tuners._lane_report import EpochClock, LaneRecord
 from kerasreg.tuners._memory import lanes_that_fit
 from kerasreg.tuners._progress import Progress
 from kerasreg.tuners._pruning import Pruning
@@ -99,6 +100,7 @@ class Scheduler:
         groups: the group of each sample, for the splitter of the folds.
         files: the state files of the tuner.
         pruning: ends trials early; None to end none.
+        record: learns how each trial was trained.
 
     Attributes:
         waiting: trainings whose models are built, and which have not begun.
@@ -121,10 +123,11 @@ class Scheduler:
         groups: Any,
         files: StateFiles,
         pruning: Pruning | None,
+        record: LaneRecord,
     ) -> None:
         self.tuner, self.oracle = tuner, tuner.oracle
         self.args, self.kwargs, self.groups = args, kwargs, groups
-        self.files, self.pruning = files, pruning
+        self.files, self.pruning, self.record = files, pruning, record
         self.waiting: list[Plan] = []
         self.running: dict[str, RunningTrial] = {}
         self.lanes_now = tuner.max_lanes
@@ -137,7 +140,7 @@ class Scheduler:
             None if tuner.runs_own_code else (args, kwargs),
             self.digests,
         )
-        self.look_ahead = LookAhead(tuner)
+        self.look_ahead = LookAhead(tuner, record)
         self.progress = Progress(tuner, quiet=kwargs.get("verbose", "auto") == 0)
         self._failures = Failures(self.oracle)
         self._told: set[str] = set()
@@ -221,6 +224,7 @@ class Scheduler:
 
     def train(self, plans: list[Plan]) -> None:
         """Trains plans that were taken: as lanes, or one by one where that cannot be."""
+        error: Exception | None = None
         if plans[0].key is not None:
             group = LaneGroup(self, plans)
             try:
@@ -257,7 +261,7 @@ class Scheduler:
         for plan in plans:
             if plan.trial.trial_id in self.running:
                 self._tell_why_alone(plan)
-                self._train_alone(plan)
+                self._train_alone(plan, plan.why_alone or str(error))
 
     def watch(self, seen: Mapping[int, Seen]) -> set[str]:
         """Reports an epoch of some trainings; returns the ids of the trials that are to end."""
@@ -401,7 +405,8 @@ class Scheduler:
             args, kwargs = self.args, self.kwargs
             if self.tuner.distribution_strategy is not None:
                 # A trial of replicas is no lane.
-                self._finish(running, lambda: self.tuner.run_trial(trial, *args, **kwargs))
+                with self.record.alone(trial.trial_id, "a `distribution_strategy` trains it"):
+                    self._finish(running, lambda: self.tuner.run_trial(trial, *args, **kwargs))
                 return
             running.thread = TrialThread(
                 lambda thread: _run_trial(thread, self.tuner, running, args, kwargs),
@@ -436,6 +441,7 @@ class Scheduler:
         if plan.key is not None:
             plan.why_alone = self._places.why_alone(plan)
             plan.key = None if plan.why_alone else plan.key
+        self.record.see(plan)
         same = plan.key is not None and (
             plan.key == self.key_now or any(other.key == plan.key for other in self.waiting)
         )
@@ -476,15 +482,20 @@ class Scheduler:
                 f"which the same holds: {plan.why_alone}."
             )
 
-    def _train_alone(self, plan: Plan) -> None:
+    def _train_alone(self, plan: Plan, why: str) -> None:
         """Trains a model by Keras, in the thread of its trial if it has one."""
         running = self.running[plan.trial.trial_id]
         reports = self.reports_of(plan.trial, plan)
+
+        def train() -> Any:
+            with self.record.alone(plan.trial.trial_id, why):
+                return plan.train_by_keras(reports)
+
         if plan.thread is not None:
-            self._go_on(running, lambda: plan.train_by_keras(reports))
+            self._go_on(running, train)
         else:
             try:
-                plan.history = plan.train_by_keras(reports)
+                plan.history = train()
             except Exception as error:  # The trial's own, raised when the trial is finished.
                 plan.error = error
             self.done([plan])
@@ -603,6 +614,7 @@ class Scheduler:
             # What it reported on the way gives place to its result.
             known.metrics = type(known.metrics)()
         if trial.status not in ("FAILED", "INVALID"):
+            self.record.ended(trial.trial_id)
             with failing(trial):
                 results = [] if running.reported_itself else running.results
                 step = internals.best_step_of_results(results, objective) if results else 0
@@ -680,6 +692,7 @@ class LaneGroup:
         self._plans: dict[int, Plan] = dict(enumerate(plans))  # Of the lanes that train.
         self._best = _best_epochs.BestEpochs(scheduler.oracle.objective, len(plans))
         self._lanes: Lanes | None = None
+        self._clock = EpochClock()
         self._is_own_error = False  # An error of the search is not the lanes' fault.
 
     @property
@@ -738,6 +751,8 @@ class LaneGroup:
             return error
         finally:
             scheduler.key_now = None
+            loops = [] if self._lanes is None else self._lanes.loops
+            scheduler.record.ran(self._key, self._clock, loops)
         return None
 
     def fail(self, error: Exception) -> None:
@@ -755,7 +770,8 @@ class LaneGroup:
         """Marks what is raised within as an error of the search; gives the lanes."""
         assert self._lanes is not None
         try:
-            yield self._lanes
+            with self._clock.paused():
+                yield self._lanes
         except Exception:
             self._is_own_error = True
             raise
@@ -763,6 +779,7 @@ class LaneGroup:
     def _on_epoch_end(self, epochs: list[int], logs: list[dict[str, Any]]) -> None:
         scheduler = self._scheduler
         with self._own_errors() as lanes:
+            self._clock.lap()
             seen = {
                 lane: Seen(self._plans[lane], epochs[lane], of_lane)
                 for lane, of_lane in enumerate(logs)
@@ -788,7 +805,7 @@ class LaneGroup:
             return {lane: _replacement(plan) for lane, plan in taken.items()}
 
     def _take_results(self, lanes: Lanes, ended: dict[int, Any]) -> None:
-        scheduler, done = self._scheduler, []
+        scheduler, done, at_once = self._scheduler, [], len(self._plans)
         for lane, history in ended.items():
             plan = self._plans[lane]
             plan.history, plan.error = history, history.error
@@ -799,6 +816,8 @@ class LaneGroup:
                 self.unstack(lane, plan)
             done.append(plan)
             del self._plans[lane]
+        trial_ids = [plan.trial.trial_id for plan in done]
+        scheduler.record.were_lanes(self._key, trial_ids, at_once)
         scheduler.done(done)
 
     def _next_plans(self, free: int, lanes: int) -> list[Plan]:
@@ -834,9 +853,11 @@ class LookAhead:
 
     Args:
         tuner: says how lanes are made.
+        record: learns how long it took to trace a program.
     """
 
-    def __init__(self, tuner: SearchingTuner) -> None:
+    def __init__(self, tuner: SearchingTuner, record: LaneRecord) -> None:
+        self._record = record
         self._options: Any = {
             "jit_compile": tuner.jit_compile,
             "random_numbers": tuner.random_numbers,
@@ -876,9 +897,14 @@ class LookAhead:
         if not enough or (key, count) in self._tried:
             return
         self._tried.add((key, count))
-        first, structure = same[0], same[0].structure
-        assert structure is not None  # Its key says so.
-        lanes = Lanes([first.model] * count, structures=[structure] * count, **self._options)
+        with self._record.traced_ahead(key):
+            self._make(key, same, count)
+
+    def _make(self, key: Any, same: list[Plan], count: int) -> None:
+        """Makes lanes of a program: of the trainings that there are, and copies of the first."""
+        # In which numbers they differ, others will.
+        plans = same + [same[0]] * (count - len(same))
+        lanes, first = self._lanes_of(plans), same[0]
         try:
             begin, end = first.epochs()
             lanes.precompile(
@@ -894,16 +920,25 @@ class LookAhead:
 
     def take(self, plans: list[Plan]) -> Lanes:
         """Returns lanes of trainings of equal keys: those made ahead if they fit."""
-        structures = [plan.structure for plan in plans if plan.structure is not None]
-        models = [plan.model for plan in plans]
         made, self._made = self._made, None
         if made is not None:
             key, lanes = made
             if key == plans[0].key and len(lanes) == len(plans):
-                lanes.load(dict(enumerate(models)), dict(enumerate(structures)))
+                lanes.load(
+                    dict(enumerate(p.model for p in plans)), dict(enumerate(_structures(plans)))
+                )
                 return lanes
             self._misses += 1
-        return Lanes(models, structures=structures, **self._options)
+        return self._lanes_of(plans)
+
+    def _lanes_of(self, plans: list[Plan]) -> Lanes:
+        models = [plan.model for plan in plans]
+        return Lanes(models, structures=_structures(plans), **self._options)
+
+
+def _structures(plans: list[Plan]) -> list[ModelStructure]:
+    """Of each plan, which has one as it has a key."""
+    return [plan.structure for plan in plans if plan.structure is not None]
 
 
 @contextlib.contextmanager

@@ -14,10 +14,12 @@ from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import reset_automatic_names
 from kerasreg._validation import check_count
+from kerasreg._warnings import warn
 from kerasreg.lanes import Lanes
 from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._crash_safe import StateFiles
 from kerasreg.tuners._folds import check_folds
+from kerasreg.tuners._lane_report import LaneRecord, LaneReport, report_of
 from kerasreg.tuners._pruning import Pruning
 from kerasreg.tuners._scheduler import Scheduler, Seen
 from kerasreg.tuners._trial import Plan
@@ -126,6 +128,7 @@ class VectorizedTuner(keras_tuner.Tuner):
                 "Received `hypermodel=None`"
             )
         self._scheduler: Scheduler | None = None  # Of the search that runs.
+        self._lane_records: list[LaneRecord] = []  # Of each search.
         self.max_lanes = None if max_lanes is None else check_count("max_lanes", max_lanes)
         self.folds = None if folds is None else check_folds(folds)
         self.jit_compile = jit_compile
@@ -169,11 +172,43 @@ class VectorizedTuner(keras_tuner.Tuner):
         policy = keras.config.dtype_policy()
         keras.backend.clear_session()
         keras.config.set_dtype_policy(policy)  # Which Keras, to 3.15, clears too.
+        record = self._scheduler.record
         try:
             self._scheduler.run()
         finally:
             self._scheduler = None
+            summary = record.close()
         self.on_search_end()
+        if summary is not None:
+            warn(summary)
+
+    def lane_report(self) -> LaneReport:
+        """How each trial was trained: as a lane of which program, or alone, and why.
+
+        The report is of the trials that this tuner has trained in this process, also while a
+        search runs. Trials that a resumed search found on the disk are not in it.
+
+        Returns:
+            A `LaneReport`: `str` of it is a table, with a row for each program and for each
+            reason for which trials were trained alone.
+
+        Example:
+
+        >>> import tempfile, keras, numpy as np, kerasreg
+        >>> def build(hp):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+        ...     model.compile(keras.optimizers.SGD(rate), "mse")
+        ...     return model
+        >>> tuner = kerasreg.tuners.VectorizedRandomSearch(
+        ...     build, "val_loss", max_trials=4, directory=tempfile.mkdtemp())
+        >>> x, y = np.ones((8, 3)), np.ones((8, 1))
+        >>> tuner.search(x, y, epochs=2, validation_data=(x, y), verbose=0)
+        >>> report = tuner.lane_report()
+        >>> [(row.program, row.trials, row.at_once) for row in report], report.share
+        ([(1, 4, 4)], 1.0)
+        """
+        return report_of(self._lane_records)
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> Any:
         """Trains a trial, as `keras_tuner.Tuner.run_trial` does. A subclass may extend it.
@@ -335,8 +370,16 @@ class VectorizedTuner(keras_tuner.Tuner):
         self, fit_args: tuple[Any, ...], fit_kwargs: dict[str, Any], groups: Any
     ) -> Scheduler:
         """Makes the owner of a search that begins."""
+        record = LaneRecord(getattr(self.oracle, "trials_per_structure", None))
+        self._lane_records.append(record)
         return Scheduler(
-            self, fit_args, fit_kwargs, groups=groups, files=self._files, pruning=self._pruning
+            self,
+            fit_args,
+            fit_kwargs,
+            groups=groups,
+            files=self._files,
+            pruning=self._pruning,
+            record=record,
         )
 
     def _has_hooks(self) -> bool:

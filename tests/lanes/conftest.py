@@ -63,6 +63,7 @@ def _same_as_alone(
     callbacks=None,
     epochs=3,
     alone=None,
+    random_numbers="keras",
     **arguments,
 ):
     """Trains trials as lanes and, again, alone by Keras: all that is left is the same.
@@ -77,7 +78,7 @@ def _same_as_alone(
     Returns:
         The lanes and their histories.
     """
-    together = lanes.Lanes(_trials(build, count), jit_compile)
+    together = lanes.Lanes(_trials(build, count), jit_compile, random_numbers=random_numbers)
     arguments = {"batch_size": 16, "epochs": epochs, "shuffle": False, **arguments}
     own = None if callbacks is None else [callbacks(number) for number in range(count)]
     histories = together.fit(x, y, callbacks=own, **arguments)

@@ -88,7 +88,8 @@ def test_a_layer_that_calls_python_is_named():
 
 
 def test_what_has_no_vectorised_form_is_named_once():
-    together = lanes.Lanes([model(layers.Dropout(0.5)), model(layers.Dropout(0.5))])
+    models = [model(layers.Dropout(0.5)), model(layers.Dropout(0.5))]
+    together = lanes.Lanes(models, random_numbers="keras")
     with pytest.warns(UserWarning, match=r"dropout.*StatelessRandom.* has no vectorised form"):
         together.fit(X, Y)
     import warnings

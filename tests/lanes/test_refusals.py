@@ -66,7 +66,7 @@ def test_each_layer_without_a_vectorised_form_is_named_once():
         first = layers.GaussianNoise(0.1, seed=number, name="one")
         return model(first, layers.Dense(2), layers.Dropout(0.1, seed=number, name="two"))
 
-    together = lanes.Lanes([build(0), build(1)])
+    together = lanes.Lanes([build(0), build(1)], random_numbers="keras")
     with pytest.warns(UserWarning, match="has no vectorised form") as found:
         together.fit(X, Y, 4)
     messages = [str(one.message) for one in found if "vectorised" in str(one.message)]

@@ -81,6 +81,12 @@ SAME = {
     "seed of Keras' dropout": lambda v: build(layer=layers.Dropout(0.1, seed=v)),
     "initializer": lambda v: build(kernel_initializer=("zeros", "ones")[v]),
     "schedule": lambda v: build(optimizers.SGD(decay((0.1, 0.2)[v], 10, 0.9))),
+    "attribute": lambda v: build(layer=Scale((1.0, 2.0)[v])),
+    "argument of a loss": lambda v: build(loss=keras.losses.Huber(delta=(1.0, 2.0)[v])),
+    "Keras' rate": lambda v: build(layer=layers.Dropout((0.1, 0.2)[v])),
+    "clipping": lambda v: build(optimizers.SGD(0.1, clipnorm=(1.0, 2.0)[v])),
+    "constraint": lambda v: build(kernel_constraint=keras.constraints.MaxNorm((1.0, 2.0)[v])),
+    "factors": lambda v: build(layer=layers.RandomBrightness(((-0.1, 0.1), (-0.3, 0.2))[v])),
     "same closure": lambda v: build(layer=layers.Lambda(times(2.0))),
 }
 DIFFERENT = {
@@ -91,13 +97,13 @@ DIFFERENT = {
     "closure of a loss": lambda v: build(loss=lambda y, p: keras.ops.mean(y - p) * (v + 1)),
     "closure of a metric": lambda v: build(metrics=[lambda y, p: keras.ops.mean(y - p) * (v + 1)]),
     "partial": lambda v: build(loss=functools.partial(weighted, v + 1.0)),
-    "attribute": lambda v: build(layer=Scale((1.0, 2.0)[v])),
-    "argument of a loss": lambda v: build(loss=keras.losses.Huber(delta=(1.0, 2.0)[v])),
+    "whole numbers": lambda v: build(layer=Scale((1, 2)[v])),
+    "rate or none": lambda v: build(layer=layers.Dropout((0.0, 0.1)[v])),
+    "sign": lambda v: build(layer=Scale((-1.0, 1.0)[v])),
+    "side of a bound": lambda v: build(layer=layers.ELU((0.5, 1.0)[v])),
     "metrics": lambda v: build(metrics=[["mae"], ["mse"]][v]),
     "momentum or none": lambda v: build(optimizers.SGD(0.1, momentum=(0.0, 0.9)[v])),
     "weight decay or none": lambda v: build(optimizers.SGD(0.1, weight_decay=(None, 0.1)[v])),
-    "Keras' rate": lambda v: build(layer=layers.Dropout((0.1, 0.2)[v])),
-    "clipping": lambda v: build(optimizers.SGD(0.1, clipnorm=(1.0, 2.0)[v])),
     "optimizer": lambda v: build(("sgd", "adam")[v]),
     "schedule or number": lambda v: build(optimizers.SGD((0.1, decay(0.1, 10, 0.9))[v])),
     "wiring": lambda v: wired(bool(v)),
@@ -105,7 +111,6 @@ DIFFERENT = {
     "trainable": lambda v: frozen(bool(v)),
     "precision": lambda v: build(layer=layers.Dense(4, dtype=("float32", "mixed_bfloat16")[v])),
     "penalty or none": lambda v: build(kernel_regularizer=(None, L2(0.1))[v]),
-    "constraint": lambda v: build(kernel_constraint=keras.constraints.MaxNorm((1.0, 2.0)[v])),
 }
 
 

@@ -414,7 +414,7 @@ def test_what_a_class_defines_of_training_is_what_trains(kind, told, objective, 
         warnings.simplefilter("always")
         tuner = search(tmp_path, of_class, objective, max_trials=2, validation_data=(X, Y))
     assert [trial.score for trial in trials(tuner)] == pytest.approx([expected] * 2, rel=1e-5)
-    messages = [str(one.message) for one in caught if "trained alone" in str(one.message)]
+    messages = [str(one.message) for one in caught if "is trained alone" in str(one.message)]
     assert len(messages) == (told is not None)
     assert told is None or told in messages[0]
 

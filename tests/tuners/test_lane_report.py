@@ -1,0 +1,217 @@
+"""What a search tells of how its trials were trained."""
+
+import gc
+import json
+import types
+import warnings
+import weakref
+
+import keras
+import numpy as np
+import pytest
+
+from kerasreg import tuners
+from kerasreg.tuners._lane_report import LaneRecord, report_of
+
+X = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
+Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32")
+
+
+class OwnStep(keras.Sequential):
+    def train_step(self, data):
+        return super().train_step(data)
+
+
+def model_of(units, kind=keras.Sequential, activation="tanh", learning_rate=0.1, slope=None):
+    layers = [keras.layers.Dense(units, activation, name="hidden")]
+    layers += [] if slope is None else [Scaled(slope, name="scaled")]
+    model = kind([keras.Input((3,)), *layers, keras.layers.Dense(1, name="end")])
+    model.compile(keras.optimizers.SGD(learning_rate), "mse", jit_compile=False)
+    return model
+
+
+class Scaled(keras.layers.Layer):
+    """A layer of a user's, with a Python number."""
+
+    def __init__(self, slope, **kwargs):
+        super().__init__(**kwargs)
+        self.slope = slope
+
+    def call(self, x):
+        return x * self.slope
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """A grid of three widths, one of which is trained by a `train_step` of its own."""
+    made = []
+
+    def build(hp):
+        units = hp.Choice("units", [2, 3, 4])
+        rate = hp.Choice("learning_rate", [0.1, 0.05, 0.01])
+        model = model_of(units, OwnStep if units == 4 else keras.Sequential, learning_rate=rate)
+        made.append(weakref.ref(model))
+        return model
+
+    tuner = tuners.VectorizedGridSearch(
+        build, "val_loss", max_trials=8, directory=tmp_path_factory.mktemp("mixed")
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tuner.search(X, Y, epochs=2, validation_data=(X, Y), verbose=0)
+    return types.SimpleNamespace(
+        tuner=tuner,
+        told=[one for one in caught if one.category is UserWarning],
+        made=made,
+    )
+
+
+def test_each_trial_is_in_the_report_once(mixed):
+    report = mixed.tuner.lane_report()
+    assert [row.trials for row in report] == [3, 3, 2]
+    assert sorted(one.trial for one in report.trainings) == sorted(mixed.tuner.oracle.trials)
+    units = {
+        program: {
+            mixed.tuner.oracle.trials[one.trial].hyperparameters.values["units"]
+            for one in report.trainings
+            if one.program == program
+        }
+        for program in (1, 2, None)
+    }
+    assert units == {1: {2}, 2: {3}, None: {4}}
+    assert report.share == 6 / 8
+
+
+def test_a_row_says_how_its_trials_were_trained_and_why_apart(mixed):
+    largest, other, alone = mixed.tuner.lane_report()
+    assert (largest.program, largest.at_once, largest.why) == (1, 3, "")
+    assert (other.program, other.at_once) == (2, 3)
+    assert "hidden.units" in other.why
+    assert other.why.endswith(": 3 against 2")
+    assert (alone.program, alone.at_once, alone.tracing) == (None, 1, None)
+    assert "its class defines its own `train_step`" in alone.why
+    for row in (largest, other):
+        assert 0 < row.tracing < row.seconds
+    assert alone.seconds > 0
+
+
+def test_its_text_is_a_table_and_its_dictionary_plain(mixed):
+    report = mixed.tuner.lane_report()
+    lines = str(report).splitlines()
+    assert lines[0].split()[:3] == ["program", "trials", "at"]
+    assert [line.split()[0] for line in lines[1:4]] == ["1", "2", "alone"]
+    assert lines[4] == "6 of 8 trials shared a program with others"
+    plain = report.to_dict()
+    assert json.loads(json.dumps(plain)) == plain
+    assert set(plain) == {"rows", "trainings"}
+
+
+def test_what_was_alone_is_told_when_it_begins_and_counted_at_the_end(mixed):
+    first, last = mixed.told
+    assert "is trained alone by Keras" in str(first.message)
+    head, line = str(last.message).splitlines()
+    assert head.startswith("Of 8 trials, 2 alone by Keras and 6 as lanes of 2 programs")
+    assert "`tuner.lane_report()`" in head
+    assert line.startswith("- 2 trials trained alone: its class defines its own `train_step`")
+    assert [one.filename for one in mixed.told] == [__file__] * 2
+
+
+def test_no_model_is_kept(mixed):
+    mixed.tuner.lane_report()
+    gc.collect()
+    assert len(mixed.made) >= 8
+    assert [one() for one in mixed.made if one() is not None] == []
+
+
+def test_one_program_is_one_row_and_nothing_is_told(searched, build):
+    report = searched.tuner.lane_report()
+    assert [(row.program, row.trials, row.at_once) for row in report] == [(1, 6, 6)]
+    assert report.share == 1.0
+    again = tuners.VectorizedRandomSearch(
+        build, "val_loss", max_trials=6, seed=5, directory=searched.folder, project_name="project"
+    )
+    assert len(again.oracle.trials) == 6  # Of another process, as it were.
+    assert str(again.lane_report()) == "nothing was trained in this process"
+
+
+def test_code_without_a_call_of_fit_is_told(tmp_path):
+    class Parabola(tuners.VectorizedRandomSearch):
+        def run_trial(self, trial):
+            return trial.hyperparameters.Float("x", -1.0, 1.0) ** 2
+
+    tuner = Parabola(max_trials=3, directory=tmp_path, seed=1)
+    with pytest.warns(UserWarning, match="3 trials trained alone: its own code"):
+        tuner.search()
+    assert tuner.lane_report().share == 0.0
+    tuner.oracle.max_trials = 5
+    with pytest.warns(UserWarning, match="Of 2 trials"):
+        tuner.search()
+    assert [row.trials for row in tuner.lane_report()] == [3, 2]
+
+
+def record_of(models, arguments=({},), drawn=None, trials=1):
+    """The record of a search in which each model was a program with so many trials."""
+    record = LaneRecord(drawn)
+    for number, model in enumerate(models):
+        given = arguments[number % len(arguments)]
+        plan = types.SimpleNamespace(
+            model=model, key=(number,), common_arguments=lambda given=given: given
+        )
+        record.see(plan)
+        record.were_lanes(plan.key, [f"{number}-{trial}" for trial in range(trials)], 1)
+    return record
+
+
+def test_many_small_programs_are_told_by_what_they_differ_in():
+    models = [model_of(units) for units in (2, 3, 4, 5, 6, 7)] + [model_of(2, activation="relu")]
+    record = record_of(models, drawn=1)
+    head, units, activation = record.close().splitlines()
+    assert head.startswith("Of 7 trials, 7 as lanes of 7 programs:")
+    assert units.startswith("- 5 programs apart from the largest one by `model.")
+    assert "hidden.units` (2, 3, 4, 5, ...); `trials_per_structure=16`" in units
+    assert activation.startswith("- 1 program apart")
+    assert "hidden.activation` (" in activation
+
+
+def test_few_programs_and_those_that_were_asked_for_are_not_told():
+    assert record_of([model_of(units) for units in (2, 3, 4)]).close() is None
+    many = [model_of(units) for units in (2, 3, 4, 5)]
+    assert record_of(many, drawn=1, trials=2).close() is not None
+    assert record_of(many, drawn=2, trials=2).close() is None
+    assert record_of(many, drawn=2).close() is not None  # They were drawn together in vain.
+
+
+@pytest.mark.parametrize(
+    ("models", "arguments", "why", "change"),
+    [
+        (
+            (2, 2),
+            ({"batch_size": 32}, {"batch_size": 64}),
+            "`batch_size` of `model.fit`: 64 against 32",
+            "trials_per",
+        ),
+        ((2, 2), ({},), "the data", "trials_per"),
+        ((0.5, 0.25), ({},), "scaled.slope`: 0.25 against 0.5", "kept in a variable"),
+    ],
+)
+def test_what_programs_differ_in_is_named(models, arguments, why, change):
+    made = [model_of(2, slope=each if isinstance(each, float) else None) for each in models]
+    report = report_of([record_of(made, arguments, drawn=1)])
+    assert [row.trials for row in report] == [1, 1]
+    assert report.share == 0.0  # Each is the only one of its program.
+    assert report[1].why.endswith(why)
+    assert change in report[1].change
+
+
+def test_programs_of_later_searches_are_numbered_on():
+    report = report_of([record_of([model_of(2), model_of(3)]), record_of([model_of(4)])])
+    assert [row.program for row in report] == [1, 2, 3]
+    assert {one.program for one in report.trainings} == {1, 2, 3}
+
+
+def test_what_a_long_error_says_is_cut():
+    record = LaneRecord()
+    with record.alone("0", "x" * 1000 + "\nmore"):
+        pass
+    assert len(record.rows()[0].why) < 400
+    assert "more" not in record.rows()[0].why
