@@ -296,7 +296,7 @@ def dataset_contents(dataset: Any) -> str | None:
     """Equal for datasets of equal batches, in as far as TensorFlow can tell; None where it cannot.
 
     It cannot for a dataset that depends on what is outside of it: a Python function, a variable, a
-    table, or a file of a cache. The elements of arrays and tensors count, and so do the seeds of
+    table or a cache. The elements of arrays and tensors count, and so do the seeds of
     shuffles. Two datasets that shuffle without a seed are equal, and have other orders each time.
     Read for TensorFlow 2.18 to 2.21.
     """
@@ -320,8 +320,8 @@ def dataset_contents(dataset: Any) -> str | None:
             continue
         value = node.attr["value"].tensor
         for handle in value.resource_handle_val:
-            # Of shuffles, whose seeds are others of these nodes, and of caches in memory.
-            if not handle.maybe_type_name.endswith(("SeedGeneratorE", "MemoryCacheE")):
+            # Of a shuffle, whose seeds are others of these nodes.
+            if not handle.maybe_type_name.endswith("SeedGeneratorE"):
                 return None
             handle.Clear()
         content.update(value.SerializeToString(deterministic=True))
