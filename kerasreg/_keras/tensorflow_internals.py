@@ -295,8 +295,8 @@ def is_endless(dataset: Any) -> bool:
 def dataset_contents(dataset: Any) -> str | None:
     """Equal for datasets of equal batches, in as far as TensorFlow can tell; None where it cannot.
 
-    It cannot for a dataset that depends on what is outside of it: a Python function, a variable, a
-    table or a cache. The elements of arrays and tensors count, and so do the seeds of
+    It cannot for a dataset that depends on what is outside of it: a Python function, a variable or
+    a cache. The elements of arrays and tensors count, the words of tables, and the seeds of
     shuffles. Two datasets that shuffle without a seed are equal, and have other orders each time.
     Read for TensorFlow 2.18 to 2.21.
     """

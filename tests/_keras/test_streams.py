@@ -104,12 +104,14 @@ def test_contents_of_datasets_tell_equal_ones_from_others():
     other[7, 1] += 1e-3
     for different in (shuffled(X, 2), shuffled(X, None), shuffled(other, 1)):
         assert streams.contents_of(different) not in (None, same)
-    variable, table = tf.Variable(2.0), keras.layers.StringLookup(vocabulary=["a"])
+    tables = [keras.layers.StringLookup(vocabulary=words) for words in (["a", "b"], ["b", "a"])]
+    first, second = (tf.data.Dataset.from_tensors(["a"]).map(table) for table in tables)
+    assert streams.contents_of(first) != streams.contents_of(second)
+    variable = tf.Variable(2.0)
     for unknown in (
         dataset().map(lambda x, y: x * variable),
         dataset().map(lambda x, y: tf.numpy_function(lambda z: z, [x], tf.float32)),
         dataset().map(lambda x, y: x + tf.random.uniform(())),
-        tf.data.Dataset.from_tensors(["a"]).map(table),
         dataset().cache(),
         Batches(),
     ):
