@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from kerasreg._keras.internals import stored_dtype
 from kerasreg._keras.patching import original, patched
@@ -38,7 +39,22 @@ def initial_value(variable: keras.Variable) -> Any:
     return keras.ops.convert_to_tensor(value, stored_dtype(variable))
 
 
+def initializer_of(variable: keras.Variable) -> Any:
+    """The initializer that gave a variable the value that it has, or will give it; else None.
+
+    It is known of variables that were made by `deferred_variables`.
+    """
+    initializer = vars(variable).get(_INITIALIZER)
+    if initializer is None or callable(vars(variable).get(_PENDING)):
+        return initializer
+    given = keras.ops.convert_to_numpy(initializer(variable.shape, dtype=variable.dtype))
+    # It may have been assigned since.
+    same = np.array_equal(given, keras.ops.convert_to_numpy(initial_value(variable)))
+    return initializer if same else None
+
+
 _PENDING = "_kerasreg_pending_value"
+_INITIALIZER = "_kerasreg_initializer"
 _TRAINABLE = "_kerasreg_trainable_when_made"
 
 
@@ -98,6 +114,7 @@ def _deferring() -> Iterator[None]:
 
     def of_initializer(self: Any, initializer: Any) -> None:
         if type(self) is Variable and _is_pure(initializer) and tf.executing_eagerly():
+            vars(self)[_INITIALIZER] = initializer
             defer(self, lambda: initializer(self._shape, dtype=self._dtype))
         else:
             by_initializer(self, initializer)

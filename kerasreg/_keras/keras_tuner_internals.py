@@ -70,6 +70,31 @@ def build_hypermodel(tuner: keras_tuner.Tuner, hp: keras_tuner.HyperParameters) 
     return _private(tuner, "_build_hypermodel")(hp)
 
 
+@contextlib.contextmanager
+def reading_values(
+    hp: keras_tuner.HyperParameters, read: Callable[[str, Any], Any]
+) -> Iterator[None]:
+    """Which values does a hypermodel read? Within, `read` is told of each, and gives another.
+
+    Read for KerasTuner 1.4.7 and 1.4.8, where `hp.Float` and the like ask `_retrieve`.
+
+    Args:
+        hp: the hyperparameters that are given to the hypermodel.
+        read: is called with the name of a hyperparameter and its value, which is None of one
+            that is not active; returns the value that the hypermodel gets.
+    """
+    retrieve, full_name = _private(hp, "_retrieve"), _private(hp, "_get_name")
+
+    def of_declared(declared: Any) -> Any:
+        return read(declared.name, retrieve(declared))
+
+    def of_name(name: str) -> Any:
+        return read(full_name(name), type(hp).get(hp, name))
+
+    with patched(hp, _retrieve=of_declared, get=of_name):
+        yield
+
+
 def explore_space(tuner: keras_tuner.Tuner) -> None:
     """Which hyperparameters does a hypermodel declare? The oracle learns them.
 

@@ -1,6 +1,7 @@
 """Many Keras models of one structure as one program with an axis of lanes."""
 
 from kerasreg.lanes._batches import batch_order
+from kerasreg.lanes._derived import DerivedModel
 from kerasreg.lanes._lanes import Lanes
 from kerasreg.lanes._scalars import DifferentPrograms
 from kerasreg.lanes._streams import DataError
@@ -9,6 +10,7 @@ from kerasreg.lanes._training import Replacement
 
 __all__ = [
     "DataError",
+    "DerivedModel",
     "DifferentPrograms",
     "Lanes",
     "ModelStructure",

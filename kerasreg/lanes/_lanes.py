@@ -12,6 +12,7 @@ from keras import ops
 
 from kerasreg._validation import check_count
 from kerasreg.lanes._callbacks import LaneHistory
+from kerasreg.lanes._derived import DerivedModel
 from kerasreg.lanes._draws import RandomNumbers
 from kerasreg.lanes._stack import ModelStack
 from kerasreg.lanes._streams import DataError, evaluation_blocks
@@ -81,7 +82,7 @@ class Lanes:
 
     def __init__(
         self,
-        models: Sequence[keras.Model],
+        models: Sequence[keras.Model | DerivedModel],
         jit_compile: bool | str = "auto",
         *,
         random_numbers: RandomNumbers = "vectorized",
@@ -137,7 +138,7 @@ class Lanes:
     @property
     def models(self) -> list[keras.Model]:
         """The model that each lane has now."""
-        return self._stack.models
+        return [self._stack.own_model(lane)[0] for lane in range(len(self))]
 
     @property
     def model(self) -> keras.Model:
@@ -428,7 +429,7 @@ class Lanes:
 
     def load(
         self,
-        models: Mapping[int, keras.Model],
+        models: Mapping[int, keras.Model | DerivedModel],
         structures: Mapping[int, ModelStructure] | None = None,
     ) -> None:
         """Puts other models in the place of some lanes.
@@ -542,9 +543,10 @@ class Lanes:
         (8, 1)
         """
         stack = self._stack
-        model = stack.models[lane] if model is None else model
-        same = model is stack.models[lane]
-        structure = stack.structures[lane] if same else stack.structure_of(model)
+        if model is None or model is stack.models[lane]:
+            model, structure = stack.own_model(lane)
+        else:
+            structure = stack.structure_of(model)
         stack.state.store(lane, model, structure, slots)
         return model
 

@@ -149,10 +149,12 @@ def is_tried(owner: Any, name: str, item: Any, kind: type) -> bool:
         return False
     if (kind, name) in _decisions:
         return False
-    if type(item) is float:
+    if isinstance(item, float):
         return math.isfinite(item)
     # Keras keeps the strength of some penalties as an array without axes.
-    return isinstance(owner, keras.regularizers.Regularizer) and type(plain_number(item)) is float
+    return isinstance(owner, keras.regularizers.Regularizer) and isinstance(
+        plain_number(item), float
+    )
 
 
 def sides(kind: type | None, name: str, number: float) -> tuple[int, ...]:
@@ -209,7 +211,9 @@ def plain_number(item: Any) -> int | float | None:
 
     Keras' L1 holds its strength as a tensor of no axes, which is a number too.
     """
-    if isinstance(item, (int, float)) and not isinstance(item, bool):
+    if isinstance(item, float):
+        return float(item)
+    if isinstance(item, int) and not isinstance(item, bool):
         return item
     if isinstance(item, (np.ndarray, np.generic)) or (
         ops.is_tensor(item) and not isinstance(item, keras.KerasTensor)

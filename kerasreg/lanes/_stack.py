@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 
+from kerasreg.lanes._derived import AnyModel, DerivedModel, built, template_of
 from kerasreg.lanes._draws import RandomNumbers
 from kerasreg.lanes._epochs import Epochs
 from kerasreg.lanes._state import State
@@ -25,7 +27,7 @@ class ModelStack:
         random_numbers: as for `kerasreg.lanes.Lanes`.
 
     Attributes:
-        models: for each lane, the model that it has now.
+        models: for each lane, the model that it has now, or what it is derived from.
         structures: for each lane, the structure of that model.
         model: the model whose objects all lanes share: the first of the first ones.
         state: the values of the variables of all lanes.
@@ -35,7 +37,7 @@ class ModelStack:
 
     def __init__(
         self,
-        models: Sequence[keras.Model],
+        models: Sequence[AnyModel],
         jit_compile: bool | str,
         structures: Sequence[ModelStructure] | None,
         random_numbers: RandomNumbers = "vectorized",
@@ -51,13 +53,13 @@ class ModelStack:
             raise ValueError(
                 f'`random_numbers` must be "vectorized" or "keras". Received: {random_numbers!r}'
             )
-        self.model = self.models[0]
+        self.model = template_of(self.models[0])
         known = [None] * len(self.models) if structures is None else structures
         structure = known[0] or structure_of(self.model, self.model, None)
         self.state = State(self.model, structure, len(self.models))
         self.structures = [structure]
         for model, found in zip(self.models[1:], known[1:], strict=True):
-            same = model is self.model
+            same = model is self.models[0]
             self.structures.append(structure if same else found or self.structure_of(model))
         lanes = range(len(self.models))
         self.state.load(list(zip(lanes, self.models, self.structures, strict=True)))
@@ -69,7 +71,7 @@ class ModelStack:
 
     def load(
         self,
-        models: Mapping[int, keras.Model],
+        models: Mapping[int, AnyModel],
         structures: Mapping[int, ModelStructure],
     ) -> None:
         """Puts other models in the place of some lanes: all of them, or none if one cannot be."""
@@ -83,17 +85,23 @@ class ModelStack:
             self.models[lane], self.structures[lane] = model, structure
             self.stopped[lane] = False
 
-    def structure_of(self, model: keras.Model) -> ModelStructure:
+    def structure_of(self, model: AnyModel) -> ModelStructure:
         """The structure of a model, which must share the program of the lanes."""
+        if isinstance(model, DerivedModel):
+            return model.structure
         known = None if model is self.model else self.state.structure
         return structure_of(model, self.model, known)
+
+    def own_model(self, lane: int) -> tuple[keras.Model, ModelStructure]:
+        """The model that a lane has now, which is built if it was not, and its structure."""
+        return built(self.models[lane], self.structures[lane])
 
     @contextlib.contextmanager
     def scope(self, lane: int) -> Iterator[LaneScope]:
         """Makes the shared model show one lane; `keep` then keeps the values it was assigned."""
         scope = LaneScope(self.state.variables, self.state.values, lane)
-        own, structure = self.models[lane], self.structures[lane]
-        with scope, OwnMethods(self.model, own, structure, self.state, scope):
+        own = functools.partial(self.own_model, lane)
+        with scope, OwnMethods(self.model, own, self.state, scope):
             yield scope
 
     def keep(self, scopes: Sequence[LaneScope]) -> None:

@@ -12,6 +12,7 @@ from kerasreg._keras.deferred_variables import initial_value
 from kerasreg._keras.internals import learning_rate_of
 from kerasreg._keras.scope import Scope
 from kerasreg._keras.stateless_optimizer import inner_optimizers, optimizer_variables
+from kerasreg.lanes._derived import AnyModel, DerivedModel, corresponding
 from kerasreg.lanes._scalars import ScalarValues, stack_scalars
 from kerasreg.lanes._structure import ModelStructure
 
@@ -58,12 +59,13 @@ class State:
         # Nor are they where they begin with, for example, the weights.
         slots = map(_array, optimizer_variables(optimizer).values())
         self._own_slots |= any(slot.size > 1 and np.ptp(slot) != 0 for slot in slots)
+        self._sources: dict[int, tuple[keras.Model, list[int]]] = {}
         self.values: list[Any] = []
         self._metrics: dict[int, Any] | None = None
         self.varying: list[int] = []
         self.scalars: ScalarValues = _tensors(stack_scalars([[]] * lanes))
 
-    def load(self, models: Sequence[tuple[int, keras.Model, ModelStructure]]) -> None:
+    def load(self, models: Sequence[tuple[int, AnyModel, ModelStructure]]) -> None:
         """Gives lanes the values of models; other lanes keep their values."""
         fresh = not self.values
         columns = [
@@ -73,7 +75,11 @@ class State:
         known: dict[int, list[np.ndarray]] = {}  # Many lanes may be of one model.
         for lane, model, structure in models:
             if id(model) not in known:
-                known[id(model)] = self._values_of(model, structure)
+                known[id(model)] = (
+                    self._values_derived(model)
+                    if isinstance(model, DerivedModel)
+                    else self._values_of(model, structure)
+                )
             for column, value in zip(columns, known[id(model)], strict=True):
                 column[lane] = value
             self._scalars_of_lanes[lane] = structure.scalars
@@ -99,6 +105,20 @@ class State:
         return [
             initial if source is None else _array(source)
             for initial, source in zip(self._initial, sources, strict=True)
+        ]
+
+    def _values_derived(self, model: DerivedModel) -> list[np.ndarray]:
+        """The values of a model that is not built; initial values where it has none."""
+        template = model.template
+        if id(template) not in self._sources:
+            theirs = corresponding(self.model, self.structure, template, model.structure)
+            sources = [theirs.get(id(variable)) for variable in self.variables]
+            # With the template: the id of what is gone could be given again.
+            self._sources[id(template)] = template, [id(source) for source in sources]
+        values = {id(variable): value for variable, value in model.values}
+        return [
+            np.asarray(values.get(source, initial))
+            for initial, source in zip(self._initial, self._sources[id(template)][1], strict=True)
         ]
 
     def vary_all(self) -> None:
@@ -161,6 +181,7 @@ class State:
                 self.variables.append(variable)
                 self._initial.append(initial)
                 self._metrics = None
+                self._sources.clear()
                 stacked = np.stack([initial] * self.lanes)
                 self.values.append(keras.ops.convert_to_tensor(stacked, dtype=variable.dtype))
 
@@ -208,22 +229,3 @@ def _array(variable: keras.Variable) -> np.ndarray:
 def _tensors(values: ScalarValues) -> ScalarValues:
     as_they_are = [keras.ops.convert_to_tensor(part, dtype=str(part.dtype)) for part in values]
     return ScalarValues(*as_they_are)
-
-
-def corresponding(
-    model: keras.Model, structure: ModelStructure, other: keras.Model, theirs: ModelStructure
-) -> dict[int, keras.Variable]:
-    """The variables of a model `other` by the ids of the same variables of `model`.
-
-    Slots of an optimizer that is not built, and metrics, are left out.
-    """
-    pairs = [
-        *zip(model.trainable_variables, other.trainable_variables, strict=True),
-        *zip(model.non_trainable_variables, other.non_trainable_variables, strict=True),
-        *zip(structure.variables, theirs.variables, strict=True),
-    ]
-    slots = optimizer_variables(other.optimizer)
-    for place, mine in optimizer_variables(model.optimizer).items():
-        if place in slots:
-            pairs.append((mine, slots[place]))
-    return {id(mine): its for mine, its in pairs}

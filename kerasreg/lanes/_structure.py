@@ -11,6 +11,7 @@ In doubt, models differ: an object that cannot be looked into equals only itself
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import inspect
@@ -224,6 +225,12 @@ class ModelStructure:
         """
         return Outline(self.tokens, None if self._places is None else tuple(self._places))
 
+    def with_scalars(self, scalars: Sequence[Scalar]) -> ModelStructure:
+        """The structure of a model that differs in the values of scalars."""
+        found = copy.copy(self)
+        found.scalars = list(scalars)
+        return found
+
     def numbers(self) -> tuple[Any, ...]:
         """The numbers by which lanes of the structure differ, but for weights and slots.
 
@@ -261,7 +268,11 @@ class ModelStructure:
     def _visit_value(self, value: Any) -> None:
         if isinstance(value, _PLAIN):
             # The type too: 1 == 1.0 == True. As text: NaN is not itself.
-            self._token(type(value).__name__, repr(value))
+            # A subclass of float, as NumPy's, is a number like others.
+            if isinstance(value, float):
+                self._token("float", repr(float(value)))
+            else:
+                self._token(type(value).__name__, repr(value))
             return
         if id(value) in self._met:
             self._token("again", self._met[id(value)])
@@ -494,8 +505,9 @@ class ModelStructure:
 def _are_numbers(value: Any) -> bool:
     if not isinstance(value, (list, tuple)) or hasattr(value, "_fields"):
         return False
-    kinds = set(map(type, value))
-    return float in kinds and kinds <= {int, float}
+    return any(isinstance(item, float) for item in value) and all(
+        isinstance(item, (int, float)) and not isinstance(item, bool) for item in value
+    )
 
 
 def _words(token: tuple[Any, ...]) -> str:
@@ -558,14 +570,17 @@ def why_not_a_lane(model: Any) -> str | None:
         return "it is not compiled; call `model.compile(...)`"
     if model.optimizer is None:
         return "it is compiled without an optimizer"
+    unknown = "of which the program would know nothing"
     for name in sorted(trainer_attributes() - _OWN):
+        # What may stand in its place where it is a step.
+        change = "; `compute_loss` and `compute_metrics` may be its own" if "step" in name else ""
         owner = next(kind for kind in type(model).__mro__ if name in vars(kind))
         if module_of(owner) != "keras":
-            return f"its class defines its own `{name}`, of which the program would know nothing"
+            return f"its class defines its own `{name}`, {unknown}{change}"
         if name in vars(model):
-            return f"it was given its own `{name}`, of which the program would know nothing"
+            return f"it was given its own `{name}`, {unknown}{change}"
     if model.run_eagerly:
-        return "it is compiled with `run_eagerly=True`"
+        return "it is compiled with `run_eagerly=True`; without it, it may be a lane"
     if not model.trainable_variables:
         return "it has no trainable weights"
     strategy = getattr(model, "distribute_strategy", None)

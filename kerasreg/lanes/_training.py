@@ -17,6 +17,7 @@ from kerasreg._validation import check_count
 from kerasreg._warnings import warn
 from kerasreg.lanes._batches import Block, Samples, batch_order, split
 from kerasreg.lanes._callbacks import Callbacks, LaneHistory, Logs, SingleBatches, logs_of_lanes
+from kerasreg.lanes._derived import DerivedModel
 from kerasreg.lanes._epochs import Kind
 from kerasreg.lanes._stack import ModelStack
 from kerasreg.lanes._streams import DataError, Stream, ahead
@@ -67,7 +68,7 @@ class Replacement:
     [(0, 1), (1, 2), (0, 3), (1, 3)]
     """
 
-    model: keras.Model
+    model: keras.Model | DerivedModel
     callbacks: Sequence[Any] = ()
     _: dataclasses.KW_ONLY
     rows: Any = None

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -118,8 +118,7 @@ class OwnMethods(contextlib.AbstractContextManager[None]):
 
     Args:
         shared: the model that all lanes share.
-        own: the model that the lane was made of.
-        structure: the structure of `own`.
+        own: gives the model that the lane was made of, and its structure.
         state: the state of the lanes.
         scope: shows the lane, and keeps the values that are assigned.
     """
@@ -127,14 +126,12 @@ class OwnMethods(contextlib.AbstractContextManager[None]):
     def __init__(
         self,
         shared: keras.Model,
-        own: keras.Model,
-        structure: ModelStructure,
+        own: Callable[[], tuple[keras.Model, ModelStructure]],
         state: State,
         scope: LaneScope,
     ) -> None:
         self.shared = shared
         self.own = own
-        self.structure = structure
         self.state = state
         self.scope = scope
         self._patch: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
@@ -150,7 +147,8 @@ class OwnMethods(contextlib.AbstractContextManager[None]):
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         variables, scope = self.state.variables, self.scope
         with outside_stateless_scopes():
-            own = self.state.targets(self.own, self.structure)
+            model, structure = self.own()
+            own = self.state.targets(model, structure)
         values = {index: scope.get_current_value(variables[index]) for index in own}
         # The own model may be the shared one, and some of these methods call others.
         self.__exit__()
@@ -160,7 +158,7 @@ class OwnMethods(contextlib.AbstractContextManager[None]):
                 _assign(own, values)
                 before = _values(own)
                 try:
-                    return getattr(self.own, name)(*args, **kwargs)
+                    return getattr(model, name)(*args, **kwargs)
                 finally:
                     after = _values(own)
                     _assign(own, kept)

@@ -8,13 +8,14 @@ leaves a trial that never runs again.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import keras_tuner
 
-from kerasreg._files import write_json
+from kerasreg._files import write_json, write_texts
 from kerasreg._keras import keras_tuner_internals as internals
 
 
@@ -64,6 +65,7 @@ class StateFiles:
         self._tuner = tuner
         self._later = False  # The states of the oracle and of the tuner.
         self._trials_later = False
+        self._texts: dict[str, str] = {}  # Of trials, by path, which are written together.
         internals.write_state_by(tuner, self.save_oracle, self.save_trial, self.save)
         _find_trials(tuner.oracle)
         _queue_interrupted(tuner.oracle)
@@ -81,7 +83,13 @@ class StateFiles:
         """Writes the state of a trial."""
         if not self._trials_later:
             path = internals.trial_path(self._tuner.oracle, trial.trial_id)
-            write_json(path, trial.get_state())
+            self._texts[path] = json.dumps(trial.get_state())
+            if not self._later:
+                self._write_trials()
+
+    def _write_trials(self) -> None:
+        texts, self._texts = self._texts, {}
+        write_texts(texts)
 
     def save(self) -> None:
         """Writes the states of the oracle and of the tuner."""
@@ -91,7 +99,7 @@ class StateFiles:
 
     @contextlib.contextmanager
     def written_once(self) -> Iterator[None]:
-        """Writes the oracle's state, which grows with the trials, when all are dealt with."""
+        """Writes the states when all trials are dealt with: those of trials, then the oracle's."""
         if self._later:
             yield
             return
@@ -100,6 +108,7 @@ class StateFiles:
             yield
         finally:
             self._later = False
+            self._write_trials()
             self._tuner.save()
 
     @contextlib.contextmanager

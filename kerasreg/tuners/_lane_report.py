@@ -98,19 +98,22 @@ class LaneReport(Report):
     def __str__(self) -> str:
         if not self.rows:
             return self.empty
-        titles = ["program", "trials", "at once", "seconds", "tracing", "why", "lane after lane"]
+        titles = ["program", "trials", "at once", "seconds", "tracing", "why"]
+        if any(row.loops for row in self.rows):
+            titles.append("lane after lane")
         rows = [
             [
                 "alone" if row.program is None else str(row.program),
                 *(row.trials, row.at_once, row.seconds, row.tracing),
-                "; ".join(filter(None, (row.why, row.change))) or None,
+                row.why or None,
                 ", ".join(row.loops) or None,
-            ]
+            ][: len(titles)]
             for row in self.rows
         ]
         count = len({one.trial for one in self.trainings})
         total = f"{round(self.share * count)} of {count} trials shared a program with others"
-        return f"{table(titles, rows)}\n{total}"
+        changes = dict.fromkeys(row.change for row in self.rows if row.change)
+        return "\n".join([table(titles, rows), total, *changes])
 
 
 class EpochClock:
@@ -151,7 +154,7 @@ class _Program:
 
     def __init__(self, plan: Plan) -> None:
         self.key = plan.key  # Of which there is one object, whose id is not given again.
-        self.outline = ModelStructure(plan.model, places=True).outline()
+        self.outline = ModelStructure(plan.template, places=True).outline()
         given = plan.common_arguments()
         plain = (bool, int, float, str)
         self.arguments = {name: value for name, value in given.items() if isinstance(value, plain)}
@@ -165,8 +168,7 @@ class _Program:
         """A place where the program differs from another one, and what both have there."""
         found = self.outline.difference(other.outline)
         if found is not None:
-            place = f"`{found.place}`" if found.contents else found.place
-            return place, tuple(map(_plain, found.contents))
+            return _told(found.place, found.contents)
         for name in sorted({*self.arguments, *other.arguments}):
             both = [repr(one.arguments.get(name)) for one in (self, other)]
             if both[0] != both[1]:
@@ -316,20 +318,22 @@ class LaneRecord:
             f"{_count(len(of.trials), 'trial')} trained alone: {why}"
             for why, of in sorted(self._alone.items(), key=lambda item: -len(item[1].trials))
         ]
+        changes: dict[str, None] = {}  # Each is said once.
         if many:
-            lines += self._differences(programs)
+            lines += self._differences(programs, changes)
         shown, left = [f"- {line}." for line in lines[:_LINES]], len(lines) - _LINES
         if left > 0:
             shown.append(f"- And {_count(left, 'other reason')}.")
-        ways = [f"{len(alone)} alone by Keras"] if alone else []
+        shown += [f"- {change}." for change in changes if change]
+        ways = [f"{len(alone)} were trained alone by Keras"] if alone else []
         if in_lanes:
-            ways.append(f"{len(in_lanes)} as lanes of {_count(len(programs), 'program')}")
+            ways.append(f"{len(in_lanes)} were lanes of {_count(len(programs), 'program')}")
         total = _count(len(alone | in_lanes), "trial")
         head = f"Of {total}, {' and '.join(ways)}: `tuner.lane_report()` has the table."
         return "\n".join([head, *shown])
 
-    def _differences(self, programs: list[_Program]) -> list[str]:
-        """By which places programs differ from the largest one, a line for each place."""
+    def _differences(self, programs: list[_Program], changes: dict[str, None]) -> list[str]:
+        """Where programs differ from the largest one, a line for each place; adds to `changes`."""
         places: dict[str, list[tuple[str, ...]]] = {}
         for program in programs[1:]:
             place, contents = program.difference(programs[0])
@@ -341,18 +345,16 @@ class LaneRecord:
             distinct = list(dict.fromkeys(values))
             shown = ", ".join(distinct[:_VALUES])
             shown += ", ..." if len(distinct) > _VALUES else ""
-            change = self._change(every[0])
-            lines.append(
-                f"{_count(len(every), 'program')} apart from the largest one by {place}"
-                + (f" ({shown})" if shown else "")
-                + (f"; {change}" if change else "")
-            )
+            changes[self._change(every[0])] = None
+            verb = "differs" if len(every) == 1 else "differ"
+            at = f"{place} ({shown})" if shown else place
+            lines.append(f"{_count(len(every), 'program')} {verb} from the largest one in {at}")
         return lines
 
     def _change(self, contents: tuple[str, ...]) -> str:
         """What lets trials share a program that differ so."""
         if contents and all(map(_is_fraction, contents)):
-            return "a number kept in a variable, as kerasreg's layers keep theirs, may differ"
+            return "a number may differ where code computes with it and decides nothing by it"
         if self._drawn == 1:
             return "`trials_per_structure=16` draws what decides on that once for 16 trials"
         return ""
@@ -391,9 +393,25 @@ def _short(why: str) -> str:
     return first.rstrip(".") if len(first) <= _LENGTH else f"{first[:_LENGTH]} ..."
 
 
+def _told(place: str, contents: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """A place of a model, and what two models have there, as a user would say it."""
+    if not contents:
+        return place, ()
+    where, _, last = place.rpartition(".")
+    kind = last[1:-1] if last.startswith("<") and last.endswith(">") else None
+    # The class of the first model's object is in the place; an object met before has no words.
+    found = tuple(
+        (kind or "another object") if content.startswith("again ") else _plain(content)
+        for content in contents
+    )
+    return f"`{where if kind else place}`", found
+
+
 def _plain(content: str) -> str:
     """A content in words without the name of its type, where the value shows the type."""
     kind, _, value = content.partition(" ")
+    if kind in ("class", "function", "builtin"):
+        return content.rpartition(" ")[2]
     return value if value and kind in ("bool", "int", "float", "str", "NoneType") else content
 
 

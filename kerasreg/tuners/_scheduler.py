@@ -33,6 +33,8 @@ from kerasreg.tuners._memory import lanes_that_fit
 from kerasreg.tuners._progress import Progress
 from kerasreg.tuners._pruning import Pruning
 from kerasreg.tuners._structure_first import StructuralProbe
+from kerasreg.tuners._templates import Templates
+from kerasreg.tuners._traced_build import traced
 from kerasreg.tuners._trial import (
     Digests,
     EpochReports,
@@ -142,6 +144,7 @@ class Scheduler:
         )
         self.look_ahead = LookAhead(tuner, record)
         self.progress = Progress(tuner, quiet=kwargs.get("verbose", "auto") == 0)
+        self._templates = Templates(tuner.build_model)
         self._failures = Failures(self.oracle)
         self._told: set[str] = set()
         self._places = CallbackPlaces(kwargs.get("callbacks"))
@@ -419,11 +422,7 @@ class Scheduler:
             plans = []
             for execution in range(self.tuner.executions_per_trial):
                 for fold in folds:
-                    with deferred_variables():
-                        model = self.tuner.build_model(trial.hyperparameters)
-                    kwargs = self.tuner.fit_arguments(trial, execution, self.kwargs)
-                    call = self.args, kwargs
-                    plan = Plan(trial, execution, model, model.fit, call, fold=fold)
+                    plan = self._plan(trial, execution, fold)
                     self._prepare(plan)
                     plans.append(plan)
             for plan in plans:
@@ -431,6 +430,19 @@ class Scheduler:
             self.waiting += plans
             return
         self._end([running])
+
+    def _plan(self, trial: Any, execution: int, fold: int | None) -> Plan:
+        """A training of a trial, whose model is derived from others or built."""
+        hp = trial.hyperparameters
+        model, trace = self._templates.derive(hp), None
+        if model is None:
+            with traced(hp) as trace, deferred_variables():
+                model = self.tuner.build_model(hp)
+        call = self.args, self.tuner.fit_arguments(trial, execution, self.kwargs)
+        plan = Plan(trial, execution, model, None, call, fold=fold)
+        if trace is not None:
+            self._templates.learn(trace, plan, hp)
+        return plan
 
     def _prepare(self, plan: Plan) -> None:
         """Finds how a model is to be trained: the rows of its fold, and with which others."""
@@ -459,7 +471,7 @@ class Scheduler:
                 kwargs = self.tuner.fit_arguments(plan.trial, plan.execution, self.kwargs)
                 call = self.args, kwargs
                 again = Plan(
-                    plan.trial, plan.execution, plan.model, plan.model.fit, call, fold=plan.fold
+                    plan.trial, plan.execution, plan.lane_model, None, call, fold=plan.fold
                 )
                 again.was_built = plan.was_built
                 self._prepare(again)
@@ -835,7 +847,7 @@ def _replacement(plan: Plan) -> Replacement:
     rows, validation_rows = plan.rows or (None, None)
     first, last = plan.epochs()
     return Replacement(
-        plan.model,
+        plan.lane_model,
         plan.callbacks_of_lane(),
         rows=rows,
         validation_rows=validation_rows,
@@ -925,14 +937,15 @@ class LookAhead:
             key, lanes = made
             if key == plans[0].key and len(lanes) == len(plans):
                 lanes.load(
-                    dict(enumerate(p.model for p in plans)), dict(enumerate(_structures(plans)))
+                    dict(enumerate(p.lane_model for p in plans)),
+                    dict(enumerate(_structures(plans))),
                 )
                 return lanes
             self._misses += 1
         return self._lanes_of(plans)
 
     def _lanes_of(self, plans: list[Plan]) -> Lanes:
-        models = [plan.model for plan in plans]
+        models = [plan.lane_model for plan in plans]
         return Lanes(models, structures=_structures(plans), **self._options)
 
 

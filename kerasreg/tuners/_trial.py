@@ -24,7 +24,7 @@ from kerasreg._keras.internals import (
 from kerasreg._keras.patching import original
 from kerasreg._keras.rows import are_rows, as_keras_rows, is_sparse
 from kerasreg._keras.streams import contents_of, example_of, is_generator, is_stream
-from kerasreg.lanes import ModelStructure, why_not_a_lane
+from kerasreg.lanes import DerivedModel, ModelStructure, why_not_a_lane
 from kerasreg.tuners._callback_places import places_of
 from kerasreg.tuners._trial_thread import TrialThread
 
@@ -63,8 +63,8 @@ class Plan:
     Args:
         trial: a KerasTuner trial.
         execution: the number of the execution of the trial.
-        model: the model that is to be trained.
-        fit: the method of the model that trains it by Keras.
+        model: the model that is to be trained, or what it is derived from.
+        fit: the method of the model that trains it by Keras; None for the one that it has.
         call: the positional and the keyword arguments of the call.
         fold: the number of the fold, or None.
         thread: the thread that rests in the call; None if no code of the user's waits for it.
@@ -87,8 +87,8 @@ class Plan:
         self,
         trial: Any,
         execution: int,
-        model: keras.Model,
-        fit: Callable[..., Any],
+        model: keras.Model | DerivedModel,
+        fit: Callable[..., Any] | None,
         call: tuple[Sequence[Any], Mapping[str, Any]],
         *,
         fold: int | None = None,
@@ -97,7 +97,7 @@ class Plan:
     ) -> None:
         self.trial = trial
         self.execution = execution
-        self.model = model
+        self.lane_model = model
         self.why_alone: str | None = None
         self.structure: ModelStructure | None = None
         self.fold = fold
@@ -107,7 +107,8 @@ class Plan:
         self.key: Any = None
         self.history: Any = None
         self.error: Exception | None = None
-        self.was_built = bool(model.built)
+        template = self.template
+        self.was_built = bool(template.built)
         self._reached = _Reached()
         self._fit = fit
         self._call = list(call[0]), dict(call[1])
@@ -119,20 +120,37 @@ class Plan:
             for place in places_of(callback)
         ]
         if not self.was_built:
-            self.build(model)
+            self.build(template)
         self.look_again()
+
+    @property
+    def model(self) -> keras.Model:
+        """The model that is trained, which is built now if it was not."""
+        given = self.lane_model
+        return given.built[0] if isinstance(given, DerivedModel) else given
+
+    @property
+    def template(self) -> keras.Model:
+        """A model of the same structure: the model itself, or the one that it is derived from."""
+        given = self.lane_model
+        return given.template if isinstance(given, DerivedModel) else given
 
     def look_again(self) -> None:
         """Finds the structure of the model as it is now."""
+        if isinstance(self.lane_model, DerivedModel):
+            self.structure = self.lane_model.structure
+            return
         self.why_alone = why_not_a_lane(self.model)
         self.structure = None if self.why_alone else ModelStructure(self.model)
 
     def _bound(self) -> dict[str, Any] | None:
         keras_fit = original(keras.Model, "fit")
-        if original(type(self.model), "fit") is not keras_fit:
+        if original(type(self.template), "fit") is not keras_fit:
             return None
         try:
-            bound = inspect.signature(keras_fit).bind(self.model, *self._call[0], **self._call[1])
+            bound = inspect.signature(keras_fit).bind(
+                self.template, *self._call[0], **self._call[1]
+            )
         except TypeError:  # Keras says so when it is called.
             return None
         return {name: value for name, value in bound.arguments.items() if name != "self"}
@@ -308,7 +326,8 @@ class Plan:
             given["validation_data"] = tuple(
                 part for part in rows_for_fit(data, self.rows[1]) if part is not None
             )
-        return self._fit(*(args if self.arguments is None else ()), **given)
+        fit = self.model.fit if self._fit is None else self._fit
+        return fit(*(args if self.arguments is None else ()), **given)
 
 
 class EpochReports(keras.callbacks.Callback):

@@ -781,3 +781,9 @@ def test_reset_automatic_names_begins_anew():
     assert keras.layers.Dense(1).name != first
     internals.reset_automatic_names()
     assert keras.layers.Dense(1).name == "dense"
+
+
+def test_tracked_dictionary_is_what_a_layer_keeps():
+    layer = keras.layers.Dense(1)
+    layer.given = {"a": 1}
+    assert type(layer.given) is internals.tracked_dictionary()

@@ -399,3 +399,22 @@ def test_a_name_that_is_gone_is_told(tuner, monkeypatch):
     with pytest.raises(RuntimeError, match=r"has no `_save_trial` in RandomSearchOracle"):
         internals.write_state_by(tuner, None, None, None)
     assert "save" not in vars(tuner)
+
+
+def test_reading_values_are_told_and_changed():
+    hp, seen = keras_tuner.HyperParameters(), []
+
+    def read(name, value):
+        seen.append((name, value))
+        return value if value is None else value + 1
+
+    with internals.reading_values(hp, read):
+        assert hp.Int("a", 1, 5) == 2
+        assert hp["a"] == 2
+        with hp.name_scope("of"):
+            assert hp.Float("b", 0.0, 1.0, default=0.5) == 1.5
+            assert hp.get("b") == 1.5
+        with hp.conditional_scope("a", [4]):
+            assert hp.Int("c", 1, 5) is None
+    assert seen == [("a", 1), ("a", 1), ("of/b", 0.5), ("of/b", 0.5), ("c", None)]
+    assert hp.get("a") == 1

@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from kerasreg._keras.patching import original, patched, replace
+from kerasreg._keras.patching import original, patched, patched_value, python_math, replace
 
 
 class Base:
@@ -160,3 +160,27 @@ def test_an_attribute_in_a_slot_is_as_before_in_the_end():
         assert (owner.number, owner.empty) == (2, 3)
     assert owner.number == 1
     assert not hasattr(owner, "empty")
+
+
+def test_patched_value_of_an_object_and_of_a_dictionary():
+    owner, items = Tracking(), {"a": 1}
+    object.__setattr__(owner, "number", 1)
+    with patched_value(owner, "number", 2), patched_value(items, "a", 3):
+        assert (owner.number, items) == (2, {"a": 3})
+    assert (owner.number, items, owner.seen) == (1, {"a": 1}, [])
+
+
+def test_python_math_calls_another_function():
+    import math
+
+    seen = []
+
+    def call(name, function, arguments):
+        seen.append((name, function(*arguments)))
+        return "other"
+
+    with python_math(call):
+        assert math.sqrt(4.0) == "other"
+        assert math.pow(2.0, 3.0) == "other"
+    assert seen == [("sqrt", 2.0), ("pow", 8.0)]
+    assert math.sqrt(4.0) == 2.0

@@ -4,7 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from kerasreg._keras.deferred_variables import deferred_variables, initial_value
+from kerasreg._keras.deferred_variables import (
+    deferred_variables,
+    initial_value,
+    initializer_of,
+)
 from kerasreg._keras.fused import fused, fused_draw, fuses_here, is_static
 from kerasreg._keras.hyperparameter import Hyperparameter, copy_state, hyperparameters_of
 from kerasreg._keras.lane_convolutions import lane_convolutions
@@ -205,3 +209,16 @@ def test_keys_by_identity_find_slots_without_the_backends_variable():
     with stateless(), keys_by_identity(optimizer):
         assert step(optimizer, variables[1]) == [1.0]
     assert optimizer._trainable_variables_indices == before
+
+
+def test_initializer_of_is_known_until_the_value_is_another_one():
+    with deferred_variables():
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    kernel = model.layers[0].kernel
+    initializer = initializer_of(kernel)
+    assert isinstance(initializer, keras.initializers.GlorotUniform)
+    assert np.shape(kernel.numpy()) == (2, 3)  # It is made, and still has its value.
+    assert initializer_of(kernel) is initializer
+    kernel.assign(np.ones((2, 3)))
+    assert initializer_of(kernel) is None
+    assert initializer_of(keras.Variable([1.0])) is None

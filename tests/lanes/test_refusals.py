@@ -171,3 +171,15 @@ def test_nothing_random_but_the_seeds(trials, all_values):
     for one, other in zip(found[0][0], found[1][0], strict=True):
         np.testing.assert_array_equal(one, other)
     assert found[0][1] == found[1][1]
+
+
+def test_what_runs_for_one_lane_after_the_other_is_an_attribute():
+    built = [model(layers.Dropout(0.5, name="one")) for _ in range(2)]
+    together = lanes.Lanes(built, random_numbers="keras")
+    assert together.loops == []
+    with pytest.warns(UserWarning, match="has no vectorised form"):
+        together.fit(X, Y, 4)
+    assert together.loops
+    for layer, operation in together.loops:
+        assert "/one" in layer
+        assert "Random" in operation

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import time
 import types
 import warnings
 import weakref
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from kerasreg import tuners
-from kerasreg.tuners._lane_report import LaneRecord, report_of
+from kerasreg.tuners._lane_report import EpochClock, LaneRecord, report_of
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
 Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32")
@@ -31,7 +32,9 @@ def model_of(units, kind=keras.Sequential, activation="tanh", learning_rate=0.1,
 
 
 class Scaled(keras.layers.Layer):
-    """A layer of a user's, with a Python number."""
+    """A layer of a user's, with a Python number that may not differ between lanes."""
+
+    lane_numbers = ()
 
     def __init__(self, slope, **kwargs):
         super().__init__(**kwargs)
@@ -90,6 +93,7 @@ def test_a_row_says_how_its_trials_were_trained_and_why_apart(mixed):
     assert other.why.endswith(": 3 against 2")
     assert (alone.program, alone.at_once, alone.tracing) == (None, 1, None)
     assert "its class defines its own `train_step`" in alone.why
+    assert alone.why.endswith("`compute_loss` and `compute_metrics` may be its own")
     for row in (largest, other):
         assert 0 < row.tracing < row.seconds
     assert alone.seconds > 0
@@ -100,7 +104,7 @@ def test_its_text_is_a_table_and_its_dictionary_plain(mixed):
     lines = str(report).splitlines()
     assert lines[0].split()[:3] == ["program", "trials", "at"]
     assert [line.split()[0] for line in lines[1:4]] == ["1", "2", "alone"]
-    assert lines[4] == "6 of 8 trials shared a program with others"
+    assert lines[4:] == ["6 of 8 trials shared a program with others"]
     plain = report.to_dict()
     assert json.loads(json.dumps(plain)) == plain
     assert set(plain) == {"rows", "trainings"}
@@ -110,7 +114,7 @@ def test_what_was_alone_is_told_when_it_begins_and_counted_at_the_end(mixed):
     first, last = mixed.told
     assert "is trained alone by Keras" in str(first.message)
     head, line = str(last.message).splitlines()
-    assert head.startswith("Of 8 trials, 2 alone by Keras and 6 as lanes of 2 programs")
+    assert head.startswith("Of 8 trials, 2 were trained alone by Keras and 6 were lanes of 2 pro")
     assert "`tuner.lane_report()`" in head
     assert line.startswith("- 2 trials trained alone: its class defines its own `train_step`")
     assert [one.filename for one in mixed.told] == [__file__] * 2
@@ -165,12 +169,15 @@ def record_of(models, arguments=({},), drawn=None, trials=1):
 def test_many_small_programs_are_told_by_what_they_differ_in():
     models = [model_of(units) for units in (2, 3, 4, 5, 6, 7)] + [model_of(2, activation="relu")]
     record = record_of(models, drawn=1)
-    head, units, activation = record.close().splitlines()
-    assert head.startswith("Of 7 trials, 7 as lanes of 7 programs:")
-    assert units.startswith("- 5 programs apart from the largest one by `model.")
-    assert "hidden.units` (2, 3, 4, 5, ...); `trials_per_structure=16`" in units
-    assert activation.startswith("- 1 program apart")
-    assert "hidden.activation` (" in activation
+    head, units, activation, change = record.close().splitlines()
+    assert head.startswith("Of 7 trials, 7 were lanes of 7 programs:")
+    assert units == (
+        "- 5 programs differ from the largest one in `model.hidden.units` (2, 3, 4, 5, ...)."
+    )
+    assert activation == (
+        "- 1 program differs from the largest one in `model.hidden.activation` (tanh, relu)."
+    )
+    assert change.startswith("- `trials_per_structure=16` draws")
 
 
 def test_few_programs_and_those_that_were_asked_for_are_not_told():
@@ -191,7 +198,7 @@ def test_few_programs_and_those_that_were_asked_for_are_not_told():
             "trials_per",
         ),
         ((2, 2), ({},), "the data", "trials_per"),
-        ((0.5, 0.25), ({},), "scaled.slope`: 0.25 against 0.5", "kept in a variable"),
+        ((0.5, 0.25), ({},), "scaled.slope`: 0.25 against 0.5", "decides nothing by it"),
     ],
 )
 def test_what_programs_differ_in_is_named(models, arguments, why, change):
@@ -201,12 +208,14 @@ def test_what_programs_differ_in_is_named(models, arguments, why, change):
     assert report.share == 0.0  # Each is the only one of its program.
     assert report[1].why.endswith(why)
     assert change in report[1].change
+    assert str(report).endswith(report[1].change)
 
 
 def test_programs_of_later_searches_are_numbered_on():
-    report = report_of([record_of([model_of(2), model_of(3)]), record_of([model_of(4)])])
-    assert [row.program for row in report] == [1, 2, 3]
-    assert {one.program for one in report.trainings} == {1, 2, 3}
+    records = [record_of([model_of(units) for units in of]) for of in ([2, 3], [4], [5])]
+    report = report_of(records)
+    assert [row.program for row in report] == [1, 2, 3, 4]
+    assert {one.program for one in report.trainings} == {1, 2, 3, 4}
 
 
 def test_what_a_long_error_says_is_cut():
@@ -215,3 +224,27 @@ def test_what_a_long_error_says_is_cut():
         pass
     assert len(record.rows()[0].why) < 400
     assert "more" not in record.rows()[0].why
+
+
+def test_what_ran_for_one_lane_after_the_other_is_in_the_table():
+    record, key = LaneRecord(), ("key",)
+    record.see(types.SimpleNamespace(model=model_of(2), key=key, common_arguments=dict))
+    record.were_lanes(key, ["0", "1"], 2)
+    assert "lane after lane" not in str(report_of([record]))
+    record.ran(key, EpochClock(), [("gru", "While")])
+    assert report_of([record])[0].loops == ("gru: While",)
+    lines = str(report_of([record])).splitlines()
+    assert [lines[0].rsplit("  ", 1)[1], lines[1].rsplit("  ", 1)[1]] == [
+        "lane after lane",
+        "gru: While",
+    ]
+
+
+def test_the_clock_counts_no_time_of_the_search(monkeypatch):
+    now = iter([0.0, 5.0, 6.0, 8.0, 18.0, 19.0, 29.0, 30.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(now))
+    clock = EpochClock()
+    for _ in range(3):  # 5 s, 2 s and 1 s, with 1 s, 10 s and 10 s of the search after them.
+        with clock.paused():
+            clock.lap()
+    assert clock.read() == (9.0, 5.0 - 1.5)
