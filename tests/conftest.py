@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 import zlib
 
 # Before TensorFlow is loaded, also in the processes that tests start.
@@ -11,8 +12,11 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import keras
 import pytest
 from helpers import processes
+from tensorflow.python.framework import ops
 
 from kerasreg import serving
+
+_GRADIENTS = ops.gradient_registry._registry
 
 # Programs that run where other packages are; pytest looks into every module for docstrings.
 collect_ignore_glob = ["references/*"]
@@ -48,9 +52,24 @@ def clean_keras():
     keras.config.set_dtype_policy("float32")
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
+    # What is traced, and how often, depends on no other test.
+    if "kerasreg.lanes" in sys.modules:
+        sys.modules["kerasreg.lanes._programs"].clear()
     yield
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
+    # TensorFlow keeps the gradients that a graph defines itself as long as the process lives, and
+    # each training of Keras has some: with them its graphs, its model and its data stay in memory.
+    for name in [name for name in _GRADIENTS if name.startswith("CustomGradient-")]:
+        del _GRADIENTS[name]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_garbage_is_left():
+    """Memory holds what tests use: a collection, of which each trial has two, takes as long."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

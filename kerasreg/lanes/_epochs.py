@@ -17,7 +17,8 @@ from kerasreg._warnings import warn
 from kerasreg.lanes._batches import Block
 from kerasreg.lanes._draws import RandomNumbers
 from kerasreg.lanes._program import Program, Run
-from kerasreg.lanes._scalars import DifferentPrograms, decides
+from kerasreg.lanes._programs import forget, program_for
+from kerasreg.lanes._scalars import DifferentPrograms, Scalar, decides
 from kerasreg.lanes._state import State
 from kerasreg.lanes._step import Step
 from kerasreg.lanes._structure import ModelStructure
@@ -79,16 +80,21 @@ class Epochs:
         self._compiling: list[concurrent.futures.Future[Any]] = []
         # Of programs that gave place to another one.
         self._past_traces = self._past_compilations = 0
+        self._traced_before = 0, 0  # Traces and compilations of the program by other lanes.
 
     @property
     def traces(self) -> int:
         """The number of functions that were traced so far, of all programs."""
-        return self._past_traces + (self._program.traces if self._program else 0)
+        if self._program is None:
+            return self._past_traces
+        return self._past_traces + self._program.traces - self._traced_before[0]
 
     @property
     def compilations(self) -> int:
         """The number of those functions that XLA compiles."""
-        return self._past_compilations + (self._program.compilations if self._program else 0)
+        if self._program is None:
+            return self._past_compilations
+        return self._past_compilations + self._program.compilations - self._traced_before[1]
 
     @property
     def loops(self) -> list[tuple[str, str]]:
@@ -117,10 +123,15 @@ class Epochs:
             self._measures = True
         self._past_traces, self._past_compilations = self.traces, self.compilations
         self._varying = list(state.varying)
-        scalars = [state.structure.scalars[index] for index in self._varying]
-        step = Step(self.model, state.variables, scalars, self._random_numbers)
-        self._program = _program_of_backend()(step, state.lanes)
+        self._program = program_for(state, self._varying, self._random_numbers, self._make)
+        # It may have been traced by other lanes.
+        self._traced_before = self._program.traces, self._program.compilations
+        self._tell_loops(self._program)
         return self._program
+
+    def _make(self, scalars: list[Scalar]) -> Program:
+        step = Step(self.model, self.state.variables, scalars, self._random_numbers)
+        return _program_of_backend()(step, self.state.lanes)
 
     def run(
         self,
@@ -259,6 +270,7 @@ class Epochs:
         try:
             found = call()
         except Exception as error:
+            forget(program)
             if not decides(program.step.scalars, error):
                 raise
             raise DifferentPrograms(
@@ -269,7 +281,12 @@ class Epochs:
             return found
         self._refused = self._found_to_be_no_program(program)
         if self._refused is not None:
+            forget(program)
             raise ValueError(self._refused)
+        self._tell_loops(program)
+        return found
+
+    def _tell_loops(self, program: Program) -> None:
         for layer, operation in program.loops:
             if (layer, operation) not in self._warned:
                 self._warned.add((layer, operation))
@@ -277,7 +294,6 @@ class Epochs:
                     f"{layer or 'the model'}: {operation} has no vectorised form; it runs for one "
                     "lane after the other. Results are right, and slower."
                 )
-        return found
 
     def _found_to_be_no_program(self, program: Program) -> str | None:
         if program.python:

@@ -731,6 +731,8 @@ def test_threads_end_with_the_search(tmp_path):
 _INTERRUPTED = """
 import os, signal, sys, keras, keras_tuner, numpy as np
 from kerasreg import tuners
+# A shell starts what runs in its background with interrupts ignored, and so its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 handles = sys.argv[1] == "handles"
 x = np.ones((24, 3), "float32")
 class Model(keras_tuner.HyperModel):
