@@ -26,8 +26,13 @@ def is_stream(x: Any) -> bool:
     # Not those of `tf.distribute`, whose batches are parts for replicas.
     if data_adapters.is_tf_dataset(x):
         return hasattr(x, "element_spec") and "Distributed" not in type(x).__name__
-    is_other = data_adapters.is_torch_dataloader, data_adapters.is_grain_dataset
-    return any(kind(x) for kind in is_other)
+    # The second is not known to all of these versions.
+    names = "is_torch_dataloader", "is_grain_dataset"
+    return any(getattr(data_adapters, name, _never)(x) for name in names)
+
+
+def _never(x: Any) -> bool:
+    return False
 
 
 def is_generator(x: Any) -> bool:
@@ -113,7 +118,7 @@ class Epochs:
 
     def __iter__(self) -> Iterator[tuple[Any, Any, Any]]:
         """The batches `(x, y, sample_weight)` of the next epoch, as NumPy arrays."""
-        for _, _, found in self._keras:
+        for *_, found in self._keras.enumerate_epoch():
             batch = keras.utils.unpack_x_y_sample_weight(found[0])
             yield tree.map_structure(_dense, batch)
 
