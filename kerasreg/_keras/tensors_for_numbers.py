@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -11,24 +14,50 @@ from keras import ops
 from kerasreg._keras.patching import original, patched
 
 
-def tensors_for_numbers() -> contextlib.AbstractContextManager[None]:
-    """Which operations refuse a tensor as the number that they take? In here, none of these.
+@contextlib.contextmanager
+def tensors_for_numbers(kind: type) -> Iterator[None]:
+    """Which operations refuse an object that stands for a number? In here, none of these.
 
-    They are those of TensorFlow's kernels whose attribute the number is. Read for Keras 3.10 to
-    3.15.
+    On TensorFlow they are those of kernels whose attribute the number is. JAX compiles most of its
+    functions each on its own, and these refuse what is no array. Read for Keras 3.10 to 3.15.
+
+    Args:
+        kind: the class of the objects. They have a method `__jax_array__`.
 
     Raises:
         AttributeError: if Keras has no such operation.
     """
     from keras.src import backend
 
-    if keras.backend.backend() != "tensorflow":
-        return contextlib.nullcontext()
-    relu = original(backend.nn, "leaky_relu")
+    modules: list[Any] = []
+    if keras.backend.backend() == "jax":
+        modules = [backend.nn, backend.numpy, backend.random, backend.image]
+    with contextlib.ExitStack() as stack:
+        for module in modules:
+            of_keras = {
+                name: _with_arrays(original(module, name), kind)
+                for name, value in vars(module).items()
+                if inspect.isfunction(value) and not name.startswith("_")
+            }
+            stack.enter_context(patched(module, **of_keras))
+        if keras.backend.backend() == "tensorflow":
+            relu = functools.partial(_leaky_relu, original(backend.nn, "leaky_relu"))
+            stack.enter_context(patched(backend.nn, leaky_relu=relu))
+        yield
 
-    def leaky_relu(x: Any, negative_slope: Any = 0.2) -> Any:
-        if isinstance(negative_slope, (int, float)):
-            return relu(x, negative_slope)
-        return ops.where(x > 0, x, x * ops.cast(negative_slope, x.dtype))
 
-    return patched(backend.nn, leaky_relu=leaky_relu)
+def _leaky_relu(of_keras: Callable[..., Any], x: Any, negative_slope: Any = 0.2) -> Any:
+    if isinstance(negative_slope, (int, float)):
+        return of_keras(x, negative_slope)
+    return ops.where(x > 0, x, x * ops.cast(negative_slope, x.dtype))
+
+
+def _with_arrays(function: Callable[..., Any], kind: type) -> Callable[..., Any]:
+    def plain(argument: Any) -> Any:
+        return keras.ops.convert_to_tensor(argument) if isinstance(argument, kind) else argument
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*map(plain, args), **{name: plain(of) for name, of in kwargs.items()})
+
+    return call

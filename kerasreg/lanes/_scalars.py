@@ -183,7 +183,7 @@ def decides(scalars: Sequence[Scalar], error: BaseException | None) -> bool:
                 return True
             scalars, spoken = [seen.scalar], True
             break
-        spoken |= LaneScalar.__name__ in str(seen)
+        spoken |= any(part in str(seen) for part in _SPEAKS)
         seen = seen.__cause__ or seen.__context__
     if not spoken:
         return False
@@ -285,6 +285,10 @@ def replaced_scalars(scalars: Sequence[Scalar], values: ScalarValues) -> Iterato
         if numbers:
             stack.enter_context(python_math(LaneScalar.function))
         yield
+
+
+# What errors say that a number of a lane caused, of Python, TensorFlow and JAX.
+_SPEAKS = ("LaneScalar", "__jax_array__", "boolean conversion of traced array")
 
 
 class LaneScalar:

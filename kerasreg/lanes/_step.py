@@ -23,7 +23,7 @@ from kerasreg._keras.scope import Scope
 from kerasreg._keras.stateless_optimizer import keys_by_identity, stateless
 from kerasreg._keras.tensors_for_numbers import tensors_for_numbers
 from kerasreg.lanes._draws import RandomNumbers, lane_draws
-from kerasreg.lanes._scalars import Scalar, ScalarValues, replaced_scalars
+from kerasreg.lanes._scalars import LaneScalar, Scalar, ScalarValues, replaced_scalars
 from kerasreg.lanes._structure import ModelStructure
 
 # `differentiate(function)(values)` is `(gradients, what the function gave besides)`.
@@ -70,7 +70,7 @@ class Step:
         # Keras gathers the losses of layers in the scope, and not on the layers.
         scope = Scope(state_mapping=pairs, collect_losses=True)
         numbers, draws = replaced_scalars(self.scalars, scalars), lane_draws(self.random_numbers)
-        with numbers, tensors_for_numbers(), draws, scope:
+        with numbers, tensors_for_numbers(LaneScalar), draws, scope:
             yield scope
 
     def _values(self, scope: Scope) -> list[Any]:

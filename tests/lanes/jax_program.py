@@ -32,7 +32,9 @@ def convolution(i):
         layers.Conv2D(3, 3, activation="relu"),
         layers.MaxPooling2D(),
         layers.Flatten(),
-        layers.Dropout(0.3, seed=i),
+        layers.Dropout(0.3 + 0.1 * i, seed=i),
+        layers.LeakyReLU(0.1 + 0.1 * i),
+        layers.GaussianDropout(0.1 + 0.1 * i, seed=i),
         layers.Dense(3),
     ]
 
@@ -41,7 +43,7 @@ def embedding(i):
     return [
         keras.Input((5,), dtype="int32"),
         layers.Embedding(11, 4),
-        layers.GRU(3),
+        layers.GRU(3, dropout=0.1 + 0.1 * i, seed=i),
         layers.Dense(3),
     ]
 
@@ -70,7 +72,8 @@ def data(model):
 
 
 def difference(kind):
-    together = kerasreg.lanes.Lanes([build(kind, i) for i in range(3)])
+    models = [build(kind, i) for i in range(3)]
+    together = kerasreg.lanes.Lanes(models, random_numbers="keras")
     x, y = data(together.model)
     given = {"batch_size": 16, "epochs": 3, "shuffle": False, "validation_data": (x[:20], y[:20])}
     histories = together.fit(x, y, **given)
@@ -86,9 +89,22 @@ def difference(kind):
     return worst
 
 
+def among_others():
+    """How far a lane with random layers is from the same one alone, relative to the largest."""
+    weights = []
+    for numbers in ((0, 1, 2), (1,)):
+        together = kerasreg.lanes.Lanes([build("convolution", i) for i in numbers])
+        x, y = data(together.model)
+        together.fit(x, y, batch_size=16, epochs=2, seed=1)
+        weights.append(together.unstack(numbers.index(1)).get_weights())
+    differences = [np.abs(a - b).max() / np.abs(b).max() for a, b in zip(*weights, strict=True)]
+    return float(max(differences[:4]))
+
+
 def search():
     def hypermodel(hp):
-        model = keras.Sequential(dense(0))
+        rate = hp.Float("rate", 0.1, 0.5)
+        model = keras.Sequential([*dense(0)[:-1], layers.Dropout(rate), layers.Dense(3)])
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
         model.compile(keras.optimizers.SGD(rate), loss, metrics=["accuracy"])
@@ -96,7 +112,7 @@ def search():
 
     with tempfile.TemporaryDirectory() as folder:
         tuner = kerasreg.tuners.VectorizedRandomSearch(
-            hypermodel, "val_loss", max_trials=4, directory=folder, seed=1
+            hypermodel, "val_loss", max_trials=6, directory=folder, seed=1
         )
         x, y = data(hypermodel(keras_tuner.HyperParameters()))
         tuner.search(x[:30], y[:30], validation_data=(x[30:], y[30:]), epochs=2, verbose=0)
@@ -108,4 +124,4 @@ def search():
 if __name__ == "__main__":
     assert keras.backend.backend() == "jax"
     found = {kind: difference(kind) for kind in OPTIMIZERS}
-    print(json.dumps({**found, "search": search()}))
+    print(json.dumps({**found, "among others": among_others(), "search": search()}))

@@ -20,6 +20,10 @@ def test_lanes_equal_training_alone(kind, found):
     assert found[kind] < 1e-4
 
 
+def test_a_lane_draws_the_same_alone_and_among_others(found):
+    assert found["among others"] < 1e-5
+
+
 def test_a_search_with_lanes(found):
     score, of_best_model = found["search"]
     assert of_best_model == pytest.approx(score, rel=1e-5)
