@@ -42,7 +42,7 @@ def batches(x: Any, *, batch_size: int, steps: int | None = None) -> Iterator[Ba
     Raises:
         ValueError: if `x` is endless and there are no `steps`.
     """
-    if steps is None and _is_endless(x):
+    if steps is None and has_no_end(x):
         raise ValueError(
             "`steps` must be a whole number >= 1 for data without an end, such as a repeated "
             f"dataset. Received: steps=None, and x={x!r}"
@@ -96,7 +96,8 @@ def _tensor(part: Any) -> Any:
     return np.asarray(part.detach().cpu() if hasattr(part, "detach") else part)
 
 
-def _is_endless(x: Any) -> bool:
+def has_no_end(x: Any) -> bool:
+    """Whether data are known to go on for ever."""
     if isinstance(x, keras.utils.PyDataset):
         return x.num_batches is None
     if isinstance(x, itertools.repeat | itertools.cycle | itertools.count):

@@ -10,6 +10,7 @@ the function's name in its own.
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
 import os
 import sys
@@ -289,6 +290,42 @@ def is_endless(dataset: Any) -> bool:
     # These end although what they take from does not.
     ends = type(dataset).__name__ in ("_TakeDataset", "_TakeWhileDataset")
     return not ends and any(map(is_endless, dataset._inputs()))
+
+
+def dataset_contents(dataset: Any) -> str | None:
+    """Equal for datasets of equal batches, in as far as TensorFlow can tell; None where it cannot.
+
+    It cannot for a dataset that depends on what is outside of it: a Python function, a variable or
+    a cache. The elements of arrays and tensors count, the words of tables, and the seeds of
+    shuffles. Two datasets that shuffle without a seed are equal, and have other orders each time.
+    Read for TensorFlow 2.18 to 2.21.
+    """
+    import tensorflow as tf
+    from tensorflow.core.framework import graph_pb2
+
+    variant = dataset._variant_tensor
+    try:
+        found = tf.raw_ops.DatasetToGraphV2(
+            input_dataset=variant, external_state_policy=2
+        )  # That is to fail.
+        fingerprint = int(tf.raw_ops.DatasetFingerprint(input_dataset=variant))
+    except (tf.errors.OpError, ValueError):
+        return None
+    graph = graph_pb2.GraphDef.FromString(found.numpy())
+    # The fingerprint leaves the seeds out. Of each node, but for its name, which is a count.
+    content = hashlib.blake2b(digest_size=16)
+    for node in graph.node:
+        content.update(node.op.encode())
+        if node.op != "Const":
+            continue
+        value = node.attr["value"].tensor
+        for handle in value.resource_handle_val:
+            # Of a shuffle, whose seeds are others of these nodes.
+            if not handle.maybe_type_name.endswith("SeedGeneratorE"):
+                return None
+            handle.Clear()
+        content.update(value.SerializeToString(deterministic=True))
+    return f"{fingerprint:x} {content.hexdigest()}"
 
 
 # Files.

@@ -4,10 +4,12 @@ from kerasreg.lanes._batches import batch_order
 from kerasreg.lanes._derived import DerivedModel
 from kerasreg.lanes._lanes import Lanes
 from kerasreg.lanes._scalars import DifferentPrograms
+from kerasreg.lanes._streams import DataError
 from kerasreg.lanes._structure import ModelStructure, group_by_program, why_not_a_lane
 from kerasreg.lanes._training import Replacement
 
 __all__ = [
+    "DataError",
     "DerivedModel",
     "DifferentPrograms",
     "Lanes",

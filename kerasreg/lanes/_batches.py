@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from keras import tree
+from keras import ops, tree
 
 from kerasreg._keras.class_weights import sample_weights_of_classes
 from kerasreg._keras.internals import as_keras_arrays, rows_for_fit
+from kerasreg._keras.rows import Rows, as_keras_rows, is_sparse, slice_of
 
 # Above this many bytes, data is given to the program in parts.
 RESIDENT_BYTES = 2**28
@@ -38,14 +40,42 @@ def batch_order(samples: int, epoch: int, *, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(samples)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Block:
+    """Batches of one size that follow each other, for one call of a program.
+
+    Attributes:
+        pack: makes `(x, y, sample_weight)` of a list of arrays.
+        arrays: arrays whose rows are samples.
+        order: the rows of each batch, shape (steps, batch) or (steps, lanes, batch).
+        count: how many of the batches are to be used, the first ones.
+        having: the lanes that have these batches, shape (lanes,), Boolean; None if all have.
+        free: for each array the axes, but for the first, that other blocks have of other lengths.
+        is_usual: whether most blocks of the data are of these shapes.
+    """
+
+    pack: Packing
+    arrays: Sequence[Any]
+    order: np.ndarray
+    count: int
+    having: np.ndarray | None = None
+    free: Sequence[tuple[int, ...]] | None = None
+    is_usual: bool = True
+
+    def example(self) -> Any:
+        """The first sample of each array, packed, as tensors."""
+        # NumPy has no type of text that Keras knows.
+        return self.pack([ops.convert_to_tensor(array[:1]) for array in self.arrays])
+
+
 class Samples:
     """Arrays whose rows are samples, and how a batch of them is packed for Keras.
 
     The arrays are those that `model.fit` would make of what is given.
 
     Args:
-        x: inputs: an array, a tensor, a table or a series of pandas, or a list, tuple or
-            dictionary of such.
+        x: inputs: an array, also one in a file or a sparse one, a tensor, a table or a series of
+            pandas, or a list, tuple or dictionary of such.
         y: targets: as `x`, or None.
         sample_weight: weights of samples, or None. One array is for all targets.
         class_weight: a dictionary of weights by class number, or None.
@@ -62,7 +92,7 @@ class Samples:
             if sample_weight is not None:
                 raise ValueError("`class_weight` and `sample_weight` cannot be given together.")
             sample_weight = sample_weights_of_classes(as_keras_arrays(y), class_weight)
-        x, y, sample_weight = as_keras_arrays((x, y, sample_weight))
+        x, y, sample_weight = as_keras_rows((x, y, sample_weight))
         if sample_weight is not None and tree.is_nested(y) and not tree.is_nested(sample_weight):
             of_all = sample_weight
             sample_weight = tree.map_structure(lambda _: of_all, y)
@@ -76,41 +106,56 @@ class Samples:
             )
         self.count = lengths[0]
         self.pack = Packing(parts)
+        self._bytes = sum(array.nbytes for array in self.arrays)
+        if self.is_resident:
+            self.arrays = [array[:] if isinstance(array, Rows) else array for array in self.arrays]
 
-    def batches(
+    @property
+    def is_resident(self) -> bool:
+        """Whether a program is given all samples at once, and not those of some batches."""
+        return self._bytes <= RESIDENT_BYTES
+
+    def blocks(
         self,
         order: np.ndarray | Sequence[np.ndarray],
         batch_size: int,
         steps: int | None = None,
-    ) -> Iterator[tuple[Sequence[Any], np.ndarray, np.ndarray | None]]:
-        """The runs of equal batches that make an epoch.
+    ) -> Generator[Block, None, None]:
+        """The blocks of equal batches that make an epoch.
 
         Args:
             order: rows in the order of their use: one array for all lanes, or a
                 list with an array for each lane.
             batch_size: the size of a batch; the last one may be smaller.
-            steps: the largest number of batches in a run.
-
-        Yields:
-            The arrays; the rows of each batch, shape (steps, batch) or (steps,
-            lanes, batch); and the lanes that have these batches, shape (lanes,),
-            Boolean, or None if all lanes do.
+            steps: the largest number of batches in a block.
         """
-        size = sum(array.nbytes for array in self.arrays)
+        size = self._bytes
         for rows, having in _runs(order, batch_size):
             limit = len(rows) if steps is None else steps
             if size > RESIDENT_BYTES:
                 of_batch = size * rows[0].size // self.count
                 limit = min(limit, max(1, RESIDENT_BYTES // (2 * max(1, of_batch))))
             for begin in range(0, len(rows), limit):
-                part = rows[begin : begin + limit]
-                if size <= RESIDENT_BYTES:
-                    yield self.arrays, part.astype("int32"), having
-                else:
+                part, given = rows[begin : begin + limit], self.arrays
+                if size > RESIDENT_BYTES:
                     # Only what these batches need goes to the program.
                     needed, where = np.unique(part, return_inverse=True)
+                    part = where.reshape(part.shape)
                     given = [array[needed] for array in self.arrays]
-                    yield given, where.reshape(part.shape).astype("int32"), having
+                yield Block(
+                    pack=self.pack,
+                    arrays=given,
+                    order=part.astype("int32"),
+                    count=len(part),
+                    having=having,
+                )
+
+    def slices(self, batch_size: int, count: int) -> Generator[Block, None, None]:
+        """The first samples in their order, each batch a block of its own."""
+        for begin in range(0, count, batch_size):
+            part = [array[begin : min(count, begin + batch_size)] for array in self.arrays]
+            order = np.arange(len(part[0]), dtype="int32")[None]
+            yield Block(pack=self.pack, arrays=part, order=order, count=1)
 
 
 def _runs(
@@ -171,11 +216,22 @@ class Packing:
 
 def split(arrays: Any, fraction: float) -> tuple[Any, Any]:
     """The first part of each array and, as Keras does it, the last `fraction`."""
-    lengths = [len(part) for part in tree.flatten(as_keras_arrays(arrays)) if part is not None]
+    lengths = [len(part) for part in tree.flatten(as_keras_rows(arrays)) if part is not None]
     at = math.floor(lengths[0] * (1.0 - fraction))
     if not 0 < at < lengths[0]:
         raise ValueError(
             "`validation_split` must leave samples on both sides. "
             f"Received: validation_split={fraction} for {lengths[0]} samples"
         )
-    return rows_for_fit(arrays, slice(None, at)), rows_for_fit(arrays, slice(at, None))
+
+    def take(rows: slice) -> Any:
+        return tree.map_structure(
+            lambda part: (
+                slice_of(part, rows)
+                if is_sparse(part) or isinstance(part, np.memmap)
+                else rows_for_fit(part, rows)
+            ),
+            arrays,
+        )
+
+    return take(slice(None, at)), take(slice(at, None))

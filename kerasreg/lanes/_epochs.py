@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator
 from typing import Any, Literal, Protocol
 
 import keras
@@ -13,7 +14,7 @@ from keras import ops, tree
 
 from kerasreg._keras.internals import build_by_batch
 from kerasreg._warnings import warn
-from kerasreg.lanes._batches import Samples
+from kerasreg.lanes._batches import Block
 from kerasreg.lanes._draws import RandomNumbers
 from kerasreg.lanes._program import Program, Run
 from kerasreg.lanes._programs import forget, program_for
@@ -27,8 +28,6 @@ from kerasreg.lanes._structure import ModelStructure
 _STEPS_WORTH_COMPILING = 12_000
 
 Kind = Literal["train", "test"]
-# Rows in the order of their use: one array for all lanes, or an array for each.
-Order = np.ndarray | Sequence[np.ndarray]
 
 
 class BatchHooks(Protocol):
@@ -102,11 +101,11 @@ class Epochs:
         """`(layer, operation)` of what runs for one lane after the other, of all programs."""
         return sorted(self._warned)
 
-    def _program_for(self, samples: Samples, measures: bool = True) -> Program:
+    def _program_for(self, block: Block, measures: bool = True) -> Program:
         """The program, made when the first data is seen, from which metrics are built.
 
         Args:
-            samples: the data.
+            block: some of the data.
             measures: whether the program is to have losses and metrics. Predictions
                 have no targets, and need none.
         """
@@ -119,9 +118,7 @@ class Epochs:
             return program
         if measures and not self._measures:
             # Metrics may depend on the shapes of the first samples.
-            # As tensors: NumPy has no type of text that Keras knows.
-            first = [ops.convert_to_tensor(array[:1]) for array in samples.arrays]
-            build_by_batch(self.model, samples.pack(first))
+            build_by_batch(self.model, block.example())
             state.add(self.model.metrics_variables)
             self._measures = True
         self._past_traces, self._past_compilations = self.traces, self.compilations
@@ -139,9 +136,7 @@ class Epochs:
     def run(
         self,
         kind: Kind,
-        samples: Samples,
-        order: Order,
-        batch_size: int,
+        blocks: Generator[Block, None, None],
         active: np.ndarray,
         compiled: bool = False,
         hooks: BatchHooks | None = None,
@@ -150,76 +145,73 @@ class Epochs:
 
         Args:
             kind: training or testing.
-            samples: the data.
-            order: rows of the data in the order of their use.
-            batch_size: the size of all batches but the last.
+            blocks: the batches.
             active: the lanes to move, shape (lanes,), Boolean.
             compiled: whether XLA is worth its time.
-            hooks: calls before and after each batch. With them each batch is a run
-                of its own.
+            hooks: calls before and after each batch. Each block has one batch then.
 
         Returns:
-            For each metric, an array with one value for each lane.
+            For each metric, an array with one value for each lane; nothing if there is no batch.
         """
         self.wait()
-        program, state = self._program_for(samples), self.state
-        state.reset_metrics()
-        for data, rows, having in samples.batches(order, batch_size, 1 if hooks else None):
-            moved = active if having is None else active & having
-            if hooks is not None:
-                moved = hooks.begin(moved)
-            if not moved.any():
-                continue
-            run = self._run_of(kind, samples, data, rows, moved, compiled)
-            state.values = self._checked(program, functools.partial(program.run, run))
-            self._steps += len(rows) * (kind == "train")
-            if hooks is not None:
-                hooks.end(moved, self._metrics(program))
-        return self._metrics(program)
+        state, program = self.state, None
+        with contextlib.closing(blocks):
+            for block in blocks:
+                if program is None:
+                    program = self._program_for(block)
+                    state.reset_metrics()
+                moved = active if block.having is None else active & block.having
+                if hooks is not None:
+                    moved = hooks.begin(moved)
+                if not moved.any():
+                    if block.having is None:
+                        break  # Nor does any lane see a later one.
+                    continue
+                run = self._run_of(kind, block, moved, compiled)
+                state.values = self._checked(program, functools.partial(program.run, run))
+                self._steps += block.count * (kind == "train")
+                if hooks is not None:
+                    hooks.end(moved, self._metrics(program))
+        return {} if program is None else self._metrics(program)
 
     def precompile(
         self,
         kind: Kind,
-        samples: Samples,
-        order: Order,
-        batch_size: int,
+        blocks: Generator[Block, None, None],
         active: np.ndarray,
         compiled: bool = False,
     ) -> None:
         """Traces what `run` needs for these arguments, and compiles it in a thread."""
-        program, state = self._program_for(samples), self.state
-        state.reset_metrics()
-        known = set()
-        for data, rows, _ in samples.batches(order, batch_size):
-            shapes = rows.shape, *(part.shape for part in data)
+        program, state, known = None, self.state, set()
+        for block in blocks:
+            if program is None:
+                program = self._program_for(block)
+                state.reset_metrics()
+            shapes = block.order.shape, *(part.shape for part in block.arrays)
             if shapes in known:
                 continue
             known.add(shapes)
-            run = self._run_of(kind, samples, data, rows, active, compiled)
+            run = self._run_of(kind, block, active, compiled)
             compiles = self._checked(program, functools.partial(program.precompile, run))
             self._compiling.append(self._thread.submit(compiles))
-        program.results(state.values, state.scalars)
+        if program is not None:
+            program.results(state.values, state.scalars)
 
-    def _run_of(
-        self,
-        kind: Kind,
-        samples: Samples,
-        data: Sequence[np.ndarray],
-        rows: np.ndarray,
-        active: np.ndarray,
-        compiled: bool,
-    ) -> Run:
+    def _run_of(self, kind: Kind, block: Block, active: np.ndarray, compiled: bool) -> Run:
+        # A single batch, the ragged one, is not worth a compilation, nor are shapes that change.
+        steps = len(block.order) if block.is_usual else 1
         return Run(
             kind=kind,
-            pack=samples.pack,
+            pack=block.pack,
             values=self.state.values,
             scalars=self.state.scalars,
-            data=data,
-            order=rows,
+            data=block.arrays,
+            order=block.order,
+            count=block.count,
+            free=block.free,
             active=active,
-            # A single batch, the ragged one, is not worth a compilation.
-            compiled=self._compiles(compiled, len(rows)),
-            for_xla=bool(self._compiles(compiled, 2)),
+            compiled=self._compiles(compiled, steps),
+            for_xla=bool(self._compiles(compiled and not any(block.free or ()), 2)),
         )
 
     @functools.cached_property
@@ -239,20 +231,24 @@ class Epochs:
         found = program.results(self.state.values, self.state.scalars)
         return {name: ops.convert_to_numpy(value) for name, value in found.items()}
 
-    def predict(self, samples: Samples, batch_size: int) -> Any:
-        """The outputs of all lanes, with a first axis of lanes."""
-        program, state = self._program_for(samples, measures=False), self.state
+    def predict(self, blocks: Generator[Block, None, None]) -> Any:
+        """The outputs of all lanes, with a first axis of lanes, for blocks of one batch each.
+
+        None if there is no batch.
+        """
         outputs = []
-        for begin in range(0, samples.count, batch_size):
-            part = [array[begin : begin + batch_size] for array in samples.arrays]
+        for block in blocks:
+            program, state = self._program_for(block, measures=False), self.state
             predict = functools.partial(
-                program.predict, samples.pack, state.values, state.scalars, part
+                program.predict, block.pack, state.values, state.scalars, block.arrays, block.free
             )
             found = self._checked(program, predict)
             outputs.append(tree.map_structure(ops.convert_to_numpy, found))
+        if not outputs:
+            return None
         return tree.map_structure(lambda *parts: np.concatenate(parts, axis=1), *outputs)
 
-    def finalize(self, samples: Samples) -> None:
+    def finalize(self) -> None:
         """Puts averages of weights in place, as Keras does at the end, for the lane in scope."""
         Step(self.model, self.state.variables, ()).finalize()
 

@@ -1,4 +1,4 @@
-"""K lanes as one JAX program: `jax.vmap` within `jax.lax.scan` over steps."""
+"""K lanes as one JAX program: `jax.vmap` within a loop over steps."""
 
 from __future__ import annotations
 
@@ -59,15 +59,17 @@ class JaxProgram(Program):
 
             lanes = jax.vmap(one, in_axes=(0, 0, 0 if stacked else None))
 
-            def steps(values: Any, scalars: Any, data: Any, order: Any, active: Any) -> Any:
-                def body(values: Any, rows: Any) -> Any:
+            def steps(
+                values: Any, scalars: Any, data: Any, order: Any, active: Any, count: Any
+            ) -> Any:
+                def body(index: Any, values: Any) -> Any:
+                    rows = order[index]
                     after = lanes(values, scalars, [part[rows] for part in data])
                     # A step may give, for example, a strong type for a weak one.
-                    return [
-                        jnp.asarray(a, v.dtype) for a, v in zip(after, values, strict=True)
-                    ], None
+                    return [jnp.asarray(a, v.dtype) for a, v in zip(after, values, strict=True)]
 
-                after, _ = jax.lax.scan(body, list(values), order)
+                # The number of steps is no part of the program.
+                after = jax.lax.fori_loop(0, count, body, list(values))
                 return [
                     jnp.where(active.reshape([-1] + [1] * (new.ndim - 1)), new, old)
                     for new, old in zip(after, values, strict=True)
@@ -77,14 +79,20 @@ class JaxProgram(Program):
         data = [jnp.asarray(part) for part in run.data]
         values = [jnp.asarray(value) for value in run.values]
         function = self._functions[key]
-        return list(function(values, run.scalars, data, order, jnp.asarray(run.active)))
+        active, count = jnp.asarray(run.active), jnp.asarray(run.count, "int32")
+        return list(function(values, run.scalars, data, order, active, count))
 
     def precompile(self, run: Run) -> Callable[[], Any]:
         """Does nothing: JAX would not use for a call what was compiled ahead of it."""
         return lambda: None
 
     def predict(
-        self, pack: Packing, values: Sequence[Any], scalars: ScalarValues, batch: Sequence[Any]
+        self,
+        pack: Packing,
+        values: Sequence[Any],
+        scalars: ScalarValues,
+        batch: Sequence[Any],
+        free: Sequence[tuple[int, ...]] | None = None,
     ) -> Any:
         """The outputs of all lanes for one batch, with a first axis of lanes."""
         key = ("predict", pack)

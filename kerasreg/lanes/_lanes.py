@@ -11,11 +11,11 @@ import numpy as np
 from keras import ops
 
 from kerasreg._validation import check_count
-from kerasreg.lanes._batches import Samples
 from kerasreg.lanes._callbacks import LaneHistory
 from kerasreg.lanes._derived import DerivedModel
 from kerasreg.lanes._draws import RandomNumbers
 from kerasreg.lanes._stack import ModelStack
+from kerasreg.lanes._streams import DataError, evaluation_blocks
 from kerasreg.lanes._structure import ModelStructure
 from kerasreg.lanes._training import FitArguments, Replacement, Training
 
@@ -169,13 +169,16 @@ class Lanes:
         self,
         x: Any = None,
         y: Any = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         epochs: int | Sequence[int] = 1,
         *,
         initial_epoch: int | Sequence[int] = 0,
         validation_data: Any = None,
         validation_split: float = 0.0,
         validation_batch_size: int | None = None,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
         sample_weight: Any = None,
         class_weight: dict[int, float] | None = None,
         shuffle: bool = True,
@@ -193,19 +196,33 @@ class Lanes:
         that is not finite, or by a callback that raises. The last is warned of, and
         the error is the `error` of the lane's history.
 
+        A stream (a `tf.data.Dataset`, a `keras.utils.PyDataset`, a generator or a loader of
+        batches) is read once for all lanes, block by block: at most 64 batches or 64 MiB. The
+        next block is read, in a thread, while lanes train with the present one. All lanes see
+        the batches of the pass that is read: a replacement begins with the next epoch of the
+        stream. Streams begin, end and warn as with `model.fit`; `shuffle` holds for a
+        `PyDataset` as there. Arrays of more than 256 MiB are read in blocks of 128 MiB.
+
         Args:
-            x: inputs: an array, or a list, tuple or dictionary of arrays. All lanes
-                see the same samples.
-            y: targets, as `x`.
-            batch_size: the number of samples in a batch.
+            x: inputs: an array, or a list, tuple or dictionary of arrays; or a stream of inputs,
+                `(inputs, targets)` or `(inputs, targets, sample_weight)`. All lanes see the same
+                samples.
+            y: targets, as `x`. None for a stream.
+            batch_size: the number of samples in a batch of arrays; 32 by default.
             epochs: the number of the last epoch, or a list with one for each lane.
             initial_epoch: the number of the first epoch, from 0, or a list with one
                 for each lane.
-            validation_data: `(x, y)` or `(x, y, sample_weight)`.
+            validation_data: `(x, y)` or `(x, y, sample_weight)`, or a stream.
             validation_split: the fraction of the samples, the last ones, that
                 validate and do not train.
             validation_batch_size: the number of samples in a batch of the validation;
                 `batch_size` by default.
+            steps_per_epoch: the number of batches in an epoch; by default all that there are. The
+                next epoch goes on with the batch after the last one. Of arrays without a
+                `batch_size` so many batches are made.
+            validation_steps: the number of batches of `validation_data`; by default all.
+            validation_freq: every so many epochs of a lane are validated; or a list of the numbers
+                of these epochs, from 1.
             sample_weight: weights of samples.
             class_weight: a dictionary of weights by class number.
             shuffle: whether each epoch has another order of the samples. All lanes have
@@ -240,6 +257,8 @@ class Lanes:
         Raises:
             ValueError: if an argument is outside its range, or a replacement does not
                 share the program.
+            kerasreg.lanes.DataError: if a stream raises, has no batch, or has batches that differ
+                in more than their number of samples.
 
         Example:
 
@@ -277,6 +296,9 @@ class Lanes:
             validation_data=validation_data,
             validation_split=validation_split,
             validation_batch_size=validation_batch_size,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_freq=validation_freq,
             sample_weight=sample_weight,
             class_weight=class_weight,
             shuffle=shuffle,
@@ -323,25 +345,32 @@ class Lanes:
         Training(self._stack, FitArguments(lanes=len(self), x=x, y=y, **arguments)).precompile()
 
     def evaluate(
-        self, x: Any, y: Any = None, batch_size: int = 32, *, sample_weight: Any = None
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int = 32,
+        *,
+        sample_weight: Any = None,
+        steps: int | None = None,
     ) -> list[dict[str, float]]:
         """The loss and the metrics of each lane, as `model.evaluate(..., return_dict=True)`.
 
         The lanes stay as they are.
 
         Args:
-            x: inputs: an array, or a list, tuple or dictionary of arrays. All lanes
-                see the same samples.
+            x: inputs: an array, or a list, tuple or dictionary of arrays; or a stream of batches,
+                as for `fit`. All lanes see the same samples.
             y: targets, as `x`.
-            batch_size: the number of samples in a batch.
+            batch_size: the number of samples in a batch of arrays.
             sample_weight: weights of samples.
+            steps: the number of batches; all by default.
 
         Returns:
             A list with a dictionary for each lane: a number for the name of the loss
             and of each metric.
 
         Raises:
-            ValueError: if `batch_size` is not at least 1, or the arrays are empty or
+            ValueError: if `batch_size` or `steps` is not at least 1, or the arrays are empty or
                 have different lengths.
 
         Example:
@@ -353,31 +382,34 @@ class Lanes:
         >>> [sorted(of_lane) for of_lane in lanes.evaluate(np.ones((8, 3)), np.ones((8, 1)))]
         [['loss'], ['loss']]
         """
-        samples = Samples(x, y, sample_weight)
+        blocks = evaluation_blocks((x, y, sample_weight), batch_size, steps)
         every = np.ones(len(self), dtype=bool)
-        check_count("batch_size", batch_size)
         state, epochs = self._stack.state, self._stack.epochs
         # Metrics and the seeds of layers move, and are put back.
         before = list(state.values)
         try:
-            found = epochs.run("test", samples, np.arange(samples.count), batch_size, every)
+            found = epochs.run("test", blocks, every)
         finally:
             state.values[: len(before)] = before
+        if not found:
+            raise DataError(f"`x` must have at least one batch. Received: x={x!r}")
         return [{name: float(of[lane]) for name, of in found.items()} for lane in range(len(self))]
 
-    def predict(self, x: Any, batch_size: int = 32) -> Any:
+    def predict(self, x: Any, batch_size: int = 32, *, steps: int | None = None) -> Any:
         """The outputs of all lanes for the same samples, as `model.predict` of each.
 
         Args:
-            x: inputs: an array, or a list, tuple or dictionary of arrays.
-            batch_size: the number of samples in a batch.
+            x: inputs: an array, or a list, tuple or dictionary of arrays; or a stream of batches,
+                as for `fit`.
+            batch_size: the number of samples in a batch of arrays.
+            steps: the number of batches; all by default.
 
         Returns:
             The outputs in the structure of the model's outputs. Each is an array of
             shape (lanes, samples, ...): a model's own output with a first axis of lanes.
 
         Raises:
-            ValueError: if `batch_size` is not at least 1, or the arrays are empty or
+            ValueError: if `batch_size` or `steps` is not at least 1, or the arrays are empty or
                 have different lengths.
 
         Example:
@@ -388,7 +420,12 @@ class Lanes:
         >>> kerasreg.lanes.Lanes.from_model(model, 2).predict(np.ones((8, 3))).shape
         (2, 8, 1)
         """
-        return self._stack.epochs.predict(Samples(x), check_count("batch_size", batch_size))
+        outputs = self._stack.epochs.predict(
+            evaluation_blocks((x, None, None), batch_size, steps, single=True)
+        )
+        if outputs is None:
+            raise DataError(f"`x` must have at least one batch. Received: x={x!r}")
+        return outputs
 
     def load(
         self,

@@ -26,6 +26,9 @@ class Run:
         data: arrays whose rows are samples.
         order: the rows of each batch, shape (steps, batch); or, where each lane has
             batches of its own, shape (steps, lanes, batch).
+        count: how many of the steps are to be taken, the first ones.
+        free: for each array the axes, but for the first, that other runs have of other
+            lengths; None if there are none.
         active: the lanes to move, shape (lanes,), Boolean.
         compiled: whether XLA compiles the run. `"auto"` is True where XLA can
             compile the model and gives the same random numbers.
@@ -39,6 +42,8 @@ class Run:
     scalars: ScalarValues
     data: Sequence[np.ndarray]
     order: np.ndarray
+    count: int
+    free: Sequence[tuple[int, ...]] | None
     active: np.ndarray
     compiled: bool | str
     for_xla: bool
@@ -92,7 +97,12 @@ class Program(abc.ABC):
 
     @abc.abstractmethod
     def predict(
-        self, pack: Packing, values: Sequence[Any], scalars: ScalarValues, batch: Sequence[Any]
+        self,
+        pack: Packing,
+        values: Sequence[Any],
+        scalars: ScalarValues,
+        batch: Sequence[Any],
+        free: Sequence[tuple[int, ...]] | None = None,
     ) -> Any:
         """The outputs of all lanes for one batch, with a first axis of lanes.
 
@@ -101,6 +111,7 @@ class Program(abc.ABC):
             values: the values of each variable, with a first axis of lanes.
             scalars: the scalars of all lanes.
             batch: the arrays of the batch.
+            free: for each array the axes that other batches have of other lengths.
         """
 
     @abc.abstractmethod

@@ -66,10 +66,18 @@ class TensorFlowProgram(Program):
         """The number of those functions that XLA compiles."""
         return sum(compiled for _, compiled, _ in self._runs)
 
-    def _trace(self, kind: str, pack: Packing, arguments: Any, stacked: bool, xla: bool) -> Any:
+    def _trace(
+        self,
+        kind: str,
+        pack: Packing,
+        arguments: Any,
+        stacked: bool,
+        xla: bool,
+        free: Sequence[tuple[int, ...]] | None = None,
+    ) -> Any:
         """One step of all lanes, as a function of any batch size, in a form for XLA or without."""
         values, scalars, batch = arguments
-        specs = _specs((values, scalars)), _specs(batch, free=(1,) if stacked else (0,))
+        specs = _specs((values, scalars)), _specs_of_data(batch, free, int(stacked))
         key = (kind, stacked, xla, pack, str(specs))
         if key in self._traces:
             return self._traces[key]
@@ -118,7 +126,7 @@ class TensorFlowProgram(Program):
         while True:
             call, by_choice = self._call(run)
             try:
-                return list(call(len(run.order)))
+                return list(call(run.count))
             except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
                 # An operation that XLA does not have, such as a list of unknown length.
                 if by_choice is None:
@@ -139,7 +147,7 @@ class TensorFlowProgram(Program):
         # Of the shape of a batch, but for its length, which stays free.
         batch = [tf.stack([part[:1]] * self.lanes) if stacked else part[:1] for part in data]
         example = list(run.values), scalars, batch
-        trace = self._trace(run.kind, run.pack, example, stacked, run.for_xla)
+        trace = self._trace(run.kind, run.pack, example, stacked, run.for_xla, run.free)
         arguments = (list(run.values), scalars, data, order, active)
         if compiled is True and id(trace) in self._text:
             raise ValueError(
@@ -151,12 +159,19 @@ class TensorFlowProgram(Program):
             self._not_compiled.add(id(trace))
         chosen = id(trace) if compiled == "auto" and id(trace) not in self._not_compiled else None
         if run.for_xla and id(trace) in self._not_compiled and compiled is not True:
-            trace = self._trace(run.kind, run.pack, example, stacked, False)
-        steps = self._steps(trace, arguments, compiled is True or chosen is not None)
+            trace = self._trace(run.kind, run.pack, example, stacked, False, run.free)
+        compiles = compiled is True or chosen is not None
+        steps = self._steps(trace, arguments, compiles, run.free)
         # As a tensor of its own: a Python number would be another function.
         return lambda count: steps(*arguments, tf.constant(count)), chosen
 
-    def _steps(self, trace: Any, arguments: Any, compiled: bool) -> Any:
+    def _steps(
+        self,
+        trace: Any,
+        arguments: Any,
+        compiled: bool,
+        free: Sequence[tuple[int, ...]] | None,
+    ) -> Any:
         """Many steps as one function, or a single one as it is."""
         data, order = arguments[2:4]
         if order.shape[0] == 1 and not compiled:
@@ -182,18 +197,24 @@ class TensorFlowProgram(Program):
 
         specs = [*(_specs(part) for part in arguments), tf.TensorSpec([], tf.int32)]
         if not compiled:
-            specs[2] = _specs(list(data), free=(0,))
+            specs[2] = _specs_of_data(data, free)
             specs[3] = _specs(order, free=(0, order.shape.rank - 1))
         function = tf.function(steps, jit_compile=compiled or None, autograph=False)
         self._runs[key] = function.get_concrete_function(*specs)
         return self._runs[key]
 
     def predict(
-        self, pack: Packing, values: Sequence[Any], scalars: ScalarValues, batch: Sequence[Any]
+        self,
+        pack: Packing,
+        values: Sequence[Any],
+        scalars: ScalarValues,
+        batch: Sequence[Any],
+        free: Sequence[tuple[int, ...]] | None = None,
     ) -> Any:
         """The outputs of all lanes for one batch, with a first axis of lanes."""
         batch = [tf.convert_to_tensor(part) for part in batch]
-        trace = self._trace("predict", pack, (list(values), scalars, batch), False, False)
+        arguments = list(values), scalars, batch
+        trace = self._trace("predict", pack, arguments, False, False, free)
         return trace(list(values), scalars, batch)
 
     def results(self, values: Sequence[Any], scalars: ScalarValues) -> dict[str, Any]:
@@ -219,6 +240,17 @@ def _of_active(active: Any, after: Sequence[Any], before: Sequence[Any]) -> list
     return [
         tf.where(tf.reshape(active, [-1] + [1] * (new.shape.rank - 1)), new, old)
         for new, old in zip(after, before, strict=True)
+    ]
+
+
+def _specs_of_data(
+    data: Sequence[Any], free: Sequence[tuple[int, ...]] | None, lanes: int = 0
+) -> list[Any]:
+    """Specifications of arrays of any number of samples, behind axes of lanes."""
+    every = [()] * len(data) if free is None else free
+    return [
+        _specs(part, [axis + lanes for axis in (0, *axes)])
+        for part, axes in zip(data, every, strict=True)
     ]
 
 

@@ -5,21 +5,27 @@ from __future__ import annotations
 import dataclasses
 import functools
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from kerasreg._keras.stateless_optimizer import inner_optimizers
+from kerasreg._keras.streams import is_stream
 from kerasreg._validation import check_count
 from kerasreg._warnings import warn
-from kerasreg.lanes._batches import Samples, batch_order, split
+from kerasreg.lanes._batches import Block, Samples, batch_order, split
 from kerasreg.lanes._callbacks import Callbacks, LaneHistory, Logs, SingleBatches, logs_of_lanes
 from kerasreg.lanes._derived import DerivedModel
-from kerasreg.lanes._epochs import Kind, Order
+from kerasreg.lanes._epochs import Kind
 from kerasreg.lanes._stack import ModelStack
+from kerasreg.lanes._streams import DataError, Stream, ahead
 from kerasreg.lanes._structure import ModelStructure
+
+Blocks = Generator[Block, None, None]
+# Rows in the order of their use: one array for all lanes, or an array for each.
+Order = np.ndarray | Sequence[np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,12 +92,15 @@ class FitArguments:
     lanes: int
     x: Any = None
     y: Any = None
-    batch_size: int = 32
+    batch_size: int | None = None
     epochs: int | Sequence[int] = 1
     initial_epoch: int | Sequence[int] = 0
     validation_data: Any = None
     validation_split: float = 0.0
     validation_batch_size: int | None = None
+    steps_per_epoch: int | None = None
+    validation_steps: int | None = None
+    validation_freq: int | Sequence[int] = 1
     sample_weight: Any = None
     class_weight: dict[int, float] | None = None
     shuffle: bool = True
@@ -104,9 +113,10 @@ class FitArguments:
     refill: Callable[[dict[int, Any]], dict[int, Replacement]] | None = None
 
     def __post_init__(self) -> None:
-        check_count("batch_size", self.batch_size)
-        if self.validation_batch_size is not None:
-            check_count("validation_batch_size", self.validation_batch_size)
+        for name in ("batch_size", "validation_batch_size", "steps_per_epoch", "validation_steps"):
+            if (value := getattr(self, name)) is not None:
+                check_count(name, value)
+        self._check_frequency()
         if self.seed is not None:
             check_count("seed", self.seed, minimum=0)
         if self.validation_rows is not None and self.validation is None:
@@ -121,23 +131,86 @@ class FitArguments:
             getattr(self, name)
 
     @functools.cached_property
-    def _data(self) -> tuple[Samples, Samples | None]:
+    def drawn_seed(self) -> int:
+        """The seed, drawn at random if none was given."""
+        return secrets.randbits(31) if self.seed is None else int(self.seed)
+
+    def _check_frequency(self) -> None:
+        given = self.validation_freq
+        if isinstance(given, Sequence) and not isinstance(given, str):
+            for epoch in given:
+                check_count("validation_freq", epoch)
+        else:
+            check_count("validation_freq", given)
+
+    @functools.cached_property
+    def _data(self) -> tuple[Samples | Stream, Samples | Stream | None]:
         given, validation = (self.x, self.y, self.sample_weight), self.validation_data
         if self.validation_split and validation is None:
+            if is_stream(self.x):
+                raise ValueError(
+                    "`validation_split` must be 0.0 where `x` has batches of its own. Received: "
+                    f"validation_split={self.validation_split}"
+                )
             given, validation = split(given, self.validation_split)
-        samples = Samples(*given, self.class_weight)
+        found = self._source("x", given, self.steps_per_epoch, self.batch_size, self.shuffle)
         if validation is None:
-            return samples, None
-        return samples, Samples(*keras.utils.unpack_x_y_sample_weight(validation))
+            return found, None
+        given = keras.utils.unpack_x_y_sample_weight(validation)
+        size = self.validation_batch_size or self.batch_size
+        return found, self._source("validation_data", given, self.validation_steps, size)
+
+    def _source(
+        self,
+        name: str,
+        given: tuple[Any, Any, Any],
+        steps: int | None,
+        batch_size: int | None,
+        shuffle: bool = False,
+    ) -> Samples | Stream:
+        """The data as they are read: in whole, or batch by batch."""
+        trains = name == "x"
+        class_weight = self.class_weight if trains else None
+        if is_stream(given[0]):
+            if given[1] is not None or given[2] is not None:
+                raise ValueError(
+                    f"`{name}` must have the targets and the weights of samples in its batches. "
+                    f"Received {type(given[0]).__name__}, and targets or weights beside it."
+                )
+            if (self.rows if trains else self.validation_rows) is not None:
+                rows = "rows" if trains else "validation_rows"
+                raise ValueError(
+                    f"`{rows}` must be None where `{name}` is no array. Received "
+                    f"{type(given[0]).__name__}"
+                )
+            return Stream(
+                given[0],
+                steps,
+                name=name,
+                steps_name="steps_per_epoch" if trains else "validation_steps",
+                shuffle=shuffle,
+                class_weight=class_weight,
+            )
+        samples = Samples(*given, class_weight)
+        if steps is None:
+            return samples
+        if self.rows is not None or self.validation_rows is not None:
+            raise ValueError(
+                "`steps_per_epoch` and `validation_steps` must be None where lanes have rows of "
+                f"their own. Received: {steps}"
+            )
+        return Stream(
+            samples, steps, name=name, batch_size=batch_size, shuffle=shuffle, seed=self.drawn_seed
+        )
 
     @property
-    def samples(self) -> Samples:
-        """The samples that train."""
+    def data(self) -> Samples | Stream:
+        """The data that train."""
         return self._data[0]
 
     @property
-    def validation(self) -> Samples | None:
-        """The samples that validate, if there are any."""
+    def validation(self) -> Samples | Stream | None:
+        """The data that validate, if there are any."""
         return self._data[1]
 
     @functools.cached_property
@@ -153,16 +226,18 @@ class FitArguments:
     @functools.cached_property
     def rows_of_lanes(self) -> list[np.ndarray] | None:
         """The rows of the samples that train each lane; None if each lane has all of them."""
-        if self.rows is None:
+        samples = self.data
+        if self.rows is None or isinstance(samples, Stream):
             return None
-        return check_rows("rows", self.rows, self.lanes, self.samples)
+        return check_rows("rows", self.rows, self.lanes, samples)
 
     @functools.cached_property
     def validation_rows_of_lanes(self) -> list[np.ndarray] | None:
         """The rows of the samples that validate each lane; None if each lane has all of them."""
-        if self.validation_rows is None or self.validation is None:
+        samples = self.validation
+        if self.validation_rows is None or not isinstance(samples, Samples):
             return None
-        return check_rows("validation_rows", self.validation_rows, self.lanes, self.validation)
+        return check_rows("validation_rows", self.validation_rows, self.lanes, samples)
 
     @property
     def callbacks_of_lanes(self) -> list[Sequence[Any]]:
@@ -170,22 +245,34 @@ class FitArguments:
         return [()] * self.lanes if self.callbacks is None else list(self.callbacks)
 
     @property
-    def batch_size_of_validation(self) -> int:
-        """The number of samples in a batch of the validation."""
-        return self.validation_batch_size or self.batch_size
+    def size_of_batch(self) -> int:
+        """The number of samples in a batch of arrays."""
+        return self.batch_size or 32
 
     @property
-    def steps_of_epoch(self) -> int:
-        """The number of training steps in an epoch of the lane with the most samples."""
-        rows = self.rows_of_lanes
-        count = self.samples.count if rows is None else max(map(len, rows))
-        return -(-count // self.batch_size)
+    def size_of_validation_batch(self) -> int:
+        """The number of samples in a batch of arrays that validate."""
+        return self.validation_batch_size or self.size_of_batch
+
+    @property
+    def steps_of_epoch(self) -> int | None:
+        """The number of training steps in an epoch of the lane with the most samples, if known."""
+        rows, data = self.rows_of_lanes, self.data
+        if isinstance(data, Stream):
+            return data.steps
+        count = data.count if rows is None else max(map(len, rows))
+        return -(-count // self.size_of_batch)
+
+    def validates(self, epoch: int) -> bool:
+        """Whether an epoch ends with a validation, if there are data for one."""
+        given = self.validation_freq
+        return (epoch + 1) % given == 0 if isinstance(given, int) else epoch + 1 in given
 
     @functools.cached_property
     def planned_steps(self) -> int:
         """The number of training steps of the lane with the most epochs, if it is not stopped."""
         epochs = zip(self.first_epochs, self.last_epochs, strict=True)
-        return self.steps_of_epoch * max(last - first for first, last in epochs)
+        return (self.steps_of_epoch or 0) * max(last - first for first, last in epochs)
 
     def _count_of_lanes(self, argument: str, value: Any, minimum: int) -> list[int]:
         if isinstance(value, (list, tuple, np.ndarray)):
@@ -245,8 +332,8 @@ class Training:
     def __init__(self, stack: ModelStack, arguments: FitArguments) -> None:
         count = len(stack)
         self.stack, self.arguments = stack, arguments
-        self.samples, self.validation = arguments.samples, arguments.validation
-        self.seed = secrets.randbits(31) if arguments.seed is None else int(arguments.seed)
+        self.data, self.validation = arguments.data, arguments.validation
+        self.seed = arguments.drawn_seed
         # These four change when another model takes a lane over.
         self.first = list(arguments.first_epochs)
         self.last = list(arguments.last_epochs)
@@ -263,15 +350,18 @@ class Training:
         stack.stopped[:] = False
 
     def precompile(self) -> None:
-        """Traces the program of whole epochs, and compiles it in a thread."""
+        """Traces the program of whole epochs, and compiles it in a thread.
+
+        Of data that are read batch by batch, none is read for that.
+        """
+        if not isinstance(self.data, Samples) or not self.data.is_resident:
+            return
         self._vary()
         given, epochs, every = self.arguments, self.stack.epochs, list(range(len(self.stack)))
         compiled = epochs.worth_compiling(given.planned_steps)
-        order = self._order(every)
-        epochs.precompile("train", self.samples, order, given.batch_size, self.running, compiled)
-        if self.validation is not None:
-            order, size = self._validation_order(), given.batch_size_of_validation
-            epochs.precompile("test", self.validation, order, size, self.running)
+        epochs.precompile("train", self._training_blocks(every), self.running, compiled)
+        if isinstance(self.validation, Samples) and self.validation.is_resident:
+            epochs.precompile("test", self._validation_blocks(), self.running)
 
     def _vary(self) -> None:
         if self.arguments.refill is not None:
@@ -282,6 +372,8 @@ class Training:
         """Trains until all lanes have ended; returns the histories of all models."""
         self._vary()
         refill = self.arguments.refill
+        if isinstance(self.data, Stream):
+            self.data.begin()
         self.callbacks.call("on_train_begin", range(len(self.stack)))
         while True:
             ended = {lane: self._end(lane) for lane in self._which(self.running & self._done())}
@@ -311,13 +403,14 @@ class Training:
             return
         now = self._which(active)
         single = callbacks.want_batches("train", now) or bool(stopped[now].any())
-        order = self._order(now)
-        logs = self._run("train", self.samples, order, given.batch_size, active, single)
-        now = self._which(active & callbacks.sound)
-        if self.validation is not None and now:
-            for mine, more in zip(logs, self._validate(self.validation, now), strict=True):
+        logs = self._run("train", self._training_blocks(now, single), active, single)
+        if not any(logs):
+            raise DataError("`x` must have at least one batch. Received: no batch")
+        validated = self._which(active & callbacks.sound & self._validates())
+        if validated:
+            for mine, more in zip(logs, self._validate(validated), strict=True):
                 mine |= {f"val_{name}": value for name, value in more.items()}
-            now = self._which(active & callbacks.sound)
+        now = self._which(active & callbacks.sound)
         callbacks.call("on_epoch_end", now, self.epochs, logs)
         for lane in now:
             if not callbacks.sound[lane]:
@@ -333,33 +426,58 @@ class Training:
         for lane in self._which(active):
             self.epochs[lane] += 1
 
-    def _run(
-        self, kind: Kind, samples: Samples, order: Order, size: int, active: Any, single: bool
-    ) -> list[Logs]:
+    def _run(self, kind: Kind, blocks: Blocks, active: Any, single: bool) -> list[Logs]:
         epochs, hooks = self.stack.epochs, None
         if single:
             hooks = SingleBatches(self.callbacks, kind, self.stack.stopped)
         worth = kind == "train" and not single
         compiled = worth and epochs.worth_compiling(self.arguments.planned_steps)
-        return logs_of_lanes(epochs.run(kind, samples, order, size, active, compiled, hooks))
+        found = epochs.run(kind, blocks, active, compiled, hooks)
+        return logs_of_lanes(found) if found else [{} for _ in range(len(self.stack))]
 
-    def _validate(self, validation: Samples, now: list[int]) -> list[Logs]:
+    def _validates(self) -> np.ndarray:
+        """The lanes whose epoch ends with a validation, shape (lanes,), Boolean."""
+        if self.validation is None:
+            return np.zeros(len(self.stack), dtype=bool)
+        return np.array([self.arguments.validates(epoch) for epoch in self.epochs])
+
+    def _validate(self, now: list[int]) -> list[Logs]:
+        """The results of the validation, empty ones for the lanes that have none."""
         callbacks = self.callbacks
+        if isinstance(self.validation, Stream):
+            self.validation.begin()
         callbacks.call("on_test_begin", now)
         active = np.isin(np.arange(len(self.stack)), now) & callbacks.sound
-        order, size = self._validation_order(), self.arguments.batch_size_of_validation
         single = callbacks.want_batches("test", now)
-        logs = self._run("test", validation, order, size, active, single)
+        logs = self._run("test", self._validation_blocks(single), active, single)
         callbacks.call("on_test_end", now, logs=logs)
-        return logs
+        return [of if lane in now else {} for lane, of in enumerate(logs)]
 
-    def _validation_order(self) -> Order:
-        assert self.validation is not None
+    def _training_blocks(self, now: list[int], single: bool = False) -> Blocks:
+        """The batches of an epoch of training: of one block if they are not to be single ones."""
+        limit = 1 if single else None
+        if isinstance(self.data, Stream):
+            return self.data.blocks(limit)
+        return self._blocks(
+            self.data, self._order(self.data, now), self.arguments.size_of_batch, limit
+        )
+
+    def _validation_blocks(self, single: bool = False) -> Blocks:
+        validation, limit = self.validation, 1 if single else None
+        assert validation is not None
+        if isinstance(validation, Stream):
+            return validation.blocks(limit)
         rows = self.validation_rows
-        return np.arange(self.validation.count) if rows is None else rows
+        order = np.arange(validation.count) if rows is None else rows
+        return self._blocks(validation, order, self.arguments.size_of_validation_batch, limit)
 
-    def _order(self, now: list[int]) -> Order:
-        count, rows, shuffle = self.samples.count, self.rows, self.arguments.shuffle
+    def _blocks(self, samples: Samples, order: Order, size: int, limit: int | None) -> Blocks:
+        blocks = samples.blocks(order, size, limit)
+        # What is not in memory is read while the batches before are used.
+        return blocks if samples.is_resident else ahead(blocks)
+
+    def _order(self, samples: Samples, now: list[int]) -> Order:
+        count, rows, shuffle = samples.count, self.rows, self.arguments.shuffle
         if rows is None and not shuffle:
             return np.arange(count)
         epochs_now = {self.epochs[lane] for lane in now}
@@ -383,7 +501,7 @@ class Training:
         )
         if averages and history.error is None:
             with stack.view(lane):
-                stack.epochs.finalize(self.samples)
+                stack.epochs.finalize()
         self.callbacks.call("on_train_end", [lane], logs=self.logs)
         self.running[lane] = False
         if history.error is not None:
@@ -399,7 +517,7 @@ class Training:
                     f"`refill` must give models for lanes that have ended. Received: lane {lane}"
                 )
             rows[lane] = (
-                self._check_rows("rows", replacement.rows, self.rows, self.samples),
+                self._check_rows("rows", replacement.rows, self.rows, self.data),
                 self._check_rows(
                     "validation_rows",
                     replacement.validation_rows,
@@ -416,10 +534,14 @@ class Training:
         self.callbacks.call("on_train_begin", replacements)
 
     def _check_rows(
-        self, name: str, rows: Any, of_lanes: list[np.ndarray] | None, samples: Samples | None
+        self,
+        name: str,
+        rows: Any,
+        of_lanes: list[np.ndarray] | None,
+        samples: Samples | Stream | None,
     ) -> np.ndarray | None:
         """The rows of a replacement, where lanes have rows of their own."""
-        if of_lanes is None or samples is None:
+        if of_lanes is None or not isinstance(samples, Samples):
             return None
         return check_rows(name, [[] if rows is None else rows], 1, samples)[0]
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from kerasreg._keras.internals import walk_layers
+from kerasreg._keras.streams import batch_size_of
 from kerasreg.tuners._trial import Plan
 
 # As many as are worth it: more do not lower the cost of each on a small machine.
@@ -29,7 +30,8 @@ def lanes_that_fit(plan: Plan) -> int:
     free = free_bytes()
     if free is None:
         return _MOST
-    batch = (plan.arguments or {}).get("batch_size") or 32
+    given = plan.arguments or {}
+    batch = given.get("batch_size") or batch_size_of(given.get("x")) or 32
     fits = _SHARE * free / max(1, lane_bytes(plan.template, batch))
     return max(1, min(_MOST, 2 ** int(math.log2(max(1.0, fits)))))
 

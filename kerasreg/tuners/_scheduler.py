@@ -22,7 +22,7 @@ from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import are_arrays
 from kerasreg._keras.patching import original, patched
 from kerasreg._warnings import warn
-from kerasreg.lanes import DifferentPrograms, Lanes, ModelStructure, Replacement
+from kerasreg.lanes import DataError, DifferentPrograms, Lanes, ModelStructure, Replacement
 from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._callback_places import CallbackPlaces
 from kerasreg.tuners._crash_safe import StateFiles
@@ -246,6 +246,10 @@ class Scheduler:
                 self._prepare_again(unfinished)
                 self.waiting = unfinished + self.waiting
                 return
+            if isinstance(error, DataError):
+                # Of the data, and so each trial's own: alone, it would have the same one.
+                group.fail(error)
+                return
             if isinstance(error, DifferentPrograms):
                 self._prepare_again(unfinished)
                 self._prepare_again(self.waiting)
@@ -445,6 +449,7 @@ class Scheduler:
 
     def _prepare(self, plan: Plan) -> None:
         """Finds how a model is to be trained: the rows of its fold, and with which others."""
+        plan.check()
         if plan.fold is not None and plan.arguments is not None:
             plan.rows = self.fold_rows(plan.arguments, plan.fold)
         plan.find_key(self.digests)
@@ -764,6 +769,16 @@ class LaneGroup:
             loops = [] if self._lanes is None else self._lanes.loops
             scheduler.record.ran(self._key, self._clock, loops)
         return None
+
+    def fail(self, error: Exception) -> None:
+        """Ends the trainings that are not done with an error."""
+        plans = self.trainings
+        for lane, plan in plans.items():
+            plan.error = error
+            if plan.thread is not None:
+                self.unstack(lane, plan)
+        self._plans = {}
+        self._scheduler.done(list(plans.values()))
 
     @contextlib.contextmanager
     def _own_errors(self) -> Iterator[Lanes]:

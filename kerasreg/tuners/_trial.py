@@ -14,14 +14,16 @@ import keras
 import keras_tuner
 import numpy as np
 
+from kerasreg._keras.batches import has_no_end
 from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import (
-    are_arrays,
     as_keras_arrays,
     build_by_batch,
     rows_for_fit,
 )
 from kerasreg._keras.patching import original
+from kerasreg._keras.rows import are_rows, as_keras_rows, is_sparse
+from kerasreg._keras.streams import contents_of, example_of, is_generator, is_stream
 from kerasreg.lanes import DerivedModel, ModelStructure, why_not_a_lane
 from kerasreg.tuners._callback_places import places_of
 from kerasreg.tuners._trial_thread import TrialThread
@@ -37,14 +39,19 @@ _COMMON = frozenset(
         "validation_data",
         "validation_split",
         "validation_batch_size",
+        "steps_per_epoch",
+        "validation_steps",
+        "validation_freq",
         "sample_weight",
         "class_weight",
         "shuffle",
         "callbacks",
     ]
 )
-# And those that change nothing where they are as they are by default.
-_DEFAULTS = {"steps_per_epoch": None, "validation_steps": None, "validation_freq": 1}
+# Of an array in a file with more bytes, the contents are not compared.
+_MOST_READ = 2**28
+# The number of batches of each of those that may be streams.
+_STEPS = {"x": "steps_per_epoch", "validation_data": "validation_steps"}
 _DATA = ("x", "y", "sample_weight", "validation_data")
 
 
@@ -157,15 +164,25 @@ class Plan:
         given = self.arguments
         if given is None or not getattr(model, "compiled", False):
             return
-        data = [given.get(name) for name in ("x", "y", "sample_weight")]
-        if data[0] is None or not are_arrays(data):
-            return
-        rows = np.arange(min(len(keras.tree.flatten(data[0])[0]), given.get("batch_size") or 32))
-        # What cannot be built so, Keras builds, or says why it cannot.
         with contextlib.suppress(Exception), deferred_variables():
-            # As tensors: NumPy has no type of text that Keras knows.
-            batch = keras.tree.map_structure(_tensor, rows_for_fit(data, rows))
-            build_by_batch(model, tuple(batch))
+            # What cannot be built so, Keras builds, or says why it cannot.
+            batch = self._example(given)
+            if batch is not None:
+                build_by_batch(model, batch)
+
+    def _example(self, given: Mapping[str, Any]) -> Any:
+        """Some of the data of the training, if there are some to be looked at."""
+        data = [given.get(name) for name in ("x", "y", "sample_weight")]
+        if is_stream(data[0]):
+            return example_of(data[0])
+        if data[0] is None or not are_rows(data):
+            return None
+        size = given.get("batch_size") or 32
+        # As tensors: NumPy has no type of text that Keras knows.
+        return keras.tree.map_structure(
+            lambda part: None if part is None else keras.ops.convert_to_tensor(part[:size]),
+            tuple(as_keras_rows(data)),
+        )
 
     def find_key(self, digests: Digests) -> None:
         """Finds the key, when the rows are known, or why there is none."""
@@ -186,26 +203,59 @@ class Plan:
     def _why_not_shared(self) -> str | None:
         if self.arguments is None:
             return "`model.fit` is not called as Keras' own"
-        for name, default in _DEFAULTS.items():
-            if (value := self.arguments.get(name, default)) != default:
-                return f"`model.fit` is called with {name}={value!r}"
         given = self._lane_arguments()
         if unknown := sorted(set(given) - _COMMON):
             return f"`model.fit` is called with {', '.join(unknown)}"
+        if self.rows is not None:
+            for name in _STEPS.values():
+                if given.get(name) is not None:
+                    return f"`model.fit` is called with {name}={given[name]!r} for data in folds"
+        streams = self._streams()
+        for name, stream in streams.items():
+            if is_generator(stream) and given.get(_STEPS[name]) is None:
+                return (
+                    f"`{name}` is a generator, of which a training takes all batches where "
+                    f"there are no `{_STEPS[name]}`"
+                )
         for name in _DATA:
             part = given.get(name)
-            if not are_arrays(part):
-                kinds = {type(p).__name__ for p in keras.tree.flatten(part) if not are_arrays(p)}
+            if name in streams:
+                continue
+            if not are_rows(part):
+                kinds = {type(p).__name__ for p in keras.tree.flatten(part) if not are_rows(p)}
                 return (
-                    f"`{name}` is no array but a {', '.join(sorted(kinds))}; give arrays to train "
-                    "trials together"
+                    f"`{name}` is no array but a {', '.join(sorted(kinds))}; give arrays, a "
+                    "tf.data.Dataset or a PyDataset to train trials together"
                 )
         return None
+
+    def check(self) -> None:
+        """Refuses a training that would never end.
+
+        Raises:
+            keras_tuner.errors.FatalValueError: if data have no end, and no number of steps.
+        """
+        for name, stream in self._streams().items():
+            steps = _STEPS[name]
+            if (self.arguments or {}).get(steps) is None and has_no_end(stream):
+                raise keras_tuner.errors.FatalValueError(
+                    f"`{steps}` must be a whole number >= 1 for data without an end, such as a "
+                    f"repeated dataset. Received: {steps}=None, and {name}={stream!r}"
+                )
+
+    def _streams(self) -> dict[str, Any]:
+        """The arguments that are streams, such as datasets."""
+        given = self.arguments or {}
+        x, validation = given.get("x"), given.get("validation_data")
+        if isinstance(validation, (list, tuple)) and validation:
+            validation = validation[0]
+        found = {"x": x, "validation_data": validation}
+        return {name: part for name, part in found.items() if is_stream(part)}
 
     def _lane_arguments(self) -> dict[str, Any]:
         """The arguments that lanes of one program must have in common, if there are some."""
         # Lanes may have their own of these.
-        own = ("verbose", "callbacks", "epochs", "initial_epoch", *_DEFAULTS)
+        own = ("verbose", "callbacks", "epochs", "initial_epoch")
         given = self.arguments or {}
         return {name: value for name, value in given.items() if name not in own}
 
@@ -395,9 +445,15 @@ def failing(trial: Any) -> Iterator[None]:
 
 
 class Digests:
-    """Hashes of the contents of arrays, each array looked at once; and keys made of them."""
+    """Hashes of the contents of arrays, each array looked at once; and keys made of them.
+
+    Streams, large arrays in files and sparse ones have the same contents if they are the same
+    object, or datasets of which TensorFlow says so.
+    """
 
     def __init__(self) -> None:
+        self._streams: dict[int, tuple[Any, str]] = {}
+        self._count = 0
         self._known: dict[int, tuple[Any, bytes, str]] = {}
         self._keys: dict[Any, Any] = {}
 
@@ -407,11 +463,30 @@ class Digests:
 
     def of(self, data: Any) -> Any:
         """A hash of a structure of arrays."""
-        return keras.tree.map_structure(self._of_array, data).__repr__()
+        return keras.tree.map_structure(self._of_part, data).__repr__()
+
+    def _of_part(self, part: Any) -> str:
+        if part is None:
+            return "None"
+        # Nor is a large file read, or what is sparse looked through.
+        is_large = isinstance(part, np.memmap) and part.nbytes > _MOST_READ
+        by_object = is_stream(part) or is_sparse(part) or is_large
+        return self._of_object(part) if by_object else self._of_array(part)
+
+    def _of_object(self, stream: Any) -> str:
+        """A name of an object that no other has, also not when the object is gone."""
+        key = id(stream)
+        known = self._streams.get(key)
+        if known is None or known[0]() is not stream:
+            contents = contents_of(stream) if is_stream(stream) else None
+            if contents is None:
+                self._count += 1
+                contents = str(self._count)
+            gone = weakref.ref(stream, lambda _: self._streams.pop(key, None))
+            known = self._streams[key] = gone, f"stream {contents}"
+        return known[1]
 
     def _of_array(self, array: Any) -> str:
-        if array is None:
-            return "None"
         # A table of several types would be one of objects.
         is_plain = isinstance(array, np.ndarray) or keras.ops.is_tensor(array)
         plain, key = np.asarray(array if is_plain else as_keras_arrays(array)), id(array)
@@ -431,17 +506,14 @@ class Digests:
         return digest
 
 
-def _tensor(part: Any) -> Any:
-    return None if part is None else keras.ops.convert_to_tensor(part)
-
-
 def _sample(array: np.ndarray) -> bytes:
     """Some of the elements of an array, which tell whether it was written to meanwhile."""
     flat = array.reshape(-1) if array.flags.c_contiguous else array.ravel()
-    return _bytes(flat[:: max(1, flat.size // 4096)])
+    return bytes(_bytes(flat[:: max(1, flat.size // 4096)]))
 
 
-def _bytes(array: np.ndarray) -> bytes:
+def _bytes(array: np.ndarray) -> Any:
+    """The contents of an array, of which no copy is made."""
     if array.dtype == object:  # Of objects, the bytes are where they are.
         return repr(array.tolist()).encode()
-    return np.ascontiguousarray(array).tobytes()
+    return np.ascontiguousarray(array).reshape(-1).view("uint8").data

@@ -33,9 +33,15 @@ class VectorizedTuner(keras_tuner.Tuner):
     program (`kerasreg.lanes`). When lanes end, new trials of the same program
     take them over, and nothing is compiled for these. Keras trains a trial alone if the
     trial shares its program with no other, or cannot be a lane (its class has a
-    `train_step` of its own, a generator feeds it, ...). Scores, folders and
-    `get_best_models` are KerasTuner's. The hypermodel is used as it is. Its own `fit`, if it
-    has one, runs once for each trial, in a thread that rests where it calls `model.fit`.
+    `train_step` of its own, ...). Scores, folders and `get_best_models` are KerasTuner's. The
+    hypermodel is used as it is. Its own `fit`, if it has one, runs once for each trial, in a
+    thread that rests where it calls `model.fit`.
+
+    Trials share a `tf.data.Dataset`, a `PyDataset` or a generator if it is the same object, or a
+    dataset that TensorFlow can tell to be equal. Each batch is read once for the trials that train
+    together. A generator is not begun anew: each group of trials goes on with the next batches,
+    and so does a trial that takes over a lane. An error of the data is the error of each trial
+    that trains with them.
 
     Args:
         oracle: a KerasTuner oracle.
@@ -172,7 +178,8 @@ class VectorizedTuner(keras_tuner.Tuner):
 
         Raises:
             keras_tuner.errors.FatalError: if `folds` stand beside validation data or a
-                strategy, the data of folds are no arrays, or `build` returns no model.
+                strategy, the data of folds are no arrays, data without an end have no number of
+                steps, or `build` returns no model.
             RuntimeError: if too many trials failed one after another.
             ImportError: if there are `folds` and scikit-learn is not installed.
         """

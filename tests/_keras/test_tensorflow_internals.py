@@ -303,3 +303,13 @@ def test_name_inputs_fails_without_the_function_of_a_signature(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(saved.SerializeToString())
     with pytest.raises(RuntimeError, match="has no function of 'one'"):
         internals.name_inputs(str(tmp_path), {"one": {"x": "y"}})
+
+
+def test_dataset_contents_of_equal_datasets():
+    def numbers(count):
+        return tf.data.Dataset.range(count).shuffle(3, seed=1)
+
+    assert internals.dataset_contents(numbers(4)) == internals.dataset_contents(numbers(4))
+    assert internals.dataset_contents(numbers(4)) != internals.dataset_contents(numbers(5))
+    drawn = numbers(4).map(lambda x: tf.random.uniform(()))
+    assert internals.dataset_contents(drawn) is None

@@ -9,6 +9,7 @@ import scipy.sparse
 import tensorflow as tf
 
 from kerasreg import lanes
+from kerasreg.lanes import _batches
 
 RANDOM = np.random.default_rng(0)
 NUMBERS = RANDOM.normal(size=(20, 3))
@@ -97,12 +98,65 @@ def test_predictions_and_scores_of_tables(trials):
     np.testing.assert_allclose(outputs, alone.predict(TABLE, verbose=0), rtol=1e-5, atol=1e-5)
 
 
+# Sparse, and not in memory.
+
+SPARSE = np.where(NUMBERS > 0.3, NUMBERS, 0.0)
+KINDS_OF_SPARSE = {
+    "rows": scipy.sparse.csr_matrix,
+    "coordinates": scipy.sparse.coo_array,
+    "a tensor": tf.sparse.from_dense,
+}
+
+
+@pytest.mark.parametrize("is_resident", [True, False])
+@pytest.mark.parametrize("kind", KINDS_OF_SPARSE)
+def test_sparse_inputs_train_as_alone(kind, is_resident, same_as_alone, monkeypatch):
+    if not is_resident:
+        monkeypatch.setattr(_batches, "RESIDENT_BYTES", 200)
+    x = KINDS_OF_SPARSE[kind](SPARSE)
+    same_as_alone(build_for(3), x, TARGETS, epochs=2, validation_split=0.25)
+
+
+def test_sparse_batches_train_as_alone(same_as_alone):
+    batches = tf.data.Dataset.from_tensor_slices((tf.sparse.from_dense(SPARSE), TARGETS)).batch(8)
+    same_as_alone(build_for(3), batches, None, epochs=2)
+
+
+@pytest.fixture
+def in_file(tmp_path):
+    def write(array):
+        np.save(tmp_path / "array.npy", array)
+        return np.load(tmp_path / "array.npy", mmap_mode="r")
+
+    return write
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64", "int16"])
+def test_an_array_in_a_file_is_read_in_parts(precision, in_file, trials, equal_logs, monkeypatch):
+    x = in_file((10 * RANDOM.normal(size=(400, 3))).astype(precision))
+    y = np.array(x).sum(axis=1)
+    given = {"batch_size": 16, "epochs": 2, "validation_split": 0.25, "seed": 1}
+    expected = lanes.Lanes(trials(build_for(3), 2)).fit(np.array(x), y, **given)
+    monkeypatch.setattr(_batches, "RESIDENT_BYTES", 1000)
+    # Neither to find its length, nor to convert it, is all of it read.
+    monkeypatch.setattr(np.memmap, "astype", None)
+    reads, read = [], np.memmap.__getitem__
+
+    def watched(self, rows):
+        found = read(self, rows)
+        reads.append(0 if isinstance(rows, slice) else len(found))
+        return found
+
+    monkeypatch.setattr(np.memmap, "__getitem__", watched)
+    found = lanes.Lanes(trials(build_for(3), 2)).fit(x, y, **given)
+    assert 0 < max(reads) <= 400 // 4
+    for one, other in zip(found, expected, strict=True):
+        equal_logs(one.history, other.history)
+
+
 REFUSED = {
     "a list of numbers": [1.0] * 20,
-    "a sparse matrix": scipy.sparse.csr_matrix(NUMBERS),
-    "a sparse tensor": tf.sparse.from_dense(NUMBERS),
     "a ragged tensor": tf.ragged.constant([[1.0]] * 20),
-    "a dataset": tf.data.Dataset.from_tensor_slices(NUMBERS),
     "a table of nullable types": TABLE.astype({"a": "Float64"}),
     "text that is no tensor": np.array(["a"] * 20),
     "a number": np.float32(1.0),

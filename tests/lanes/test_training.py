@@ -213,14 +213,14 @@ def test_streamed_data_gives_the_same(blobs, trials, equal_logs, monkeypatch):
     # One batch at a time goes in.
     monkeypatch.setattr(_batches, "RESIDENT_BYTES", 500)
     sizes = []
-    inner = _batches.Samples.batches
+    inner = _batches.Samples.blocks
 
     def watched(self, *arguments):
-        for data, rows, having in inner(self, *arguments):
-            sizes.append((len(data[0]), self.count))
-            yield data, rows, having
+        for block in inner(self, *arguments):
+            sizes.append((len(block.arrays[0]), self.count))
+            yield block
 
-    monkeypatch.setattr(_batches.Samples, "batches", watched)
+    monkeypatch.setattr(_batches.Samples, "blocks", watched)
     streamed = together.fit(x, y, **given)
     assert all(given < count for given, count in sizes)
     for one, other in zip(streamed, resident, strict=True):

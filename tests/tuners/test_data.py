@@ -4,9 +4,12 @@ import keras
 import numpy as np
 import pandas
 import pytest
+import scipy.sparse
 import tensorflow as tf
 
 from kerasreg import tuners
+from kerasreg.lanes import _batches
+from kerasreg.tuners import _trial
 
 RANDOM = np.random.default_rng(0)
 TABLE = pandas.DataFrame(
@@ -50,6 +53,38 @@ def test_a_search_takes_what_keras_takes(kind, folds, max_lanes, tmp_path, recwa
     tuner.search(x, TARGET, epochs=1, verbose=0, **more)
     assert [trial.status for trial in tuner.oracle.trials.values()] == ["COMPLETED"] * 2
     assert not [one for one in recwarn if "one by one" in str(one.message)]
+
+
+@pytest.mark.parametrize("kind", ["file", "large file", "sparse", "dictionary"])
+def test_a_search_over_files_and_sparse_data_trains_lanes(kind, tmp_path, recwarn, monkeypatch):
+    np.save(tmp_path / "x.npy", RANDOM.normal(size=(60, 3)))
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    if kind == "sparse":
+        x = scipy.sparse.csr_matrix(np.array(x))
+    if kind == "dictionary":
+        x = {"keras_tensor": x}
+    if kind == "large file":
+        monkeypatch.setattr(_trial, "_MOST_READ", 100)
+        monkeypatch.setattr(_trial, "_sample", None)  # Its contents are not looked at.
+        monkeypatch.setattr(_batches, "RESIDENT_BYTES", 100)
+
+    def named(hp):
+        model = build(hp)
+        inputs = keras.Input((3,), name="keras_tensor")
+        named = keras.Model({"keras_tensor": inputs}, model(inputs))
+        named.compile(model.optimizer, "binary_crossentropy", jit_compile=False)
+        return named
+
+    tuner = tuners.VectorizedRandomSearch(
+        named if kind == "dictionary" else build, "loss", 3, seed=1, directory=tmp_path
+    )
+    y = TARGET
+    if kind == "large file":
+        y = np.memmap(tmp_path / "y", "int32", "w+", shape=(60, 1))
+    tuner.search(x, y, epochs=1, verbose=0)
+    assert [trial.status for trial in tuner.oracle.trials.values()] == ["COMPLETED"] * 3
+    assert not [one for one in recwarn if "one by one" in str(one.message)]
+    assert not [one for one in recwarn if "alone" in str(one.message)]
 
 
 @pytest.mark.parametrize("name", ["a[1]", "[!a]"])
