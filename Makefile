@@ -34,26 +34,26 @@ test: $(INSTALLED)-test
 # What `make test` leaves out: whole searches, killed processes, long compilations; all of
 # them, or with PART=2/3 the second of three parts.
 test-long: $(INSTALLED)-test
-	$(BIN)/python $(PYTEST) -m long --part=$(PART) tests $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) --optimize-graphs -m long --part=$(PART) tests $(PYTEST_ARGS)
 
 # One of four parts of both, the next one each day: what CI runs of them.
 test-daily: $(INSTALLED)-test
-	$(BIN)/python $(PYTEST) -m "long or slow" --part=$(DAY)/4 tests $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) --optimize-graphs -m "long or slow" --part=$(DAY)/4 tests $(PYTEST_ARGS)
 
 # Five minutes: eight processes with fifty exports each, and fifty exports that are killed.
 test-exports: $(INSTALLED)-test
-	$(BIN)/python -m pytest -m exports -s tests/serving $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --optimize-graphs -m exports -s tests/serving $(PYTEST_ARGS)
 
 # And statistics over very many draws.
 test-slow: $(INSTALLED)-test
-	$(BIN)/python $(PYTEST) -m slow tests $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) --optimize-graphs -m slow tests $(PYTEST_ARGS)
 
 # With the oldest versions that pyproject.toml admits: all but the command's tests,
 # where an old pyarrow aborts at the exit of a process.
 LOWEST_TESTS ?= kerasreg tests --ignore=tests/cli --ignore=tests/test_examples.py \
 	--ignore=tests/test_packaging.py
 test-lowest: .venv-lowest/.installed
-	.venv-lowest/bin/python $(PYTEST) $(LOWEST_TESTS) $(PYTEST_ARGS)
+	.venv-lowest/bin/python $(PYTEST) --optimize-graphs $(LOWEST_TESTS) $(PYTEST_ARGS)
 
 # Keras' own tests, which its wheel does not have, with kerasreg's classes in the place of Keras'.
 # KERAS_TESTS: parts of the names of test files; all by default.

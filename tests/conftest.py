@@ -11,6 +11,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import pytest
+import tensorflow as tf
 from helpers import processes
 from tensorflow.python.framework import ops
 
@@ -24,6 +25,16 @@ collect_ignore_glob = ["references/*"]
 
 def pytest_addoption(parser):
     parser.addoption("--part", default="1/1", help="K/N: the K-th of N parts of the tests")
+    parser.addoption(
+        "--optimize-graphs", action="store_true", help="with TensorFlow's optimizer of graphs"
+    )
+
+
+def pytest_configure(config):
+    # TensorFlow optimizes the graphs of each pass over data and of each function anew. This is a
+    # sixth of all the time, and changes no result. The long tests run with it.
+    if not config.getoption("optimize_graphs"):
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def pytest_collection_modifyitems(config, items):

@@ -61,12 +61,16 @@ def _compare(seed, tmp_path):
     return body
 
 
-@pytest.mark.parametrize("seed", range(20))
+# Which have all statements before, after and between trainings.
+BODIES = (0, 3, 5, 7, 9, 10, 11, 12, 13, 16, 17, 19)
+
+
+@pytest.mark.parametrize("seed", BODIES)
 def test_a_body_of_fit_does_what_it_does_alone(seed, tmp_path):
     _compare(seed, tmp_path)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(20, 200))
+@pytest.mark.parametrize("seed", sorted({*range(200)} - {*BODIES}))
 def test_any_body_of_fit_does_what_it_does_alone(seed, tmp_path):
     _compare(seed, tmp_path)
