@@ -12,6 +12,7 @@ import contextlib
 import functools
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -84,6 +85,8 @@ def reading_values(
             that is not active; returns the value that the hypermodel gets.
     """
     retrieve, full_name = _private(hp, "_retrieve"), _private(hp, "_get_name")
+    values, watched = hp.values, _WatchedValues(hp.values)
+    watched.read = read
 
     def of_declared(declared: Any) -> Any:
         return read(declared.name, retrieve(declared))
@@ -91,8 +94,55 @@ def reading_values(
     def of_name(name: str) -> Any:
         return read(full_name(name), type(hp).get(hp, name))
 
-    with patched(hp, _retrieve=of_declared, get=of_name):
-        yield
+    try:
+        with patched(hp, _retrieve=of_declared, get=of_name):
+            hp.values = watched
+            yield
+    finally:
+        values.update(watched)
+        hp.values = values
+
+
+class _WatchedValues(dict[str, Any]):
+    """The values of hyperparameters, which tell of what others than KerasTuner read.
+
+    Attributes:
+        read: is told, and gives what is read.
+    """
+
+    read: Callable[[str, Any], Any]
+
+    def __getitem__(self, name: str) -> Any:
+        value = super().__getitem__(name)
+        return value if _is_keras_tuner(2) else self.read(name, value)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        value = super().get(name, default)
+        return value if _is_keras_tuner(2) else self.read(name, value)
+
+    def __contains__(self, name: object) -> bool:
+        # What there is depends on what `build` declares, and is compared as None.
+        if not _is_keras_tuner(2):
+            self.read(str(name), super().get(str(name)))
+        return super().__contains__(name)
+
+    def items(self) -> Any:
+        return self._copy(_is_keras_tuner(2)).items()
+
+    def values(self) -> Any:
+        return self._copy(_is_keras_tuner(2)).values()
+
+    def _copy(self, plain: bool) -> dict[str, Any]:
+        found = {name: dict.__getitem__(self, name) for name in self}
+        if plain:
+            return found
+        return {name: self.read(name, value) for name, value in found.items()}
+
+
+def _is_keras_tuner(depth: int) -> bool:
+    """Whether a function is called by KerasTuner's own code."""
+    name = str(sys._getframe(depth).f_globals.get("__name__", ""))
+    return name.partition(".")[0] in ("keras_tuner", "copy")
 
 
 def explore_space(tuner: keras_tuner.Tuner) -> None:

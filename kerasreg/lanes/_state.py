@@ -38,10 +38,10 @@ class State:
         self.structure = structure
         self.lanes = lanes
         optimizer = model.optimizer
-        # Of a model that was trained before, slots are no initial values.
-        self._own_slots = bool(optimizer.built)
         if not optimizer.built:
             optimizer.build(model.trainable_variables)
+        # Else slots begin with zeros in all models.
+        self._own_slots = _has_own_slots(optimizer)
         self.variables: list[keras.Variable] = []
         known: set[int] = set()
         for variable in [
@@ -56,9 +56,6 @@ class State:
                 self.variables.append(variable)
         self._scalars_of_lanes = [list(structure.scalars) for _ in range(lanes)]
         self._initial = [_array(variable) for variable in self.variables]
-        # Nor are they where they begin with, for example, the weights.
-        slots = map(_array, optimizer_variables(optimizer).values())
-        self._own_slots |= any(slot.size > 1 and np.ptp(slot) != 0 for slot in slots)
         self._sources: dict[int, tuple[keras.Model, list[int]]] = {}
         self.values: list[Any] = []
         self._metrics: dict[int, Any] | None = None
@@ -112,13 +109,19 @@ class State:
         template = model.template
         if id(template) not in self._sources:
             theirs = corresponding(self.model, self.structure, template, model.structure)
-            sources = [theirs.get(id(variable)) for variable in self.variables]
+            found = [theirs.get(id(variable)) for variable in self.variables]
             # With the template: the id of what is gone could be given again.
-            self._sources[id(template)] = template, [id(source) for source in sources]
+            self._sources[id(template)] = template, [id(source) for source in found]
         values = {id(variable): value for variable, value in model.values}
+        sources = self._sources[id(template)][1]
+        if self._own_slots:
+            slots = {id(slot) for slot in optimizer_variables(self.model.optimizer).values()}
+            pairs = zip(self.variables, sources, strict=True)
+            if any(id(mine) in slots and source not in values for mine, source in pairs):
+                return self._values_of(*model.built)
         return [
             np.asarray(values.get(source, initial))
-            for initial, source in zip(self._initial, self._sources[id(template)][1], strict=True)
+            for initial, source in zip(self._initial, sources, strict=True)
         ]
 
     def vary_all(self) -> None:
@@ -220,6 +223,20 @@ class State:
         """Assigns the values of a lane to the variables of a model, with or without slots."""
         for index, target in self.targets(model, structure, slots).items():
             target.assign(self.values[index][lane])
+
+
+def _has_own_slots(optimizer: Any) -> bool:
+    """Whether slots have values of the model's own.
+
+    It was trained before, or slots begin with the weights, or with a number of the optimizer's.
+    """
+    plain: set[int] = set()
+    for part in inner_optimizers(optimizer):
+        plain |= {id(part.iterations), id(learning_rate_of(part))}
+        if np.any(_array(part.iterations)):
+            return True
+    variables = optimizer_variables(optimizer).values()
+    return any(np.any(_array(one)) for one in variables if id(one) not in plain)
 
 
 def _array(variable: keras.Variable) -> np.ndarray:

@@ -77,6 +77,7 @@ class SearchingTuner(Protocol):
 
     @property
     def runs_own_code(self) -> bool: ...
+    def builds_by_hypermodel_alone(self, hp: Any) -> bool: ...
     def pre_create_trial(self) -> None: ...
     def on_trial_begin(self, trial: Any) -> None: ...
     def on_trial_end(self, trial: Any) -> None: ...
@@ -279,8 +280,8 @@ class Scheduler:
         """Takes the results of trainings, and ends the trials that have all of theirs."""
         for plan in plans:
             self.tuner.on_training_end(plan)
-            if not plan.was_built and plan.model.built:
-                internals.write_build_config(self.tuner, plan.trial.trial_id, plan.model)
+            if not plan.was_built and plan.template.built:
+                internals.write_build_config(self.tuner, plan.trial.trial_id, plan.template)
         own = [plan for plan in plans if plan.thread is not None]
         ending: dict[str, RunningTrial] = {}
         with self.files.written_once():
@@ -435,15 +436,17 @@ class Scheduler:
     def _plan(self, trial: Any, execution: int, fold: int | None) -> Plan:
         """A training of a trial, whose model is derived from others or built."""
         hp = trial.hyperparameters
-        model, trace = None, None
-        if self.tuner.derive_models:
-            model = self._templates.derive(hp)
+        model, trace, was_built = None, None, True
+        if self.tuner.derive_models and self.tuner.builds_by_hypermodel_alone(hp):
+            model, was_built = self._templates.derive(hp)
         if model is None:
             with traced(hp) as trace, deferred_variables():
                 model = self.tuner.build_model(hp)
         call = self.args, self.tuner.fit_arguments(trial, execution, self.kwargs)
         plan = Plan(trial, execution, model, None, call, fold=fold)
-        if trace is not None:
+        if trace is None:
+            plan.was_built = was_built
+        elif self.tuner.builds_by_hypermodel_alone(hp):
             self._templates.learn(trace, plan, hp)
         return plan
 

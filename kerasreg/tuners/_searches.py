@@ -558,6 +558,15 @@ class VectorizedHyperband(VectorizedTuner):
             given["initial_epoch"] = values["tuner/initial_epoch"]
         return given
 
+    def builds_by_hypermodel_alone(self, hp: keras_tuner.HyperParameters) -> bool:
+        """Whether the trial begins anew, and does not go on with the weights of an earlier one.
+
+        Args:
+            hp: the hyperparameters of the trial.
+        """
+        own = type(self).build_model is VectorizedHyperband.build_model
+        return own and "tuner/trial_id" not in hp.values
+
     def build_model(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Builds the model of a trial, which goes on with the weights of an earlier round.
 

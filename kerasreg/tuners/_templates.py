@@ -7,6 +7,7 @@ built to be lanes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -121,12 +122,14 @@ class Template:
     Attributes:
         path: the way.
         unexplained: why no model can be derived; None if some can be.
+        was_built: whether the hypermodel builds its models wholly, before they see data.
     """
 
     def __init__(self, trace: BuildTrace, plan: Plan) -> None:
         assert plan.structure is not None  # It can be a lane.
         self.path = trace.path
         self.unexplained: str | None = None
+        self.was_built = plan.was_built
         self._model = plan.model
         self._structure = plan.structure
         self._first = _Contents(plan.model, plan.structure)
@@ -194,6 +197,10 @@ class Template:
         ]
         return self._with(iter(numbers), iter(seeds), build)
 
+    def finish(self, model: keras.Model) -> None:
+        """Builds a model of the way as the first one was built."""
+        model.build_from_config(self._model.get_build_config())
+
     def _with(
         self, numbers: Iterator[float], seeds: Iterator[int], build: Callable[[], keras.Model]
     ) -> DerivedModel:
@@ -246,16 +253,26 @@ class Templates:
         self._told = False
         self._alone = 0  # So many ways, that looked at the very value of a number, had one model.
 
-    def derive(self, hp: keras_tuner.HyperParameters) -> DerivedModel | None:
+    def derive(self, hp: keras_tuner.HyperParameters) -> tuple[DerivedModel | None, bool]:
         """The model of a trial, derived from others; None if it is to be built.
 
         Args:
             hp: the hyperparameters of the trial.
+
+        Returns:
+            The model, and whether the hypermodel would build it wholly.
         """
         for template in self._known.values():
             if takes_path(template.path, hp.values):
-                return template.derive(hp.values, lambda: self._build(hp))
-        return None
+                built = functools.partial(self._build_like, template, hp)
+                return template.derive(hp.values, built), template.was_built
+        return None, True
+
+    def _build_like(self, template: Template, hp: keras_tuner.HyperParameters) -> keras.Model:
+        model = self._build(hp)
+        if not model.built:
+            template.finish(model)
+        return model
 
     def learn(self, trace: BuildTrace, plan: Plan, hp: keras_tuner.HyperParameters) -> None:
         """Learns from a model that was built, if it can be a lane.

@@ -350,6 +350,17 @@ class VectorizedTuner(keras_tuner.Tuner):
             )
         return model
 
+    def builds_by_hypermodel_alone(self, hp: keras_tuner.HyperParameters) -> bool:
+        """Whether the model of a trial follows from its hyperparameters, and nothing else.
+
+        Then it may be derived from other models. A subclass with another `build_model` is not
+        known to build so; it may say that it does.
+
+        Args:
+            hp: the hyperparameters of the trial.
+        """
+        return type(self).build_model is VectorizedTuner.build_model
+
     def fit_arguments(self, trial: Any, execution: int, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Returns the arguments of the hypermodel's `fit` for one execution. May be extended.
 

@@ -209,6 +209,64 @@ def test_what_is_not_explained_is_built_and_told(build, reason, tmp_path):
     assert {trial.status for trial in tuner.oracle.trials.values()} == {"COMPLETED"}
 
 
+def by_values(hp):
+    """Reads the values past the methods that are made for it."""
+    hp.Float("rate", 0.1, 0.5)
+    hp.Boolean("deep")
+    middle = [layers.Dropout(hp.values["rate"])]
+    middle += [layers.Dense(4)] if hp.values.get("deep") else []
+    return compiled(middle, optimizers.SGD(0.1 if "other" in hp.values else 0.2))
+
+
+def test_values_that_are_read_from_the_dictionary_are_seen(tmp_path):
+    tuner, _ = search(by_values, tmp_path, 12)
+    derived = [one for one in tuner.seen if one[2]]
+    assert len(derived) >= 4
+    for trial, numbers, _ in derived:
+        assert numbers == numbers_of(by_values, trial.hyperparameters)
+    for trial in tuner.oracle.trials.values():
+        assert type(trial.hyperparameters.values) is dict
+
+
+def adagrad(hp):
+    """Slots begin with a number of the optimizer's."""
+    rate = hp.Float("rate", 0.1, 0.5)
+    return compiled([], optimizers.Adagrad(0.1, initial_accumulator_value=rate))
+
+
+def test_slots_begin_as_those_of_the_model_would(tmp_path):
+    seen = []
+
+    class Looks(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            slots = [np.array(v) for v in self.model.optimizer.variables if v.shape == (4, 5)]
+            seen.append(slots[0])
+
+    tuner = Watched(adagrad, "loss", 6, seed=3, directory=tmp_path)
+    tuner.seen = []
+    tuner.search(X, Y, epochs=1, verbose=0, callbacks=[Looks()])
+    assert any(derived for _, _, derived in tuner.seen)
+    rates = [trial.hyperparameters.get("rate") for trial in tuner.oracle.trials.values()]
+    assert all(np.ptp(slots) == 0 for slots in seen)
+    np.testing.assert_allclose(sorted(slots[0, 0] for slots in seen), sorted(rates), rtol=1e-6)
+
+
+class OwnBuild(Watched):
+    """Its models are not the hypermodel's alone."""
+
+    def build_model(self, hp):
+        model = super().build_model(hp)
+        model.layers[-1].bias.assign([1.0, 2.0, 3.0])
+        return model
+
+
+def test_a_tuner_that_builds_by_itself_builds_each_model(tmp_path):
+    tuner = OwnBuild(plain, "loss", 4, seed=3, directory=tmp_path)
+    tuner.seen = []
+    tuner.search(X, Y, epochs=1, verbose=0)
+    assert [derived for _, _, derived in tuner.seen] == [False] * 4
+
+
 def hyperparameters(**values):
     hp = keras_tuner.HyperParameters()
     for name, value in values.items():
