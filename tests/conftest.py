@@ -32,7 +32,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     # TensorFlow optimizes the graphs of each pass over data and of each function anew. This is a
-    # sixth of all the time, and changes no result. The long tests run with it.
+    # sixth of all the time, and changes no more than rounding. The long tests run with it.
     if not config.getoption("optimize_graphs"):
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 

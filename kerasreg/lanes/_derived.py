@@ -56,7 +56,7 @@ class DerivedModel:
         """The model, with the values that this one has, and its structure."""
         model = self._build()
         structure = ModelStructure(model)
-        own = corresponding(self.template, self.structure, model, structure)
+        own = OwnVariables(self.template, self.structure).in_model(model, structure)
         for variable, value in self.values:
             own[id(variable)].assign(value)
         return model, structure
@@ -75,20 +75,34 @@ def template_of(model: AnyModel) -> keras.Model:
     return model.template if isinstance(model, DerivedModel) else model
 
 
-def corresponding(
-    model: keras.Model, structure: ModelStructure, other: keras.Model, theirs: ModelStructure
-) -> dict[int, keras.Variable]:
-    """The variables of a model `other` by the ids of the same variables of `model`.
+class OwnVariables:
+    """The variables of a model as they are now, each by what it is there.
 
-    Slots of an optimizer that is not built, and metrics, are left out.
+    Code of the user's may compile the model again, or freeze it, while its lanes train.
+
+    Args:
+        model: a built and compiled model.
+        structure: its structure.
     """
-    pairs = [
-        *zip(model.trainable_variables, other.trainable_variables, strict=True),
-        *zip(model.non_trainable_variables, other.non_trainable_variables, strict=True),
-        *zip(structure.variables, theirs.variables, strict=True),
-    ]
-    slots = optimizer_variables(other.optimizer)
-    for place, mine in optimizer_variables(model.optimizer).items():
-        if place in slots:
-            pairs.append((mine, slots[place]))
-    return {id(mine): its for mine, its in pairs}
+
+    def __init__(self, model: keras.Model, structure: ModelStructure) -> None:
+        self._lists = [
+            list(model.trainable_variables),
+            list(model.non_trainable_variables),
+            list(structure.variables),
+        ]
+        self._slots = optimizer_variables(model.optimizer)
+
+    def in_model(self, other: keras.Model, theirs: ModelStructure) -> dict[int, keras.Variable]:
+        """The variables of another model by the ids of the same variables of this one.
+
+        Slots of an optimizer that is not built, and metrics, are left out.
+        """
+        others = OwnVariables(other, theirs)
+        pairs = [
+            pair
+            for mine, its in zip(self._lists, others._lists, strict=True)
+            for pair in zip(mine, its, strict=True)
+        ]
+        pairs += [(m, others._slots[at]) for at, m in self._slots.items() if at in others._slots]
+        return {id(mine): its for mine, its in pairs}

@@ -140,6 +140,23 @@ class Lanes:
         """The model that each lane has now."""
         return [self._stack.own_model(lane)[0] for lane in range(len(self))]
 
+    def is_current(self) -> bool:
+        """Whether other models may still take lanes over.
+
+        Not if `model` was changed, or compiled again, since the lanes were made.
+
+        Example:
+
+        >>> import keras, kerasreg
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> lanes = kerasreg.lanes.Lanes([model])
+        >>> model.compile("sgd", "mse")
+        >>> lanes.is_current()
+        False
+        """
+        return self._stack.state.is_current()
+
     @property
     def model(self) -> keras.Model:
         """The model whose Python objects all lanes share."""

@@ -12,7 +12,7 @@ from kerasreg._keras.deferred_variables import initial_value
 from kerasreg._keras.internals import learning_rate_of
 from kerasreg._keras.scope import Scope
 from kerasreg._keras.stateless_optimizer import inner_optimizers, optimizer_variables
-from kerasreg.lanes._derived import AnyModel, DerivedModel, corresponding
+from kerasreg.lanes._derived import AnyModel, DerivedModel, OwnVariables
 from kerasreg.lanes._scalars import ScalarValues, stack_scalars
 from kerasreg.lanes._structure import ModelStructure
 
@@ -42,6 +42,7 @@ class State:
             optimizer.build(model.trainable_variables)
         # Else slots begin with zeros in all models.
         self._own_slots = _has_own_slots(optimizer)
+        self._own = OwnVariables(model, structure)
         self.variables: list[keras.Variable] = []
         known: set[int] = set()
         for variable in [
@@ -61,6 +62,14 @@ class State:
         self._metrics: dict[int, Any] | None = None
         self.varying: list[int] = []
         self.scalars: ScalarValues = _tensors(stack_scalars([[]] * lanes))
+
+    def is_current(self) -> bool:
+        """Whether the model is as it was: nobody has changed it, or compiled it again."""
+        known = {id(variable) for variable in self.variables}
+        now = [*self.model.variables, *optimizer_variables(self.model.optimizer).values()]
+        if not all(id(variable) in known for variable in now):
+            return False
+        return ModelStructure(self.model).tokens == self.structure.tokens
 
     def load(self, models: Sequence[tuple[int, AnyModel, ModelStructure]]) -> None:
         """Gives lanes the values of models; other lanes keep their values."""
@@ -97,7 +106,7 @@ class State:
         """The values of a model for all variables; initial values where the model has none."""
         if self._own_slots and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-        theirs = corresponding(self.model, self.structure, model, structure)
+        theirs = self._own.in_model(model, structure)
         sources = [theirs.get(id(variable)) for variable in self.variables]
         return [
             initial if source is None else _array(source)
@@ -108,7 +117,7 @@ class State:
         """The values of a model that is not built; initial values where it has none."""
         template = model.template
         if id(template) not in self._sources:
-            theirs = corresponding(self.model, self.structure, template, model.structure)
+            theirs = self._own.in_model(template, model.structure)
             found = [theirs.get(id(variable)) for variable in self.variables]
             # With the template: the id of what is gone could be given again.
             self._sources[id(template)] = template, [id(source) for source in found]
@@ -148,7 +157,7 @@ class State:
         self, lane: int, model: keras.Model, structure: ModelStructure
     ) -> None:
         """Gives a lane the hyperparameters of another model, and nothing else of that model."""
-        theirs = corresponding(self.model, self.structure, model, structure)
+        theirs = self._own.in_model(model, structure)
         # A schedule in the place of a learning rate has scalars, and no variable.
         rates = map(learning_rate_of, inner_optimizers(self.model.optimizer))
         chosen = {id(variable) for variable in [*self.structure.hyperparameters, *rates]}
@@ -209,7 +218,7 @@ class State:
         """The variables of another model by their index in `variables`, with or without slots."""
         if slots and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-        theirs = corresponding(self.model, self.structure, model, structure)
+        theirs = self._own.in_model(model, structure)
         left = optimizer_variables(model.optimizer).values() if not slots else ()
         skipped = {id(variable) for variable in left}
         found = ((index, theirs.get(id(variable))) for index, variable in enumerate(self.variables))

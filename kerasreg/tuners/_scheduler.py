@@ -818,7 +818,7 @@ class LaneGroup:
         with self._own_errors() as lanes:
             self._take_results(lanes, ended)
             free = [lane for lane in range(len(lanes)) if lane not in self._plans]
-            taken = dict(zip(free, self._next_plans(len(free), len(lanes)), strict=False))
+            taken = dict(zip(free, self._next_plans(len(free), lanes), strict=False))
             self._plans |= taken
             return {lane: _replacement(plan) for lane, plan in taken.items()}
 
@@ -838,11 +838,14 @@ class LaneGroup:
         scheduler.record.were_lanes(self._key, trial_ids, at_once)
         scheduler.done(done)
 
-    def _next_plans(self, free: int, lanes: int) -> list[Plan]:
+    def _next_plans(self, free: int, lanes: Lanes) -> list[Plan]:
         """Trainings of this program for free lanes: those that wait, and new ones."""
         scheduler = self._scheduler
+        # The user's code has a model again when its training has ended.
+        if scheduler.tuner.runs_own_code and not lanes.is_current():
+            return []
         plans = scheduler.take(self._key, free)
-        if len(plans) < free and len(scheduler.waiting) < lanes:
+        if len(plans) < free and len(scheduler.waiting) < len(lanes):
             # Those of another program wait until this one is done.
             scheduler.ask(free - len(plans) + len(scheduler.waiting))
             plans += scheduler.take(self._key, free - len(plans))

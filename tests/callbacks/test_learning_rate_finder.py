@@ -180,6 +180,7 @@ def test_no_seed_need_ever_have_been_set(run_python):
     assert run_python("-c", WITHOUT_A_SEED).split() == ["5"]
 
 
+@pytest.mark.long
 def test_a_model_of_a_strategy_need_not_be_built():
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         models = [make_model(built=False), make_model(built=False)]

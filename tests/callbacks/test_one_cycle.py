@@ -197,6 +197,7 @@ def assert_same(one, other):
 
 @settings(deadline=None, max_examples=4, derandomize=True)
 @given(epoch=st.integers(0, EPOCHS - 1), batch=st.integers(0, BATCHES - 1))
+@pytest.mark.long
 def test_resumed_at_a_batch_it_is_the_training_that_lives_on(epoch, batch):
     # Keras repeats the epoch of the batch, and so does the cycle.
     alive, resumed = make_model(), make_model()

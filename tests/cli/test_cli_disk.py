@@ -23,6 +23,7 @@ main()
 """
 
 
+@pytest.mark.long
 def test_an_output_folder_may_be_called_like_a_pattern(tmp_path):
     done = command_inside(*SEARCH, "--output_dir=o[1]", cwd=tmp_path)
     assert done.code == 0

@@ -53,6 +53,7 @@ def test_a_model_is_exported_with_all_that_was_asked_for(folder):
     assert set(means) == {"score_mean", "score_variance"}
 
 
+@pytest.mark.long
 def test_a_process_of_its_own_exports_the_next_version_and_is_quiet(folder):
     (folder / "models/next/6").mkdir(parents=True)
     done = command("export", "net.keras", "--base_dir=models/next", cwd=folder)

@@ -42,6 +42,7 @@ def rates(out):
     }
 
 
+@pytest.mark.long
 def test_a_process_of_its_own_says_which_rates_suit_and_is_quiet(folder, tmp_path):
     arguments = [f"--data={folder / 'table.csv'}", "--target=price", "--optimizer=sgd"]
     done = command("lr-find", *arguments, "--plot=rates.png", cwd=tmp_path)

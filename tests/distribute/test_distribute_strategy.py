@@ -54,6 +54,7 @@ assert "replicas=4" in refused(4)
     )
 
 
+@pytest.mark.long
 def test_devices_that_tensorflow_has_fixed_already_are_refused(run_python):
     run_python(
         "-c",

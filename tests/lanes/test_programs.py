@@ -93,6 +93,17 @@ def test_a_model_that_was_changed_since_is_traced_anew():
     assert histories == trained(model(0), model(1))[1]
 
 
+def test_a_model_that_was_compiled_again_is_traced_anew():
+    one = model(0)
+    trained(one, model(1))
+    one.compile(keras.optimizers.SGD(0.01, momentum=0.5), "mse", metrics=["mae"])
+    # The second time other batches are traced, of which the first program knows nothing.
+    together, _ = trained(model(0), model(1), validation_data=(X, Y))
+    assert together.traces > 0
+    with together.view(1) as shown:
+        assert int(shown.optimizer.iterations) == 6
+
+
 class CallsPython(layers.Layer):
     def call(self, x):
         if isinstance(x, keras.KerasTensor):

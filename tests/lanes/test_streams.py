@@ -147,6 +147,7 @@ def test_lanes_of_a_stream_end_as_alone(kind, trials, equal_logs, equal_models):
     same_as_alone(classifier, STREAMS[kind], equal_logs, equal_models, trials)
 
 
+@pytest.mark.long
 def test_a_dataset_of_unknown_length(trials, equal_logs, equal_models):
     # By itself, TensorFlow's function for it may count one more step of the optimizer when it finds
     # that there is no batch: the count does not wait for the batch.
@@ -165,6 +166,7 @@ def test_a_dataset_of_dictionaries(trials, equal_logs, equal_models):
     same_as_alone(two_inputs, make, equal_logs, equal_models, trials)
 
 
+@pytest.mark.long
 def test_blocks_are_as_long_as_they_may_be(trials, equal_logs, equal_models, monkeypatch):
     monkeypatch.setattr(_streams, "_MOST_STEPS", 2)
 
@@ -221,7 +223,7 @@ class Sequences(keras.utils.PyDataset):
         return np.resize(X, (8, length, 2)), Y[index : index + 8]
 
 
-@pytest.mark.parametrize("kind", ["dataset", "sequence"])
+@pytest.mark.parametrize("kind", ["dataset", pytest.param("sequence", marks=pytest.mark.long)])
 def test_sequences_of_any_length(kind, trials, equal_logs, equal_models):
     def of_lengths():
         yield from map(Sequences().__getitem__, range(4))
@@ -239,6 +241,7 @@ def test_sequences_of_any_length(kind, trials, equal_logs, equal_models):
     assert together.traces <= 3
 
 
+@pytest.mark.long
 def test_a_sequence_is_called_as_keras_calls_it(trials):
     called = []
     for train in (lanes.Lanes(trials(classifier, 2)).fit, classifier(0).fit):

@@ -615,6 +615,7 @@ def small():
 SMALL = np.arange(20, dtype="float32").reshape(5, 4)
 
 
+@pytest.mark.long
 def test_on_jax_mc_predict_draws_the_masks_of_tensorflow(on_jax):
     prediction = mc_predict(small(), SMALL, passes=3, batch_size=2)
     np.testing.assert_allclose(on_jax["mean"], prediction.mean, rtol=1e-3, atol=1e-5)

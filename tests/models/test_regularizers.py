@@ -82,7 +82,7 @@ def assert_same(model, other):
 # As if it had been there from the beginning.
 
 
-@pytest.mark.parametrize("strength", [0.02, RAMP])
+@pytest.mark.parametrize("strength", [pytest.param(0.02, marks=pytest.mark.long), RAMP])
 def test_every_kind_of_layer_has_the_losses_of_one_made_with_it_and_trains_alike(strength):
     model, made = zoo(), zoo(L1(strength))
     edits = attach_regularizer(model, L1(strength), weights="*")
@@ -99,7 +99,7 @@ def test_every_kind_of_layer_has_the_losses_of_one_made_with_it_and_trains_alike
     assert [n.rsplit("/", 1)[-1] for n in names[0]] == [n.rsplit("/", 1)[-1] for n in names[1]]
 
 
-@pytest.mark.parametrize("strength", [0.02, RAMP])
+@pytest.mark.parametrize("strength", [pytest.param(0.02, marks=pytest.mark.long), RAMP])
 def test_a_saved_model_has_it_again(strength, tmp_path):
     model = zoo()
     attach_regularizer(model, L1(strength), weights="*")
@@ -118,7 +118,7 @@ def test_a_saved_model_has_it_again(strength, tmp_path):
     assert keras.models.load_model(tmp_path / "model.keras").losses == []
 
 
-@pytest.mark.parametrize("strength", [0.02, RAMP])
+@pytest.mark.parametrize("strength", [pytest.param(0.02, marks=pytest.mark.long), RAMP])
 def test_both_directions_of_a_recurrent_layer_have_it_when_loaded(strength, tmp_path):
     model = keras.Sequential(
         [keras.Input((5, 3)), layers.Bidirectional(layers.GRU(2), name="both"), layers.Dense(1)]

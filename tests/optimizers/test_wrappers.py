@@ -117,7 +117,10 @@ def test_around_a_proximal_optimizer_zeros_stay_exact_between_synchronizations()
     plain = trained(Proximal(SGD(0.1)), L1(0.2))
     kernel = np.array(model.get_layer("first").kernel)
     assert np.sum(kernel == 0) > 2
-    np.testing.assert_array_equal(kernel, plain.get_layer("first").kernel)
+    # A slow step of size 1 is rounded.
+    expected = np.array(plain.get_layer("first").kernel)
+    np.testing.assert_array_equal(kernel == 0, expected == 0)
+    np.testing.assert_allclose(kernel, expected, rtol=1e-5)
 
 
 def test_proximal_goes_inside():

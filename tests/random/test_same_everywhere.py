@@ -350,6 +350,7 @@ def test_the_bits_do_not_depend_on_the_execution(draw):
     assert_as_expected(draw(tf.constant(STEPS)))
 
 
+@pytest.mark.long
 def test_each_replica_draws_the_bits_of_its_number(run_python, tmp_path):
     report = tmp_path / "report.npz"
     # A process of its own: logical devices are made before TensorFlow begins.

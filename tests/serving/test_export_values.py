@@ -15,6 +15,16 @@ from kerasreg.serving._verify_process import read_tensors, write_tensors
 NAN, INF = float("nan"), float("inf")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def optimized_graphs():
+    """How often a graph in half precision rounds is up to TensorFlow's optimizer of graphs."""
+    before = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    yield
+    off = before.get("disable_meta_optimizer", False)
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": off})
+
+
 @pytest.mark.parametrize(
     ("found", "expected", "difference"),
     [

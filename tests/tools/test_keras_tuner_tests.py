@@ -52,6 +52,7 @@ def test_names_are_replaced_and_only_those(tool, tmp_path):
     assert (tmp_path / "b.py").read_text() == "import kerasreg.tuners\n" + REPLACED
 
 
+@pytest.mark.long
 def test_results_have_the_first_line_of_a_reason(tool, tmp_path):
     file = tmp_path / "some_test.py"
     file.write_text(

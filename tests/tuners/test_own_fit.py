@@ -61,7 +61,7 @@ def _compare(seed, tmp_path):
     return body
 
 
-# Which have all statements before, after and between trainings.
+# Which have all statements and all endings.
 BODIES = (0, 3, 5, 7, 9, 10, 11, 12, 13, 16, 17, 19)
 
 
@@ -70,7 +70,12 @@ def test_a_body_of_fit_does_what_it_does_alone(seed, tmp_path):
     _compare(seed, tmp_path)
 
 
+# It freezes a layer between two trainings and does not compile: Keras goes on with the function
+# that it has traced, which trains the layer, and lanes do not. Keras warns that it may.
+FREEZES = pytest.param(110, marks=pytest.mark.xfail(strict=True, reason="frozen, not compiled"))
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("seed", sorted({*range(200)} - {*BODIES}))
+@pytest.mark.parametrize("seed", [*sorted({*range(200)} - {*BODIES, 110}), FREEZES])
 def test_any_body_of_fit_does_what_it_does_alone(seed, tmp_path):
     _compare(seed, tmp_path)
