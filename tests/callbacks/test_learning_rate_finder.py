@@ -176,6 +176,7 @@ print(len(find_learning_rate(model, np.ones((8, 2)), np.ones((8, 1)), steps=5).r
 """
 
 
+@pytest.mark.long
 def test_no_seed_need_ever_have_been_set(run_python):
     assert run_python("-c", WITHOUT_A_SEED).split() == ["5"]
 

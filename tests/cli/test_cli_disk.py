@@ -66,6 +66,7 @@ def test_a_full_disk_is_told_with_the_folder(tmp_path, monkeypatch):
     assert line == "kerasreg: the disk of 'out' is full: [Errno 28] No space left on device"
 
 
+@pytest.mark.long
 def test_a_folder_that_is_deleted_meanwhile_costs_no_more_than_it_held(tmp_path, monkeypatch):
     ended = tuners.run_search
 

@@ -33,6 +33,7 @@ def test_one_replica_needs_no_strategy():
     assert distribute.mirrored_strategy(1) is None
 
 
+@pytest.mark.long
 def test_three_replicas_on_the_cpu_add_up_and_may_be_asked_for_again(run_python):
     run_python(
         "-c",

@@ -594,6 +594,7 @@ def on_tensorflow():
 
 
 @pytest.mark.long
+@pytest.mark.long
 def test_stateless_calls_on_jax_are_the_training_on_tensorflow(on_jax, on_tensorflow):
     assert on_jax["backend"] == "jax"
     np.testing.assert_allclose(on_jax["weights"], weights_of(on_tensorflow), rtol=1e-3, atol=1e-5)
@@ -621,6 +622,7 @@ def test_on_jax_mc_predict_draws_the_masks_of_tensorflow(on_jax):
     np.testing.assert_allclose(on_jax["mean"], prediction.mean, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.long
 def test_on_jax_a_loss_within_drop_connect_is_counted_once(on_jax):
     # By Keras' own layer and penalty: newer versions divide by the size of the batch.
     assert on_jax["losses"] == [pytest.approx(on_jax["loss_of_keras"])]

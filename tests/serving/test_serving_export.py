@@ -229,7 +229,10 @@ def test_a_version_that_another_export_takes_meanwhile_is_passed_over(tmp_path, 
 @needs_fork
 @pytest.mark.parametrize(
     ("processes", "exports"),
-    [(3, 3), pytest.param(8, 50, marks=pytest.mark.exports)],
+    [
+        pytest.param(3, 3, marks=pytest.mark.long),
+        pytest.param(8, 50, marks=pytest.mark.exports),
+    ],
 )
 def test_exports_from_several_processes_get_different_versions_that_a_reader_sees_whole(
     tmp_path, processes, exports

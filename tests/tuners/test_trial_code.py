@@ -768,7 +768,7 @@ print(sorted(trial.status for trial in tuner.oracle.trials.values()))
 """
 
 
-@pytest.mark.parametrize("handles", [False, True])
+@pytest.mark.parametrize("handles", [pytest.param(False, marks=pytest.mark.long), True])
 def test_an_interrupt_is_raised_where_the_code_of_a_trial_rests(handles, tmp_path):
     ran = subprocess.run(
         [sys.executable, "-c", _INTERRUPTED, "handles" if handles else "raises", tmp_path],
