@@ -8,11 +8,9 @@ from typing import Any
 
 import keras
 
-from kerasreg._keras.stateless_optimizer import optimizer_variables
 from kerasreg.lanes._program import Program
 from kerasreg.lanes._scalars import Scalar
-from kerasreg.lanes._state import State
-from kerasreg.lanes._structure import ModelStructure
+from kerasreg.lanes._state import State, is_as_it_was
 
 # Each keeps its graphs, and the model that it was traced from.
 _MOST = 8
@@ -42,28 +40,15 @@ def program_for(
         options,
     )
     known = _programs.get(key)
-    if known is not None and _is_as_it_was(known, state.structure):
-        _programs.move_to_end(key)
-        return known
+    if known is not None:
+        step = known.step
+        if is_as_it_was(step.model, step.variables, state.structure):
+            _programs.move_to_end(key)
+            return known
     _programs[key] = program = make([scalars[index] for index in varying])
     while len(_programs) > _MOST:
         _programs.popitem(last=False)
     return program
-
-
-def _is_as_it_was(program: Program, structure: ModelStructure) -> bool:
-    """Whether the model of a program was left alone by those who have it.
-
-    It was not if it was changed, or compiled again: then it has another optimizer's variables.
-    """
-    model, known = program.step.model, {id(variable) for variable in program.step.variables}
-    variables = [
-        *model.variables,
-        *optimizer_variables(model.optimizer).values(),
-        *model.metrics_variables,
-    ]
-    same = all(id(variable) in known for variable in variables)
-    return same and ModelStructure(model).tokens == structure.tokens
 
 
 def forget(program: Program | None) -> None:

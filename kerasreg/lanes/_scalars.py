@@ -159,8 +159,13 @@ def is_tried(owner: Any, name: str, item: Any, kind: type) -> bool:
 
 def sides(kind: type | None, name: str, number: float) -> tuple[int, ...]:
     """On which side of zero, and of the bounds that are known, a tried number lies."""
-    known = _bounds.get((kind, name), set()) | _bounds.get((None, name), set())
-    return tuple((number > bound) - (number < bound) for bound in sorted({0.0, *known}))
+    bounds = sorted({0.0, *_bounds_of(kind, name)})
+    return tuple((number > bound) - (number < bound) for bound in bounds)
+
+
+def _bounds_of(kind: type | None, name: str) -> set[float]:
+    """The bounds that are known of a number of a class, or of every class."""
+    return _bounds.get((kind, name), set()) | _bounds.get((None, name), set())
 
 
 def decides(scalars: Sequence[Scalar], error: BaseException | None) -> bool:
@@ -360,8 +365,7 @@ class LaneScalar:
         scalar = self.scalar
         if self._computed or scalar is None or scalar.tried is None:
             raise self._refuse(f"compared with {other!r}")
-        known = (scalar.tried, scalar.name), (None, scalar.name)
-        if not any(other in _bounds.get(place, ()) for place in known):
+        if other not in _bounds_of(scalar.tried, scalar.name):
             raise NumberDecides(scalar, f"compared with {other!r}", float(other))
         return bool(getattr(self.example, comparison)(other))
 

@@ -65,11 +65,7 @@ class State:
 
     def is_current(self) -> bool:
         """Whether the model is as it was: nobody has changed it, or compiled it again."""
-        known = {id(variable) for variable in self.variables}
-        now = [*self.model.variables, *optimizer_variables(self.model.optimizer).values()]
-        if not all(id(variable) in known for variable in now):
-            return False
-        return ModelStructure(self.model).tokens == self.structure.tokens
+        return is_as_it_was(self.model, self.variables, self.structure)
 
     def load(self, models: Sequence[tuple[int, AnyModel, ModelStructure]]) -> None:
         """Gives lanes the values of models; other lanes keep their values."""
@@ -232,6 +228,28 @@ class State:
         """Assigns the values of a lane to the variables of a model, with or without slots."""
         for index, target in self.targets(model, structure, slots).items():
             target.assign(self.values[index][lane])
+
+
+def is_as_it_was(
+    model: keras.Model, variables: Sequence[keras.Variable], structure: ModelStructure
+) -> bool:
+    """Whether a model was left alone by those who have it.
+
+    It was not if it was changed, or compiled again: then it has variables of another optimizer.
+
+    Args:
+        model: the model.
+        variables: all variables that it had, with those of its optimizer and its metrics.
+        structure: the structure that it had.
+    """
+    known = {id(variable) for variable in variables}
+    now = [
+        *model.variables,
+        *optimizer_variables(model.optimizer).values(),
+        *model.metrics_variables,
+    ]
+    same = all(id(variable) in known for variable in now)
+    return same and ModelStructure(model).tokens == structure.tokens
 
 
 def _has_own_slots(optimizer: Any) -> bool:

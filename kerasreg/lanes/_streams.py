@@ -288,11 +288,7 @@ def evaluation_blocks(
     if steps is not None:
         check_count("steps", steps)
     if is_stream(given[0]):
-        if given[1] is not None or given[2] is not None:
-            raise ValueError(
-                "`x` must have the targets and the weights of samples in its batches. Received "
-                f"{type(given[0]).__name__}, and targets or weights beside it."
-            )
+        check_nothing_beside("x", given)
         stream = Stream(given[0], steps, steps_name="steps")
         if not single:
             stream.begin()
@@ -302,6 +298,23 @@ def evaluation_blocks(
     if single:
         return samples.slices(batch_size, count)
     return samples.blocks(np.arange(count), batch_size)
+
+
+def check_nothing_beside(name: str, given: tuple[Any, Any, Any]) -> None:
+    """Checks that a stream has targets and weights in its batches only.
+
+    Args:
+        name: of the argument that gave the stream.
+        given: `(x, y, sample_weight)`, of which `x` is the stream.
+
+    Raises:
+        ValueError: if there are targets or weights besides.
+    """
+    if given[1] is not None or given[2] is not None:
+        raise ValueError(
+            f"`{name}` must have the targets and the weights of samples in its batches. "
+            f"Received {type(given[0]).__name__}, and targets or weights beside it."
+        )
 
 
 def ahead(items: Iterator[_Item]) -> Generator[_Item, None, None]:

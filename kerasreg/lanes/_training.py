@@ -20,7 +20,7 @@ from kerasreg.lanes._callbacks import Callbacks, LaneHistory, Logs, SingleBatche
 from kerasreg.lanes._derived import DerivedModel
 from kerasreg.lanes._epochs import Kind
 from kerasreg.lanes._stack import ModelStack
-from kerasreg.lanes._streams import DataError, Stream, ahead
+from kerasreg.lanes._streams import DataError, Stream, ahead, check_nothing_beside
 from kerasreg.lanes._structure import ModelStructure
 
 Blocks = Generator[Block, None, None]
@@ -172,11 +172,7 @@ class FitArguments:
         trains = name == "x"
         class_weight = self.class_weight if trains else None
         if is_stream(given[0]):
-            if given[1] is not None or given[2] is not None:
-                raise ValueError(
-                    f"`{name}` must have the targets and the weights of samples in its batches. "
-                    f"Received {type(given[0]).__name__}, and targets or weights beside it."
-                )
+            check_nothing_beside(name, given)
             if (self.rows if trains else self.validation_rows) is not None:
                 rows = "rows" if trains else "validation_rows"
                 raise ValueError(

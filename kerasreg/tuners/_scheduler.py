@@ -22,7 +22,14 @@ from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import are_arrays
 from kerasreg._keras.patching import original, patched
 from kerasreg._warnings import warn
-from kerasreg.lanes import DataError, DifferentPrograms, Lanes, ModelStructure, Replacement
+from kerasreg.lanes import (
+    DataError,
+    DerivedModel,
+    DifferentPrograms,
+    Lanes,
+    ModelStructure,
+    Replacement,
+)
 from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._callback_places import CallbackPlaces
 from kerasreg.tuners._crash_safe import StateFiles
@@ -437,16 +444,19 @@ class Scheduler:
         """A training of a trial, whose model is derived from others or built."""
         hp = trial.hyperparameters
         model, trace, was_built = None, None, True
-        if self.tuner.derive_models and self.tuner.builds_by_hypermodel_alone(hp):
+        may_derive = self.tuner.derive_models and self.tuner.builds_by_hypermodel_alone(hp)
+        if may_derive:
             model, was_built = self._templates.derive(hp)
         if model is None:
-            with traced(hp) as trace, deferred_variables():
+            # What will not be derived need not be traced.
+            tracing = traced(hp) if may_derive else contextlib.nullcontext()
+            with tracing as trace, deferred_variables():
                 model = self.tuner.build_model(hp)
         call = self.args, self.tuner.fit_arguments(trial, execution, self.kwargs)
         plan = Plan(trial, execution, model, None, call, fold=fold)
-        if trace is None:
+        if isinstance(model, DerivedModel):
             plan.was_built = was_built
-        elif self.tuner.builds_by_hypermodel_alone(hp):
+        elif trace is not None:
             self._templates.learn(trace, plan, hp)
         return plan
 

@@ -56,14 +56,14 @@ class _Contents:
         every = [*structure.variables, *optimizer_variables(model.optimizer).values()]
         self.variables = list({id(variable): variable for variable in every}.values())
         self.numbers: list[_Number] = []
-        self.seeds: list[tuple[str, int]] = []
+        self.seeds: list[int] = []
         self.initializers: dict[int, Any] = {}
         self.arrays: dict[int, np.ndarray] = {}
         self.rest: list[tuple[str, Any]] = []
         for scalar in structure.scalars:
             place = f"`{scalar.name}` of a {type(scalar.owner).__name__}"
             if scalar.name == "seed":
-                self.seeds.append((place, int(scalar.value)))
+                self.seeds.append(int(scalar.value))
             else:
                 self.numbers.append(_Number(place, float(scalar.value), _dtype(scalar)))
         for index, variable in enumerate(self.variables):
@@ -86,7 +86,7 @@ class _Contents:
         if _is_number(array):
             self.numbers.append(_Number(place, float(array), str(array.dtype)))
         elif _is_seed(variable, array):
-            self.seeds.append((place, int(array[0])))
+            self.seeds.append(int(array[0]))
             self.rest.append((place, int(array[1])))
         else:
             self.rest.append((place, hashlib.sha256(array.tobytes()).hexdigest()))
@@ -166,10 +166,8 @@ class Template:
             if not candidates:
                 self.unexplained = f"{number.place} is no function of the hyperparameters"
                 return
-        for index, ((_, seed), (_, first)) in enumerate(
-            zip(contents.seeds, self._first.seeds, strict=True)
-        ):
-            self._drawn[index] |= seed != first
+        for index, seed in enumerate(contents.seeds):
+            self._drawn[index] |= seed != self._first.seeds[index]
 
     def derive(
         self, values: Mapping[str, Any], build: Callable[[], keras.Model]
@@ -193,7 +191,7 @@ class Template:
             return None
         seeds = [
             _new_seed() if drawn else seed
-            for drawn, (_, seed) in zip(self._drawn, self._first.seeds, strict=True)
+            for drawn, seed in zip(self._drawn, self._first.seeds, strict=True)
         ]
         return self._with(iter(numbers), iter(seeds), build)
 

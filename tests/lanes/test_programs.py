@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from helpers.layers import CallsPython
 
 from kerasreg.lanes import Lanes
 
@@ -102,14 +102,6 @@ def test_a_model_that_was_compiled_again_is_traced_anew():
     assert together.traces > 0
     with together.view(1) as shown:
         assert int(shown.optimizer.iterations) == 6
-
-
-class CallsPython(layers.Layer):
-    def call(self, x):
-        if isinstance(x, keras.KerasTensor):
-            return x
-        found = tf.py_function(lambda value: value, [x], tf.float32)
-        return x + tf.ensure_shape(tf.stop_gradient(found), x.shape)
 
 
 def test_what_was_refused_is_refused_again():

@@ -1,6 +1,7 @@
 """Models that are derived from others of a hypermodel: they are what `build` would have built."""
 
 import math
+import warnings
 
 import keras
 import keras_tuner
@@ -174,6 +175,11 @@ def test_each_model_is_built_if_so_asked(tmp_path):
     tuner, built = search(plain, tmp_path, 4, derive_models=False)
     assert len(built) == 5
     assert not any(derived for _, _, derived in tuner.seen)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        search(by_chance, tmp_path / "other", 3, derive_models=False)
+    # Nobody is told that what was not wanted cannot be.
+    assert not [one for one in told if "The hypermodel builds" in str(one.message)]
 
 
 def by_numpy(hp):
