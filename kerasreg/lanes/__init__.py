@@ -7,6 +7,7 @@ from kerasreg.lanes._scalars import DifferentPrograms
 from kerasreg.lanes._streams import DataError
 from kerasreg.lanes._structure import ModelStructure, group_by_program, why_not_a_lane
 from kerasreg.lanes._training import Replacement
+from kerasreg.lanes._widths import why_not_padded
 
 __all__ = [
     "DataError",
@@ -18,4 +19,5 @@ __all__ = [
     "batch_order",
     "group_by_program",
     "why_not_a_lane",
+    "why_not_padded",
 ]

@@ -12,13 +12,16 @@ from kerasreg._keras.deferred_variables import initial_value
 from kerasreg._keras.internals import learning_rate_of
 from kerasreg._keras.scope import Scope
 from kerasreg._keras.stateless_optimizer import inner_optimizers, optimizer_variables
-from kerasreg.lanes._derived import AnyModel, DerivedModel, OwnVariables
+from kerasreg.lanes._derived import AnyModel, DerivedModel, OwnVariables, template_of
 from kerasreg.lanes._scalars import ScalarValues, stack_scalars
 from kerasreg.lanes._structure import ModelStructure
+from kerasreg.lanes._widths import Padding, padding_between
 
 
 class State:
     """The variables of one model, with a value for each lane.
+
+    A lane of a narrower model has zeros beside its values.
 
     Args:
         model: the model whose objects the program is traced from.
@@ -31,6 +34,8 @@ class State:
         varying: the indices, in `structure.scalars`, of the scalars that differ
             between lanes. All others are constants of the program.
         scalars: the values of those scalars, for all lanes.
+        paddings: for each lane, where the values of its model lie in those of a variable; None
+            for a model that is as wide.
     """
 
     def __init__(self, model: keras.Model, structure: ModelStructure, lanes: int) -> None:
@@ -58,6 +63,8 @@ class State:
         self._scalars_of_lanes = [list(structure.scalars) for _ in range(lanes)]
         self._initial = [_array(variable) for variable in self.variables]
         self._sources: dict[int, tuple[keras.Model, list[int]]] = {}
+        self.paddings: list[Padding | None] = [None] * lanes
+        self._known_paddings: dict[Any, Padding] = {}
         self.values: list[Any] = []
         self._metrics: dict[int, Any] | None = None
         self.varying: list[int] = []
@@ -66,6 +73,26 @@ class State:
     def is_current(self) -> bool:
         """Whether the model is as it was: nobody has changed it, or compiled it again."""
         return is_as_it_was(self.model, self.variables, self.structure)
+
+    def padding_of(self, model: AnyModel, structure: ModelStructure) -> Padding | None:
+        """Where the values of a model lie in those of `model`; None for one that is as wide.
+
+        Args:
+            model: a model, or what it is derived from.
+            structure: its structure.
+
+        Raises:
+            kerasreg.lanes._widths.NotPadded: if the model cannot be padded to be so wide.
+        """
+        tokens = structure.tokens
+        if tokens == self.structure.tokens:
+            return None
+        if tokens not in self._known_paddings:
+            structures = structure, self.structure
+            self._known_paddings[tokens] = padding_between(
+                template_of(model), self.model, structures
+            )
+        return self._known_paddings[tokens]
 
     def load(self, models: Sequence[tuple[int, AnyModel, ModelStructure]]) -> None:
         """Gives lanes the values of models; other lanes keep their values."""
@@ -85,6 +112,7 @@ class State:
             for column, value in zip(columns, known[id(model)], strict=True):
                 column[lane] = value
             self._scalars_of_lanes[lane] = structure.scalars
+            self.paddings[lane] = self.padding_of(model, structure)
         stack = keras.ops.convert_to_tensor
         self.values = [
             stack(np.stack(column), dtype=variable.dtype)
@@ -103,10 +131,12 @@ class State:
         if self._own_slots and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         theirs = self._own.in_model(model, structure)
-        sources = [theirs.get(id(variable)) for variable in self.variables]
+        padding = self.padding_of(model, structure)
         return [
-            initial if source is None else _array(source)
-            for initial, source in zip(self._initial, sources, strict=True)
+            initial
+            if (source := theirs.get(id(variable))) is None
+            else _embedded(padding, variable, _array(source))
+            for initial, variable in zip(self._initial, self.variables, strict=True)
         ]
 
     def _values_derived(self, model: DerivedModel) -> list[np.ndarray]:
@@ -124,9 +154,11 @@ class State:
             pairs = zip(self.variables, sources, strict=True)
             if any(id(mine) in slots and source not in values for mine, source in pairs):
                 return self._values_of(*model.built)
+        padding = self.padding_of(model, model.structure)
+        every = zip(self._initial, sources, self.variables, strict=True)
         return [
-            np.asarray(values.get(source, initial))
-            for initial, source in zip(self._initial, sources, strict=True)
+            _embedded(padding, variable, values[source]) if source in values else initial
+            for initial, source, variable in every
         ]
 
     def vary_all(self) -> None:
@@ -142,7 +174,16 @@ class State:
         )
 
     def copy(self, source: int, target: int) -> None:
-        """Gives a lane the values of all variables of another."""
+        """Gives a lane the values of all variables of another, of an equal model.
+
+        Raises:
+            ValueError: if the models of the lanes have different widths.
+        """
+        if self.paddings[source] is not self.paddings[target]:
+            raise ValueError(
+                "A lane can be a copy of one that is as wide. Received: "
+                f"source={source}, target={target}"
+            )
         lanes = list(range(self.lanes))
         lanes[target] = source
         self.values = [keras.ops.take(value, lanes, axis=0) for value in self.values]
@@ -227,7 +268,12 @@ class State:
     def store(self, lane: int, model: keras.Model, structure: ModelStructure, slots: bool) -> None:
         """Assigns the values of a lane to the variables of a model, with or without slots."""
         for index, target in self.targets(model, structure, slots).items():
-            target.assign(self.values[index][lane])
+            target.assign(self.own_value(lane, index, self.values[index][lane]))
+
+    def own_value(self, lane: int, index: int, value: Any) -> Any:
+        """A value of a variable as the model of a lane has it, without zeros beside it."""
+        padding = self.paddings[lane]
+        return value if padding is None else padding.extract(self.variables[index], value)
 
 
 def is_as_it_was(
@@ -264,6 +310,10 @@ def _has_own_slots(optimizer: Any) -> bool:
             return True
     variables = optimizer_variables(optimizer).values()
     return any(np.any(_array(one)) for one in variables if id(one) not in plain)
+
+
+def _embedded(padding: Padding | None, variable: keras.Variable, value: Any) -> np.ndarray:
+    return np.asarray(value) if padding is None else padding.embed(variable, value)
 
 
 def _array(variable: keras.Variable) -> np.ndarray:

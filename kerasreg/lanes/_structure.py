@@ -164,6 +164,8 @@ class ModelStructure:
     def __init__(self, model: keras.Model, places: bool = False) -> None:
         self._tokens: list[Any] = []
         self._places: list[str] | None = [] if places else None
+        self._operations = 0  # So many operations hold what is visited.
+        self._counts: list[int] = []  # The tokens of whole numbers that operations hold.
         self._path: list[str] = []
         self._met: dict[int, int] = {}
         self._alive: list[Any] = []  # The id of what is gone could be given again.
@@ -177,6 +179,7 @@ class ModelStructure:
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             self._visit(given.get(name), f"compile({name})")
         self.tokens = tuple(self._tokens)
+        self._of_operations = frozenset(self._counts)
         optimizer = getattr(model, "optimizer", None)
         found = [] if optimizer is None else map(learning_rate_of, inner_optimizers(optimizer))
         # A schedule in the place of a learning rate has scalars, and no variable.
@@ -225,6 +228,51 @@ class ModelStructure:
         """
         return Outline(self.tokens, None if self._places is None else tuple(self._places))
 
+    @functools.cached_property
+    def unsized_tokens(self) -> tuple[Any, ...]:
+        """The tokens without sizes: lengths of axes, and whole numbers from 2 that operations hold.
+
+        Models with equal ones may be lanes of a model that is wider than each of them.
+        """
+        return tuple(
+            _unsized(token, index in self._of_operations) for index, token in enumerate(self.tokens)
+        )
+
+    @functools.cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes that `unsized_tokens` leaves out, in their order."""
+        found: list[int] = []
+        for index, (token, without) in enumerate(
+            zip(self.tokens, self.unsized_tokens, strict=True)
+        ):
+            if token is without:
+                continue
+            if index in self._of_operations:
+                found.append(int(token[1]))
+            else:
+                found += [length for length in token[1] if length is not None]
+        return tuple(found)
+
+    def is_as_wide_as(self, other: ModelStructure) -> bool:
+        """Whether the model is like another one, but that sizes may be larger.
+
+        Args:
+            other: the structure of the other model.
+
+        Example:
+
+        >>> import keras, kerasreg
+        >>> def structure(units):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(units)])
+        ...     model.compile("sgd", "mse")
+        ...     return kerasreg.lanes.ModelStructure(model)
+        >>> structure(4).is_as_wide_as(structure(2)), structure(2).is_as_wide_as(structure(4))
+        (True, False)
+        """
+        if self.unsized_tokens != other.unsized_tokens:
+            return False
+        return all(mine >= its for mine, its in zip(self.sizes, other.sizes, strict=True))
+
     def with_scalars(self, scalars: Sequence[Scalar]) -> ModelStructure:
         """The structure of a model that differs in the values of scalars."""
         found = copy.copy(self)
@@ -272,6 +320,8 @@ class ModelStructure:
             if isinstance(value, float):
                 self._token("float", repr(float(value)))
             else:
+                if type(value) is int and self._operations:
+                    self._counts.append(len(self._tokens))
                 self._token(type(value).__name__, repr(value))
             return
         if id(value) in self._met:
@@ -287,6 +337,7 @@ class ModelStructure:
             if issubclass(type(value), keras.Layer) or len(self.variables) > variables:
                 raise
             del self._tokens[tokens:]
+            self._counts = [index for index in self._counts if index < tokens]
             if self._places is not None:
                 del self._places[tokens:]
             self._met = dict(itertools.islice(self._met.items(), met))
@@ -437,6 +488,14 @@ class ModelStructure:
                 self._visit(item, name)
 
     def _visit_object(self, value: Any) -> None:
+        operation = isinstance(value, keras.Operation)
+        self._operations += operation
+        try:
+            self._visit_parts(value)
+        finally:
+            self._operations -= operation
+
+    def _visit_parts(self, value: Any) -> None:
         kind = type(value)
         self._visit(kind, f"<{kind.__name__}>")
         if module_of(kind) == "tensorflow":
@@ -508,6 +567,20 @@ def _are_numbers(value: Any) -> bool:
     return any(isinstance(item, float) for item in value) and all(
         isinstance(item, (int, float)) and not isinstance(item, bool) for item in value
     )
+
+
+def _unsized(token: tuple[Any, ...], of_operation: bool) -> tuple[Any, ...]:
+    kind = token[0]
+    if kind in ("variable", "tensor"):
+        # What has one element is spread over others: that is no size among others.
+        return kind, tuple(_size(length) for length in token[1]), *token[2:]
+    if of_operation and kind == "int":
+        return kind, _size(int(token[1]))
+    return token
+
+
+def _size(length: int | None) -> int | str | None:
+    return length if length is None or length < 2 else "a size"
 
 
 def _words(token: tuple[Any, ...]) -> str:
