@@ -53,9 +53,12 @@ class Padding(NamedTuple):
     Attributes:
         axes: for each variable of the wide model that the narrow one has smaller, by its id, the
             indices on each axis.
+        fills: by the id of a variable, what lies beside the values if that is not 0: what a slot
+            of the optimizer begins with.
     """
 
     axes: dict[int, Axes]
+    fills: dict[int, float]
 
     def embed(self, variable: keras.Variable, value: Any) -> np.ndarray:
         """A value of the narrow model as one of the wide model, with zeros beside it.
@@ -68,7 +71,8 @@ class Padding(NamedTuple):
         axes = self.axes.get(id(variable))
         if axes is None:
             return array
-        wide = np.zeros(tuple(variable.shape), array.dtype)
+        fill = self.fills.get(id(variable), 0.0)
+        wide = np.full(tuple(variable.shape), fill, array.dtype)
         wide[_grid(axes, wide.shape)] = array
         return wide
 
@@ -114,7 +118,8 @@ def padding_between(
     if not of_wide.is_as_wide_as(of_narrow):
         raise NotPadded("they differ in more than in widths")
     found = _Maps(narrow, wide)
-    padding = Padding(found.variables | _slots(wide, found.variables))
+    slots = _slots(wide, found.variables)
+    padding = Padding(found.variables | slots, _fills(wide, slots))
     differing = tuple(
         index
         for index, pair in enumerate(zip(of_narrow.tokens, of_wide.tokens, strict=True))
@@ -193,6 +198,18 @@ def _slots(wide: keras.Model, of_weights: dict[int, Axes]) -> dict[int, Axes]:
                 f"of `{slot.path}` of the optimizer is not known which units it belongs to"
             )
     return {key: axes for key, axes in found.items() if axes is not None}
+
+
+def _fills(wide: keras.Model, slots: dict[int, Axes]) -> dict[int, float]:
+    """What slots begin with, where all of a slot begin with one number that is not 0."""
+    found: dict[int, float] = {}
+    for slot in optimizer_variables(wide.optimizer).values():
+        if id(slot) in slots:
+            array = np.asarray(ops.convert_to_numpy(initial_value(slot)))
+            # A copy of weights is as the weights are.
+            if array.flat[0] != 0 and np.all(array == array.flat[0]):
+                found[id(slot)] = float(array.flat[0])
+    return found
 
 
 class _Maps:
@@ -419,7 +436,8 @@ class _Comparison:
     def difference(self) -> str | None:
         """Compares outputs, penalties, gradients, moved variables and three steps of both."""
         names = ["loss", "gradients", "variables", "weights after steps of the optimizer"]
-        begin = [self._value(mine) for mine, _ in self._pairs]
+        weights = {id(variable) for variable in self._models[0].variables}
+        begin = [self._value(mine, id(mine) in weights) for mine, _ in self._pairs]
         x = [self._input(tensor) for tensor in self._models[0].inputs]
         results = [self._run(which, begin, x) for which in (0, 1)]
         for name, mine, its in zip(names, *results, strict=True):
@@ -428,10 +446,10 @@ class _Comparison:
                     return f"with zeros beside it, a narrow model has other {name} than without"
         return None
 
-    def _value(self, variable: keras.Variable) -> np.ndarray:
-        """A value to begin with, which hides nothing as zeros would."""
+    def _value(self, variable: keras.Variable, is_weight: bool) -> np.ndarray:
+        """A value to begin with: of a weight one that hides nothing, as zeros would."""
         value = np.asarray(ops.convert_to_numpy(initial_value(variable)))
-        if value.ndim == 0 or not np.issubdtype(value.dtype, np.floating):
+        if not is_weight or value.ndim == 0 or not np.issubdtype(value.dtype, np.floating):
             return value
         moved = np.abs(self._random.normal(size=value.shape)) * 0.1
         if variable.trainable:
