@@ -1,5 +1,6 @@
 """Many Keras models of one structure as one program with an axis of lanes."""
 
+from kerasreg.lanes._activations import merge_activations
 from kerasreg.lanes._batches import batch_order
 from kerasreg.lanes._derived import DerivedModel
 from kerasreg.lanes._lanes import Lanes
@@ -18,6 +19,7 @@ __all__ = [
     "Replacement",
     "batch_order",
     "group_by_program",
+    "merge_activations",
     "why_not_a_lane",
     "why_not_padded",
 ]

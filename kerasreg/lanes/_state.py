@@ -15,7 +15,7 @@ from kerasreg._keras.stateless_optimizer import inner_optimizers, optimizer_vari
 from kerasreg.lanes._derived import AnyModel, DerivedModel, OwnVariables, template_of
 from kerasreg.lanes._scalars import ScalarValues, stack_scalars
 from kerasreg.lanes._structure import ModelStructure
-from kerasreg.lanes._widths import Padding, padding_between
+from kerasreg.lanes._widths import Padding, chosen_of, padding_between
 
 
 class State:
@@ -56,6 +56,7 @@ class State:
             *optimizer_variables(optimizer).values(),
             *model.metrics_variables,
             *structure.variables,
+            *chosen_of(structure),
         ]:
             if id(variable) not in known:
                 known.add(id(variable))
@@ -133,7 +134,7 @@ class State:
         theirs = self._own.in_model(model, structure)
         padding = self.padding_of(model, structure)
         return [
-            initial
+            _without_source(padding, variable, initial)
             if (source := theirs.get(id(variable))) is None
             else _embedded(padding, variable, _array(source))
             for initial, variable in zip(self._initial, self.variables, strict=True)
@@ -157,7 +158,9 @@ class State:
         padding = self.padding_of(model, model.structure)
         every = zip(self._initial, sources, self.variables, strict=True)
         return [
-            _embedded(padding, variable, values[source]) if source in values else initial
+            _embedded(padding, variable, values[source])
+            if source in values
+            else _without_source(padding, variable, initial)
             for initial, source, variable in every
         ]
 
@@ -314,6 +317,12 @@ def _has_own_slots(optimizer: Any) -> bool:
 
 def _embedded(padding: Padding | None, variable: keras.Variable, value: Any) -> np.ndarray:
     return np.asarray(value) if padding is None else padding.embed(variable, value)
+
+
+def _without_source(padding: Padding | None, variable: keras.Variable, initial: Any) -> np.ndarray:
+    """The value of a variable of which a model has none."""
+    chosen = None if padding is None else padding.chosen.get(id(variable))
+    return np.asarray(initial if chosen is None else chosen, initial.dtype)
 
 
 def _array(variable: keras.Variable) -> np.ndarray:

@@ -47,6 +47,7 @@ from kerasreg._keras.internals import (
 from kerasreg._keras.names_of_variables import names_in_model
 from kerasreg._keras.outer_optimizer import OuterOptimizer
 from kerasreg._keras.stateless_optimizer import decaying, inner_optimizers
+from kerasreg.lanes._activations import ActivationSite, is_choosable
 from kerasreg.lanes._scalars import Scalar, is_tried, plain_number, sides, varying_names
 
 # Types of plain values, as their tokens begin.
@@ -146,6 +147,7 @@ class ModelStructure:
             the `momentum` of an optimizer, in a fixed order.
         hyperparameters: the variables of the rates of layers and the strengths
             of penalties.
+        activations: the places where one of Keras' activations stands, in a fixed order.
 
     Example:
 
@@ -172,6 +174,7 @@ class ModelStructure:
         self.variables: list[keras.Variable] = []
         self.scalars: list[Scalar] = []
         self.hyperparameters: list[keras.Variable] = []
+        self.activations: list[ActivationSite] = []
         self._visit(model, "model")
         self._visit(getattr(model, "optimizer", None), "optimizer")
         self._visit_decisions(model)
@@ -230,9 +233,10 @@ class ModelStructure:
 
     @functools.cached_property
     def unsized_tokens(self) -> tuple[Any, ...]:
-        """The tokens without sizes: lengths of axes, and whole numbers from 2 that operations hold.
+        """The tokens without sizes and activations.
 
-        Models with equal ones may be lanes of a model that is wider than each of them.
+        Sizes are lengths of axes, and whole numbers from 2 that operations hold. Models with equal
+        ones may be lanes of a model that is wider than each of them.
         """
         return tuple(
             _unsized(token, index in self._of_operations) for index, token in enumerate(self.tokens)
@@ -245,16 +249,17 @@ class ModelStructure:
         for index, (token, without) in enumerate(
             zip(self.tokens, self.unsized_tokens, strict=True)
         ):
-            if token is without:
-                continue
             if index in self._of_operations:
                 found.append(int(token[1]))
-            else:
+            elif token is not without and token[0] != "activation":
                 found += [length for length in token[1] if length is not None]
         return tuple(found)
 
     def is_as_wide_as(self, other: ModelStructure) -> bool:
-        """Whether the model is like another one, but that sizes may be larger.
+        """Whether the model is like another one, but that it may have more.
+
+        Sizes may be larger, and of several activations one may be chosen, as
+        `kerasreg.lanes.merge_activations` makes it.
 
         Args:
             other: the structure of the other model.
@@ -270,6 +275,9 @@ class ModelStructure:
         (True, False)
         """
         if self.unsized_tokens != other.unsized_tokens:
+            return False
+        sites = zip(self.activations, other.activations, strict=True)
+        if not all(set(mine.names) >= set(its.names) for mine, its in sites):
             return False
         return all(mine >= its for mine, its in zip(self.sizes, other.sizes, strict=True))
 
@@ -523,6 +531,9 @@ class ModelStructure:
                 self._token("attribute", name)
                 if is_tried(value, name, item, kind):
                     self._try_number(value, name, item, kind)
+                elif is_choosable(value, name, item):
+                    self.activations.append(site := ActivationSite(value, name, item))
+                    self._token("activation", *site.names)
                 elif _are_numbers(item) and not self._is_known(item):
                     self._visit_numbers(item, name, value)
                 elif type(item) in _DICTIONARIES:
@@ -576,7 +587,7 @@ def _unsized(token: tuple[Any, ...], of_operation: bool) -> tuple[Any, ...]:
         return kind, tuple(_size(length) for length in token[1]), *token[2:]
     if of_operation and kind == "int":
         return kind, _size(int(token[1]))
-    return token
+    return token[:1] if kind == "activation" else token
 
 
 def _size(length: int | None) -> int | str | None:

@@ -25,6 +25,7 @@ from kerasreg._keras.graph import given_to, has_graph, nodes
 from kerasreg._keras.internals import functional_of, walk_layers
 from kerasreg._keras.random_draws import replaced_draws
 from kerasreg._keras.stateless_optimizer import optimizer_variables
+from kerasreg.lanes._activations import ChosenActivation
 from kerasreg.lanes._derived import OwnVariables
 from kerasreg.lanes._scalars import ScalarValues, stack_scalars
 from kerasreg.lanes._step import Step
@@ -55,10 +56,13 @@ class Padding(NamedTuple):
             indices on each axis.
         fills: by the id of a variable, what lies beside the values if that is not 0: what a slot
             of the optimizer begins with.
+        chosen: by the id of a variable that only the wide model has, its value: the number of an
+            activation.
     """
 
     axes: dict[int, Axes]
     fills: dict[int, float]
+    chosen: dict[int, int]
 
     def embed(self, variable: keras.Variable, value: Any) -> np.ndarray:
         """A value of the narrow model as one of the wide model, with zeros beside it.
@@ -119,13 +123,14 @@ def padding_between(
         raise NotPadded("they differ in more than in widths")
     found = _Maps(narrow, wide)
     slots = _slots(wide, found.variables)
-    padding = Padding(found.variables | slots, _fills(wide, slots))
+    padding = Padding(found.variables | slots, _fills(wide, slots), _chosen(of_narrow, of_wide))
     differing = tuple(
         index
         for index, pair in enumerate(zip(of_narrow.tokens, of_wide.tokens, strict=True))
         if pair[0] != pair[1]
     )
-    key = of_wide.unsized_tokens, differing
+    activations = tuple(site.names for site in of_narrow.activations)
+    key = of_wide.unsized_tokens, differing, activations
     if key not in _compared:
         _compared[key] = _difference(narrow, wide, structures, padding)
         while len(_compared) > _MOST:
@@ -178,6 +183,15 @@ def why_not_padded(
     return None
 
 
+def chosen_of(structure: ModelStructure) -> list[keras.Variable]:
+    """The variables of a wide model that choose activations."""
+    return [
+        site.activation.number
+        for site in structure.activations
+        if isinstance(site.activation, ChosenActivation)
+    ]
+
+
 def _slots(wide: keras.Model, of_weights: dict[int, Axes]) -> dict[int, Axes]:
     """The axes of the variables of an optimizer, each of which belongs to a weight."""
     weights = wide.trainable_variables
@@ -209,6 +223,16 @@ def _fills(wide: keras.Model, slots: dict[int, Axes]) -> dict[int, float]:
             # A copy of weights is as the weights are.
             if array.flat[0] != 0 and np.all(array == array.flat[0]):
                 found[id(slot)] = float(array.flat[0])
+    return found
+
+
+def _chosen(narrow: ModelStructure, wide: ModelStructure) -> dict[int, int]:
+    """The numbers of the activations of a narrow model among those of a wide one."""
+    found: dict[int, int] = {}
+    for mine, its in zip(narrow.activations, wide.activations, strict=True):
+        if isinstance(its.activation, ChosenActivation):
+            (name,) = mine.names
+            found[id(its.activation.number)] = its.names.index(name)
     return found
 
 
@@ -468,19 +492,24 @@ class _Comparison:
     def _run(self, which: int, begin: list[np.ndarray], x: list[Any]) -> Any:
         model = self._models[which]
         variables = [pair[which] for pair in self._pairs]
+        # Behind those that both models have.
+        chosen = chosen_of(self._structures[1]) if which else []
         # Seeds, and numbers that follow from widths, are those of the narrow model in both.
         pairs = [
             (mine, (mine, its)[which])
             for mine, its in zip(*(of.scalars for of in self._structures), strict=True)
             if mine.name == "seed" or mine.value != its.value
         ]
-        step = Step(model, variables, [own for _, own in pairs])
+        step = Step(model, [*variables, *chosen], [own for _, own in pairs])
         step.draws = _constant_draws
         stacked = stack_scalars([[mine for mine, _ in pairs]])
         scalars = ScalarValues(*(ops.convert_to_tensor(of[0]) for of in stacked))
         values = [
             self._as(which, wide, value)
             for (_, wide), value in zip(self._pairs, begin, strict=True)
+        ]
+        values += [
+            ops.convert_to_tensor(self._padding.chosen[id(of)], dtype=of.dtype) for of in chosen
         ]
         index = {id(variable): at for at, variable in enumerate(variables)}
         trainable = [index[id(variable)] for variable in model.trainable_variables]
@@ -497,7 +526,7 @@ class _Comparison:
                     for out in outputs
                 ]
                 found = sum(parts) + sum(ops.cast(of, "float32") for of in model.losses)
-                return found, (found, [scope.get_current_value(of) for of in variables])
+                return found, (found, [scope.get_current_value(of) for of in step.variables])
 
         gradients, (total, after) = _differentiate()(loss)([values[at] for at in trainable])
         gradients = [_dense(gradient) for gradient in gradients]
@@ -516,7 +545,7 @@ class _Comparison:
                 self._wide(which, at, gradient)
                 for at, gradient in zip(trainable, gradients, strict=True)
             ],
-            [self._narrow(which, at, value) for at, value in enumerate(after)],
+            [self._narrow(which, at, value) for at, value in enumerate(after[: len(variables)])],
             [self._wide(which, at, value) for at, value in zip(trainable, weights, strict=True)],
         )
 

@@ -1,7 +1,8 @@
-"""Trials of different widths in one program: which wide model each of them is padded to.
+"""Trials of different widths and activations in one program: that of which wider model.
 
 The hypermodel builds the wide models itself, with larger values of those hyperparameters that
-decide on nothing but widths. Which these are is found by building a model for each.
+decide on nothing but widths. Which these are, and which decide on activations only, is found by
+building models of other values.
 """
 
 from __future__ import annotations
@@ -21,11 +22,18 @@ from keras import ops
 from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import inner_layers
 from kerasreg._keras.rows import are_rows
-from kerasreg.lanes import ModelStructure, why_not_a_lane, why_not_padded
+from kerasreg.lanes import (
+    ModelStructure,
+    merge_activations,
+    why_not_a_lane,
+    why_not_padded,
+)
 from kerasreg.tuners._trial import Plan
 
 # Measured, for models of a few layers on two cores: to trace and to compile a program.
 _SECONDS_OF_A_PROGRAM = 2.0
+# Measured likewise: what an activation more adds to the products.
+_SHARE_OF_AN_ACTIVATION = 0.5
 # Of data whose number is not known.
 _SAMPLES = 10_000
 # Draws of the hyperparameters, by which the mean of the work is estimated.
@@ -37,7 +45,7 @@ _OPERATIONS = 6.0
 
 
 class Wide(NamedTuple):
-    """A model that trials of smaller widths are padded to.
+    """A model whose program trains models that are narrower, or have one of its activations.
 
     Attributes:
         model: the model, built and compiled.
@@ -49,19 +57,21 @@ class Wide(NamedTuple):
 
 
 class _Family:
-    """Models that differ in widths only.
+    """Models that differ in widths and activations only.
 
     Attributes:
         levels: by the name of a hyperparameter that decides on widths only, the values to which
-            its values are rounded up. None if no model is padded.
-        refused: why no model is padded, where models of several widths could be.
+            its values are rounded up.
+        activations: structures of models that have the other activations.
         wides: the wide model of each combination of levels.
+        refused: by the tokens of a model, why it cannot have zeros beside it, or None.
     """
 
     def __init__(self) -> None:
-        self.levels: dict[str, list[int]] | None = None
-        self.refused: str | None = None
+        self.levels: dict[str, list[int]] = {}
+        self.activations: list[ModelStructure] = []
         self.wides: dict[tuple[int, ...], Wide | None] = {}
+        self.refused: dict[Any, str | None] = {}
 
 
 class Widths:
@@ -70,7 +80,8 @@ class Widths:
     The widest model that the search may build would do for all trials. Narrow trials would waste
     most of its work, though, and to save that costs programs. So widths are rounded up to the
     largest one, or to it and its halves, or not at all: as is estimated to take the least time.
-    What a trial is rounded up to depends on no other trial.
+    Activations are computed side by side where that costs less than a program of each. The wide
+    model of a trial depends on no other trial.
 
     Args:
         build: builds the model of hyperparameters.
@@ -85,6 +96,7 @@ class Widths:
         self._build = build
         self._left = left
         self._families: dict[Any, _Family] = {}
+        self._structural: set[str] = set()  # Hyperparameters that decide on more, as was seen.
 
     def find(self, plan: Plan) -> tuple[Wide | None, str | None]:
         """The wide model of a training.
@@ -93,66 +105,105 @@ class Widths:
             plan: a training whose model can be a lane.
 
         Returns:
-            The wide model, or None if the model is not padded; and why it cannot be.
+            The wide model, or None if there is none; and why there is none, where models that
+            differ so cannot share a program.
         """
         structure = plan.structure
         assert structure is not None
         hp = plan.trial.hyperparameters
-        numbers = _whole_numbers(hp)
-        if not numbers:
+        if not _whole_numbers(hp) and not _texts(hp):
             return None, None
-        tokens = structure.unsized_tokens
-        family = self._families.get(tokens)
+        family = self._families.get(structure.unsized_tokens)
         if family is None:
-            family = self._families[tokens] = _Family()
-            self._explore(family, plan, numbers)
-        if family.levels is None:
-            return None, family.refused
+            family = self._families[structure.unsized_tokens] = _Family()
+            self._explore(family, plan)
+        if not family.levels and not family.activations:
+            return None, None
         rounded = {name: _rounded(hp.values[name], of) for name, of in family.levels.items()}
         key = tuple(rounded.values())
         if key not in family.wides:
-            family.wides[key] = self._wide(plan, rounded)
+            family.wides[key] = self._merged(family, self._wide(plan, rounded))
         wide = family.wides[key]
         if wide is None or not wide.structure.is_as_wide_as(structure):
             return None, "the hypermodel builds no model that is as wide as each of the others"
-        return wide, None
+        if structure.tokens not in family.refused:
+            structures = structure, wide.structure
+            reason = why_not_padded(plan.template, wide.model, structures)
+            family.refused[structure.tokens] = reason
+        reason = family.refused[structure.tokens]
+        return (wide, None) if reason is None else (None, reason)
 
-    def _explore(self, family: _Family, plan: Plan, numbers: Mapping[str, list[int]]) -> None:
-        """Finds which hyperparameters decide on widths only, and how far these are rounded."""
+    def _explore(self, family: _Family, plan: Plan) -> None:
+        """Finds which hyperparameters decide on widths or activations only."""
+        hp = plan.trial.hyperparameters
+        numbers = {
+            name: of for name, of in _whole_numbers(hp).items() if name not in self._structural
+        }
         # All of them, or those that do so by themselves.
-        extremes = self._extremes(plan, numbers)
-        if extremes is None:
+        widest = self._extremes(plan, numbers)
+        if widest is None and len(numbers) > 1:
             numbers = {
                 name: values
                 for name, values in numbers.items()
                 if self._extremes(plan, {name: values}) is not None
             }
-            extremes = self._extremes(plan, numbers) if numbers else None
-        if extremes is None:
-            return
-        narrowest, widest = extremes
-        structures = narrowest.structure, widest.structure
-        family.refused = why_not_padded(narrowest.model, widest.model, structures)
-        if family.refused is None:
-            family.levels = self._levels(plan, numbers, widest.model)
-        if family.levels is not None:
-            family.wides[tuple(of[-1] for of in family.levels.values())] = widest
+            widest = self._extremes(plan, numbers)
+        if widest is None:
+            numbers, widest = {}, plan.template
+        seconds = self._seconds(plan, widest)
+        if seconds * _SHARE_OF_AN_ACTIVATION < _SECONDS_OF_A_PROGRAM:
+            for name, values in _texts(hp).items():
+                family.activations += self._activations(plan, name, values)
+        if numbers:
+            levels = self._levels(plan, numbers, widest, seconds)
+            # Exact widths need a wide model only for the activations.
+            if family.activations or levels != numbers:
+                family.levels = levels
 
-    def _extremes(self, plan: Plan, numbers: Mapping[str, list[int]]) -> tuple[Wide, Wide] | None:
-        """The models of the least and of the largest values, if they differ in widths only."""
+    def _activations(self, plan: Plan, name: str, values: list[str]) -> list[ModelStructure]:
+        """Models of the other values of a hyperparameter, if it decides on activations only."""
+        assert plan.structure is not None
+        if name in self._structural:
+            return []
+        found: list[ModelStructure] = []
+        for value in values:
+            if value == plan.trial.hyperparameters.values[name]:
+                continue
+            other = self._wide(plan, {name: value})
+            if other is None or other.structure.unsized_tokens != plan.structure.unsized_tokens:
+                self._structural.add(name)
+                return []
+            found.append(other.structure)
+        sites = [[site.names for site in of.activations] for of in (plan.structure, *found)]
+        return found if any(of != sites[0] for of in sites) else []
+
+    def _merged(self, family: _Family, wide: Wide | None) -> Wide | None:
+        """A model with all activations of a family."""
+        if wide is None or not family.activations:
+            return wide
+        try:
+            return Wide(wide.model, merge_activations(wide.model, family.activations))
+        except ValueError:  # It differs in more.
+            return None
+
+    def _extremes(self, plan: Plan, numbers: Mapping[str, list[int]]) -> keras.Model | None:
+        """The model of the largest values, if these and the least ones differ in widths only."""
+        if not numbers:
+            return None
         # What is 1 wide is spread over others, and is no width.
         least = {name: next(of for of in values if of > 1) for name, values in numbers.items()}
         widest = self._wide(plan, {name: values[-1] for name, values in numbers.items()})
         narrowest = None if widest is None else self._wide(plan, least)
         assert plan.structure is not None
-        if narrowest is None or widest is None:
+        both = [one.structure for one in (narrowest, widest) if one is not None]
+        if len(both) < 2 or not all(map(both[1].is_as_wide_as, (plan.structure, both[0]))):
+            if len(numbers) == 1:
+                self._structural |= set(numbers)
             return None
-        both = plan.structure, narrowest.structure
-        if not all(map(widest.structure.is_as_wide_as, both)):
-            return None
-        return None if narrowest.structure.sizes == widest.structure.sizes else (narrowest, widest)
+        assert widest is not None
+        return None if both[0].sizes == both[1].sizes else widest.model
 
-    def _wide(self, plan: Plan, values: Mapping[str, int]) -> Wide | None:
+    def _wide(self, plan: Plan, values: Mapping[str, Any]) -> Wide | None:
         """The model of a training with other values; None if it cannot be a lane."""
         hp = plan.trial.hyperparameters.copy()
         hp.values.update(values)
@@ -170,10 +221,16 @@ class Widths:
             model.optimizer.build(model.trainable_variables)
         return Wide(model, structure)
 
+    def _seconds(self, plan: Plan, widest: keras.Model) -> float:
+        """How long the trainings of the search take, if all models are as wide as a given one."""
+        first, last = plan.epochs()
+        products = _work(widest) * _samples(plan) * (last - first)
+        return (self._left() + 1) * _OPERATIONS * products / _operations_per_second()
+
     def _levels(
-        self, plan: Plan, numbers: Mapping[str, list[int]], widest: keras.Model
-    ) -> dict[str, list[int]] | None:
-        """The values to round up to that are estimated to take the least time; None for none."""
+        self, plan: Plan, numbers: dict[str, list[int]], widest: keras.Model, seconds: float
+    ) -> dict[str, list[int]]:
+        """The values to round up to that are estimated to take the least time."""
         count = self._left() + 1
         values = plan.trial.hyperparameters.values
         work, most = _work(plan.template), _work(widest)
@@ -182,8 +239,6 @@ class Widths:
         power = 2.0
         if 0.0 < share < 1.0 and 0 < work < most:
             power = min(2.0, math.log(work / most) / math.log(share))
-        first, last = plan.epochs()
-        seconds = _OPERATIONS * most * _samples(plan) * (last - first) / _operations_per_second()
         draw = random.Random(0)
         draws = [{name: draw.choice(of) for name, of in numbers.items()} for _ in range(_DRAWS)]
 
@@ -195,11 +250,22 @@ class Widths:
             ]
             largest = {name: of[-1] for name, of in levels.items()}
             mean = float(np.mean([_share(one, largest) ** power for one in rounded]))
-            return programs * _SECONDS_OF_A_PROGRAM + count * seconds * mean
+            return programs * _SECONDS_OF_A_PROGRAM + seconds * mean
 
         halved = [_halved(numbers, halvings) for halvings in range(_HALVINGS + 1)]
-        best = min([*halved, dict(numbers)], key=estimate)
-        return None if best == dict(numbers) else best
+        return min([*halved, numbers], key=estimate)
+
+
+def _texts(hp: Any) -> dict[str, list[str]]:
+    """The hyperparameters that are one of several texts, with these."""
+    return {
+        one.name: list(one.values)
+        for one in hp.space
+        if isinstance(one, keras_tuner.engine.hyperparameters.Choice)
+        and type(hp.values.get(one.name)) is str
+        and hp.is_active(one)
+        and len(one.values) > 1
+    }
 
 
 def _whole_numbers(hp: Any) -> dict[str, list[int]]:
