@@ -34,6 +34,9 @@ class State:
         varying: the indices, in `structure.scalars`, of the scalars that differ
             between lanes. All others are constants of the program.
         scalars: the values of those scalars, for all lanes.
+        masks: variables that are 1 where lanes have something on an axis of a weight, and 0 beside
+            it, by the number of the weight among those that are trained and by the axis. There
+            are some if the gradients of lanes are to be zero there.
         paddings: for each lane, where the values of its model lie in those of a variable; None
             for a model that is as wide.
     """
@@ -66,6 +69,7 @@ class State:
         self._sources: dict[int, tuple[keras.Model, list[int]]] = {}
         self.paddings: list[Padding | None] = [None] * lanes
         self._known_paddings: dict[Any, Padding] = {}
+        self.masks: dict[tuple[int, int], keras.Variable] = {}
         self.values: list[Any] = []
         self._metrics: dict[int, Any] | None = None
         self.varying: list[int] = []
@@ -97,6 +101,8 @@ class State:
 
     def load(self, models: Sequence[tuple[int, AnyModel, ModelStructure]]) -> None:
         """Gives lanes the values of models; other lanes keep their values."""
+        for lane, model, structure in models:
+            self.paddings[lane] = self.padding_of(model, structure)
         fresh = not self.values
         columns = [
             [initial] * self.lanes if fresh else list(keras.ops.convert_to_numpy(value))
@@ -113,12 +119,12 @@ class State:
             for column, value in zip(columns, known[id(model)], strict=True):
                 column[lane] = value
             self._scalars_of_lanes[lane] = structure.scalars
-            self.paddings[lane] = self.padding_of(model, structure)
         stack = keras.ops.convert_to_tensor
         self.values = [
             stack(np.stack(column), dtype=variable.dtype)
             for column, variable in zip(columns, self.variables, strict=True)
         ]
+        self._mask()
         # A number that is the same for all lanes stays a constant of the program.
         self._vary(
             index
@@ -126,6 +132,31 @@ class State:
             if index in self.varying
             or any(lane[index].value != scalar.value for lane in self._scalars_of_lanes)
         )
+
+    def _mask(self) -> None:
+        """Makes masks for what lies beside the values of lanes, if gradients there are not zero."""
+        if not self.masks and not any(of is not None and of.masked for of in self.paddings):
+            return
+        weights = self.model.trainable_variables
+        for number, weight in enumerate(weights):
+            for padding in self.paddings:
+                axes = () if padding is None else padding.axes.get(id(weight), ())
+                for axis, indices in enumerate(axes):
+                    if indices is not None and (number, axis) not in self.masks:
+                        ones = np.ones(weight.shape[axis])
+                        mask = keras.Variable(ones, dtype=weight.dtype, trainable=False)
+                        self.masks[number, axis] = mask
+                        self.add([mask])
+        index = {id(variable): at for at, variable in enumerate(self.variables)}
+        for (number, axis), mask in self.masks.items():
+            ones = np.ones(mask.shape)
+            stacked = [
+                ones if padding is None else padding.mask(weights[number], axis)
+                for padding in self.paddings
+            ]
+            self.values[index[id(mask)]] = keras.ops.convert_to_tensor(
+                np.stack(stacked), dtype=mask.dtype
+            )
 
     def _values_of(self, model: keras.Model, structure: ModelStructure) -> list[np.ndarray]:
         """The values of a model for all variables; initial values where the model has none."""
@@ -189,6 +220,7 @@ class State:
             )
         lanes = list(range(self.lanes))
         lanes[target] = source
+        # They are as wide, and have equal masks.
         self.values = [keras.ops.take(value, lanes, axis=0) for value in self.values]
         self._scalars_of_lanes[target] = self._scalars_of_lanes[source]
         self._vary(self.varying)

@@ -7,7 +7,7 @@ gives new ones, and `_tensorflow` and `_jax` make one program of K of them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -40,6 +40,8 @@ class Step:
         variables: all variables that the model reads or writes.
         scalars: the numbers in no variable that differ between lanes.
         random_numbers: which random numbers Keras' own layers draw, as for `Lanes`.
+        masks: variables that are 0 where gradients are to be zero, by the number of a weight among
+            those that are trained, and by an axis of the weight.
 
     Attributes:
         draws: makes the context in which Keras' layers draw.
@@ -53,6 +55,7 @@ class Step:
         variables: Sequence[keras.Variable],
         scalars: Sequence[Scalar],
         random_numbers: RandomNumbers = "vectorized",
+        masks: Mapping[tuple[int, int], keras.Variable] | None = None,
     ) -> None:
         self.model = model
         self.draws: Callable[[], AbstractContextManager[None]]
@@ -62,6 +65,7 @@ class Step:
         self.before: ModelStructure | None = None
         index = {id(variable): i for i, variable in enumerate(self.variables)}
         self._trainable = [index[id(variable)] for variable in model.trainable_variables]
+        self._masks = {place: index[id(mask)] for place, mask in (masks or {}).items()}
 
     @contextmanager
     def lane(self, values: Sequence[Any], scalars: ScalarValues) -> Iterator[Scope]:
@@ -111,7 +115,19 @@ class Step:
                 return found, self._values(scope)
 
         gradients, after = differentiate(loss)([values[index] for index in self._trainable])
-        return self.update(after, scalars, gradients)
+        return self.update(after, scalars, self._masked(gradients, values))
+
+    def _masked(self, gradients: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+        """The gradients with zeros beside what the lane has."""
+        found = list(gradients)
+        for (number, axis), index in self._masks.items():
+            if found[number] is not None:
+                # Slices of an embedding, which are its rows, become the whole.
+                gradient = ops.convert_to_tensor(found[number])
+                shape = [1] * len(gradient.shape)
+                shape[axis] = -1
+                found[number] = gradient * ops.reshape(values[index], shape)
+        return found
 
     def update(
         self, values: Sequence[Any], scalars: ScalarValues, gradients: Sequence[Any]

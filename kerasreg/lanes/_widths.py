@@ -3,6 +3,8 @@
 A unit whose weights are all zero, and whose activation maps 0 to 0, gives 0. What follows gets
 nothing from the unit, so that no gradient reaches the unit's weights: they stay zero, whatever
 the optimizer, the decay and the penalties. So a narrow model is a wide one with such units.
+Where an activation gives something else, as a sigmoid does, the weights behind are zero, and the
+program makes their gradients zero.
 
 Which units of the wide model are those of the narrow one is found along the graph, layer by
 layer. Then both models are run, and all that a training moves is compared. What differs, such
@@ -36,10 +38,11 @@ Axes = tuple[np.ndarray | None, ...]
 
 # Of models whose runs were compared, the results that are kept.
 _MOST = 32
-_compared: collections.OrderedDict[Any, str | None] = collections.OrderedDict()
+_compared: collections.OrderedDict[Any, tuple[str | None, bool]] = collections.OrderedDict()
 # Two runs of the same sums in float32, in another order.
 _TOLERANCE = 1e-4
 _SAMPLES = 5
+_STEPS = 3
 # Whose gates, or directions, lie one behind the other.
 _RECURRENT = (keras.layers.RNN, keras.layers.Bidirectional)
 
@@ -58,11 +61,29 @@ class Padding(NamedTuple):
             of the optimizer begins with.
         chosen: by the id of a variable that only the wide model has, its value: the number of an
             activation.
+        masked: whether the program is to make the gradients of what lies beside the values zero.
+            Otherwise they are.
     """
 
     axes: dict[int, Axes]
     fills: dict[int, float]
     chosen: dict[int, int]
+    masked: bool = False
+
+    def mask(self, variable: keras.Variable, axis: int) -> np.ndarray:
+        """1 for each index of an axis that the narrow model has, and 0 beside it.
+
+        Args:
+            variable: the variable of the wide model.
+            axis: the number of the axis.
+        """
+        axes = self.axes.get(id(variable))
+        indices = None if axes is None else axes[axis]
+        if indices is None:
+            return np.ones(variable.shape[axis])
+        found = np.zeros(variable.shape[axis])
+        found[indices] = 1.0
+        return found
 
     def embed(self, variable: keras.Variable, value: Any) -> np.ndarray:
         """A value of the narrow model as one of the wide model, with zeros beside it.
@@ -132,13 +153,17 @@ def padding_between(
     activations = tuple(site.names for site in of_narrow.activations)
     key = of_wide.unsized_tokens, differing, activations
     if key not in _compared:
-        _compared[key] = _difference(narrow, wide, structures, padding)
+        reason, masked = _difference(narrow, wide, structures, padding), False
+        if reason is not None:
+            with_masks = padding._replace(masked=True)
+            masked = _difference(narrow, wide, structures, with_masks) is None
+        _compared[key] = None if masked else reason, masked
         while len(_compared) > _MOST:
             _compared.popitem(last=False)
-    reason = _compared[key]
+    reason, masked = _compared[key]
     if reason is not None:
         raise NotPadded(reason)
-    return padding
+    return padding._replace(masked=masked)
 
 
 def why_not_padded(
@@ -515,29 +540,43 @@ class _Comparison:
         trainable = [index[id(variable)] for variable in model.trainable_variables]
         random = np.random.default_rng(1)
 
-        def loss(of: Sequence[Any]) -> tuple[Any, Any]:
-            inside = list(values)
+        shapes = [[length or 3 for length in of.shape[1:]] for of in model.outputs]
+        given = [random.normal(size=(_SAMPLES, *shape)) for shape in shapes]
+        # The same for both: what is rounded differently may be divided by its own size.
+        steps = [
+            [
+                self._as(which, wide, random.normal(size=mine.shape).astype(str(mine.dtype)))
+                for mine, wide in (self._pairs[at] for at in trainable)
+            ]
+            for _ in range(_STEPS)
+        ]
+
+        def loss(of: Sequence[Any], inside: list[Any]) -> tuple[Any, Any]:
             for at, value in zip(trainable, of, strict=True):
                 inside[at] = value
             with step.lane(inside, scalars) as scope:
                 outputs = keras.tree.flatten(step.forward(_packed(model, x), True))
                 parts = [
-                    ops.sum(ops.cast(out, "float32") * random.normal(size=out.shape))
-                    for out in outputs
+                    ops.sum(ops.cast(out, "float32") * ops.cast(own, "float32"))
+                    for out, own in zip(outputs, given, strict=True)
                 ]
                 found = sum(parts) + sum(ops.cast(of, "float32") for of in model.losses)
                 return found, (found, [scope.get_current_value(of) for of in step.variables])
 
-        gradients, (total, after) = _differentiate()(loss)([values[at] for at in trainable])
-        gradients = [_dense(gradient) for gradient in gradients]
-        moved = list(after)
-        for _ in range(3):
-            # The same for both: what is rounded differently may be divided by its own size.
-            given = [
-                self._as(which, wide, random.normal(size=mine.shape).astype(str(mine.dtype)))
-                for mine, wide in (self._pairs[at] for at in trainable)
+        def moves(values: list[Any]) -> Any:
+            of_values = _differentiate()(lambda of: loss(of, list(values)))
+            gradients, (total, after) = of_values([values[at] for at in trainable])
+            moved = list(after)
+            for gradients_of_step in steps:
+                moved = step.update(moved, scalars, gradients_of_step)
+            return [_dense(gradient) for gradient in gradients], total, after, moved
+
+        gradients, total, after, moved = _at_once(moves)(values)
+        if which and self._padding.masked:
+            gradients = [
+                self._masked(self._pairs[at][1], gradient)
+                for at, gradient in zip(trainable, gradients, strict=True)
             ]
-            moved = step.update(moved, scalars, given)
         weights = [moved[at] for at in trainable]
         return (
             [total],
@@ -548,6 +587,12 @@ class _Comparison:
             [self._narrow(which, at, value) for at, value in enumerate(after[: len(variables)])],
             [self._wide(which, at, value) for at, value in zip(trainable, weights, strict=True)],
         )
+
+    def _masked(self, wide: keras.Variable, gradient: Any) -> Any:
+        if id(wide) not in self._padding.axes:
+            return gradient
+        own = self._padding.extract(wide, gradient)
+        return self._padding.embed(wide, own)
 
     def _as(self, which: int, wide: keras.Variable, value: np.ndarray) -> Any:
         given = self._padding.embed(wide, value) if which else value
@@ -585,6 +630,16 @@ def _close(one: Any, other: Any) -> bool:
     one, other = np.asarray(one, "float64"), np.asarray(other, "float64")
     scale = max(1.0, float(np.abs(one).max(initial=0.0)))
     return bool(np.allclose(one, other, rtol=_TOLERANCE, atol=_TOLERANCE * scale))
+
+
+def _at_once(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """JAX compiles each operation, and so better all of them at once."""
+    if keras.backend.backend() != "jax":
+        return function
+    import jax
+
+    compiled: Callable[[Any], Any] = jax.jit(function)
+    return compiled
 
 
 def _differentiate() -> Callable[[Any], Callable[[Any], tuple[Any, Any]]]:
