@@ -36,15 +36,26 @@ from kerasreg.lanes._structure import ModelStructure
 # For each axis of a wide tensor the indices that a narrow one has there; None for all.
 Axes = tuple[np.ndarray | None, ...]
 
-# Of models whose runs were compared, the results that are kept.
-_MOST = 32
-_compared: collections.OrderedDict[Any, tuple[str | None, bool]] = collections.OrderedDict()
 # Two runs of the same sums in float32, in another order.
 _TOLERANCE = 1e-4
 _SAMPLES = 5
-_STEPS = 3
+_STEPS = 2
 # Whose gates, or directions, lie one behind the other.
 _RECURRENT = (keras.layers.RNN, keras.layers.Bidirectional)
+
+
+class _Result(NamedTuple):
+    """What came of a comparison: why a model is not padded, or whether it needs masks."""
+
+    reason: str | None
+    masked: bool
+
+
+# Of models whose runs were compared, the results that are kept.
+_MOST = 32
+_compared: collections.OrderedDict[Any, dict[frozenset[int], _Result]] = collections.OrderedDict()
+# The kinds of models whose optimizers leave zeros alone, which no activation changes.
+_optimizers: collections.OrderedDict[Any, None] = collections.OrderedDict()
 
 
 class NotPadded(ValueError):
@@ -142,28 +153,33 @@ def padding_between(
     of_narrow, of_wide = structures
     if not of_wide.is_as_wide_as(of_narrow):
         raise NotPadded("they differ in more than in widths")
-    found = _Maps(narrow, wide)
-    slots = _slots(wide, found.variables)
-    padding = Padding(found.variables | slots, _fills(wide, slots), _chosen(of_narrow, of_wide))
-    differing = tuple(
+    maps = _Maps(narrow, wide)
+    slots = _slots(wide, maps.variables)
+    padding = Padding(maps.variables | slots, _fills(wide, slots), _chosen(of_narrow, of_wide))
+    differing = frozenset(
         index
         for index, pair in enumerate(zip(of_narrow.tokens, of_wide.tokens, strict=True))
-        if pair[0] != pair[1]
+        # Which activation is taken, is a part of the key.
+        if pair[0] != pair[1] and pair[0][0] != "activation"
     )
     activations = tuple(site.names for site in of_narrow.activations)
-    key = of_wide.unsized_tokens, differing, activations
-    if key not in _compared:
+    known = _compared.setdefault((of_wide.unsized_tokens, activations), {})
+    while len(_compared) > _MOST:
+        _compared.popitem(last=False)
+    found = known.get(differing)
+    if found is None:
+        # What is right for zeros in more places is right for zeros in some of them.
+        of_more = [result for places, result in known.items() if places > differing]
+        found = next((result for result in of_more if result.reason is None), None)
+    if found is None:
         reason, masked = _difference(narrow, wide, structures, padding), False
         if reason is not None:
             with_masks = padding._replace(masked=True)
             masked = _difference(narrow, wide, structures, with_masks) is None
-        _compared[key] = None if masked else reason, masked
-        while len(_compared) > _MOST:
-            _compared.popitem(last=False)
-    reason, masked = _compared[key]
-    if reason is not None:
-        raise NotPadded(reason)
-    return padding._replace(masked=masked)
+        found = known[differing] = _Result(None if masked else reason, masked)
+    if found.reason is not None:
+        raise NotPadded(found.reason)
+    return padding._replace(masked=found.masked)
 
 
 def why_not_padded(
@@ -483,7 +499,7 @@ class _Comparison:
         ]
 
     def difference(self) -> str | None:
-        """Compares outputs, penalties, gradients, moved variables and three steps of both."""
+        """Compares outputs, penalties, gradients, moved variables and steps of both."""
         names = ["loss", "gradients", "variables", "weights after steps of the optimizer"]
         weights = {id(variable) for variable in self._models[0].variables}
         begin = [self._value(mine, id(mine) in weights) for mine, _ in self._pairs]
@@ -493,6 +509,9 @@ class _Comparison:
             for one, other in zip(mine, its, strict=True):
                 if not _close(one, other):
                     return f"with zeros beside it, a narrow model has other {name} than without"
+        _optimizers[self._structures[1].unsized_tokens] = None
+        while len(_optimizers) > _MOST:
+            _optimizers.popitem(last=False)
         return None
 
     def _value(self, variable: keras.Variable, is_weight: bool) -> np.ndarray:
@@ -548,7 +567,7 @@ class _Comparison:
                 self._as(which, wide, random.normal(size=mine.shape).astype(str(mine.dtype)))
                 for mine, wide in (self._pairs[at] for at in trainable)
             ]
-            for _ in range(_STEPS)
+            for _ in range(_STEPS if self._structures[1].unsized_tokens not in _optimizers else 0)
         ]
 
         def loss(of: Sequence[Any], inside: list[Any]) -> tuple[Any, Any]:

@@ -201,7 +201,12 @@ class Widths:
                 self._structural |= set(numbers)
             return None
         assert widest is not None
-        return None if both[0].sizes == both[1].sizes else widest.model
+        assert narrowest is not None
+        if both[0].sizes == both[1].sizes:
+            return None
+        # What is seen of these holds for all that lie between.
+        why_not_padded(narrowest.model, widest.model, (both[0], both[1]))
+        return widest.model
 
     def _wide(self, plan: Plan, values: Mapping[str, Any]) -> Wide | None:
         """The model of a training with other values; None if it cannot be a lane."""
