@@ -73,7 +73,7 @@ class Epochs:
         self._random_numbers: RandomNumbers = random_numbers
         self._program: Program | None = None
         self._varying: list[int] = []
-        self._masks: list[tuple[int, int]] = []
+        self._masks: list[Any] = []
         self._measures = False
         self._warned: set[tuple[str, str]] = set()
         self._steps = 0
@@ -115,7 +115,7 @@ class Epochs:
             raise ValueError(self._refused)
         state, program = self.state, self._program
         complete = self._measures or not measures
-        same = self._varying == state.varying and self._masks == list(state.masks)
+        same = self._varying == state.varying and self._masks == [*state.masks, *state.normalized]
         if program is not None and same and complete:
             return program
         if measures and not self._measures:
@@ -125,10 +125,12 @@ class Epochs:
             self._measures = True
         self._past_traces, self._past_compilations = self.traces, self.compilations
         self._varying = list(state.varying)
-        self._masks = list(state.masks)
+        self._masks = [*state.masks, *state.normalized]
         index = {id(variable): at for at, variable in enumerate(state.variables)}
         masks = tuple((*place, index[id(mask)]) for place, mask in state.masks.items())
-        options = self._random_numbers, masks
+        # In the order of the graph, which models of one structure have in common.
+        normalized = tuple(index[id(mask)] for _, mask in state.normalized.values())
+        options = self._random_numbers, masks, normalized
         self._program = program_for(state, self._varying, options, self._make)
         # It may have been traced by other lanes.
         self._traced_before = self._program.traces, self._program.compilations
@@ -137,7 +139,14 @@ class Epochs:
 
     def _make(self, scalars: list[Scalar]) -> Program:
         state = self.state
-        step = Step(self.model, state.variables, scalars, self._random_numbers, state.masks)
+        step = Step(
+            self.model,
+            state.variables,
+            scalars,
+            self._random_numbers,
+            state.masks,
+            list(state.normalized.values()),
+        )
         return _program_of_backend()(step, state.lanes)
 
     def run(

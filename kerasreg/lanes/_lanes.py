@@ -37,8 +37,8 @@ class Lanes:
     Models of Keras' functional and Sequential kind may also differ in widths, such as `units` and
     `filters`, if one of them, or `template`, is as wide as each of the others. Narrow models are
     padded with zeros, and all that one sees of a lane is as wide as its model. Not every model can
-    be padded: where a layer gives something for units that are zero, as a sigmoid does, or takes
-    the mean over units, as LayerNormalization does, the error says so.
+    be padded: where something is a mean over units, as in GroupNormalization, or the optimizer
+    mixes weights, as Adafactor and Muon do, the error says so.
 
     Args:
         models: built and compiled Keras models, one for each lane. Their values are

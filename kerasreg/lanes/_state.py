@@ -37,6 +37,8 @@ class State:
         masks: variables that are 1 where lanes have something on an axis of a weight, and 0 beside
             it, by the number of the weight among those that are trained and by the axis. There
             are some if the gradients of lanes are to be zero there.
+        normalized: layers that take means over units, each with a variable that is 1 for the units
+            of lanes, and 0 beside them; by the id of the layer.
         paddings: for each lane, where the values of its model lie in those of a variable; None
             for a model that is as wide.
     """
@@ -70,6 +72,7 @@ class State:
         self.paddings: list[Padding | None] = [None] * lanes
         self._known_paddings: dict[Any, Padding] = {}
         self.masks: dict[tuple[int, int], keras.Variable] = {}
+        self.normalized: dict[int, tuple[keras.Layer, keras.Variable]] = {}
         self.values: list[Any] = []
         self._metrics: dict[int, Any] | None = None
         self.varying: list[int] = []
@@ -134,29 +137,40 @@ class State:
         )
 
     def _mask(self) -> None:
-        """Makes masks for what lies beside the values of lanes, if gradients there are not zero."""
-        if not self.masks and not any(of is not None and of.masked for of in self.paddings):
-            return
+        """Makes masks where lanes have zeros beside them that are not left alone without."""
+        paddings = [padding for padding in self.paddings if padding is not None]
         weights = self.model.trainable_variables
-        for number, weight in enumerate(weights):
-            for padding in self.paddings:
-                axes = () if padding is None else padding.axes.get(id(weight), ())
-                for axis, indices in enumerate(axes):
-                    if indices is not None and (number, axis) not in self.masks:
-                        ones = np.ones(weight.shape[axis])
-                        mask = keras.Variable(ones, dtype=weight.dtype, trainable=False)
-                        self.masks[number, axis] = mask
-                        self.add([mask])
-        index = {id(variable): at for at, variable in enumerate(self.variables)}
+        if self.masks or any(padding.masked for padding in paddings):
+            for padding in paddings:
+                for number, weight in enumerate(weights):
+                    for axis, indices in enumerate(padding.axes.get(id(weight), ())):
+                        if indices is not None and (number, axis) not in self.masks:
+                            self.masks[number, axis] = self._new_mask(weight.shape[axis])
+        for padding in paddings:
+            for layer, _ in padding.normalized:
+                if id(layer) not in self.normalized:
+                    mask = self._new_mask(layer.input.shape[-1])
+                    self.normalized[id(layer)] = layer, mask
         for (number, axis), mask in self.masks.items():
-            ones = np.ones(mask.shape)
-            stacked = [
-                ones if padding is None else padding.mask(weights[number], axis)
-                for padding in self.paddings
-            ]
-            self.values[index[id(mask)]] = keras.ops.convert_to_tensor(
-                np.stack(stacked), dtype=mask.dtype
+            weight = weights[number]
+            self._set(mask, [None if of is None else of.mask(weight, axis) for of in self.paddings])
+        for layer, mask in self.normalized.values():
+            units = mask.shape[0]
+            self._set(
+                mask,
+                [None if of is None else of.mask_of_units(layer, units) for of in self.paddings],
             )
+
+    def _new_mask(self, length: int) -> keras.Variable:
+        mask = keras.Variable(np.ones(length), dtype="float32", trainable=False, name="mask")
+        self.add([mask])
+        return mask
+
+    def _set(self, mask: keras.Variable, of_lanes: Sequence[np.ndarray | None]) -> None:
+        """Gives a mask its value for each lane; None for ones."""
+        index = next(at for at, variable in enumerate(self.variables) if variable is mask)
+        stacked = [np.ones(mask.shape) if value is None else value for value in of_lanes]
+        self.values[index] = keras.ops.convert_to_tensor(np.stack(stacked), dtype=mask.dtype)
 
     def _values_of(self, model: keras.Model, structure: ModelStructure) -> list[np.ndarray]:
         """The values of a model for all variables; initial values where the model has none."""

@@ -24,6 +24,7 @@ from kerasreg._keras.scope import Scope
 from kerasreg._keras.stateless_optimizer import keys_by_identity, stateless
 from kerasreg._keras.tensors_for_numbers import tensors_for_numbers
 from kerasreg.lanes._draws import RandomNumbers, lane_draws
+from kerasreg.lanes._padded_layers import padded_layers
 from kerasreg.lanes._scalars import LaneScalar, Scalar, ScalarValues, replaced_scalars
 from kerasreg.lanes._structure import ModelStructure
 
@@ -42,6 +43,7 @@ class Step:
         random_numbers: which random numbers Keras' own layers draw, as for `Lanes`.
         masks: variables that are 0 where gradients are to be zero, by the number of a weight among
             those that are trained, and by an axis of the weight.
+        normalized: layers that take means over units, each with a variable that is 0 beside these.
 
     Attributes:
         draws: makes the context in which Keras' layers draw.
@@ -56,6 +58,7 @@ class Step:
         scalars: Sequence[Scalar],
         random_numbers: RandomNumbers = "vectorized",
         masks: Mapping[tuple[int, int], keras.Variable] | None = None,
+        normalized: Sequence[tuple[keras.Layer, keras.Variable]] = (),
     ) -> None:
         self.model = model
         self.draws: Callable[[], AbstractContextManager[None]]
@@ -65,6 +68,7 @@ class Step:
         self.before: ModelStructure | None = None
         index = {id(variable): i for i, variable in enumerate(self.variables)}
         self._trainable = [index[id(variable)] for variable in model.trainable_variables]
+        self._normalized = [(layer, index[id(mask)]) for layer, mask in normalized]
         self._masks = {place: index[id(mask)] for place, mask in (masks or {}).items()}
 
     @contextmanager
@@ -78,7 +82,8 @@ class Step:
         # Keras gathers the losses of layers in the scope, and not on the layers.
         scope = Scope(state_mapping=pairs, collect_losses=True)
         numbers, draws = replaced_scalars(self.scalars, scalars), self.draws()
-        with numbers, tensors_for_numbers(LaneScalar), draws, scope:
+        padded = padded_layers([(layer, values[index]) for layer, index in self._normalized])
+        with numbers, tensors_for_numbers(LaneScalar), draws, padded, scope:
             yield scope
 
     def _values(self, scope: Scope) -> list[Any]:
@@ -126,7 +131,8 @@ class Step:
                 gradient = ops.convert_to_tensor(found[number])
                 shape = [1] * len(gradient.shape)
                 shape[axis] = -1
-                found[number] = gradient * ops.reshape(values[index], shape)
+                mask = ops.cast(values[index], gradient.dtype)
+                found[number] = gradient * ops.reshape(mask, shape)
         return found
 
     def update(

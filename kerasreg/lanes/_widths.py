@@ -30,6 +30,7 @@ from kerasreg._keras.random_draws import replaced_draws
 from kerasreg._keras.stateless_optimizer import optimizer_variables
 from kerasreg.lanes._activations import ChosenActivation
 from kerasreg.lanes._derived import OwnVariables
+from kerasreg.lanes._padded_layers import is_padded
 from kerasreg.lanes._scalars import ScalarValues, stack_scalars
 from kerasreg.lanes._step import Step
 from kerasreg.lanes._structure import ModelStructure
@@ -78,12 +79,15 @@ class Padding(NamedTuple):
             activation.
         masked: whether the program is to make the gradients of what lies beside the values zero.
             Otherwise they are.
+        normalized: the layers of the wide model that take means over units, each with the indices
+            of those that the narrow model has.
     """
 
     axes: dict[int, Axes]
     fills: dict[int, float]
     chosen: dict[int, int]
     masked: bool = False
+    normalized: tuple[tuple[Any, np.ndarray], ...] = ()
 
     def mask(self, variable: keras.Variable, axis: int) -> np.ndarray:
         """1 for each index of an axis that the narrow model has, and 0 beside it.
@@ -93,12 +97,17 @@ class Padding(NamedTuple):
             axis: the number of the axis.
         """
         axes = self.axes.get(id(variable))
-        indices = None if axes is None else axes[axis]
-        if indices is None:
-            return np.ones(variable.shape[axis])
-        found = np.zeros(variable.shape[axis])
-        found[indices] = 1.0
-        return found
+        return _ones_at(None if axes is None else axes[axis], variable.shape[axis])
+
+    def mask_of_units(self, layer: Any, count: int) -> np.ndarray:
+        """1 for each unit of a layer in `normalized` that the narrow model has, and 0 beside it.
+
+        Args:
+            layer: the layer.
+            count: the number of units in the wide model.
+        """
+        found = next((indices for own, indices in self.normalized if own is layer), None)
+        return _ones_at(found, count)
 
     def embed(self, variable: keras.Variable, value: Any) -> np.ndarray:
         """A value of the narrow model as one of the wide model, with zeros beside it.
@@ -130,6 +139,14 @@ class Padding(NamedTuple):
         return array[_grid(axes, array.shape)]
 
 
+def _ones_at(indices: np.ndarray | None, count: int) -> np.ndarray:
+    if indices is None:
+        return np.ones(count)
+    found = np.zeros(count)
+    found[indices] = 1.0
+    return found
+
+
 def _grid(axes: Axes, shape: Sequence[int]) -> tuple[np.ndarray, ...]:
     every = (
         np.arange(length) if indices is None else indices
@@ -159,7 +176,12 @@ def padding_between(
         raise NotPadded("they differ in more than in widths")
     maps = _Maps(narrow, wide)
     slots = _slots(wide, maps.variables)
-    padding = Padding(maps.variables | slots, _fills(wide, slots), _chosen(of_narrow, of_wide))
+    padding = Padding(
+        maps.variables | slots,
+        _fills(wide, slots),
+        _chosen(of_narrow, of_wide),
+        normalized=tuple(maps.normalized.values()),
+    )
     differing = frozenset(
         index
         for index, pair in enumerate(zip(of_narrow.tokens, of_wide.tokens, strict=True))
@@ -214,8 +236,8 @@ def why_not_padded(
     ...     return model
     >>> kerasreg.lanes.why_not_padded(model(2, "relu"), model(4, "relu")) is None
     True
-    >>> kerasreg.lanes.why_not_padded(model(2, "sigmoid"), model(4, "sigmoid"))
-    'with zeros beside it, a narrow model has other gradients than without'
+    >>> kerasreg.lanes.why_not_padded(model(2, "softmax"), model(4, "softmax"))
+    'with zeros beside it, a narrow model has other loss than without'
     """
     if not template.optimizer.built:
         template.optimizer.build(template.trainable_variables)
@@ -291,10 +313,12 @@ class _Maps:
     Attributes:
         variables: the axes of each variable of the wide model that the narrow one has smaller,
             by its id.
+        normalized: as for `Padding`, by the id of the layer.
     """
 
     def __init__(self, narrow: keras.Model, wide: keras.Model) -> None:
         self.variables: dict[int, Axes] = {}
+        self.normalized: dict[int, tuple[Any, np.ndarray]] = {}
         self._tensors: dict[int, Axes] = {}  # Of the wide model, by id.
         if not (has_graph(narrow) and has_graph(wide)):
             raise NotPadded("only models of Keras' functional and Sequential kind are padded")
@@ -343,6 +367,12 @@ class _Maps:
         if not all(map(_same, known, axes)):
             raise NotPadded(f"`{variable.path}` is used for units of several kinds")
 
+    def set_normalized(self, layer: Any, indices: np.ndarray) -> None:
+        """Keeps a layer that takes means over units."""
+        _, known = self.normalized.setdefault(id(layer), (layer, indices))
+        if not _same(known, indices):
+            raise NotPadded(f"{layer.name!r} is used for units of several kinds")
+
 
 def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
     return one is other or (one is not None and other is not None and np.array_equal(one, other))
@@ -371,6 +401,10 @@ class _Call:
     def find(self) -> None:
         """Finds the axes of the outputs and of the variables."""
         operation = self._its.operation
+        if is_padded(operation):
+            indices = self._maps.of_tensor(self._its.input_tensors[0])[-1]
+            if indices is not None:
+                self._maps.set_normalized(operation, indices)
         # An operation has no variables, and a layer those of the layers in it.
         of_mine = getattr(self._mine.operation, "variables", [])
         for narrow, wide in zip(of_mine, getattr(operation, "variables", []), strict=True):
@@ -551,7 +585,15 @@ class _Comparison:
             for mine, its in zip(*(of.scalars for of in self._structures), strict=True)
             if mine.name == "seed" or mine.value != its.value
         ]
-        step = Step(model, [*variables, *chosen], [own for _, own in pairs])
+        masks = {
+            id(layer): (
+                layer,
+                keras.Variable(_ones_at(None, layer.input.shape[-1]), dtype="float32"),
+            )
+            for layer, _ in (self._padding.normalized if which else ())
+        }
+        every = [*variables, *chosen, *(mask for _, mask in masks.values())]
+        step = Step(model, every, [own for _, own in pairs], normalized=list(masks.values()))
         step.draws = _constant_draws
         stacked = stack_scalars([[mine for mine, _ in pairs]])
         scalars = ScalarValues(*(ops.convert_to_tensor(of[0]) for of in stacked))
@@ -561,6 +603,12 @@ class _Comparison:
         ]
         values += [
             ops.convert_to_tensor(self._padding.chosen[id(of)], dtype=of.dtype) for of in chosen
+        ]
+        values += [
+            ops.convert_to_tensor(
+                self._padding.mask_of_units(layer, mask.shape[0]), dtype=mask.dtype
+            )
+            for layer, mask in masks.values()
         ]
         index = {id(variable): at for at, variable in enumerate(variables)}
         trainable = [index[id(variable)] for variable in model.trainable_variables]
