@@ -533,7 +533,9 @@ class ModelStructure:
                     self._try_number(value, name, item, kind)
                 elif is_choosable(value, name, item):
                     self.activations.append(site := ActivationSite(value, name, item))
+                    self._path.append(name)
                     self._token("activation", *site.names)
+                    self._path.pop()
                 elif _are_numbers(item) and not self._is_known(item):
                     self._visit_numbers(item, name, value)
                 elif type(item) in _DICTIONARIES:

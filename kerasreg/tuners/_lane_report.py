@@ -415,7 +415,8 @@ def _plain(content: str) -> str:
     kind, _, value = content.partition(" ")
     if kind in ("class", "function", "builtin"):
         return content.rpartition(" ")[2]
-    return value if value and kind in ("bool", "int", "float", "str", "NoneType") else content
+    named = ("activation", "bool", "int", "float", "str", "NoneType")
+    return value if value and kind in named else content
 
 
 def _is_fraction(content: str) -> bool:
