@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -26,7 +28,7 @@ from kerasreg._keras.internals import functional_of, walk_layers
 from kerasreg._keras.random_draws import replaced_draws
 from kerasreg._keras.stateless_optimizer import optimizer_variables
 from kerasreg.lanes._derived import OwnVariables
-from kerasreg.lanes._scalars import ScalarValues, stack_scalars
+from kerasreg.lanes._scalars import Scalar, ScalarValues, stack_scalars
 from kerasreg.lanes._step import Step
 from kerasreg.lanes._structure import ModelStructure
 
@@ -38,7 +40,9 @@ _MOST = 32
 _compared: collections.OrderedDict[Any, str | None] = collections.OrderedDict()
 # Two runs of the same sums in float32, in another order.
 _TOLERANCE = 1e-4
-_SAMPLES = 5
+_SAMPLES = 10
+# Strengths, and other single numbers, are at least so large.
+_LEAST = 0.1
 # Whose gates, or directions, lie one behind the other.
 _RECURRENT = (keras.layers.RNN, keras.layers.Bidirectional)
 
@@ -111,8 +115,8 @@ def padding_between(
         structures: the structures of both.
 
     Raises:
-        NotPadded: if the model cannot be padded. Models that are padded in the same layers are
-            run once.
+        NotPadded: if the model cannot be padded. Models that are padded in the same layers, and
+            in the same way, are run once.
     """
     of_narrow, of_wide = structures
     if not of_wide.is_as_wide_as(of_narrow):
@@ -125,7 +129,7 @@ def padding_between(
         for index, pair in enumerate(zip(of_narrow.tokens, of_wide.tokens, strict=True))
         if pair[0] != pair[1]
     )
-    key = of_wide.unsized_tokens, differing
+    key = of_wide.unsized_tokens, differing, tuple(found.choices)
     if key not in _compared:
         _compared[key] = _difference(narrow, wide, structures, padding)
         while len(_compared) > _MOST:
@@ -222,10 +226,12 @@ class _Maps:
     Attributes:
         variables: the axes of each variable of the wide model that the narrow one has smaller,
             by its id.
+        choices: how each of these axes was found. Sizes that are equal by chance change it.
     """
 
     def __init__(self, narrow: keras.Model, wide: keras.Model) -> None:
         self.variables: dict[int, Axes] = {}
+        self.choices: list[Any] = []
         self._tensors: dict[int, Axes] = {}  # Of the wide model, by id.
         if not (has_graph(narrow) and has_graph(wide)):
             raise NotPadded("only models of Keras' functional and Sequential kind are padded")
@@ -305,7 +311,9 @@ class _Call:
         # An operation has no variables, and a layer those of the layers in it.
         of_mine = getattr(self._mine.operation, "variables", [])
         for narrow, wide in zip(of_mine, getattr(operation, "variables", []), strict=True):
-            self._maps.set_variable(wide, self._axes(narrow.shape, wide.shape))
+            # What an RNN multiplies its own units with: both axes are its own.
+            own = "recurrent" in wide.name
+            self._maps.set_variable(wide, self._axes(narrow.shape, wide.shape, own))
         for narrow, wide in zip(self._mine.outputs, self._its.outputs, strict=True):
             if narrow.shape == wide.shape:
                 axes: Axes = (None,) * len(wide.shape)
@@ -317,17 +325,20 @@ class _Call:
                 axes = self._axes(narrow.shape, wide.shape)
             self._maps.set_tensor(wide, axes)
 
-    def _axes(self, narrow: Sequence[int | None], wide: Sequence[int | None]) -> Axes:
+    def _axes(
+        self, narrow: Sequence[int | None], wide: Sequence[int | None], own: bool = False
+    ) -> Axes:
         if len(narrow) != len(wide):
             raise NotPadded(f"{self._its.operation.name!r} has another number of axes")
         last = len(wide) - 1
         return tuple(
-            None if mine == its else self._indices(mine, its, axis == last)
+            None if mine == its else self._indices(mine, its, own or axis == last)
             for axis, (mine, its) in enumerate(zip(narrow, wide, strict=True))
         )
 
     def _indices(self, mine: int | None, its: int | None, own_first: bool) -> np.ndarray:
-        of_inputs = [indices for pair, indices in self._inputs if pair == [mine, its]]
+        like = [at for at, (pair, _) in enumerate(self._inputs) if pair == [mine, its]]
+        of_inputs = [self._inputs[at][1] for at in like]
         own, blocks = list[np.ndarray](), list[np.ndarray]()
         if mine is not None and its is not None:
             own = [np.arange(mine)] if (mine, its) in self._numbers else []
@@ -337,6 +348,7 @@ class _Call:
             recurs = isinstance(self._its.operation, _RECURRENT)
             kinds = [own, blocks, of_inputs] if recurs else [own, of_inputs, blocks]
         candidates = next((kind for kind in kinds if kind), [])
+        self._maps.choices.append((own_first, tuple(like), len(own), len(blocks)))
         if not candidates or not all(_same(candidates[0], other) for other in candidates[1:]):
             raise NotPadded(
                 f"{self._its.operation.name!r} has {mine} in the place of {its}, and which of "
@@ -434,27 +446,46 @@ class _Comparison:
         ]
 
     def difference(self) -> str | None:
-        """Compares outputs, penalties, gradients, moved variables and three steps of both."""
-        names = ["loss", "gradients", "variables", "weights after steps of the optimizer"]
+        """Compares what comes out of both models, and what three steps of the optimizer change."""
         weights = {id(variable) for variable in self._models[0].variables}
         begin = [self._value(mine, id(mine) in weights) for mine, _ in self._pairs]
+        # Units that all have one sign, of which a maximum over them is not 0.
+        alike = [
+            _of_one_sign(value, self._random) if mine.trainable else value
+            for value, (mine, _) in zip(begin, self._pairs, strict=True)
+        ]
         x = [self._input(tensor) for tensor in self._models[0].inputs]
-        results = [self._run(which, begin, x) for which in (0, 1)]
-        for name, mine, its in zip(names, *results, strict=True):
-            for one, other in zip(mine, its, strict=True):
-                if not _close(one, other):
-                    return f"with zeros beside it, a narrow model has other {name} than without"
+        results = [
+            {**self._run(which, begin, x), "outputs": self._infer(which, alike, x)}
+            for which in (0, 1)
+        ]
+        for name, mine in results[0].items():
+            if not all(map(_close, mine, results[1][name])):
+                return f"with zeros beside it, a narrow model has other {name} than without"
+        for name in ("gradients", "weights after steps of the optimizer"):
+            if not all(map(self._is_zero_beside, self._trainable, results[1][name])):
+                return f"the {name} of units that are zero are not zero"
         return None
 
     def _value(self, variable: keras.Variable, is_weight: bool) -> np.ndarray:
         """A value to begin with: of a weight one that hides nothing, as zeros would."""
         value = np.asarray(ops.convert_to_numpy(initial_value(variable)))
-        if not is_weight or value.ndim == 0 or not np.issubdtype(value.dtype, np.floating):
+        if not np.issubdtype(value.dtype, np.floating):
+            return value
+        if value.ndim == 0:
+            return np.asarray(_not_small(float(value)), value.dtype)
+        if not is_weight:
             return value
         moved = np.abs(self._random.normal(size=value.shape)) * 0.1
         if variable.trainable:
             moved *= self._random.choice([-1.0, 1.0], size=value.shape)
         return (value + moved).astype(value.dtype)
+
+    def _is_zero_beside(self, at: int, value: np.ndarray) -> bool:
+        """Whether what belongs to padded units is zero, and not only small."""
+        mine, its = self._pairs[at]
+        beside = self._padding.embed(its, np.ones(mine.shape)) == 0
+        return not np.any(value[beside])
 
     def _input(self, tensor: Any) -> Any:
         shape = [_SAMPLES, *(length or 3 for length in tensor.shape[1:])]
@@ -465,16 +496,24 @@ class _Comparison:
             return ops.convert_to_tensor(self._random.normal(size=shape), dtype=dtype)
         return ops.convert_to_tensor(self._random.integers(0, 2, size=shape), dtype=dtype)
 
-    def _run(self, which: int, begin: list[np.ndarray], x: list[Any]) -> Any:
-        model = self._models[which]
-        variables = [pair[which] for pair in self._pairs]
-        # Seeds, and numbers that follow from widths, are those of the narrow model in both.
+    @functools.cached_property
+    def _trainable(self) -> list[int]:
+        """Which of the pairs are weights that are trained."""
+        index = {id(wide): at for at, (_, wide) in enumerate(self._pairs)}
+        return [index[id(variable)] for variable in self._models[1].trainable_variables]
+
+    def _step(self, which: int, begin: list[np.ndarray]) -> tuple[Step, ScalarValues, list[Any]]:
+        """What runs a model, its numbers, and the values of its variables."""
+        # Seeds, and numbers that follow from widths, are those of the narrow model in both. The
+        # strength of a penalty may be so small that nothing would be seen of it.
         pairs = [
-            (mine, (mine, its)[which])
+            (mine._replace(value=_shown(mine)), (mine, its)[which])
             for mine, its in zip(*(of.scalars for of in self._structures), strict=True)
-            if mine.name == "seed" or mine.value != its.value
+            if mine.name == "seed" or not mine.value == its.value == _shown(mine)
         ]
-        step = Step(model, variables, [own for _, own in pairs])
+        step = Step(
+            self._models[which], [pair[which] for pair in self._pairs], [own for _, own in pairs]
+        )
         step.draws = _constant_draws
         stacked = stack_scalars([[mine for mine, _ in pairs]])
         scalars = ScalarValues(*(ops.convert_to_tensor(of[0]) for of in stacked))
@@ -482,8 +521,18 @@ class _Comparison:
             self._as(which, wide, value)
             for (_, wide), value in zip(self._pairs, begin, strict=True)
         ]
-        index = {id(variable): at for at, variable in enumerate(variables)}
-        trainable = [index[id(variable)] for variable in model.trainable_variables]
+        return step, scalars, values
+
+    def _infer(self, which: int, begin: list[np.ndarray], x: list[Any]) -> list[Any]:
+        """The outputs of a model that does not train."""
+        step, scalars, values = self._step(which, begin)
+        return keras.tree.flatten(step.predict(values, scalars, _packed(self._models[which], x)))
+
+    def _run(self, which: int, begin: list[np.ndarray], x: list[Any]) -> dict[str, list[Any]]:
+        """What a model that trains gives, and is afterwards."""
+        model = self._models[which]
+        step, scalars, values = self._step(which, begin)
+        variables, trainable = step.variables, self._trainable
         random = np.random.default_rng(1)
 
         def loss(of: Sequence[Any]) -> tuple[Any, Any]:
@@ -510,15 +559,17 @@ class _Comparison:
             ]
             moved = step.update(moved, scalars, given)
         weights = [moved[at] for at in trainable]
-        return (
-            [total],
-            [
+        return {
+            "loss": [total],
+            "gradients": [
                 self._wide(which, at, gradient)
                 for at, gradient in zip(trainable, gradients, strict=True)
             ],
-            [self._narrow(which, at, value) for at, value in enumerate(after)],
-            [self._wide(which, at, value) for at, value in zip(trainable, weights, strict=True)],
-        )
+            "variables": [self._narrow(which, at, value) for at, value in enumerate(after)],
+            "weights after steps of the optimizer": [
+                self._wide(which, at, value) for at, value in zip(trainable, weights, strict=True)
+            ],
+        }
 
     def _as(self, which: int, wide: keras.Variable, value: np.ndarray) -> Any:
         given = self._padding.embed(wide, value) if which else value
@@ -532,6 +583,24 @@ class _Comparison:
     def _narrow(self, which: int, at: int, value: Any) -> np.ndarray:
         found = self._padding.extract(self._pairs[at][1], value) if which else value
         return np.asarray(ops.convert_to_numpy(found))
+
+
+def _shown(scalar: Scalar) -> float:
+    """The value of a number with which its effect is seen."""
+    is_strength = isinstance(scalar.owner, keras.regularizers.Regularizer)
+    return _not_small(scalar.value) if is_strength else scalar.value
+
+
+def _not_small(value: float) -> float:
+    return value if abs(value) >= _LEAST else math.copysign(_LEAST, value)
+
+
+def _of_one_sign(value: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Weights of units that are nearly alike, so that all of a sample have one sign."""
+    if value.ndim < 2 or not np.issubdtype(value.dtype, np.floating):
+        return value
+    size = np.abs(value[..., :1]) + 0.1 * np.abs(value)
+    return (size * random.choice([-1.0, 1.0], size=(*value.shape[:-1], 1))).astype(value.dtype)
 
 
 def _variables_of(model: keras.Model, structure: ModelStructure) -> list[keras.Variable]:
@@ -582,13 +651,13 @@ def _constant_draws() -> contextlib.AbstractContextManager[None]:
 def _middle(
     shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Any:
-    return ops.ones(shape, dtype) * ops.cast((minval + maxval) / 2, dtype or "float32")
+    return ops.ones(shape, dtype) * ops.cast((minval + maxval) / 2, dtype or keras.config.floatx())
 
 
 def _one_deviation(
     shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Any:
-    return ops.ones(shape, dtype) * ops.cast(mean + stddev, dtype or "float32")
+    return ops.ones(shape, dtype) * ops.cast(mean + stddev, dtype or keras.config.floatx())
 
 
 def _least(shape: Any, minval: Any, maxval: Any, dtype: Any = "int32", seed: Any = None) -> Any:
