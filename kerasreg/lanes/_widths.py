@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ from kerasreg._keras.stateless_optimizer import optimizer_variables
 from kerasreg.lanes._activations import ChosenActivation
 from kerasreg.lanes._derived import OwnVariables
 from kerasreg.lanes._padded_layers import is_padded
-from kerasreg.lanes._scalars import ScalarValues, stack_scalars
+from kerasreg.lanes._scalars import Scalar, ScalarValues, stack_scalars
 from kerasreg.lanes._step import Step
 from kerasreg.lanes._structure import ModelStructure
 
@@ -43,10 +44,23 @@ _TOLERANCES = {"float16": 1e-2, "bfloat16": 5e-2}
 _TOLERANCE = 1e-4
 # Of an axis of the inputs that has any length.
 _LENGTH = 32
-_SAMPLES = 5
+_SAMPLES = 10
+# Strengths, and other single numbers, are at least so large.
+_LEAST = 0.1
 _STEPS = 2
 # Whose gates, or directions, lie one behind the other.
 _RECURRENT = (keras.layers.RNN, keras.layers.Bidirectional)
+
+
+class _Case(NamedTuple):
+    """A way in which a model is padded: the sizes that differ, and how each axis was found."""
+
+    differing: frozenset[int]
+    choices: frozenset[Any]
+
+    def has(self, other: _Case) -> bool:
+        """Whether another model is padded so in some of these places, and in no other way."""
+        return self.differing >= other.differing and self.choices >= other.choices
 
 
 class _Result(NamedTuple):
@@ -58,7 +72,7 @@ class _Result(NamedTuple):
 
 # Of models whose runs were compared, the results that are kept.
 _MOST = 32
-_compared: collections.OrderedDict[Any, dict[frozenset[int], _Result]] = collections.OrderedDict()
+_compared: collections.OrderedDict[Any, list[tuple[_Case, _Result]]] = collections.OrderedDict()
 # The kinds of models whose optimizers leave zeros alone, which no activation changes.
 _optimizers: collections.OrderedDict[Any, None] = collections.OrderedDict()
 
@@ -168,8 +182,8 @@ def padding_between(
         structures: the structures of both.
 
     Raises:
-        NotPadded: if the model cannot be padded. Models that are padded in the same layers are
-            run once.
+        NotPadded: if the model cannot be padded. Models that are padded in the same layers, and
+            in the same way, are run once.
     """
     of_narrow, of_wide = structures
     if not of_wide.is_as_wide_as(of_narrow):
@@ -189,20 +203,22 @@ def padding_between(
         if pair[0] != pair[1] and pair[0][0] != "activation"
     )
     activations = tuple(site.names for site in of_narrow.activations)
-    known = _compared.setdefault((of_wide.unsized_tokens, activations), {})
+    known = _compared.setdefault((of_wide.unsized_tokens, activations), [])
     while len(_compared) > _MOST:
         _compared.popitem(last=False)
-    found = known.get(differing)
+    case = _Case(differing, frozenset(maps.choices.items()))
+    found = next((result for other, result in known if other == case), None)
     if found is None:
         # What is right for zeros in more places is right for zeros in some of them.
-        of_more = [result for places, result in known.items() if places > differing]
-        found = next((result for result in of_more if result.reason is None), None)
+        right = [result for other, result in known if other.has(case) and result.reason is None]
+        found = next(iter(right), None)
     if found is None:
         reason, masked = _difference(narrow, wide, structures, padding), False
         if reason is not None:
             with_masks = padding._replace(masked=True)
             masked = _difference(narrow, wide, structures, with_masks) is None
-        found = known[differing] = _Result(None if masked else reason, masked)
+        found = _Result(None if masked else reason, masked)
+        known.append((case, found))
     if found.reason is not None:
         raise NotPadded(found.reason)
     return padding._replace(masked=found.masked)
@@ -314,11 +330,15 @@ class _Maps:
         variables: the axes of each variable of the wide model that the narrow one has smaller,
             by its id.
         normalized: as for `Padding`, by the id of the layer.
+        choices: how the indices on each axis were found, by the place. Sizes that are equal by
+            chance change it.
     """
 
     def __init__(self, narrow: keras.Model, wide: keras.Model) -> None:
         self.variables: dict[int, Axes] = {}
         self.normalized: dict[int, tuple[Any, np.ndarray]] = {}
+        self.choices: dict[Any, Any] = {}
+        self._calls = 0
         self._tensors: dict[int, Axes] = {}  # Of the wide model, by id.
         if not (has_graph(narrow) and has_graph(wide)):
             raise NotPadded("only models of Keras' functional and Sequential kind are padded")
@@ -350,6 +370,11 @@ class _Maps:
         self._walk(narrow, wide)
         for inner, outer in zip(wide.outputs, its.outputs, strict=True):
             self._tensors[id(outer)] = self._tensors[id(inner)]
+
+    def count_call(self) -> int:
+        """The number of a call, in the order of the graph."""
+        self._calls += 1
+        return self._calls
 
     def of_tensor(self, tensor: Any) -> Axes:
         """The axes of a tensor of the wide model."""
@@ -390,10 +415,14 @@ class _Call:
     def __init__(self, maps: _Maps, mine: Any, its: Any) -> None:
         self._maps = maps
         self._mine, self._its = mine, its
+        self._call = maps.count_call()
+        # The lengths of each axis of an input, which units it has, and where it is.
         self._inputs = [
-            (pair, indices)
-            for narrow, wide in zip(mine.input_tensors, its.input_tensors, strict=True)
-            for *pair, indices in zip(narrow.shape, wide.shape, maps.of_tensor(wide), strict=True)
+            ((narrow.shape[axis], wide.shape[axis]), indices, (number, axis))
+            for number, (narrow, wide) in enumerate(
+                zip(mine.input_tensors, its.input_tensors, strict=True)
+            )
+            for axis, indices in enumerate(maps.of_tensor(wide))
             if indices is not None
         ]
         self._numbers = dict.fromkeys(_differing_numbers(mine.operation, its.operation))
@@ -407,30 +436,44 @@ class _Call:
                 self._maps.set_normalized(operation, indices)
         # An operation has no variables, and a layer those of the layers in it.
         of_mine = getattr(self._mine.operation, "variables", [])
-        for narrow, wide in zip(of_mine, getattr(operation, "variables", []), strict=True):
-            self._maps.set_variable(wide, self._axes(narrow.shape, wide.shape))
-        for narrow, wide in zip(self._mine.outputs, self._its.outputs, strict=True):
+        variables = zip(of_mine, getattr(operation, "variables", []), strict=True)
+        for number, (narrow, wide) in enumerate(variables):
+            # What an RNN multiplies its own units with: both axes are its own.
+            own = "recurrent" in wide.name
+            axes = self._axes(narrow.shape, wide.shape, ("variable", number), own)
+            self._maps.set_variable(wide, axes)
+        outputs = zip(self._mine.outputs, self._its.outputs, strict=True)
+        for number, (narrow, wide) in enumerate(outputs):
             if narrow.shape == wide.shape:
-                axes: Axes = (None,) * len(wide.shape)
+                axes = (None,) * len(wide.shape)
             elif isinstance(operation, keras.layers.Flatten):
                 axes = self._flattened()
             elif isinstance(operation, keras.layers.Concatenate):
                 axes = self._concatenated(wide)
             else:
-                axes = self._axes(narrow.shape, wide.shape)
+                axes = self._axes(narrow.shape, wide.shape, ("output", number))
             self._maps.set_tensor(wide, axes)
 
-    def _axes(self, narrow: Sequence[int | None], wide: Sequence[int | None]) -> Axes:
+    def _axes(
+        self,
+        narrow: Sequence[int | None],
+        wide: Sequence[int | None],
+        place: tuple[str, int],
+        own: bool = False,
+    ) -> Axes:
         if len(narrow) != len(wide):
             raise NotPadded(f"{self._its.operation.name!r} has another number of axes")
         last = len(wide) - 1
         return tuple(
-            None if mine == its else self._indices(mine, its, axis == last)
+            None if mine == its else self._indices(mine, its, own or axis == last, (*place, axis))
             for axis, (mine, its) in enumerate(zip(narrow, wide, strict=True))
         )
 
-    def _indices(self, mine: int | None, its: int | None, own_first: bool) -> np.ndarray:
-        of_inputs = [indices for pair, indices in self._inputs if pair == [mine, its]]
+    def _indices(
+        self, mine: int | None, its: int | None, own_first: bool, place: tuple[Any, ...]
+    ) -> np.ndarray:
+        like = [(indices, at) for pair, indices, at in self._inputs if pair == (mine, its)]
+        of_inputs = [indices for indices, _ in like]
         own, blocks = list[np.ndarray](), list[np.ndarray]()
         if mine is not None and its is not None:
             own = [np.arange(mine)] if (mine, its) in self._numbers else []
@@ -440,6 +483,8 @@ class _Call:
             recurs = isinstance(self._its.operation, _RECURRENT)
             kinds = [own, blocks, of_inputs] if recurs else [own, of_inputs, blocks]
         candidates = next((kind for kind in kinds if kind), [])
+        found = tuple(at for _, at in like), len(own), len(blocks)
+        self._maps.choices[self._call, place] = found
         if not candidates or not all(_same(candidates[0], other) for other in candidates[1:]):
             raise NotPadded(
                 f"{self._its.operation.name!r} has {mine} in the place of {its}, and which of "
@@ -537,19 +582,28 @@ class _Comparison:
         ]
 
     def difference(self) -> str | None:
-        """Compares outputs, penalties, gradients, moved variables and steps of both."""
-        names = ["loss", "gradients", "variables", "weights after steps of the optimizer"]
+        """Compares what comes out of both models, and what steps of the optimizer change."""
         weights = {id(variable) for variable in self._models[0].variables}
         begin = [self._value(mine, id(mine) in weights) for mine, _ in self._pairs]
+        # Units that all have one sign, of which a maximum over them is not 0.
+        alike = [
+            _of_one_sign(value, self._random) if mine.trainable else value
+            for value, (mine, _) in zip(begin, self._pairs, strict=True)
+        ]
         x = [self._input(tensor) for tensor in self._models[0].inputs]
         layers = walk_layers(self._models[1])
-        found = [_TOLERANCES.get(layer.compute_dtype, _TOLERANCE) for layer in layers]
-        tolerance = max(found)
-        results = [self._run(which, begin, x) for which in (0, 1)]
-        for name, mine, its in zip(names, *results, strict=True):
-            for one, other in zip(mine, its, strict=True):
+        tolerance = max(_TOLERANCES.get(layer.compute_dtype, _TOLERANCE) for layer in layers)
+        results = [
+            {**self._run(which, begin, x), "outputs": self._infer(which, alike, x)}
+            for which in (0, 1)
+        ]
+        for name, mine in results[0].items():
+            for one, other in zip(mine, results[1][name], strict=True):
                 if not _close(one, other, tolerance):
                     return f"with zeros beside it, a narrow model has other {name} than without"
+        for name in ("gradients", "weights after steps of the optimizer"):
+            if not all(map(self._is_zero_beside, self._trainable, results[1][name])):
+                return f"the {name} of units that are zero are not zero"
         _optimizers[self._structures[1].unsized_tokens] = None
         while len(_optimizers) > _MOST:
             _optimizers.popitem(last=False)
@@ -558,12 +612,22 @@ class _Comparison:
     def _value(self, variable: keras.Variable, is_weight: bool) -> np.ndarray:
         """A value to begin with: of a weight one that hides nothing, as zeros would."""
         value = np.asarray(ops.convert_to_numpy(initial_value(variable)))
-        if not is_weight or value.ndim == 0 or not np.issubdtype(value.dtype, np.floating):
+        if not np.issubdtype(value.dtype, np.floating):
+            return value
+        if value.ndim == 0:
+            return np.asarray(_not_small(float(value)), value.dtype)
+        if not is_weight:
             return value
         moved = np.abs(self._random.normal(size=value.shape)) * 0.1
         if variable.trainable:
             moved *= self._random.choice([-1.0, 1.0], size=value.shape)
         return (value + moved).astype(value.dtype)
+
+    def _is_zero_beside(self, at: int, value: np.ndarray) -> bool:
+        """Whether what belongs to padded units is zero, and not only small."""
+        mine, its = self._pairs[at]
+        beside = self._padding.embed(its, np.ones(mine.shape)) == 0
+        return not np.any(value[beside])
 
     def _input(self, tensor: Any) -> Any:
         shape = [_SAMPLES, *(length or _LENGTH for length in tensor.shape[1:])]
@@ -574,26 +638,31 @@ class _Comparison:
             return ops.convert_to_tensor(self._random.normal(size=shape), dtype=dtype)
         return ops.convert_to_tensor(self._random.integers(0, 2, size=shape), dtype=dtype)
 
-    def _run(self, which: int, begin: list[np.ndarray], x: list[Any]) -> Any:
-        model = self._models[which]
-        variables = [pair[which] for pair in self._pairs]
-        # Behind those that both models have.
-        chosen = chosen_of(self._structures[1]) if which else []
-        # Seeds, and numbers that follow from widths, are those of the narrow model in both.
+    @functools.cached_property
+    def _trainable(self) -> list[int]:
+        """Which of the pairs are weights that are trained."""
+        index = {id(wide): at for at, (_, wide) in enumerate(self._pairs)}
+        return [index[id(variable)] for variable in self._models[1].trainable_variables]
+
+    def _step(self, which: int, begin: list[np.ndarray]) -> tuple[Step, ScalarValues, list[Any]]:
+        """What runs a model, its numbers, and the values of its variables."""
+        # Seeds, and numbers that follow from widths, are those of the narrow model in both. The
+        # strength of a penalty may be so small that nothing would be seen of it.
         pairs = [
-            (mine, (mine, its)[which])
+            (mine._replace(value=_shown(mine)), (mine, its)[which])
             for mine, its in zip(*(of.scalars for of in self._structures), strict=True)
-            if mine.name == "seed" or mine.value != its.value
+            if mine.name == "seed" or not mine.value == its.value == _shown(mine)
         ]
-        masks = {
-            id(layer): (
-                layer,
-                keras.Variable(_ones_at(None, layer.input.shape[-1]), dtype="float32"),
-            )
+        # Behind the variables that both models have are those of the wide one.
+        chosen = chosen_of(self._structures[1]) if which else []
+        normalized = [
+            (layer, keras.Variable(_ones_at(None, layer.input.shape[-1]), dtype="float32"))
             for layer, _ in (self._padding.normalized if which else ())
-        }
-        every = [*variables, *chosen, *(mask for _, mask in masks.values())]
-        step = Step(model, every, [own for _, own in pairs], normalized=list(masks.values()))
+        ]
+        variables = [pair[which] for pair in self._pairs]
+        variables += [*chosen, *(mask for _, mask in normalized)]
+        own = [scalar for _, scalar in pairs]
+        step = Step(self._models[which], variables, own, normalized=normalized)
         step.draws = _constant_draws
         stacked = stack_scalars([[mine for mine, _ in pairs]])
         scalars = ScalarValues(*(ops.convert_to_tensor(of[0]) for of in stacked))
@@ -608,10 +677,21 @@ class _Comparison:
             ops.convert_to_tensor(
                 self._padding.mask_of_units(layer, mask.shape[0]), dtype=mask.dtype
             )
-            for layer, mask in masks.values()
+            for layer, mask in normalized
         ]
-        index = {id(variable): at for at, variable in enumerate(variables)}
-        trainable = [index[id(variable)] for variable in model.trainable_variables]
+        return step, scalars, values
+
+    def _infer(self, which: int, begin: list[np.ndarray], x: list[Any]) -> list[Any]:
+        """The outputs of a model that does not train."""
+        step, scalars, values = self._step(which, begin)
+        inputs = _packed(self._models[which], x)
+        outputs = _at_once(lambda values: step.predict(values, scalars, inputs))(values)
+        return keras.tree.flatten(outputs)
+
+    def _run(self, which: int, begin: list[np.ndarray], x: list[Any]) -> dict[str, list[Any]]:
+        """What a model that trains gives, and is afterwards."""
+        model, trainable = self._models[which], self._trainable
+        step, scalars, values = self._step(which, begin)
         random = np.random.default_rng(1)
 
         # The same for both: what is rounded differently may be divided by its own size.
@@ -650,15 +730,19 @@ class _Comparison:
                 for at, gradient in zip(trainable, gradients, strict=True)
             ]
         weights = [moved[at] for at in trainable]
-        return (
-            [total],
-            [
+        return {
+            "loss": [total],
+            "gradients": [
                 self._wide(which, at, gradient)
                 for at, gradient in zip(trainable, gradients, strict=True)
             ],
-            [self._narrow(which, at, value) for at, value in enumerate(after[: len(variables)])],
-            [self._wide(which, at, value) for at, value in zip(trainable, weights, strict=True)],
-        )
+            "variables": [
+                self._narrow(which, at, value) for at, value in enumerate(after[: len(self._pairs)])
+            ],
+            "weights after steps of the optimizer": [
+                self._wide(which, at, value) for at, value in zip(trainable, weights, strict=True)
+            ],
+        }
 
     def _masked(self, wide: keras.Variable, gradient: Any) -> Any:
         if id(wide) not in self._padding.axes:
@@ -678,6 +762,24 @@ class _Comparison:
     def _narrow(self, which: int, at: int, value: Any) -> np.ndarray:
         found = self._padding.extract(self._pairs[at][1], value) if which else value
         return np.asarray(ops.convert_to_numpy(found))
+
+
+def _shown(scalar: Scalar) -> float:
+    """The value of a number with which its effect is seen."""
+    is_strength = isinstance(scalar.owner, keras.regularizers.Regularizer)
+    return _not_small(scalar.value) if is_strength else scalar.value
+
+
+def _not_small(value: float) -> float:
+    return value if abs(value) >= _LEAST else math.copysign(_LEAST, value)
+
+
+def _of_one_sign(value: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Weights of units that are nearly alike, so that all of a sample have one sign."""
+    if value.ndim < 2 or not np.issubdtype(value.dtype, np.floating):
+        return value
+    size = np.abs(value[..., :1]) + 0.1 * np.abs(value)
+    return (size * random.choice([-1.0, 1.0], size=(*value.shape[:-1], 1))).astype(value.dtype)
 
 
 def _variables_of(model: keras.Model, structure: ModelStructure) -> list[keras.Variable]:
@@ -743,13 +845,13 @@ def _constant_draws() -> contextlib.AbstractContextManager[None]:
 def _middle(
     shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Any:
-    return ops.ones(shape, dtype) * ops.cast((minval + maxval) / 2, dtype or "float32")
+    return ops.ones(shape, dtype) * ops.cast((minval + maxval) / 2, dtype or keras.config.floatx())
 
 
 def _one_deviation(
     shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> Any:
-    return ops.ones(shape, dtype) * ops.cast(mean + stddev, dtype or "float32")
+    return ops.ones(shape, dtype) * ops.cast(mean + stddev, dtype or keras.config.floatx())
 
 
 def _least(shape: Any, minval: Any, maxval: Any, dtype: Any = "int32", seed: Any = None) -> Any:

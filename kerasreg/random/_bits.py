@@ -64,7 +64,7 @@ def _counters(shape: Any) -> Any:
     """A number for each element, which is the same in a wider tensor.
 
     The rows are 2³²/φ apart, modulo 2³². Of all distances this one lets rows come close to each
-    other last: no two elements have the same number in a tensor of fewer than 10⁹ elements.
+    other last: no two elements have the same number in a tensor of fewer than 2·10⁸ elements.
     """
     shape = tuple(shape)
     last = _numbers(shape[-1:])

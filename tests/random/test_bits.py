@@ -11,9 +11,10 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from kerasreg.random import bits, keep_mask, key, replica_id
+from kerasreg.random import bits, keep_mask, key, normal, replica_id, uniform
 
 laws = settings(deadline=None, max_examples=25, derandomize=True)
 words = st.integers(-(2**31), 2**31 - 1)
@@ -81,10 +82,69 @@ def test_graphs_and_xla_draw_the_bits_of_eager_execution(jit_compile):
         assert float(scale) == float(eager_scale)
 
 
-def test_elements_are_numbered_in_row_major_order_whatever_the_shape():
-    flat = draw((24,), 7)
-    np.testing.assert_array_equal(draw((2, 3, 4), 7), flat.reshape(2, 3, 4))
-    np.testing.assert_array_equal(draw((10,), 7), flat[:10])
+def test_elements_are_numbered_by_row_and_column_whatever_the_shape():
+    # The axes before the last one are rows, in row-major order.
+    rows = draw((6, 4), 7)
+    np.testing.assert_array_equal(draw((2, 3, 4), 7), rows.reshape(2, 3, 4))
+    np.testing.assert_array_equal(draw((4,), 7), rows[0])
+    np.testing.assert_array_equal(draw((), 7), rows[0, 0])
+
+
+@settings(laws, max_examples=10)
+@given(hnp.array_shapes(max_dims=4, max_side=5), st.integers(0, 60), words)
+def test_a_wider_tensor_has_the_bits_of_a_narrower_one(shape, more, seed):
+    *rows, width = shape
+    wide, narrow = (*rows, width + more), shape
+    np.testing.assert_array_equal(draw(wide, seed)[..., :width], draw(narrow, seed))
+    kept, _ = keep_mask(narrow, 0.4, key(seed))
+    np.testing.assert_array_equal(keep_mask(wide, 0.4, key(seed))[0][..., :width], kept)
+    np.testing.assert_array_equal(uniform(wide, key(seed))[..., :width], uniform(narrow, key(seed)))
+    # Logarithms of several numbers at once are rounded in another way than that of one.
+    np.testing.assert_allclose(
+        normal(wide, key(seed))[..., :width], normal(narrow, key(seed)), rtol=0, atol=4e-6
+    )
+
+
+@laws
+@given(st.integers(1, 12), st.integers(0, 12))
+def test_more_rows_have_the_bits_of_fewer(rows, more):
+    np.testing.assert_array_equal(draw((rows + more, 5), 7)[:rows], draw((rows, 5), 7))
+
+
+def numbers(rows, columns):
+    """The number of each element, by which a key draws; the hash is a bijection of it."""
+    first, second = np.arange(rows, dtype="uint64"), np.arange(columns, dtype="uint64")
+    return ((first[:, None] * 0x9E3779B1 + second) % 2**32).ravel()
+
+
+# Long and narrow, square, short and wide.
+SHAPES = [(2**22, 1), (2**20, 4), (2**16, 64), (2**11, 2**11), (1000, 4001), (3, 2**20), (1, 2**22)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_no_two_of_millions_of_elements_have_the_same_number(shape):
+    of_shape = np.sort(numbers(*shape))
+    assert np.all(of_shape[1:] > of_shape[:-1])
+
+
+def test_no_two_elements_have_the_same_bits():
+    # As no two numbers are equal, and the hash is a bijection.
+    drawn = draw((2**14, 16), 7).ravel()
+    assert len(np.unique(drawn)) == len(drawn)
+
+
+def test_numbers_are_distinct_in_tensors_of_fewer_than_200_million_elements():
+    # Two rows share a number if they begin closer to each other, modulo 2³², than a row is wide.
+    # Of all rows up to a count, those begin closest whose distance is the denominator of a
+    # convergent of the continued fraction.
+    step, around = 0x9E3779B1, 2**32
+    denominators, a, b = [0, 1], around, step
+    while b:
+        denominators.append(a // b * denominators[-1] + denominators[-2])
+        a, b = b, a % b
+    for rows in denominators[1:-1]:
+        closest = min(rows * step % around, -rows * step % around)
+        assert (rows + 1) * (closest + 1) > 2 * 10**8
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (0, 3), (2, 1, 3)])
@@ -140,6 +200,26 @@ def test_elements_are_independent_of_their_neighbours(lag):
     drawn = draw((2**16,), 7)
     # Independent fair coins agree half of the time.
     assert_fair(coins(drawn[lag:] ^ drawn[:-lag]))
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 10, 64, 1000])
+@pytest.mark.parametrize("lag", [1, 2, 3, 13, 34])
+def test_rows_are_independent_of_their_neighbours(width, lag):
+    # Of lags that are Fibonacci numbers, rows begin closest to each other.
+    drawn = draw((2**16 // width, width), 7)
+    assert_fair(coins(drawn[lag:] ^ drawn[:-lag]))
+    # No row is a shifted copy of the one before it.
+    if width > 1:
+        assert_fair(coins(drawn[lag:, 1:] ^ drawn[:-lag, :-1]))
+        assert_fair(coins(drawn[lag:, :-1] ^ drawn[:-lag, 1:]))
+
+
+@pytest.mark.parametrize("shape", [(2**16, 1), (2**13, 8), (64, 1024)], ids=str)
+def test_each_bit_of_rows_is_a_fair_coin(shape):
+    drawn = draw(shape, 7)
+    assert_fair(coins(drawn))
+    for part in (drawn[::2], drawn[:, :1], drawn[:64]):
+        assert_fair(coins(part))
 
 
 def lanes(make_key, count=512, size=128):

@@ -65,10 +65,17 @@ def expected_key(*key_words):
     return *state, *map(u32, raw)
 
 
+def counters(shape):
+    """`0x9E3779B1·r + i` for the element at `i` on the last axis and `r` on the others."""
+    columns = np.arange(shape[-1] if shape else 1, dtype="uint32")
+    rows = np.arange(np.prod(shape[:-1], dtype=int), dtype="uint32")
+    return (rows[:, None] * u32(0x9E3779B1) + columns).ravel()
+
+
 def words_of(shape, first, second, before_last, last):
-    """`triple32` of the index, without its last shift; the key enters at two places."""
+    """`triple32` of the counter, without its last shift; the key enters at two places."""
     first, second = absorbed(absorbed((first, second), before_last), last)
-    x = np.arange(np.prod(shape, dtype=int), dtype="uint32") + first
+    x = counters(shape) + first
     x = hashed(x, [17], [0xED5AD4BB])
     x = ((x ^ (x >> u32(11))) + second) * u32(0xAC4C1B51)
     return hashed(x, [15], [0x31848BAB]).reshape(shape)
