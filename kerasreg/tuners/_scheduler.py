@@ -379,6 +379,7 @@ class Scheduler:
             # Written when the trial ends. KerasTuner's own oracles do nothing with it:
             # for those who look, the objective is enough.
             own = type(self.oracle).update_trial is not keras_tuner.Oracle.update_trial
+            own |= "update_trial" in vars(self.oracle)
             told = means if own else {k: v for k, v in means.items() if k in objectives}
             assert running is not None
             running.told = True

@@ -618,6 +618,31 @@ def test_a_tuner_whose_run_trial_is_all_needs_no_hypermodel(tmp_path):
         assert trial.score == pytest.approx(trial.hyperparameters["x"] ** 2 + 1.0)
 
 
+def test_methods_that_were_given_to_the_tuner_itself_are_its_own(tmp_path):
+    called = []
+
+    def made(name, **arguments):
+        tuner = tuners.VectorizedRandomSearch(
+            build, "loss", max_trials=2, directory=tmp_path, project_name=name, seed=1, **arguments
+        )
+        own = getattr(tuner, name)
+
+        def method(*args, **kwargs):
+            called.append(name)
+            return own(*args, **kwargs)
+
+        setattr(tuner, name, method)
+        tuner.search(X, Y, epochs=2, verbose=0)
+        return tuner
+
+    for name in ("run_trial", "build_model", "_build_and_fit_model", "on_epoch_end"):
+        called.clear()
+        tuner = made(name)
+        calls = 4 if name == "on_epoch_end" else 2
+        assert called == [name] * calls, name
+        assert {trial.status for trial in trials(tuner)} == {"COMPLETED"}
+
+
 def test_a_tuner_that_reports_itself_is_warned_and_one_that_returns_nothing_is_told(tmp_path):
     class Reports(tuners.VectorizedRandomSearch):
         def run_trial(self, trial, *args, **kwargs):
