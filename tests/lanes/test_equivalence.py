@@ -177,7 +177,10 @@ OPTIMIZERS = {
         0.1 * (i + 1), use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=4
     ),
     "moving average at the end": lambda i: optimizers.SGD(0.1 * (i + 1), use_ema=True),
-    "accumulation": lambda i: optimizers.Adam(0.05 * (i + 1), gradient_accumulation_steps=2),
+    # Adam would not tell a sum of gradients from their mean.
+    "accumulation": lambda i: optimizers.SGD(
+        0.05 * (i + 1), momentum=0.5, gradient_accumulation_steps=2
+    ),
     "loss scale": lambda i: optimizers.LossScaleOptimizer(optimizers.SGD(0.1 * (i + 1))),
     "exponential": lambda i: optimizers.Adam(
         schedules.ExponentialDecay(0.01 * (i + 1), 3 + i, 0.9 - 0.2 * i)
