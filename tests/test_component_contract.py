@@ -38,12 +38,11 @@ every_component = pytest.mark.parametrize("name", COMPONENTS)
 
 # What the trainings of all components of a model, of each optimizer and of each callback ask.
 RESUMED = ("backup_and_restore", "initial_epoch")
-# In a mixed precision, compilations of single components find no more than eager trainings
-# of all: they are among the long tests.
+# What XLA compiles is a graph; and in a mixed precision, compilations of single components find no
+# more than eager trainings of all: graphs and these are among the long tests.
 TOGETHER = (
     "effect",
     "counted",
-    "graph",
     "xla",
     "mixed_float16",
     "mixed_bfloat16",
@@ -51,8 +50,8 @@ TOGETHER = (
     "used_copy",
 )
 # An optimizer or a callback has a model for itself in each training: a part of them is among the
-# long tests. What XLA compiles is a graph, and one mixed precision scales the loss.
-OF_WHOLE_MODELS = tuple(check for check in TOGETHER if check not in ("graph", "mixed_bfloat16"))
+# long tests. One mixed precision scales the loss.
+OF_WHOLE_MODELS = tuple(check for check in TOGETHER if check != "mixed_bfloat16")
 
 
 def check(name):

@@ -283,8 +283,17 @@ class Scheduler:
             [(plan.trial.trial_id, epoch, logs) for plan, epoch, logs in seen.values()]
         )
 
-    def done(self, plans: list[Plan]) -> None:
-        """Takes the results of trainings, and ends the trials that have all of theirs."""
+    def done(
+        self,
+        plans: list[Plan],
+        lent: Callable[[Plan], contextlib.AbstractContextManager[None]] | None = None,
+    ) -> None:
+        """Takes the results of trainings, and ends the trials that have all of theirs.
+
+        Args:
+            plans: the trainings.
+            lent: makes the context in which the code that waits for a training goes on.
+        """
         for plan in plans:
             self.tuner.on_training_end(plan)
             if not plan.was_built and plan.template.built:
@@ -307,7 +316,8 @@ class Scheduler:
             self._end(list(ending.values()))
         for plan in own:
             running = self.running[plan.trial.trial_id]
-            self._go_on(running, functools.partial(_outcome, plan))
+            with contextlib.nullcontext() if lent is None else lent(plan):
+                self._go_on(running, functools.partial(_outcome, plan))
 
     def reports_of(self, trial: Any, plan: Plan | None = None) -> EpochReports:
         """The callback by which a training of a trial that Keras runs reports to the search.
@@ -835,6 +845,7 @@ class LaneGroup:
 
     def _take_results(self, lanes: Lanes, ended: dict[int, Any]) -> None:
         scheduler, done, at_once = self._scheduler, [], len(self._plans)
+        lane_of = {id(self._plans[lane]): lane for lane in ended}
         for lane, history in ended.items():
             plan = self._plans[lane]
             plan.history, plan.error = history, history.error
@@ -842,12 +853,13 @@ class LaneGroup:
             if running is not None and plan.watched:
                 running.keep(*self._best.take(lane))
             if plan.thread is not None:
-                self.unstack(lane, plan)
+                with lanes.lent(lane):
+                    self.unstack(lane, plan)
             done.append(plan)
             del self._plans[lane]
         trial_ids = [plan.trial.trial_id for plan in done]
         scheduler.record.were_lanes(self._key, trial_ids, at_once)
-        scheduler.done(done)
+        scheduler.done(done, lambda plan: lanes.lent(lane_of[id(plan)]))
 
     def _next_plans(self, free: int, lanes: Lanes) -> list[Plan]:
         """Trainings of this program for free lanes: those that wait, and new ones."""
