@@ -59,7 +59,7 @@ def pytest_collection_finish(session):
     gc.freeze()
     # Traces are many objects that live on: to look for garbage among them so often takes a
     # twentieth of all the time.
-    gc.set_threshold(100_000, 20, 50)
+    gc.set_threshold(50_000, 20, 20)
     # Nor is it looked for in each search, and for each trial, as Keras and KerasTuner do.
     no_collection = types.SimpleNamespace(collect=lambda *generation: 0)
     global_state.gc = tuner_module.gc = no_collection
