@@ -150,7 +150,6 @@ def _queue_interrupted(oracle: keras_tuner.Oracle) -> None:
             os.remove(internals.trial_path(oracle, trial_id))
             del oracle.trials[trial_id]
             continue
-        assert trial_id in queue, trial_id
         trial.metrics = type(trial.metrics)()  # What it reported before it was cut off.
     if isinstance(oracle, keras_tuner.oracles.GridSearchOracle):
         internals.restore_grid(oracle)
