@@ -14,6 +14,7 @@ from kerasreg._keras.tensorflow_internals import (
     has_converter,
     looped_operation,
     path_in_vectorized_map,
+    widen_converter,
 )
 
 
@@ -73,6 +74,34 @@ def register_converters() -> None:
             return pfor.wrap(operation(images), stacked)
 
         return convert
+
+    def is_list(converted: Any) -> bool:
+        return bool(converted.input(0).t.dtype == tf.variant)
+
+    def zeros_like_list(converted: Any) -> Any:
+        # The steps of a recurrent layer whose outputs another one takes. Each element of the list
+        # has an axis of lanes. TensorFlow's own form makes numbers of it, which is an error.
+        return pfor.wrap(tf.zeros_like(converted.stacked_input(0)), True)
+
+    def has_known_rank(converted: Any) -> bool:
+        return converted.op.outputs[0].shape.num_elements() is not None
+
+    def shape_of_elements(converted: Any) -> Any:
+        # That of lists that TensorFlow has given an axis of lanes may be unknown, which is one
+        # number. Its own form takes the first of several away, and has none then.
+        rank = converted.op.outputs[0].shape.num_elements()
+        kind = converted.get_attr("shape_type")
+        found = tf.raw_ops.TensorListElementShape(
+            input_handle=converted.stacked_input(0), shape_type=kind
+        )
+        unknown = tf.fill([rank], tf.cast(-1, kind))
+        known = tf.equal(tf.size(found), rank + 1)
+        return pfor.wrap(
+            tf.cond(known, lambda: tf.reshape(found, [-1])[1:], lambda: unknown), False
+        )
+
+    widen_converter("ZerosLike", is_list, zeros_like_list)
+    widen_converter("TensorListElementShape", has_known_rank, shape_of_elements)
 
     converters: dict[str, Callable[[Any], Any]] = {
         "Bitcast": bitcast,

@@ -108,6 +108,32 @@ def has_converter(operation: str) -> bool:
     return operation in pfor._pfor_converter_registry
 
 
+def widen_converter(operation: str, applies: Any, converter: Any) -> None:
+    """How is a vectorised form of an operation mended? By another one for some inputs.
+
+    Read for TensorFlow 2.18 to 2.21. Does nothing the second time.
+
+    Args:
+        operation: the type of an operation that `tf.vectorized_map` knows, such as `"ZerosLike"`.
+        applies: whether the other form is to be taken; of what a converter is given.
+        converter: the other form.
+
+    Raises:
+        KeyError: if TensorFlow knows no form of the operation.
+    """
+    from tensorflow.python.ops.parallel_for import pfor
+
+    known = pfor._pfor_converter_registry[operation]
+    if getattr(known, "kerasreg_widened", False):
+        return
+
+    def convert(converted: Any) -> Any:
+        return (converter if applies(converted) else known)(converted)
+
+    convert.kerasreg_widened = True  # type: ignore[attr-defined]
+    pfor._pfor_converter_registry[operation] = convert
+
+
 def handles_text(graph: Any) -> bool:
     """Is there text in a graph, or in the functions that it calls? XLA has none.
 

@@ -144,12 +144,12 @@ class Callbacks:
             of_lane = self._lists[lane]
             if of_lane is None or not self.sound[lane]:
                 continue
-            stack.model.stop_training = bool(stack.stopped[lane])
             try:
                 with stack.scope(lane) as scope:
+                    scope.model.stop_training = bool(stack.stopped[lane])
                     if lane not in self._begun:
                         # Once: some begin anew with it.
-                        of_lane.set_model(stack.model)
+                        of_lane.set_model(scope.model)
                         self._begun.add(lane)
                     first = () if arguments is None else (arguments[lane],)
                     given = {} if logs is None else {"logs": logs[lane]}
@@ -160,7 +160,8 @@ class Callbacks:
                 stack.stopped[lane] = True
                 continue
             scopes.append(scope)
-            stack.stopped[lane] = bool(stack.model.stop_training)
+            stack.stopped[lane] = bool(scope.model.stop_training)
+            scope.model.stop_training = False
         stack.model.stop_training = False
         stack.keep(scopes)
 

@@ -73,6 +73,7 @@ class Epochs:
         self._random_numbers: RandomNumbers = random_numbers
         self._program: Program | None = None
         self._varying: list[int] = []
+        self._masks: list[tuple[int, int]] = []
         self._measures = False
         self._warned: set[tuple[str, str]] = set()
         self._steps = 0
@@ -119,7 +120,8 @@ class Epochs:
             raise ValueError(self._refused)
         state, program = self.state, self._program
         complete = self._measures or not measures
-        if program is not None and self._varying == state.varying and complete:
+        same = self._varying == state.varying and self._masks == list(state.masks)
+        if program is not None and same and complete:
             return program
         if measures and not self._measures:
             # Metrics may depend on the shapes of the first samples.
@@ -128,15 +130,20 @@ class Epochs:
             self._measures = True
         self._past_traces, self._past_compilations = self.traces, self.compilations
         self._varying = list(state.varying)
-        self._program = program_for(state, self._varying, self._random_numbers, self._make)
+        self._masks = list(state.masks)
+        index = {id(variable): at for at, variable in enumerate(state.variables)}
+        masks = tuple((*place, index[id(mask)]) for place, mask in state.masks.items())
+        options = self._random_numbers, masks
+        self._program = program_for(state, self._varying, options, self._make)
         # It may have been traced by other lanes.
         self._traced_before = self._program.traces, self._program.compilations
         self._tell_loops(self._program)
         return self._program
 
     def _make(self, scalars: list[Scalar]) -> Program:
-        step = Step(self.model, self.state.variables, scalars, self._random_numbers)
-        return _program_of_backend()(step, self.state.lanes)
+        state = self.state
+        step = Step(self.model, state.variables, scalars, self._random_numbers, state.masks)
+        return _program_of_backend()(step, state.lanes)
 
     def run(
         self,

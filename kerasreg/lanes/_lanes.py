@@ -34,6 +34,12 @@ class Lanes:
     learning-rate schedules. A number that decides what is computed, as in `if alpha == 1`,
     is no such value. `kerasreg.lanes.group_by_program` finds out.
 
+    Models of Keras' functional and Sequential kind may also differ in widths, such as `units` and
+    `filters`, if one of them, or `template`, is as wide as each of the others. Narrow models are
+    padded with zeros, and all that one sees of a lane is as wide as its model. Not every model can
+    be padded: where a layer gives something for units that are zero, as a sigmoid does, or takes
+    the mean over units, as LayerNormalization does, the error says so.
+
     Args:
         models: built and compiled Keras models, one for each lane. Their values are
             copied now. Only `unstack` changes the models themselves.
@@ -45,12 +51,14 @@ class Lanes:
             Keras' distributions, and fast. `"keras"` draws what Keras draws when the model is
             trained alone, for one lane after the other.
         structures: a `kerasreg.lanes.ModelStructure` of each model, if the caller
-            knows that these are equal. The models are not compared then.
+            knows that these share a program. The models are not compared then.
+        template: a built and compiled model that is as wide as each of `models`, and of each that
+            takes a lane over; by default the widest of `models`.
+        template_structure: the structure of `template`, if the caller has it.
 
     Attributes:
         models: a list of the model that each lane has now.
-        model: the model whose Python objects all lanes share: the first of `models`
-            at the beginning.
+        model: the model whose Python objects all lanes share: the template.
         stopped: a Boolean array, one entry for each lane, that tells which lanes are
             to stop training. Set `lanes.stopped[lane] = True` in `on_epoch_end` of
             `fit` to end the training of a lane.
@@ -87,8 +95,11 @@ class Lanes:
         *,
         random_numbers: RandomNumbers = "vectorized",
         structures: Sequence[ModelStructure] | None = None,
+        template: keras.Model | None = None,
+        template_structure: ModelStructure | None = None,
     ) -> None:
-        self._stack = ModelStack(models, jit_compile, structures, random_numbers)
+        given = None if template is None else (template, template_structure)
+        self._stack = ModelStack(models, jit_compile, structures, random_numbers, given)
 
     @classmethod
     def from_model(
@@ -635,7 +646,8 @@ class Lanes:
 
         Returns:
             A list of arrays in the order of `model.variables`, each of the shape of the
-            variable with a first axis of lanes.
+            variable with a first axis of lanes. Lanes of narrower models have zeros beside
+            their values, which `trimmed` cuts off.
 
         Example:
 
@@ -651,4 +663,37 @@ class Lanes:
             ops.convert_to_numpy(state.values[index[id(variable)]])
             for variable in self._stack.model.variables
             if id(variable) in index
+        ]
+
+    def trimmed(self, lane: int, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Cuts off the zeros beside the values of a lane.
+
+        Args:
+            lane: the number of the lane.
+            values: a value of the lane for each variable, in the order of `get_values`.
+
+        Returns:
+            The values, each of the shape that it has in the model of the lane.
+
+        Example:
+
+        >>> import keras, kerasreg
+        >>> def model(units):
+        ...     hidden = keras.layers.Dense(units, "relu")
+        ...     model = keras.Sequential([keras.Input((3,)), hidden, keras.layers.Dense(1)])
+        ...     model.compile("sgd", "mse")
+        ...     return model
+        >>> lanes = kerasreg.lanes.Lanes([model(2), model(4)])
+        >>> values = [value[0] for value in lanes.get_values()]
+        >>> [value.shape for value in values]
+        [(3, 4), (4,), (4, 1), (1,)]
+        >>> [value.shape for value in lanes.trimmed(0, values)]
+        [(3, 2), (2,), (2, 1), (1,)]
+        """
+        state = self._stack.state
+        index = {id(variable): i for i, variable in enumerate(state.variables)}
+        known = [index[id(v)] for v in self._stack.model.variables if id(v) in index]
+        return [
+            np.asarray(state.own_value(lane, at, value))
+            for at, value in zip(known, values, strict=True)
         ]

@@ -16,6 +16,7 @@ from kerasreg.lanes._lent import LentModel
 from kerasreg.lanes._state import State, is_as_it_was
 from kerasreg.lanes._structure import ModelStructure, structure_of
 from kerasreg.lanes._view import LaneScope, OwnMethods, merge
+from kerasreg.lanes._widths import NotPadded
 
 
 class ModelStack:
@@ -26,11 +27,13 @@ class ModelStack:
         jit_compile: as for `kerasreg.lanes.Lanes`.
         structures: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
+        template: as for `kerasreg.lanes.Lanes`.
 
     Attributes:
         models: for each lane, the model that it has now, or what it is derived from.
         structures: for each lane, the structure of that model.
-        model: the model whose objects all lanes share: the first of the first ones.
+        model: the model whose objects all lanes share: the template, or the first of the widest
+            ones.
         state: the values of the variables of all lanes.
         epochs: moves `state` over data.
         stopped: the lanes that are to stop, shape (lanes,), Boolean.
@@ -43,6 +46,7 @@ class ModelStack:
         jit_compile: bool | str,
         structures: Sequence[ModelStructure] | None,
         random_numbers: RandomNumbers = "vectorized",
+        template: tuple[keras.Model, ModelStructure | None] | None = None,
     ) -> None:
         self.models = list(models)
         if not self.models:
@@ -55,14 +59,23 @@ class ModelStack:
             raise ValueError(
                 f'`random_numbers` must be "vectorized" or "keras". Received: {random_numbers!r}'
             )
-        self.model = template_of(self.models[0])
-        known = [None] * len(self.models) if structures is None else structures
-        structure = known[0] or structure_of(self.model, self.model, None)
+        known: list[ModelStructure | None] = [None] * len(self.models)
+        if structures is not None:
+            known = list(structures)
+        for index, model in enumerate(self.models):
+            if known[index] is None:
+                same = model is self.models[0] and index > 0
+                known[index] = known[0] if same else self._own_structure(model)
+        self.structures = [structure for structure in known if structure is not None]
+        if template is None:
+            self.model, structure = self._widest()
+        else:
+            self.model, given = template
+            structure = given or structure_of(self.model, self.model, None)
         self.state = State(self.model, structure, len(self.models))
-        self.structures = [structure]
-        for model, found in zip(self.models[1:], known[1:], strict=True):
-            same = model is self.models[0]
-            self.structures.append(structure if same else found or self.structure_of(model))
+        if structures is None:
+            for model, of_model in zip(self.models, self.structures, strict=True):
+                self._check(model, of_model)
         lanes = range(len(self.models))
         self.state.load(list(zip(lanes, self.models, self.structures, strict=True)))
         self.epochs = Epochs(self.state, jit_compile, random_numbers)
@@ -91,21 +104,62 @@ class ModelStack:
 
     def structure_of(self, model: AnyModel) -> ModelStructure:
         """The structure of a model, which must share the program of the lanes."""
+        structure = self._own_structure(model)
+        self._check(model, structure)
+        return structure
+
+    def _own_structure(self, model: AnyModel) -> ModelStructure:
         if isinstance(model, DerivedModel):
             return model.structure
-        known = None if model is self.model else self.state.structure
-        return structure_of(model, self.model, known)
+        return structure_of(model, model, None)
+
+    def _widest(self) -> tuple[keras.Model, ModelStructure]:
+        """The first model that is as wide as each of the others."""
+        first = self.structures[0]
+        if all(other is first or other.tokens == first.tokens for other in self.structures):
+            return template_of(self.models[0]), first
+        widest = max(self.structures, key=lambda structure: sum(structure.sizes))
+        if all(widest.is_as_wide_as(other) for other in self.structures):
+            return template_of(self.models[self.structures.index(widest)]), widest
+        # Another model says where it differs from this one.
+        return template_of(self.models[0]), first
+
+    def _check(self, model: AnyModel, structure: ModelStructure) -> None:
+        """Refuses a model that does not share the program."""
+        try:
+            self.state.padding_of(model, structure)
+        except NotPadded as error:
+            like, mine = self.model, template_of(model)
+            place = ModelStructure(like, places=True).difference(ModelStructure(mine, places=True))
+            wider = self.state.structure.is_as_wide_as(structure)
+            reason = f"{place}; narrow models are padded, but {error}" if wider else place
+            raise ValueError(
+                f"{like.name!r} and {mine.name!r} share no program: {reason}."
+            ) from None
 
     def own_model(self, lane: int) -> tuple[keras.Model, ModelStructure]:
         """The model that a lane has now, which is built if it was not, and its structure."""
         return built(self.models[lane], self.structures[lane])
 
     @contextlib.contextmanager
-    def scope(self, lane: int) -> Iterator[LaneScope]:
-        """Makes the shared model show one lane; `keep` then keeps the values it was assigned."""
-        scope = LaneScope(self.state.variables, self.state.values, lane)
-        own = functools.partial(self.own_model, lane)
-        with scope, OwnMethods(self.model, own, self.state, scope):
+    def scope(self, lane: int, shared: bool = False) -> Iterator[LaneScope]:
+        """Makes a model show one lane; `keep` then keeps the values it was assigned.
+
+        That is the model that all lanes share, or the lane's own one if it is narrower.
+
+        Args:
+            lane: the number of the lane.
+            shared: whether it is to be the shared model in any case.
+        """
+        state, own = self.state, functools.partial(self.own_model, lane)
+        padding, model, variables = state.paddings[lane], self.model, list(state.variables)
+        if padding is not None and not shared:
+            model, structure = own()
+            targets = state.targets(model, structure)
+            # What the narrow model does not have is never asked for.
+            variables = [targets.get(index, of) for index, of in enumerate(variables)]
+        scope = LaneScope(model, variables, state, lane, None if model is self.model else padding)
+        with scope, OwnMethods(own, state, scope):
             yield scope
 
     def keep(self, scopes: Sequence[LaneScope]) -> None:
@@ -138,8 +192,8 @@ class ModelStack:
         self._lent.clear()
 
     @contextlib.contextmanager
-    def view(self, lane: int) -> Iterator[keras.Model]:
-        """Shows one lane as a model, and keeps the values that are assigned to it."""
-        with self.scope(lane) as scope:
-            yield self.model
+    def view(self, lane: int, shared: bool = False) -> Iterator[keras.Model]:
+        """Shows one lane as a model, as `scope`, and keeps the values that are assigned to it."""
+        with self.scope(lane, shared) as scope:
+            yield scope.model
         self.keep([scope])

@@ -12,13 +12,16 @@ from kerasreg._keras.deferred_variables import initial_value
 from kerasreg._keras.internals import learning_rate_of
 from kerasreg._keras.scope import Scope
 from kerasreg._keras.stateless_optimizer import inner_optimizers, optimizer_variables
-from kerasreg.lanes._derived import AnyModel, DerivedModel, OwnVariables
+from kerasreg.lanes._derived import AnyModel, DerivedModel, OwnVariables, template_of
 from kerasreg.lanes._scalars import ScalarValues, stack_scalars
 from kerasreg.lanes._structure import ModelStructure
+from kerasreg.lanes._widths import Padding, chosen_of, padding_between
 
 
 class State:
     """The variables of one model, with a value for each lane.
+
+    A lane of a narrower model has zeros beside its values.
 
     Args:
         model: the model whose objects the program is traced from.
@@ -31,6 +34,11 @@ class State:
         varying: the indices, in `structure.scalars`, of the scalars that differ
             between lanes. All others are constants of the program.
         scalars: the values of those scalars, for all lanes.
+        masks: variables that are 1 where lanes have something on an axis of a weight, and 0 beside
+            it, by the number of the weight among those that are trained and by the axis. There
+            are some if the gradients of lanes are to be zero there.
+        paddings: for each lane, where the values of its model lie in those of a variable; None
+            for a model that is as wide.
     """
 
     def __init__(self, model: keras.Model, structure: ModelStructure, lanes: int) -> None:
@@ -51,6 +59,7 @@ class State:
             *optimizer_variables(optimizer).values(),
             *model.metrics_variables,
             *structure.variables,
+            *chosen_of(structure),
         ]:
             if id(variable) not in known:
                 known.add(id(variable))
@@ -58,6 +67,9 @@ class State:
         self._scalars_of_lanes = [list(structure.scalars) for _ in range(lanes)]
         self._initial = [_array(variable) for variable in self.variables]
         self._sources: dict[int, tuple[keras.Model, list[int]]] = {}
+        self.paddings: list[Padding | None] = [None] * lanes
+        self._known_paddings: dict[Any, Padding] = {}
+        self.masks: dict[tuple[int, int], keras.Variable] = {}
         self.values: list[Any] = []
         self._metrics: dict[int, Any] | None = None
         self.varying: list[int] = []
@@ -67,8 +79,30 @@ class State:
         """Whether the model is as it was: nobody has changed it, or compiled it again."""
         return is_as_it_was(self.model, self.variables, self.structure)
 
+    def padding_of(self, model: AnyModel, structure: ModelStructure) -> Padding | None:
+        """Where the values of a model lie in those of `model`; None for one that is as wide.
+
+        Args:
+            model: a model, or what it is derived from.
+            structure: its structure.
+
+        Raises:
+            kerasreg.lanes._widths.NotPadded: if the model cannot be padded to be so wide.
+        """
+        tokens = structure.tokens
+        if tokens == self.structure.tokens:
+            return None
+        if tokens not in self._known_paddings:
+            structures = structure, self.structure
+            self._known_paddings[tokens] = padding_between(
+                template_of(model), self.model, structures
+            )
+        return self._known_paddings[tokens]
+
     def load(self, models: Sequence[tuple[int, AnyModel, ModelStructure]]) -> None:
         """Gives lanes the values of models; other lanes keep their values."""
+        for lane, model, structure in models:
+            self.paddings[lane] = self.padding_of(model, structure)
         fresh = not self.values
         columns = [
             [initial] * self.lanes if fresh else list(keras.ops.convert_to_numpy(value))
@@ -90,6 +124,7 @@ class State:
             stack(np.stack(column), dtype=variable.dtype)
             for column, variable in zip(columns, self.variables, strict=True)
         ]
+        self._mask()
         # A number that is the same for all lanes stays a constant of the program.
         self._vary(
             index
@@ -98,15 +133,42 @@ class State:
             or any(lane[index].value != scalar.value for lane in self._scalars_of_lanes)
         )
 
+    def _mask(self) -> None:
+        """Makes masks for what lies beside the values of lanes, if gradients there are not zero."""
+        if not self.masks and not any(of is not None and of.masked for of in self.paddings):
+            return
+        weights = self.model.trainable_variables
+        for number, weight in enumerate(weights):
+            for padding in self.paddings:
+                axes = () if padding is None else padding.axes.get(id(weight), ())
+                for axis, indices in enumerate(axes):
+                    if indices is not None and (number, axis) not in self.masks:
+                        ones = np.ones(weight.shape[axis])
+                        mask = keras.Variable(ones, dtype=weight.dtype, trainable=False)
+                        self.masks[number, axis] = mask
+                        self.add([mask])
+        index = {id(variable): at for at, variable in enumerate(self.variables)}
+        for (number, axis), mask in self.masks.items():
+            ones = np.ones(mask.shape)
+            stacked = [
+                ones if padding is None else padding.mask(weights[number], axis)
+                for padding in self.paddings
+            ]
+            self.values[index[id(mask)]] = keras.ops.convert_to_tensor(
+                np.stack(stacked), dtype=mask.dtype
+            )
+
     def _values_of(self, model: keras.Model, structure: ModelStructure) -> list[np.ndarray]:
         """The values of a model for all variables; initial values where the model has none."""
         if self._own_slots and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         theirs = self._own.in_model(model, structure)
-        sources = [theirs.get(id(variable)) for variable in self.variables]
+        padding = self.padding_of(model, structure)
         return [
-            initial if source is None else _array(source)
-            for initial, source in zip(self._initial, sources, strict=True)
+            _without_source(padding, variable, initial)
+            if (source := theirs.get(id(variable))) is None
+            else _embedded(padding, variable, _array(source))
+            for initial, variable in zip(self._initial, self.variables, strict=True)
         ]
 
     def _values_derived(self, model: DerivedModel) -> list[np.ndarray]:
@@ -124,9 +186,13 @@ class State:
             pairs = zip(self.variables, sources, strict=True)
             if any(id(mine) in slots and source not in values for mine, source in pairs):
                 return self._values_of(*model.built)
+        padding = self.padding_of(model, model.structure)
+        every = zip(self._initial, sources, self.variables, strict=True)
         return [
-            np.asarray(values.get(source, initial))
-            for initial, source in zip(self._initial, sources, strict=True)
+            _embedded(padding, variable, values[source])
+            if source in values
+            else _without_source(padding, variable, initial)
+            for initial, source, variable in every
         ]
 
     def vary_all(self) -> None:
@@ -142,9 +208,19 @@ class State:
         )
 
     def copy(self, source: int, target: int) -> None:
-        """Gives a lane the values of all variables of another."""
+        """Gives a lane the values of all variables of another, of an equal model.
+
+        Raises:
+            ValueError: if the models of the lanes have different widths.
+        """
+        if self.paddings[source] is not self.paddings[target]:
+            raise ValueError(
+                "A lane can be a copy of one that is as wide. Received: "
+                f"source={source}, target={target}"
+            )
         lanes = list(range(self.lanes))
         lanes[target] = source
+        # They are as wide, and have equal masks.
         self.values = [keras.ops.take(value, lanes, axis=0) for value in self.values]
         self._scalars_of_lanes[target] = self._scalars_of_lanes[source]
         self._vary(self.varying)
@@ -227,7 +303,12 @@ class State:
     def store(self, lane: int, model: keras.Model, structure: ModelStructure, slots: bool) -> None:
         """Assigns the values of a lane to the variables of a model, with or without slots."""
         for index, target in self.targets(model, structure, slots).items():
-            target.assign(self.values[index][lane])
+            target.assign(self.own_value(lane, index, self.values[index][lane]))
+
+    def own_value(self, lane: int, index: int, value: Any) -> Any:
+        """A value of a variable as the model of a lane has it, without zeros beside it."""
+        padding = self.paddings[lane]
+        return value if padding is None else padding.extract(self.variables[index], value)
 
 
 def is_as_it_was(
@@ -266,6 +347,16 @@ def _has_own_slots(optimizer: Any) -> bool:
             return True
     variables = optimizer_variables(optimizer).values()
     return any(np.any(_array(one)) for one in variables if id(one) not in plain)
+
+
+def _embedded(padding: Padding | None, variable: keras.Variable, value: Any) -> np.ndarray:
+    return np.asarray(value) if padding is None else padding.embed(variable, value)
+
+
+def _without_source(padding: Padding | None, variable: keras.Variable, initial: Any) -> np.ndarray:
+    """The value of a variable of which a model has none."""
+    chosen = None if padding is None else padding.chosen.get(id(variable))
+    return np.asarray(initial if chosen is None else chosen, initial.dtype)
 
 
 def _array(variable: keras.Variable) -> np.ndarray:

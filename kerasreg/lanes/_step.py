@@ -6,7 +6,8 @@ gives new ones, and `_tensorflow` and `_jax` make one program of K of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -39,8 +40,11 @@ class Step:
         variables: all variables that the model reads or writes.
         scalars: the numbers in no variable that differ between lanes.
         random_numbers: which random numbers Keras' own layers draw, as for `Lanes`.
+        masks: variables that are 0 where gradients are to be zero, by the number of a weight among
+            those that are trained, and by an axis of the weight.
 
     Attributes:
+        draws: makes the context in which Keras' layers draw.
         before: the structure of the model when a trace of the step began; None before the first
             one, and when it was set to None since.
     """
@@ -51,17 +55,21 @@ class Step:
         variables: Sequence[keras.Variable],
         scalars: Sequence[Scalar],
         random_numbers: RandomNumbers = "vectorized",
+        masks: Mapping[tuple[int, int], keras.Variable] | None = None,
     ) -> None:
         self.model = model
-        self.random_numbers: RandomNumbers = random_numbers
+        self.draws: Callable[[], AbstractContextManager[None]]
+        self.draws = functools.partial(lane_draws, random_numbers)
         self.variables = list(variables)
         self.scalars = list(scalars)
         self.before: ModelStructure | None = None
         index = {id(variable): i for i, variable in enumerate(self.variables)}
         self._trainable = [index[id(variable)] for variable in model.trainable_variables]
+        self._masks = {place: index[id(mask)] for place, mask in (masks or {}).items()}
 
     @contextmanager
-    def _lane(self, values: Sequence[Any], scalars: ScalarValues) -> Iterator[Scope]:
+    def lane(self, values: Sequence[Any], scalars: ScalarValues) -> Iterator[Scope]:
+        """Makes the model that of one lane, with values for `variables` and `scalars`."""
         # A step is run to be traced: what else happens to the model changes no program.
         if self.before is None:
             with _eagerly():
@@ -69,14 +77,15 @@ class Step:
         pairs = list(zip(self.variables, values, strict=True))
         # Keras gathers the losses of layers in the scope, and not on the layers.
         scope = Scope(state_mapping=pairs, collect_losses=True)
-        numbers, draws = replaced_scalars(self.scalars, scalars), lane_draws(self.random_numbers)
+        numbers, draws = replaced_scalars(self.scalars, scalars), self.draws()
         with numbers, tensors_for_numbers(LaneScalar), draws, scope:
             yield scope
 
     def _values(self, scope: Scope) -> list[Any]:
         return [scope.get_current_value(variable) for variable in self.variables]
 
-    def _forward(self, x: Any, training: bool) -> Any:
+    def forward(self, x: Any, training: bool) -> Any:
+        """The outputs of the model for inputs."""
         if takes_training(self.model):
             return self.model(x, training=training)
         return self.model(x)
@@ -84,7 +93,7 @@ class Step:
     def _loss(self, x: Any, y: Any, weights: Any, training: bool) -> Any:
         """Forward pass, loss, and the metrics' update, in Keras' order."""
         model = self.model
-        y_pred = self._forward(x, training)
+        y_pred = self.forward(x, training)
         loss = compute_loss(model, x, y, y_pred, weights, training)
         samples = ops.shape(tree.flatten(x)[0])[0]
         loss_tracker(model).update_state(loss, sample_weight=samples)
@@ -96,19 +105,36 @@ class Step:
     ) -> list[Any]:
         """One training step: the values of the variables after it."""
         x, y, weights = batch
-        trainable = self.model.trainable_variables
 
         def loss(of: Sequence[Any]) -> tuple[Any, Any]:
             inside = list(values)
             for index, value in zip(self._trainable, of, strict=True):
                 inside[index] = value
-            with self._lane(inside, scalars) as scope:
+            with self.lane(inside, scalars) as scope:
                 found = self.model.optimizer.scale_loss(self._loss(x, y, weights, training=True))
                 return found, self._values(scope)
 
         gradients, after = differentiate(loss)([values[index] for index in self._trainable])
-        optimizer = self.model.optimizer
-        with self._lane(after, scalars) as scope, stateless(), keys_by_identity(optimizer):
+        return self.update(after, scalars, self._masked(gradients, values))
+
+    def _masked(self, gradients: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+        """The gradients with zeros beside what the lane has."""
+        found = list(gradients)
+        for (number, axis), index in self._masks.items():
+            if found[number] is not None:
+                # Slices of an embedding, which are its rows, become the whole.
+                gradient = ops.convert_to_tensor(found[number])
+                shape = [1] * len(gradient.shape)
+                shape[axis] = -1
+                found[number] = gradient * ops.reshape(values[index], shape)
+        return found
+
+    def update(
+        self, values: Sequence[Any], scalars: ScalarValues, gradients: Sequence[Any]
+    ) -> list[Any]:
+        """One step of the optimizer: the values of the variables after it."""
+        optimizer, trainable = self.model.optimizer, self.model.trainable_variables
+        with self.lane(values, scalars) as scope, stateless(), keys_by_identity(optimizer):
             if default_stateless_apply(optimizer):
                 optimizer.apply(gradients, trainable)
                 return self._values(scope)
@@ -131,19 +157,19 @@ class Step:
 
     def test(self, values: Sequence[Any], scalars: ScalarValues, batch: Any) -> list[Any]:
         """One test step: the values of the variables, metrics updated."""
-        with self._lane(values, scalars) as scope:
+        with self.lane(values, scalars) as scope:
             x, y, weights = batch
             self._loss(x, y, weights, training=False)
             return self._values(scope)
 
     def predict(self, values: Sequence[Any], scalars: ScalarValues, x: Any) -> Any:
         """The model's outputs for a batch."""
-        with self._lane(values, scalars):
-            return self._forward(x, training=False)
+        with self.lane(values, scalars):
+            return self.forward(x, training=False)
 
     def results(self, values: Sequence[Any], scalars: ScalarValues) -> dict[str, Any]:
         """The loss and the metrics so far."""
-        with self._lane(values, scalars):
+        with self.lane(values, scalars):
             return dict(self.model.get_metrics_result())
 
 

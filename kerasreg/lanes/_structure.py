@@ -47,6 +47,7 @@ from kerasreg._keras.internals import (
 from kerasreg._keras.names_of_variables import names_in_model
 from kerasreg._keras.outer_optimizer import OuterOptimizer
 from kerasreg._keras.stateless_optimizer import decaying, inner_optimizers
+from kerasreg.lanes._activations import ActivationSite, is_choosable
 from kerasreg.lanes._scalars import Scalar, is_tried, plain_number, sides, varying_names
 
 # Types of plain values, as their tokens begin.
@@ -146,6 +147,7 @@ class ModelStructure:
             the `momentum` of an optimizer, in a fixed order.
         hyperparameters: the variables of the rates of layers and the strengths
             of penalties.
+        activations: the places where one of Keras' activations stands, in a fixed order.
 
     Example:
 
@@ -164,12 +166,15 @@ class ModelStructure:
     def __init__(self, model: keras.Model, places: bool = False) -> None:
         self._tokens: list[Any] = []
         self._places: list[str] | None = [] if places else None
+        self._operations = 0  # So many operations hold what is visited.
+        self._counts: list[int] = []  # The tokens of whole numbers that operations hold.
         self._path: list[str] = []
         self._met: dict[int, int] = {}
         self._alive: list[Any] = []  # The id of what is gone could be given again.
         self.variables: list[keras.Variable] = []
         self.scalars: list[Scalar] = []
         self.hyperparameters: list[keras.Variable] = []
+        self.activations: list[ActivationSite] = []
         self._visit(model, "model")
         self._visit(getattr(model, "optimizer", None), "optimizer")
         self._visit_decisions(model)
@@ -177,6 +182,7 @@ class ModelStructure:
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             self._visit(given.get(name), f"compile({name})")
         self.tokens = tuple(self._tokens)
+        self._of_operations = frozenset(self._counts)
         optimizer = getattr(model, "optimizer", None)
         found = [] if optimizer is None else map(learning_rate_of, inner_optimizers(optimizer))
         # A schedule in the place of a learning rate has scalars, and no variable.
@@ -225,6 +231,56 @@ class ModelStructure:
         """
         return Outline(self.tokens, None if self._places is None else tuple(self._places))
 
+    @functools.cached_property
+    def unsized_tokens(self) -> tuple[Any, ...]:
+        """The tokens without sizes and activations.
+
+        Sizes are lengths of axes, and whole numbers from 2 that operations hold. Models with equal
+        ones may be lanes of a model that is wider than each of them.
+        """
+        return tuple(
+            _unsized(token, index in self._of_operations) for index, token in enumerate(self.tokens)
+        )
+
+    @functools.cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes that `unsized_tokens` leaves out, in their order."""
+        found: list[int] = []
+        for index, (token, without) in enumerate(
+            zip(self.tokens, self.unsized_tokens, strict=True)
+        ):
+            if index in self._of_operations:
+                found.append(int(token[1]))
+            elif token is not without and token[0] != "activation":
+                found += [length for length in token[1] if length is not None]
+        return tuple(found)
+
+    def is_as_wide_as(self, other: ModelStructure) -> bool:
+        """Whether the model is like another one, but that it may have more.
+
+        Sizes may be larger, and of several activations one may be chosen, as
+        `kerasreg.lanes.merge_activations` makes it.
+
+        Args:
+            other: the structure of the other model.
+
+        Example:
+
+        >>> import keras, kerasreg
+        >>> def structure(units):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(units)])
+        ...     model.compile("sgd", "mse")
+        ...     return kerasreg.lanes.ModelStructure(model)
+        >>> structure(4).is_as_wide_as(structure(2)), structure(2).is_as_wide_as(structure(4))
+        (True, False)
+        """
+        if self.unsized_tokens != other.unsized_tokens:
+            return False
+        sites = zip(self.activations, other.activations, strict=True)
+        if not all(set(mine.names) >= set(its.names) for mine, its in sites):
+            return False
+        return all(mine >= its for mine, its in zip(self.sizes, other.sizes, strict=True))
+
     def with_scalars(self, scalars: Sequence[Scalar]) -> ModelStructure:
         """The structure of a model that differs in the values of scalars."""
         found = copy.copy(self)
@@ -272,6 +328,8 @@ class ModelStructure:
             if isinstance(value, float):
                 self._token("float", repr(float(value)))
             else:
+                if type(value) is int and self._operations:
+                    self._counts.append(len(self._tokens))
                 self._token(type(value).__name__, repr(value))
             return
         if id(value) in self._met:
@@ -287,6 +345,7 @@ class ModelStructure:
             if issubclass(type(value), keras.Layer) or len(self.variables) > variables:
                 raise
             del self._tokens[tokens:]
+            self._counts = [index for index in self._counts if index < tokens]
             if self._places is not None:
                 del self._places[tokens:]
             self._met = dict(itertools.islice(self._met.items(), met))
@@ -437,6 +496,14 @@ class ModelStructure:
                 self._visit(item, name)
 
     def _visit_object(self, value: Any) -> None:
+        operation = isinstance(value, keras.Operation)
+        self._operations += operation
+        try:
+            self._visit_parts(value)
+        finally:
+            self._operations -= operation
+
+    def _visit_parts(self, value: Any) -> None:
         kind = type(value)
         self._visit(kind, f"<{kind.__name__}>")
         if module_of(kind) == "tensorflow":
@@ -464,6 +531,9 @@ class ModelStructure:
                 self._token("attribute", name)
                 if is_tried(value, name, item, kind):
                     self._try_number(value, name, item, kind)
+                elif is_choosable(value, name, item):
+                    self.activations.append(site := ActivationSite(value, name, item))
+                    self._token("activation", *site.names)
                 elif _are_numbers(item) and not self._is_known(item):
                     self._visit_numbers(item, name, value)
                 elif type(item) in _DICTIONARIES:
@@ -508,6 +578,20 @@ def _are_numbers(value: Any) -> bool:
     return any(isinstance(item, float) for item in value) and all(
         isinstance(item, (int, float)) and not isinstance(item, bool) for item in value
     )
+
+
+def _unsized(token: tuple[Any, ...], of_operation: bool) -> tuple[Any, ...]:
+    kind = token[0]
+    if kind in ("variable", "tensor"):
+        # What has one element is spread over others: that is no size among others.
+        return kind, tuple(_size(length) for length in token[1]), *token[2:]
+    if of_operation and kind == "int":
+        return kind, _size(int(token[1]))
+    return token[:1] if kind == "activation" else token
+
+
+def _size(length: int | None) -> int | str | None:
+    return length if length is None or length < 2 else "a size"
 
 
 def _words(token: tuple[Any, ...]) -> str:

@@ -502,7 +502,7 @@ class Training:
             for part in inner_optimizers(stack.model.optimizer)
         )
         if averages and history.error is None:
-            with stack.view(lane):
+            with stack.view(lane, shared=True):
                 stack.epochs.finalize()
         self.callbacks.call("on_train_end", [lane], logs=self.logs)
         self.running[lane] = False

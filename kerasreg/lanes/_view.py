@@ -27,24 +27,35 @@ from kerasreg._keras.patching import patched
 from kerasreg._keras.scope import Scope
 from kerasreg.lanes._state import State
 from kerasreg.lanes._structure import ModelStructure
+from kerasreg.lanes._widths import Padding
 
 
 class LaneScope(Scope):
     """The variables of a model with the values of one lane.
 
     Args:
-        variables: the variables of the model.
-        stacked: the values of `variables`, each with a first axis of lanes.
+        model: the model: the one that all lanes share, or a narrower one of the lane's own.
+        variables: its variables, in the order of those of `state`.
+        state: the state of the lanes.
         lane: the number of the lane.
+        padding: where the values of `model` lie in those of `state`; None if it is as wide.
     """
 
     def __init__(
-        self, variables: Sequence[keras.Variable], stacked: Sequence[Any], lane: int
+        self,
+        model: keras.Model,
+        variables: Sequence[keras.Variable],
+        state: State,
+        lane: int,
+        padding: Padding | None = None,
     ) -> None:
         super().__init__(initialize_variables=False)
+        self.model = model
+        self.variables = variables
         self.lane = lane
         self._index = {id(variable): index for index, variable in enumerate(variables)}
-        self._stacked = stacked
+        self._shared, self._stacked = list(state.variables), state.values
+        self._padding = padding
         self._assigned: set[int] = set()
 
     def get_current_value(self, variable: keras.Variable) -> Any:
@@ -58,7 +69,12 @@ class LaneScope(Scope):
             )
         if key not in self.state_mapping and key in self._index:
             # Fetched when asked for: most callbacks read few variables, or none.
-            self.state_mapping[key] = self._stacked[self._index[key]][self.lane]
+            index = self._index[key]
+            value = self._stacked[index][self.lane]
+            if self._padding is not None:
+                own = self._padding.extract(self._shared[index], value)
+                value = ops.convert_to_tensor(own, dtype=variable.dtype)
+            self.state_mapping[key] = value
         return self.state_mapping.get(key)
 
     def add_update(self, update: tuple[keras.Variable, Any]) -> None:
@@ -66,11 +82,17 @@ class LaneScope(Scope):
         self._assigned.add(id(update[0]))
 
     def assigned(self) -> dict[int, Any]:
-        """The values that were assigned, by the index of the variable."""
-        return {
+        """The values that were assigned, as the lanes have them, by the index of the variable."""
+        found = {
             self._index[key]: self.state_mapping[key]
             for key in self._assigned
             if key in self._index
+        }
+        if self._padding is None:
+            return found
+        return {
+            index: self._padding.embed(self._shared[index], ops.convert_to_numpy(value))
+            for index, value in found.items()
         }
 
 
@@ -114,10 +136,9 @@ _METHODS = (
 
 
 class OwnMethods(contextlib.AbstractContextManager[None]):
-    """Lets the shared model call some methods of the model of the lane in scope.
+    """Lets the model in scope call some methods of the model that the lane was made of.
 
     Args:
-        shared: the model that all lanes share.
         own: gives the model that the lane was made of, and its structure.
         state: the state of the lanes.
         scope: shows the lane, and keeps the values that are assigned.
@@ -125,12 +146,10 @@ class OwnMethods(contextlib.AbstractContextManager[None]):
 
     def __init__(
         self,
-        shared: keras.Model,
         own: Callable[[], tuple[keras.Model, ModelStructure]],
         state: State,
         scope: LaneScope,
     ) -> None:
-        self.shared = shared
         self.own = own
         self.state = state
         self.scope = scope
@@ -138,14 +157,14 @@ class OwnMethods(contextlib.AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         calls = {name: functools.partial(self._call, name) for name in _METHODS}
-        self._patch = patched(self.shared, **calls)
+        self._patch = patched(self.scope.model, **calls)
         self._patch.__enter__()
 
     def __exit__(self, *_: object) -> None:
         self._patch.__exit__(None, None, None)
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        variables, scope = self.state.variables, self.scope
+        variables, scope = self.scope.variables, self.scope
         with outside_stateless_scopes():
             model, structure = self.own()
             own = self.state.targets(model, structure)

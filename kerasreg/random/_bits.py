@@ -16,6 +16,8 @@ from kerasreg.random._key import Key, absorb, word
 
 # How finely a rate is resolved: masks compare this many random bits.
 RATE_BITS = 24
+# The prime next to 2³²/φ, with φ the golden ratio.
+_ROW = 0x9E3779B1
 
 
 def bits(shape: Any, key: Key) -> Any:
@@ -26,8 +28,9 @@ def bits(shape: Any, key: Key) -> Any:
         key: a key, from `kerasreg.random.key`.
 
     Returns:
-        A uint32 tensor. Element `i` (in row-major order) is a hash of the key
-        and `i`.
+        A uint32 tensor. The element at `i` on the last axis, and at `r` on all others (in
+        row-major order), is a hash of the key and `0x9E3779B1·r + i`, modulo 2³². So a wider
+        tensor has the bits of a narrower one, and more beside these.
 
     Example:
 
@@ -49,12 +52,30 @@ def hashed_words(shape: Any, key: Key) -> Any:
     two keys draw shifted copies of each other.
     """
     first, second = absorb(absorb((key.first, key.second), key.before_last), key.last)
-    x = ops.cast(ops.arange(_product(shape), dtype="int32"), "uint32") + word(first)
+    x = _counters(shape) + word(first)
     x = ops.bitwise_xor(x, ops.right_shift(x, word(17))) * word(0xED5AD4BB)
     x = ops.bitwise_xor(x, ops.right_shift(x, word(11))) + word(second)
     x = x * word(0xAC4C1B51)
     x = ops.bitwise_xor(x, ops.right_shift(x, word(15))) * word(0x31848BAB)
     return ops.reshape(x, shape)
+
+
+def _counters(shape: Any) -> Any:
+    """A number for each element, which is the same in a wider tensor.
+
+    The rows are 2³²/φ apart, modulo 2³². Of all distances this one lets rows come close to each
+    other last: no two elements have the same number in a tensor of fewer than 10⁹ elements.
+    """
+    shape = tuple(shape)
+    last = _numbers(shape[-1:])
+    if len(shape) < 2:
+        return last
+    rows = _numbers(shape[:-1]) * word(_ROW)
+    return ops.expand_dims(rows, -1) + ops.expand_dims(last, 0)
+
+
+def _numbers(shape: Any) -> Any:
+    return ops.cast(ops.arange(_product(shape), dtype="int32"), "uint32")
 
 
 def _product(shape: Any) -> Any:

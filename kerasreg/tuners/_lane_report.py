@@ -154,7 +154,8 @@ class _Program:
 
     def __init__(self, plan: Plan) -> None:
         self.key = plan.key  # Of which there is one object, whose id is not given again.
-        self.outline = ModelStructure(plan.template, places=True).outline()
+        self.outline = ModelStructure(plan.program_model, places=True).outline()
+        self.why_not_padded = plan.why_not_padded
         given = plan.common_arguments()
         plain = (bool, int, float, str)
         self.arguments = {name: value for name, value in given.items() if isinstance(value, plain)}
@@ -272,7 +273,7 @@ class LaneRecord:
             if program is not programs[0]:
                 place, contents = program.difference(programs[0])
                 why = ": ".join(filter(None, (place, " against ".join(contents))))
-                change = self._change(contents)
+                change = self._change(program, contents)
             loops = tuple(
                 ": ".join(filter(None, (layer or "the model", operation)))
                 for layer, operation in sorted(program.loops)
@@ -338,6 +339,7 @@ class LaneRecord:
         for program in programs[1:]:
             place, contents = program.difference(programs[0])
             places.setdefault(place, []).append(contents)
+            changes.setdefault(self._change(program, contents))
         lines = []
         for place, every in sorted(places.items(), key=lambda item: -len(item[1])):
             # What the largest one has is the last content of each.
@@ -345,14 +347,15 @@ class LaneRecord:
             distinct = list(dict.fromkeys(values))
             shown = ", ".join(distinct[:_VALUES])
             shown += ", ..." if len(distinct) > _VALUES else ""
-            changes[self._change(every[0])] = None
             verb = "differs" if len(every) == 1 else "differ"
             at = f"{place} ({shown})" if shown else place
             lines.append(f"{_count(len(every), 'program')} {verb} from the largest one in {at}")
         return lines
 
-    def _change(self, contents: tuple[str, ...]) -> str:
+    def _change(self, program: _Program, contents: tuple[str, ...]) -> str:
         """What lets trials share a program that differ so."""
+        if program.why_not_padded is not None:
+            return f"models of other widths are not padded: {program.why_not_padded}"
         if contents and all(map(_is_fraction, contents)):
             return "a number may differ where code computes with it and decides nothing by it"
         if self._drawn == 1:

@@ -32,7 +32,7 @@ def lanes_that_fit(plan: Plan) -> int:
         return _MOST
     given = plan.arguments or {}
     batch = given.get("batch_size") or batch_size_of(given.get("x")) or 32
-    fits = _SHARE * free / max(1, lane_bytes(plan.template, batch))
+    fits = _SHARE * free / max(1, lane_bytes(plan.program_model, batch))
     return max(1, min(_MOST, 2 ** int(math.log2(max(1.0, fits)))))
 
 

@@ -126,6 +126,8 @@ class PopulationBasedTraining(VectorizedTuner):
             jit_compile=jit_compile,
             random_numbers=random_numbers,
             derive_models=derive_models,
+            # Weights are copied between trials, which are equally wide.
+            pad_widths=False,
             directory=directory,
             project_name=project_name,
             overwrite=overwrite,

@@ -50,6 +50,7 @@ from kerasreg.tuners._trial import (
     failing,
 )
 from kerasreg.tuners._trial_thread import TrialThread
+from kerasreg.tuners._widths import Widths
 
 # Fewer lanes are built before anything is compiled.
 _FEWEST_AHEAD = 8
@@ -81,6 +82,7 @@ class SearchingTuner(Protocol):
     jit_compile: bool | str
     random_numbers: Literal["vectorized", "keras"]
     derive_models: bool
+    pad_widths: bool
 
     @property
     def runs_own_code(self) -> bool: ...
@@ -154,6 +156,7 @@ class Scheduler:
         self.look_ahead = LookAhead(tuner, record)
         self.progress = Progress(tuner, quiet=kwargs.get("verbose", "auto") == 0)
         self._templates = Templates(tuner.build_model)
+        self._widths = Widths(tuner.build_model, self._trainings_left)
         self._failures = Failures(self.oracle)
         self._told: set[str] = set()
         self._places = CallbackPlaces(kwargs.get("callbacks"))
@@ -476,6 +479,8 @@ class Scheduler:
         plan.check()
         if plan.fold is not None and plan.arguments is not None:
             plan.rows = self.fold_rows(plan.arguments, plan.fold)
+        if self._may_pad(plan):
+            plan.wide, plan.why_not_padded = self._widths.find(plan)
         plan.find_key(self.digests)
         if plan.key is not None:
             plan.why_alone = self._places.why_alone(plan)
@@ -485,6 +490,13 @@ class Scheduler:
             plan.key == self.key_now or any(other.key == plan.key for other in self.waiting)
         )
         self._unlike = 0 if same else self._unlike + 1
+
+    def _may_pad(self, plan: Plan) -> bool:
+        """Whether models may be built for the widths of others: code of the user's sees each."""
+        tuner = self.tuner
+        if not tuner.pad_widths or tuner.runs_own_code or plan.structure is None:
+            return False
+        return tuner.builds_by_hypermodel_alone(plan.trial.hyperparameters)
 
     def _prepare_again(self, plans: list[Plan]) -> None:
         """Prepares trainings that broke off for another beginning."""
@@ -851,7 +863,8 @@ class LaneGroup:
             plan.history, plan.error = history, history.error
             running = scheduler.running.get(plan.trial.trial_id)
             if running is not None and plan.watched:
-                running.keep(*self._best.take(lane))
+                score, values = self._best.take(lane)
+                running.keep(score, lanes.trimmed(lane, values))
             if plan.thread is not None:
                 with lanes.lent(lane):
                     self.unstack(lane, plan)
@@ -978,7 +991,14 @@ class LookAhead:
 
     def _lanes_of(self, plans: list[Plan]) -> Lanes:
         models = [plan.lane_model for plan in plans]
-        return Lanes(models, structures=_structures(plans), **self._options)
+        model, structure = plans[0].wide or (None, None)
+        return Lanes(
+            models,
+            structures=_structures(plans),
+            template=model,
+            template_structure=structure,
+            **self._options,
+        )
 
 
 def _structures(plans: list[Plan]) -> list[ModelStructure]:

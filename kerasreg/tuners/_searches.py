@@ -49,6 +49,8 @@ class VectorizedRandomSearch(VectorizedTuner):
         random_numbers: as for `kerasreg.lanes.Lanes`.
         derive_models: whether models of trials may be derived from others that the hypermodel
             built. With False it builds one for each trial.
+        pad_widths: whether trials whose models differ in widths, such as `units`, are padded with
+            zeros to train by one program, where that is estimated to be faster.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -101,6 +103,7 @@ class VectorizedRandomSearch(VectorizedTuner):
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
         derive_models: bool = True,
+        pad_widths: bool = True,
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -133,6 +136,7 @@ class VectorizedRandomSearch(VectorizedTuner):
             jit_compile=jit_compile,
             random_numbers=random_numbers,
             derive_models=derive_models,
+            pad_widths=pad_widths,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,
@@ -198,6 +202,8 @@ class VectorizedGridSearch(VectorizedTuner):
         random_numbers: as for `kerasreg.lanes.Lanes`.
         derive_models: whether models of trials may be derived from others that the hypermodel
             built. With False it builds one for each trial.
+        pad_widths: whether trials whose models differ in widths, such as `units`, are padded with
+            zeros to train by one program, where that is estimated to be faster.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -249,6 +255,7 @@ class VectorizedGridSearch(VectorizedTuner):
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
         derive_models: bool = True,
+        pad_widths: bool = True,
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -280,6 +287,7 @@ class VectorizedGridSearch(VectorizedTuner):
             jit_compile=jit_compile,
             random_numbers=random_numbers,
             derive_models=derive_models,
+            pad_widths=pad_widths,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,
@@ -325,6 +333,8 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         random_numbers: as for `kerasreg.lanes.Lanes`.
         derive_models: whether models of trials may be derived from others that the hypermodel
             built. With False it builds one for each trial.
+        pad_widths: whether trials whose models differ in widths, such as `units`, are padded with
+            zeros to train by one program, where that is estimated to be faster.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -379,6 +389,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
         derive_models: bool = True,
+        pad_widths: bool = True,
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -412,6 +423,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
             jit_compile=jit_compile,
             random_numbers=random_numbers,
             derive_models=derive_models,
+            pad_widths=pad_widths,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,
@@ -452,6 +464,8 @@ class VectorizedHyperband(VectorizedTuner):
         random_numbers: as for `kerasreg.lanes.Lanes`.
         derive_models: whether models of trials may be derived from others that the hypermodel
             built. With False it builds one for each trial.
+        pad_widths: whether trials whose models differ in widths, such as `units`, are padded with
+            zeros to train by one program, where that is estimated to be faster.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -505,6 +519,7 @@ class VectorizedHyperband(VectorizedTuner):
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
         derive_models: bool = True,
+        pad_widths: bool = True,
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -537,6 +552,7 @@ class VectorizedHyperband(VectorizedTuner):
             jit_compile=jit_compile,
             random_numbers=random_numbers,
             derive_models=derive_models,
+            pad_widths=pad_widths,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,

@@ -74,6 +74,9 @@ class Plan:
     Attributes:
         was_built: whether the model was built before.
         structure: the structure of the model; None if the model cannot be a lane.
+        wide: the wider model whose program trains the model, and its structure; None if the model
+            is not padded.
+        why_not_padded: why the model is not padded, where others of the search are wider.
         arguments: the arguments of `fit` by name; None if `fit` is not Keras' own.
         places: the places that callbacks write to, each after the name of the callback's class.
         rows: the rows of the fold: for training and for validation.
@@ -100,6 +103,8 @@ class Plan:
         self.lane_model = model
         self.why_alone: str | None = None
         self.structure: ModelStructure | None = None
+        self.wide: tuple[keras.Model, ModelStructure] | None = None
+        self.why_not_padded: str | None = None
         self.fold = fold
         self.thread = thread
         self.watched = watched
@@ -137,6 +142,11 @@ class Plan:
         """A model of the same structure: the model itself, or the one that it is derived from."""
         given = self.lane_model
         return given.template if isinstance(given, DerivedModel) else given
+
+    @property
+    def program_model(self) -> keras.Model:
+        """The model whose program trains the model, if lanes do."""
+        return self.template if self.wide is None else self.wide[0]
 
     def look_again(self) -> None:
         """Finds the structure of the model as it is now."""
@@ -201,7 +211,8 @@ class Plan:
             self.key, self.why_alone = None, str(error)
             return
         folded = self.rows is not None
-        self.key = digests.same((self.structure.tokens, folded, data, repr(sorted(given.items()))))
+        shared = self.structure if self.wide is None else self.wide[1]
+        self.key = digests.same((shared.tokens, folded, data, repr(sorted(given.items()))))
 
     def _why_not_shared(self) -> str | None:
         if self.arguments is None:

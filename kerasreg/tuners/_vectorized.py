@@ -64,6 +64,8 @@ class VectorizedTuner(keras_tuner.Tuner):
         random_numbers: as for `kerasreg.lanes.Lanes`.
         derive_models: whether models of trials may be derived from others that the hypermodel
             built. With False it builds one for each trial.
+        pad_widths: whether trials whose models differ in widths, such as `units`, are padded with
+            zeros to train by one program, where that is estimated to be faster.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -126,6 +128,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
         derive_models: bool = True,
+        pad_widths: bool = True,
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -149,6 +152,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         self.jit_compile = jit_compile
         self.random_numbers = random_numbers
         self.derive_models = derive_models
+        self.pad_widths = pad_widths
         internals.reload_from_any_folder(oracle)
         super().__init__(
             oracle,

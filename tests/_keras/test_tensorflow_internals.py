@@ -6,6 +6,7 @@ The name of a test begins with the name of its function, as in `test_internals.p
 import os
 
 import keras
+import numpy as np
 import pytest
 
 from kerasreg._keras import tensorflow_internals as internals
@@ -119,6 +120,29 @@ def test_all_operations_has_those_of_functions_that_are_called():
     graph = outer.get_concrete_function(tf.constant(1.0)).graph
     assert "Sin" not in [op.type for op in graph.get_operations()]
     assert "Sin" in [op.type for op in internals.all_operations(graph)]
+
+
+def test_widen_converter_takes_another_form_for_some_inputs_and_only_once(monkeypatch):
+    from tensorflow.python.ops.parallel_for import pfor
+
+    monkeypatch.setattr(pfor, "_pfor_converter_registry", dict(pfor._pfor_converter_registry))
+    halved = []
+
+    def half(converted):
+        halved.append(converted.op.type)
+        return pfor.wrap(converted.stacked_input(0) / 2.0, True)
+
+    def is_double(converted):
+        return converted.input(0).t.dtype == tf.float64
+
+    for _ in range(2):
+        internals.widen_converter("Cos", is_double, half)
+    for dtype, expected in (("float64", 1.0), ("float32", np.cos(2.0))):
+        found = tf.vectorized_map(tf.cos, tf.constant([2.0, 2.0], dtype))
+        np.testing.assert_allclose(found, [expected] * 2, rtol=1e-6)
+    assert halved == ["Cos"]
+    with pytest.raises(KeyError):
+        internals.widen_converter("NoSuchOperation", is_double, half)
 
 
 def test_has_converter_of_operations_that_are_vectorised():

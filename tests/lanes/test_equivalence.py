@@ -137,6 +137,21 @@ SHAPED = {
     ),
     "drop block": lambda i: images(noise.ScheduledDropBlock2D(0.1 + 0.1 * i, 3, seed=i)),
     "GRU": lambda i: sequence(layers.GRU(3)),
+    # Each step of what a layer gives needs a gradient of the layer behind.
+    "GRU behind another": lambda i: sequence(
+        layers.GRU(3, return_sequences=True), layers.SimpleRNN(3)
+    ),
+    "LSTM of an embedding": lambda i: keras.Sequential(
+        [
+            keras.Input((5,), dtype="int32"),
+            layers.Embedding(11, 4, mask_zero=True),
+            layers.Bidirectional(layers.LSTM(3)),
+            layers.Dense(3),
+        ]
+    ),
+    "cells in a stack": lambda i: sequence(
+        layers.Dense(3), layers.RNN([layers.GRUCell(3), layers.LSTMCell(2)])
+    ),
 }
 
 
