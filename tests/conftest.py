@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+import types
 import zlib
 
 # Before TensorFlow is loaded, also in the processes that tests start.
@@ -13,6 +14,8 @@ import keras
 import pytest
 import tensorflow as tf
 from helpers import processes
+from keras.src.backend.common import global_state
+from keras_tuner.src.engine import tuner as tuner_module
 from tensorflow.python.framework import ops
 
 from kerasreg import serving
@@ -54,18 +57,24 @@ def pytest_collection_finish(session):
     # collection of garbage, of which KerasTuner asks one for each trial.
     gc.collect()
     gc.freeze()
+    # Traces are many objects that live on: to look for garbage among them so often takes a
+    # twentieth of all the time.
+    gc.set_threshold(50_000, 20, 20)
+    # Nor is it looked for in each search, and for each trial, as Keras and KerasTuner do.
+    no_collection = types.SimpleNamespace(collect=lambda *generation: 0)
+    global_state.gc = tuner_module.gc = no_collection
 
 
 @pytest.fixture(autouse=True)
-def clean_keras():
+def clean_keras(request):
     """Each test begins with float32, no names taken and the same global seed."""
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
-    # What is traced, and how often, depends on no other test.
-    if "kerasreg.lanes" in sys.modules:
-        sys.modules["kerasreg.lanes._programs"].clear()
+    # What is traced, and how often, depends on no other test where it is counted.
+    if request.node.get_closest_marker("shares_programs") is None:
+        _forget_programs()
     yield
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
@@ -75,9 +84,21 @@ def clean_keras():
         del _GRADIENTS[name]
 
 
+def _forget_programs():
+    if "kerasreg.lanes" in sys.modules:
+        sys.modules["kerasreg.lanes._programs"].clear()
+
+
+@pytest.fixture
+def no_programs():
+    """A test that counts what is traced, of a file whose other tests share programs."""
+    _forget_programs()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def no_garbage_is_left():
-    """Memory holds what tests use: a collection, of which each trial has two, takes as long."""
+    """Memory holds what tests use: a collection takes as long as it is large."""
+    _forget_programs()
     yield
     gc.collect()
     gc.freeze()

@@ -20,6 +20,7 @@ from helpers.component_examples import (
     COMPONENTS,
     ENDING,
     EXAMPLES,
+    ON_REPLICAS,
     PUBLIC,
     REFUSED,
     REPLICAS,
@@ -33,17 +34,18 @@ from helpers.component_examples import (
 
 import kerasreg
 from kerasreg import testing
+from kerasreg.testing._checks import raise_if_any
+from kerasreg.testing._replicas import faults_of_replicas, train
 
 every_component = pytest.mark.parametrize("name", COMPONENTS)
 
 # What the trainings of all components of a model, of each optimizer and of each callback ask.
 RESUMED = ("backup_and_restore", "initial_epoch")
-# In a mixed precision, compilations of single components find no more than eager trainings
-# of all: they are among the long tests.
+# What XLA compiles is a graph; and in a mixed precision, compilations of single components find no
+# more than eager trainings of all: graphs and these are among the long tests.
 TOGETHER = (
     "effect",
     "counted",
-    "graph",
     "xla",
     "mixed_float16",
     "mixed_bfloat16",
@@ -51,8 +53,8 @@ TOGETHER = (
     "used_copy",
 )
 # An optimizer or a callback has a model for itself in each training: a part of them is among the
-# long tests. What XLA compiles is a graph, and one mixed precision scales the loss.
-OF_WHOLE_MODELS = tuple(check for check in TOGETHER if check not in ("graph", "mixed_bfloat16"))
+# long tests. One mixed precision scales the loss.
+OF_WHOLE_MODELS = tuple(check for check in TOGETHER if check != "mixed_bfloat16")
 
 
 def check(name):
@@ -214,8 +216,20 @@ def test_trainings_with_a_single_component_are_equal(name):
 # It works on one replica and on two.
 
 
-def test_two_replicas_train_as_one_device_does():
-    testing.check_two_replicas("helpers.component_examples:ON_REPLICAS")
+@pytest.fixture(scope="module")
+def replicas():
+    """What one device and two replicas found, in one process."""
+    return testing.two_replicas(f"{__file__}:trained_and_masked")
+
+
+def trained_and_masked():
+    return {"trained": train("helpers.component_examples:ON_REPLICAS"), "masks": masks()}
+
+
+def test_two_replicas_train_as_one_device_does(replicas):
+    one, two = replicas
+    assert set(one["trained"]) == set(ON_REPLICAS)
+    raise_if_any(faults_of_replicas(one["trained"], two["trained"]))
 
 
 @pytest.mark.long
@@ -236,8 +250,8 @@ def masks():
     return [np.array(mask).tolist() for mask in strategy.experimental_local_results(kept())]
 
 
-def test_replicas_drop_different_elements():
-    alone, both = testing.two_replicas(f"{__file__}:masks")
+def test_replicas_drop_different_elements(replicas):
+    alone, both = (found["masks"] for found in replicas)
     first, second = (np.array(mask) for mask in both)
     np.testing.assert_array_equal(first, alone[0])
     for mask in (first, second):

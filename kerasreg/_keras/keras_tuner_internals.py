@@ -246,7 +246,8 @@ def has_own_build_and_fit(tuner: keras_tuner.Tuner) -> bool:
     Read for KerasTuner 1.4.7 and 1.4.8.
     """
     name = "_build_and_fit_model"
-    return _private(type(tuner), name) is not _private(keras_tuner.Tuner, name)
+    of_object = name in vars(tuner)
+    return of_object or _private(type(tuner), name) is not _private(keras_tuner.Tuner, name)
 
 
 def build_and_fit(tuner: keras_tuner.Tuner, trial: Any, args: Any, kwargs: Any) -> Any:

@@ -84,6 +84,11 @@ class Epochs:
         self._traced_before = 0, 0  # Traces and compilations of the program by other lanes.
 
     @property
+    def step(self) -> Step | None:
+        """The step that is traced, if there is one yet: other lanes may have made it."""
+        return None if self._program is None else self._program.step
+
+    @property
     def traces(self) -> int:
         """The number of functions that were traced so far, of all programs."""
         if self._program is None:

@@ -166,7 +166,42 @@ class Lanes:
         >>> lanes.is_current()
         False
         """
-        return self._stack.state.is_current()
+        return not self._stack.is_changed and self._stack.state.is_current()
+
+    def lent(self, lane: int) -> contextlib.AbstractContextManager[None]:
+        """Lends the model of a lane to the code that has it, while `fit` trains other lanes.
+
+        The lane has ended, and the code goes on: it may compile the model again, or freeze a
+        layer. If it is the model whose Python objects all lanes share, the other lanes and
+        their callbacks find these as they were. When `fit` returns, the model is as the code
+        left it.
+
+        Args:
+            lane: the number of the lane.
+
+        Returns:
+            A context manager. Within it, the model is as the code left it the last time.
+
+        Example:
+
+        >>> import keras, numpy as np, kerasreg
+        >>> def model(learning_rate):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     model.compile(keras.optimizers.SGD(learning_rate), "mse")
+        ...     return model
+        >>> lanes = kerasreg.lanes.Lanes([model(0.5), model(0.25)])
+        >>> def refill(ended):
+        ...     if 0 in ended:
+        ...         with lanes.lent(0):
+        ...             lanes.model.compile("adam", "mae")
+        ...         print(lanes.model.loss)
+        ...     return {}
+        >>> histories = lanes.fit(np.ones((8, 3)), np.ones((8, 1)), epochs=[1, 2], refill=refill)
+        mse
+        >>> lanes.model.loss
+        'mae'
+        """
+        return self._stack.lent(lane)
 
     @property
     def model(self) -> keras.Model:

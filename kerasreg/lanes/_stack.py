@@ -12,7 +12,8 @@ import numpy as np
 from kerasreg.lanes._derived import AnyModel, DerivedModel, built, template_of
 from kerasreg.lanes._draws import RandomNumbers
 from kerasreg.lanes._epochs import Epochs
-from kerasreg.lanes._state import State
+from kerasreg.lanes._lent import LentModel
+from kerasreg.lanes._state import State, is_as_it_was
 from kerasreg.lanes._structure import ModelStructure, structure_of
 from kerasreg.lanes._view import LaneScope, OwnMethods, merge
 from kerasreg.lanes._widths import NotPadded
@@ -36,6 +37,7 @@ class ModelStack:
         state: the values of the variables of all lanes.
         epochs: moves `state` over data.
         stopped: the lanes that are to stop, shape (lanes,), Boolean.
+        is_changed: whether code to which a shared model was lent has changed it.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class ModelStack:
         self.state.load(list(zip(lanes, self.models, self.structures, strict=True)))
         self.epochs = Epochs(self.state, jit_compile, random_numbers)
         self.stopped = np.zeros(len(self.models), dtype=bool)
+        self.is_changed = False
+        self._lent: dict[int, LentModel] = {}
 
     def __len__(self) -> int:
         return len(self.models)
@@ -161,6 +165,31 @@ class ModelStack:
     def keep(self, scopes: Sequence[LaneScope]) -> None:
         """Gives lanes the values that were assigned in their scopes."""
         self.state.values = list(merge(self.state.values, scopes))
+
+    @contextlib.contextmanager
+    def lent(self, lane: int) -> Iterator[None]:
+        """Lets the code that has the model of a lane change it, which other lanes do not see."""
+        step, model = self.epochs.step, self.models[lane]
+        used = [(self.model, self.state.variables)]
+        used += [] if step is None else [(step.model, step.variables)]
+        variables = next((of for one, of in used if one is model), None)
+        if variables is None:
+            yield  # It is not shared.
+            return
+        if id(model) not in self._lent:
+            self._lent[id(model)] = LentModel(model)
+        with self._lent[id(model)].own():
+            try:
+                yield
+            finally:
+                same = is_as_it_was(model, variables, self.state.structure)
+                self.is_changed = self.is_changed or not same
+
+    def give_back(self) -> None:
+        """Leaves shared models that were lent as the code that has them left them."""
+        for lent in self._lent.values():
+            lent.give_back()
+        self._lent.clear()
 
     @contextlib.contextmanager
     def view(self, lane: int, shared: bool = False) -> Iterator[keras.Model]:

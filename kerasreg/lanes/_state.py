@@ -337,6 +337,8 @@ def is_as_it_was(
         variables: all variables that it had, with those of its optimizer and its metrics.
         structure: the structure that it had.
     """
+    if model.optimizer is None:
+        return False
     known = {id(variable) for variable in variables}
     now = [
         *model.variables,

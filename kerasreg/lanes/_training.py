@@ -366,6 +366,12 @@ class Training:
 
     def run(self) -> list[LaneHistory]:
         """Trains until all lanes have ended; returns the histories of all models."""
+        try:
+            return self._run_all()
+        finally:
+            self.stack.give_back()
+
+    def _run_all(self) -> list[LaneHistory]:
         self._vary()
         refill = self.arguments.refill
         if isinstance(self.data, Stream):

@@ -362,9 +362,7 @@ def used_copy(trainings: Trainings) -> Faults:
     # Copies of optimizers and callbacks begin anew, as Keras' own do.
     if trainings.of_whole_models:
         return faults
-    training = trainings.new(run_eagerly=True)
-    training.fit(1)
-    for name, component in training.components.items():
+    for name, component in trainings.eager.components.items():
         if not getattr(component, "variables", []):
             continue
         copied = copy.deepcopy(component)

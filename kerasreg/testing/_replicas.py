@@ -140,12 +140,16 @@ def main(arguments: list[str]) -> int:
 
 def train(target: str) -> dict[str, Any]:
     """The state after a training with each component, by name and path, as JSON."""
+    import tensorflow as tf
+
     makes = resolve(target)
     if not isinstance(makes, Mapping):
         makes = {target.rpartition(":")[2]: makes}
     found: dict[str, Any] = {}
+    # On one device, tracing so few steps takes longer than they do.
+    alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
     for group in groups(makes):
-        training = Training(group)
+        training = Training(group, run_eagerly=alone)
         training.fit(EPOCHS)
         state = training.state()
         slots = state.pop(OPTIMIZER)

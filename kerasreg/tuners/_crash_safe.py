@@ -130,8 +130,13 @@ def _find_trials(oracle: keras_tuner.Oracle) -> None:
 
 
 def _queue_interrupted(oracle: keras_tuner.Oracle) -> None:
-    """Queues trials that were running when the process ended, and only those."""
+    """Leaves in the queue the trials that were running when the process ended, each once.
+
+    KerasTuner has queued those that its state calls running. One that waits to be tried again is
+    among them too, if the process ended at once.
+    """
     ended, queue = set(oracle.end_order), internals.retry_queue(oracle)
+    queue[:] = dict.fromkeys(queue)
     for trial_id, trial in sorted(oracle.trials.items()):
         if trial.status in ("COMPLETED", "FAILED"):
             # Killed after the trial's file was written and before the oracle's.
@@ -146,7 +151,5 @@ def _queue_interrupted(oracle: keras_tuner.Oracle) -> None:
             del oracle.trials[trial_id]
             continue
         trial.metrics = type(trial.metrics)()  # What it reported before it was cut off.
-        if trial_id not in queue:
-            queue.append(trial_id)
     if isinstance(oracle, keras_tuner.oracles.GridSearchOracle):
         internals.restore_grid(oracle)

@@ -286,8 +286,17 @@ class Scheduler:
             [(plan.trial.trial_id, epoch, logs) for plan, epoch, logs in seen.values()]
         )
 
-    def done(self, plans: list[Plan]) -> None:
-        """Takes the results of trainings, and ends the trials that have all of theirs."""
+    def done(
+        self,
+        plans: list[Plan],
+        lent: Callable[[Plan], contextlib.AbstractContextManager[None]] | None = None,
+    ) -> None:
+        """Takes the results of trainings, and ends the trials that have all of theirs.
+
+        Args:
+            plans: the trainings.
+            lent: makes the context in which the code that waits for a training goes on.
+        """
         for plan in plans:
             self.tuner.on_training_end(plan)
             if not plan.was_built and plan.template.built:
@@ -310,7 +319,8 @@ class Scheduler:
             self._end(list(ending.values()))
         for plan in own:
             running = self.running[plan.trial.trial_id]
-            self._go_on(running, functools.partial(_outcome, plan))
+            with contextlib.nullcontext() if lent is None else lent(plan):
+                self._go_on(running, functools.partial(_outcome, plan))
 
     def reports_of(self, trial: Any, plan: Plan | None = None) -> EpochReports:
         """The callback by which a training of a trial that Keras runs reports to the search.
@@ -382,6 +392,7 @@ class Scheduler:
             # Written when the trial ends. KerasTuner's own oracles do nothing with it:
             # for those who look, the objective is enough.
             own = type(self.oracle).update_trial is not keras_tuner.Oracle.update_trial
+            own |= "update_trial" in vars(self.oracle)
             told = means if own else {k: v for k, v in means.items() if k in objectives}
             assert running is not None
             running.told = True
@@ -846,6 +857,7 @@ class LaneGroup:
 
     def _take_results(self, lanes: Lanes, ended: dict[int, Any]) -> None:
         scheduler, done, at_once = self._scheduler, [], len(self._plans)
+        lane_of = {id(self._plans[lane]): lane for lane in ended}
         for lane, history in ended.items():
             plan = self._plans[lane]
             plan.history, plan.error = history, history.error
@@ -854,12 +866,13 @@ class LaneGroup:
                 score, values = self._best.take(lane)
                 running.keep(score, lanes.trimmed(lane, values))
             if plan.thread is not None:
-                self.unstack(lane, plan)
+                with lanes.lent(lane):
+                    self.unstack(lane, plan)
             done.append(plan)
             del self._plans[lane]
         trial_ids = [plan.trial.trial_id for plan in done]
         scheduler.record.were_lanes(self._key, trial_ids, at_once)
-        scheduler.done(done)
+        scheduler.done(done, lambda plan: lanes.lent(lane_of[id(plan)]))
 
     def _next_plans(self, free: int, lanes: Lanes) -> list[Plan]:
         """Trainings of this program for free lanes: those that wait, and new ones."""

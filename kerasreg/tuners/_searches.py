@@ -580,8 +580,8 @@ class VectorizedHyperband(VectorizedTuner):
         Args:
             hp: the hyperparameters of the trial.
         """
-        own = type(self).build_model is VectorizedHyperband.build_model
-        return own and "tuner/trial_id" not in hp.values
+        own = self._has_own("build_model", VectorizedHyperband)
+        return not own and "tuner/trial_id" not in hp.values
 
     def build_model(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Builds the model of a trial, which goes on with the weights of an earlier round.

@@ -112,6 +112,9 @@ class Plan:
         self.key: Any = None
         self.history: Any = None
         self.error: Exception | None = None
+        self.its_model: Callable[[], contextlib.AbstractContextManager[None]] = (
+            contextlib.nullcontext
+        )
         template = self.template
         self.was_built = bool(template.built)
         self._reached = _Reached()

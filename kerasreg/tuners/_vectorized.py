@@ -316,7 +316,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         """
         hypermodel = self.hypermodel
         return (
-            type(self).run_trial is not VectorizedTuner.run_trial
+            self._has_own("run_trial", VectorizedTuner)
             or internals.has_own_build_and_fit(self)
             or hypermodel is None
             or type(hypermodel).fit is not keras_tuner.HyperModel.fit
@@ -363,7 +363,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         Args:
             hp: the hyperparameters of the trial.
         """
-        return type(self).build_model is VectorizedTuner.build_model
+        return not self._has_own("build_model", VectorizedTuner)
 
     def fit_arguments(self, trial: Any, execution: int, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Returns the arguments of the hypermodel's `fit` for one execution. May be extended.
@@ -416,8 +416,11 @@ class VectorizedTuner(keras_tuner.Tuner):
 
     def _has_hooks(self) -> bool:
         names = ("on_batch_begin", "on_batch_end", "on_epoch_begin", "on_epoch_end")
-        base = keras_tuner.Tuner
-        return any(getattr(type(self), name) is not getattr(base, name) for name in names)
+        return any(self._has_own(name, keras_tuner.Tuner) for name in names)
+
+    def _has_own(self, name: str, base: type) -> bool:
+        """Whether a method is another than that of a class: of a subclass, or of the object."""
+        return name in vars(self) or getattr(type(self), name) is not getattr(base, name)
 
     def _populate_initial_space(self) -> None:
         # KerasTuner's hook: learns the space before the first trial, if nothing is resumed.

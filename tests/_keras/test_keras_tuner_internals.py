@@ -203,6 +203,8 @@ def test_has_own_build_and_fit(tuner, tmp_path):
     own = _BuildsAndFits(build, OBJECTIVE, directory=tmp_path, project_name="own")
     assert internals.has_own_build_and_fit(own) is True
     assert internals.has_own_build_and_fit(tuner) is False
+    tuner._build_and_fit_model = lambda trial, *args, **kwargs: {"loss": 1.0}
+    assert internals.has_own_build_and_fit(tuner) is True
 
 
 def test_build_and_fit(tmp_path):

@@ -201,6 +201,20 @@ def test_stateless_steps_keep_the_variable_as_it_was():
     assert dict(vars(type(optimizer).__mro__[2])) == before
 
 
+def test_stateless_steps_of_gathered_gradients_take_their_mean():
+    optimizer, variable = (
+        keras.optimizers.SGD(0.5, gradient_accumulation_steps=2),
+        keras.Variable([1.0]),
+    )
+    optimizer.build([variable])
+    found = []
+    with stateless(), keys_by_identity(optimizer), keras.StatelessScope() as scope:
+        for gradient in (1.0, 3.0, 2.0, 4.0):
+            optimizer.apply([keras.ops.full((1,), gradient)], [variable])
+            found.append(float(scope.get_current_value(variable)[0]))
+    assert found == [1.0, 0.0, 0.0, -1.5]
+
+
 def test_keys_by_identity_find_slots_without_the_backends_variable():
     optimizer = keras.optimizers.SGD(1.0, momentum=0.5)
     variables = [keras.Variable([1.0]), keras.Variable([2.0])]

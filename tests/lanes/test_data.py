@@ -11,6 +11,8 @@ import tensorflow as tf
 from kerasreg import lanes
 from kerasreg.lanes import _batches
 
+pytestmark = pytest.mark.shares_programs
+
 RANDOM = np.random.default_rng(0)
 NUMBERS = RANDOM.normal(size=(20, 3))
 TRUTHS = NUMBERS[:, 1] > 0

@@ -7,6 +7,8 @@ import scipy.stats
 
 from kerasreg.lanes._draws import lane_draws
 
+pytestmark = pytest.mark.shares_programs
+
 COUNT = 20_000
 
 

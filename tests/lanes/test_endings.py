@@ -6,6 +6,8 @@ import pytest
 
 from kerasreg import lanes
 
+pytestmark = pytest.mark.shares_programs
+
 layers, optimizers = keras.layers, keras.optimizers
 
 

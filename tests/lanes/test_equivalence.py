@@ -7,6 +7,8 @@ import pytest
 import kerasreg
 from kerasreg import layers as noise
 
+pytestmark = pytest.mark.shares_programs
+
 layers, optimizers, metrics = keras.layers, keras.optimizers, keras.metrics
 schedules = optimizers.schedules
 
@@ -26,14 +28,7 @@ def classifier(*middle, optimizer=None, **arguments):
 
 
 # Each is compiled for seconds: the others by `make test-long`.
-IN_SHORT = (
-    "batch normalization",
-    "scheduled dropout",
-    "concrete dropout",
-    "attention",
-    "2D convolution",
-    "embedding",
-)
+IN_SHORT = ("all of these", "embedding and attention", "2D convolution")
 
 
 def some_in_short(kinds):
@@ -62,6 +57,11 @@ DENSE = {
             layers.Dense(4), 1e-3 * (i + 1), dropout_regularizer=1e-2 * (i + 1), seed=i
         )
     ],
+    "all of these": lambda i: [
+        layer
+        for kind in ("batch normalization", "scheduled dropout", "concrete dropout")
+        for layer in DENSE[kind](i)
+    ],
 }
 
 
@@ -72,7 +72,7 @@ def test_layers_on_vectors(kind, blobs, same_as_alone):
     def build(number):
         # Before batch normalization a bias has the gradient zero but for rounding,
         # which Adam would make a step of.
-        optimizer = optimizers.SGD(0.1) if "batch" in kind else None
+        optimizer = optimizers.SGD(0.1) if "batch" in kind or "all" in kind else None
         return classifier(*DENSE[kind](number), optimizer=optimizer, metrics=["accuracy"])
 
     same_as_alone(build, x, y, validation_data=validation_data)
@@ -91,6 +91,13 @@ def attention(number):
     return keras.Model(inputs, layers.Dense(3)(layers.Flatten()(hidden)))
 
 
+def embedding_and_attention(number):
+    inputs = keras.Input((5,), dtype="int32")
+    hidden = layers.Embedding(11, 4)(inputs)
+    hidden = layers.MultiHeadAttention(2, 3)(hidden, hidden)
+    return keras.Model(inputs, layers.Dense(3)(layers.Flatten()(hidden)))
+
+
 def sequence(*middle):
     return keras.Sequential([keras.Input((5, 4)), *middle, layers.Flatten(), layers.Dense(3)])
 
@@ -102,6 +109,7 @@ def images(*middle):
 SHAPED = {
     "stochastic depth": stochastic_depth,
     "attention": attention,
+    "embedding and attention": embedding_and_attention,
     "embedding": lambda i: keras.Sequential(
         [
             keras.Input((5,), dtype="int32"),
@@ -159,7 +167,7 @@ def shaped_examples(model, count):
 def test_layers_on_sequences_and_images(kind, same_as_alone):
     x, y = shaped_examples(SHAPED[kind](0), 40)
     # The bias of an attention's keys has the gradient zero but for rounding.
-    optimizer = optimizers.SGD if kind == "attention" else optimizers.Adam
+    optimizer = optimizers.SGD if "attention" in kind else optimizers.Adam
     same_as_alone(
         lambda number: compiled(SHAPED[kind](number), optimizer(0.01 * (number + 1))),
         x,
@@ -192,7 +200,10 @@ OPTIMIZERS = {
         0.1 * (i + 1), use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=4
     ),
     "moving average at the end": lambda i: optimizers.SGD(0.1 * (i + 1), use_ema=True),
-    "accumulation": lambda i: optimizers.Adam(0.05 * (i + 1), gradient_accumulation_steps=2),
+    # Adam would not tell a sum of gradients from their mean.
+    "accumulation": lambda i: optimizers.SGD(
+        0.05 * (i + 1), momentum=0.5, gradient_accumulation_steps=2
+    ),
     "loss scale": lambda i: optimizers.LossScaleOptimizer(optimizers.SGD(0.1 * (i + 1))),
     "exponential": lambda i: optimizers.Adam(
         schedules.ExponentialDecay(0.01 * (i + 1), 3 + i, 0.9 - 0.2 * i)
@@ -416,11 +427,17 @@ PENALTIES = {
 }
 
 
-@pytest.mark.parametrize("kind", PENALTIES)
-def test_penalties(kind, blobs, same_as_alone):
+@pytest.mark.parametrize(
+    "kinds",
+    [PENALTIES, *(pytest.param([kind], marks=pytest.mark.long) for kind in PENALTIES)],
+    ids=lambda kinds: ", ".join(kinds),
+)
+def test_penalties(kinds, blobs, same_as_alone):
     x, y, validation_data = blobs
     _, histories = same_as_alone(
-        lambda number: classifier(PENALTIES[kind](number), optimizer=optimizers.SGD(0.1)),
+        lambda number: classifier(
+            *(PENALTIES[kind](number) for kind in kinds), optimizer=optimizers.SGD(0.1)
+        ),
         x,
         y,
         validation_data=validation_data,

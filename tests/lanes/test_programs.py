@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers.layers import CallsPython
 
-from kerasreg.lanes import Lanes
+from kerasreg.lanes import Lanes, _programs
 
 layers = keras.layers
 X = np.random.default_rng(0).normal(size=(24, 4)).astype("float32")
@@ -47,25 +47,18 @@ def test_the_second_time_nothing_is_traced_and_all_is_the_same():
     assert len(found[0]["val_mae"]) == 2
 
 
-@pytest.mark.parametrize(
-    "others",
-    [
-        {"units": 4},
-        {"momentum": 0.75},
-        {"rate": 0.5},
-        {"frozen": True},
-    ],
-)
-def test_what_decides_on_a_program_makes_another_one(others):
+def test_what_decides_on_a_program_makes_another_one():
     trained(model(0), model(1))
-    together, histories = trained(model(0, **others), model(1, **others))
-    assert together.traces > 0
-    keras.utils.clear_session()
-    from kerasreg.lanes import _programs
-
-    _programs.clear()
-    _, expected = trained(model(0, **others), model(1, **others))
-    assert histories == expected
+    others = [{"units": 4}, {"momentum": 0.75}, {"rate": 0.5}, {"frozen": True}]
+    found = []
+    for other in others:
+        together, histories = trained(model(0, **other), model(1, **other))
+        assert together.traces > 0, other
+        found.append(histories)
+    for other, histories in zip(others, found, strict=True):
+        keras.utils.clear_session()
+        _programs.clear()
+        assert trained(model(0, **other), model(1, **other))[1] == histories, other
 
 
 def test_more_lanes_are_another_program():
@@ -116,8 +109,6 @@ def test_what_was_refused_is_refused_again():
 
 
 def test_few_programs_are_kept():
-    from kerasreg.lanes import _programs
-
     for units in range(2, 14):
         Lanes([model(0, units)]).predict(X)
     assert len(_programs._programs) == 8

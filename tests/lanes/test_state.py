@@ -8,6 +8,8 @@ from kerasreg import lanes
 from kerasreg.layers import ScheduledDropout
 from kerasreg.regularizers import L2
 
+pytestmark = pytest.mark.shares_programs
+
 layers, optimizers = keras.layers, keras.optimizers
 
 

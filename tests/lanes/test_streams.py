@@ -116,7 +116,10 @@ STREAMS = {
     "chosen epochs": lambda: {"x": X, "y": Y, "validation_data": (X, Y), "validation_freq": [1, 3]},
 }  # fmt: skip
 
-pytestmark = pytest.mark.filterwarnings("ignore:Your input ran out of data")
+pytestmark = [
+    pytest.mark.shares_programs,
+    pytest.mark.filterwarnings("ignore:Your input ran out of data"),
+]
 
 
 def same_as_alone(build, make, equal_logs, equal_models, trials, epochs=3, **more):
@@ -178,7 +181,7 @@ def test_blocks_are_as_long_as_they_may_be(trials, equal_logs, equal_models, mon
     same_as_alone(classifier, make, equal_logs, equal_models, trials)
 
 
-def test_a_compiled_program_is_compiled_once_for_its_blocks(trials, equal_models):
+def test_a_compiled_program_is_compiled_once_for_its_blocks(trials, equal_models, no_programs):
     together = lanes.Lanes(trials(classifier, 2), jit_compile="auto")
     # Of 70 batches in blocks of 64, and one of 6 samples.
     steps = tf.data.Dataset.from_tensor_slices((X, Y)).repeat(14).batch(8)
@@ -190,7 +193,7 @@ def test_a_compiled_program_is_compiled_once_for_its_blocks(trials, equal_models
     equal_models(together.unstack(0), model, 1e-3)
 
 
-def test_batches_of_any_size_trace_nothing_more(trials, equal_logs, equal_models):
+def test_batches_of_any_size_trace_nothing_more(trials, equal_logs, equal_models, no_programs):
     sizes = [7, 7, 5, 9, 12]
 
     def make():
@@ -224,7 +227,7 @@ class Sequences(keras.utils.PyDataset):
 
 
 @pytest.mark.parametrize("kind", ["dataset", pytest.param("sequence", marks=pytest.mark.long)])
-def test_sequences_of_any_length(kind, trials, equal_logs, equal_models):
+def test_sequences_of_any_length(kind, trials, equal_logs, equal_models, no_programs):
     def of_lengths():
         yield from map(Sequences().__getitem__, range(4))
 
@@ -402,7 +405,7 @@ def raising():
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_data_are_named(kind, trials):
     make, message = BAD[kind]
-    together = lanes.Lanes(trials(classifier, 2))
+    together = lanes.Lanes(trials(classifier, 2), jit_compile=False)
     with pytest.raises(DataError, match=message):
         together.fit(make(), steps_per_epoch=None if "empty" in kind or "no " in kind else 4)
     # The lanes are as good as before.

@@ -10,6 +10,8 @@ import tensorflow as tf
 from kerasreg import lanes
 from kerasreg.lanes import Lanes, ModelStructure, _epochs, group_by_program
 
+pytestmark = pytest.mark.shares_programs
+
 layers = keras.layers
 RANDOM = np.random.default_rng(0)
 WORDS = np.array(["good", "bad", "fine", "awful", "film", "plot"])

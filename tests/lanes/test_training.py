@@ -9,6 +9,8 @@ from kerasreg import lanes
 from kerasreg.lanes import _batches
 from kerasreg.layers import ScheduledDropout
 
+pytestmark = pytest.mark.shares_programs
+
 layers, optimizers = keras.layers, keras.optimizers
 
 

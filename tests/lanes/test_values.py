@@ -7,6 +7,8 @@ import pytest
 from kerasreg import lanes
 from kerasreg.layers import ScheduledDropout
 
+pytestmark = pytest.mark.shares_programs
+
 layers, optimizers = keras.layers, keras.optimizers
 
 

@@ -198,6 +198,25 @@ def test_channels_that_are_added_go_only_together(merge):
     assert widths(checked(model)) == expected
 
 
+@pytest.mark.parametrize(
+    "merge",
+    [
+        *(getattr(layers, name)() for name in ("Add", "Average", "Maximum", "Minimum", "Multiply")),
+        layers.Subtract(),
+        lambda pair: pair[0] - pair[1],
+        lambda pair: keras.ops.maximum(*pair),
+    ],
+)
+def test_constants_behind_a_merge_are_what_it_makes_of_the_constants_before(merge):
+    x = keras.Input((4,))
+    pair = [layers.Dense(5, activation="tanh", name=name)(x) for name in ("one", "two")]
+    model = keras.Model(x, layers.Dense(2)(merge(pair)))
+    shuffle_weights(model)
+    for name, bias in (("one", 0.9), ("two", -0.4)):
+        kill(model.get_layer(name), [0, 3], bias)
+    assert widths(checked(model)) == {"one": (5, 3), "two": (5, 3)}
+
+
 def test_a_factor_of_zero_is_enough():
     model = residual(layers.Multiply())
     kill(model.get_layer("start"), [1, 3])

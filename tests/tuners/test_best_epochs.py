@@ -6,6 +6,8 @@ import pytest
 
 from kerasreg.tuners._best_epochs import BestEpochs
 
+pytestmark = pytest.mark.shares_programs
+
 
 class Weights:
     """In place of lanes: one weight of each, which is the number of the epoch."""

@@ -11,6 +11,8 @@ from kerasreg import tuners
 from kerasreg.lanes import _batches
 from kerasreg.tuners import _trial
 
+pytestmark = pytest.mark.shares_programs
+
 RANDOM = np.random.default_rng(0)
 TABLE = pandas.DataFrame(
     {"age": RANDOM.normal(size=60), "n": RANDOM.integers(0, 5, 60), "city": np.arange(60) % 2 == 0}

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from kerasreg.tuners._explore import explored
 
+pytestmark = pytest.mark.shares_programs
+
 
 def declared(kind, *args, **kwargs):
     space = keras_tuner.HyperParameters()

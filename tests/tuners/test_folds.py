@@ -13,6 +13,8 @@ from kerasreg import tuners
 from kerasreg.lanes import batch_order
 from kerasreg.tuners._folds import folds_of
 
+pytestmark = pytest.mark.shares_programs
+
 
 def search(build, folder, blobs, folds, groups=None, **arguments):
     found = tuners.VectorizedRandomSearch(

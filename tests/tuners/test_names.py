@@ -10,6 +10,8 @@ from helpers import data
 from kerasreg import tuners
 from kerasreg._keras import keras_tuner_internals as internals
 
+pytestmark = pytest.mark.shares_programs
+
 NAMES = ["a[1]", "[!a]", "what?*", "back\\slash", "{x}"]
 
 

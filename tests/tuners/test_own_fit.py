@@ -9,6 +9,8 @@ from helpers import fit_bodies
 
 from kerasreg import tuners
 
+pytestmark = pytest.mark.shares_programs
+
 
 def _search(kind, seed, folder):
     """A search over a generated body: its tuner, and what was noted for each trial."""

@@ -12,6 +12,8 @@ import pytest
 from kerasreg import tuners
 from kerasreg.lanes import Lanes, batch_order
 
+pytestmark = pytest.mark.shares_programs
+
 
 def searched(build, folder, blobs, epochs=4, **arguments):
     given = {"population": 6, "seed": 5, "directory": folder, **arguments}

@@ -9,6 +9,8 @@ from kerasreg import tuners
 from kerasreg._durations import duration
 from kerasreg.tuners._progress import Progress
 
+pytestmark = pytest.mark.shares_programs
+
 
 class Terminal(io.StringIO):
     def isatty(self):

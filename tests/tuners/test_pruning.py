@@ -7,6 +7,8 @@ import pytest
 from kerasreg import tuners
 from kerasreg.tuners._pruning import Pruning
 
+pytestmark = pytest.mark.shares_programs
+
 
 class Objective:
     direction = "min"

@@ -11,6 +11,8 @@ from kerasreg.optimizers import Proximal
 from kerasreg.regularizers import L1, GroupLasso
 from kerasreg.tuners import regularization_path
 
+pytestmark = pytest.mark.shares_programs
+
 STRENGTHS = [1.0, 0.3, 0.1, 0.01, 0.0]
 
 

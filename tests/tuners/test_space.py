@@ -7,6 +7,8 @@ import pytest
 from kerasreg import tuners
 from kerasreg.hypermodels import DenseHyperModel
 
+pytestmark = pytest.mark.shares_programs
+
 
 class Interrupted(tuners.VectorizedRandomSearch):
     """A search that ends when its first trial begins."""

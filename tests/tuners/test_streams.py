@@ -12,6 +12,8 @@ import tensorflow as tf
 from kerasreg import tuners
 from kerasreg.lanes import Lanes
 
+pytestmark = pytest.mark.shares_programs
+
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(60, 3)).astype("float32")
 Y = (X[:, :1] > 0).astype("float32")

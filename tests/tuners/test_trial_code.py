@@ -16,6 +16,8 @@ import pytest
 
 from kerasreg import tuners
 
+pytestmark = pytest.mark.shares_programs
+
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(24, 3)).astype("float32")
 Y = X[:, :1] * 2
@@ -298,6 +300,88 @@ def test_a_model_compiled_again_in_fit_has_its_own_loss(tmp_path):
     for trial in trials(tuner):
         expected = small(0.0, loss=trial.hyperparameters.get("loss")).evaluate(X, Y, verbose=0)
         assert trial.score == pytest.approx(expected, rel=1e-5)
+
+
+def again(model):
+    model.compile(keras.optimizers.Adam(0.5), "mae", jit_compile=False)
+
+
+def froze(model):
+    model.get_layer("dense").trainable = False
+    again(model)
+
+
+def penalized(model):
+    dense = model.get_layer("dense")
+    dense.kernel_regularizer = dense.kernel.regularizer = keras.regularizers.L2(9.0)
+    again(model)
+
+
+def used(model):
+    # The layer is in two models then.
+    keras.Sequential([keras.Input((3,)), model.get_layer("dense")])
+
+
+class Shown(keras.callbacks.Callback):
+    """Keeps the numbers of epochs, and what the model is that it is shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.losses = [], []
+
+    def on_epoch_end(self, epoch, logs=None):
+        model, dense = self.model, self.model.get_layer("dense")
+        # It is assigned, too, to the lane alone.
+        model.optimizer.learning_rate = model.optimizer.learning_rate * 0.5
+        of_model = type(model.optimizer).__name__, model.loss, len(model.trainable_variables)
+        rate = round(float(model.optimizer.learning_rate), 6)
+        self.seen.append((*of_model, type(dense.kernel_regularizer).__name__, rate))
+        self.losses.append((logs["loss"], logs.get("val_loss", -1.0)))
+
+
+@pytest.mark.parametrize("change", [again, froze, penalized, used])
+def test_lanes_go_on_as_they_were_when_the_code_of_the_first_changes_its_model(change, tmp_path):
+    def found(kind, folder):
+        shown, left = [], []
+
+        def fit(hp, model, *args, callbacks, **kwargs):
+            own = Shown()
+            shown.append((float(model.optimizer.learning_rate), own))
+            is_first = len(shown) == 1
+            # The others validate, and have single epochs, only after the first has ended.
+            kwargs |= {"epochs": 1 if is_first else 4, "validation_freq": 2}
+            history = model.fit(*args, callbacks=[*callbacks, own], **kwargs)
+            if is_first:
+                change(model)
+                of_code = model.optimizer, model.loss, model.get_layer("dense").trainable
+                before = model.get_weights()[0]
+                model.fit(*args, epochs=2, shuffle=False, verbose=0)
+                assert model.optimizer is of_code[0]
+                left.append((model, *of_code, int(model.optimizer.iterations)))
+                left.append(bool((model.get_weights()[0] != before).any()))
+            return history
+
+        tuner = search(
+            folder,
+            Fit(fit),
+            kind=kind,
+            validation_data=(X[:8], Y[:8]),
+            batch_size=24,
+            max_trials=4,
+        )
+        assert {trial.status for trial in trials(tuner)} == {"COMPLETED"}
+        (model, *of_code, iterations), moved = left
+        assert [model.optimizer, model.loss, model.get_layer("dense").trainable] == of_code
+        shown = sorted(shown, key=lambda of: (len(of[1].seen), of[0]))
+        return [one.seen for _, one in shown], [one.losses for _, one in shown], iterations, moved
+
+    expected = found(keras_tuner.RandomSearch, tmp_path / "keras_tuner")
+    seen, losses, *left = found(tuners.VectorizedRandomSearch, tmp_path / "kerasreg")
+    assert seen == expected[0]
+    for mine, theirs in zip(losses, expected[1], strict=True):
+        for one, other in zip(mine, theirs, strict=True):
+            assert one == pytest.approx(other, rel=1e-4)
+    assert left == list(expected[2:])
 
 
 # The numbers of an epoch.
@@ -616,6 +700,31 @@ def test_a_tuner_whose_run_trial_is_all_needs_no_hypermodel(tmp_path):
     tuner.search()
     for trial in trials(tuner)[1:]:
         assert trial.score == pytest.approx(trial.hyperparameters["x"] ** 2 + 1.0)
+
+
+def test_methods_that_were_given_to_the_tuner_itself_are_its_own(tmp_path):
+    called = []
+
+    def made(name, **arguments):
+        tuner = tuners.VectorizedRandomSearch(
+            build, "loss", max_trials=2, directory=tmp_path, project_name=name, seed=1, **arguments
+        )
+        own = getattr(tuner, name)
+
+        def method(*args, **kwargs):
+            called.append(name)
+            return own(*args, **kwargs)
+
+        setattr(tuner, name, method)
+        tuner.search(X, Y, epochs=2, verbose=0)
+        return tuner
+
+    for name in ("run_trial", "build_model", "_build_and_fit_model", "on_epoch_end"):
+        called.clear()
+        tuner = made(name)
+        calls = 4 if name == "on_epoch_end" else 2
+        assert called == [name] * calls, name
+        assert {trial.status for trial in trials(tuner)} == {"COMPLETED"}
 
 
 def test_a_tuner_that_reports_itself_is_warned_and_one_that_returns_nothing_is_told(tmp_path):

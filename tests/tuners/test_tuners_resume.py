@@ -12,6 +12,7 @@ import pytest
 from helpers.processes import needs_fork, run_program
 
 from kerasreg import tuners
+from kerasreg._keras import keras_tuner_internals as internals
 
 PROGRAM = os.path.join(os.path.dirname(__file__), "kills_program.py")
 
@@ -306,3 +307,39 @@ def test_a_plain_kerastuner_reads_the_state(tmp_path):
         project_name="project",
     )
     assert results(plain) == results(tuner)
+
+
+class Killed(BaseException):
+    """In the place of the end of the process."""
+
+
+def test_a_trial_that_is_to_be_tried_again_when_the_process_ends_is_tried_once(tmp_path):
+    run = []
+
+    def made():
+        class Parabola(keras_tuner.RandomSearch):
+            def run_trial(self, trial):
+                run.append(trial.trial_id)
+                if run == ["0"]:
+                    raise ValueError("at first")
+                return trial.hyperparameters.Float("x", -1.0, 1.0) ** 2
+
+        objective = keras_tuner.Objective("default_objective", "min")
+        given = {"max_trials": 2, "max_retries_per_trial": 1, "seed": 1, "directory": tmp_path}
+        return tuners.crash_safe(Parabola(objective=objective, **given))
+
+    tuner = made()
+    save = tuner.oracle.save
+
+    def save_and_end():
+        save()
+        if tuner.oracle.ongoing_trials and internals.retry_queue(tuner.oracle):
+            raise Killed  # The trial waits to be tried again, and is still known to run.
+
+    tuner.oracle.save = save_and_end
+    with pytest.raises(Killed):
+        tuner.search()
+    tuner = made()
+    tuner.search()
+    assert run == ["0", "0", "1"]
+    assert tuner.oracle.end_order == ["0", "1"]

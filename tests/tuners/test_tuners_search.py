@@ -9,6 +9,8 @@ import pytest
 
 from kerasreg import tuners
 
+pytestmark = pytest.mark.shares_programs
+
 
 def black_box(folder, results, direction="min", **kwargs):
     """A tuner whose n-th trial gives the n-th result; an exception is raised."""

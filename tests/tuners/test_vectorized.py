@@ -16,6 +16,8 @@ from kerasreg.lanes import Lanes, batch_order
 from kerasreg.tuners import _memory
 from kerasreg.tuners._trial import Plan
 
+pytestmark = pytest.mark.shares_programs
+
 SEARCHES = {
     "random": (tuners.VectorizedRandomSearch, {"max_trials": 6}),
     "bayesian": (tuners.VectorizedBayesianOptimization, {"max_trials": 6, "max_lanes": 3}),
