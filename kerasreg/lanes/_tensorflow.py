@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +22,7 @@ from kerasreg._keras.tensorflow_internals import handles_text
 from kerasreg.lanes._batches import Packing
 from kerasreg.lanes._program import Program, Run
 from kerasreg.lanes._scalars import ScalarValues
+from kerasreg.lanes._shares import at_once, joined, shares_of
 from kerasreg.lanes._step import Step
 
 
@@ -124,9 +127,14 @@ class TensorFlowProgram(Program):
     def run(self, run: Run) -> list[Any]:
         """Takes the steps of a run; returns the values of the variables after the last one."""
         while True:
-            call, by_choice = self._call(run)
+            shares, steps, by_choice = self._steps_of_shares(run)
+            # A share whose lanes all rest takes no step.
+            counts = [run.count if run.active[share].any() else 0 for share in shares]
+            calls = [
+                functools.partial(take, count) for take, count in zip(steps, counts, strict=True)
+            ]
             try:
-                return list(call(run.count))
+                return joined(at_once(calls, _cores()), shares, tf.concat)
             except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
                 # An operation that XLA does not have, such as a list of unknown length.
                 if by_choice is None:
@@ -135,35 +143,56 @@ class TensorFlowProgram(Program):
 
     def precompile(self, run: Run) -> Callable[[], Any]:
         """Traces what `run` needs; returns a function that compiles it, in any thread."""
-        call, _ = self._call(run)
-        return functools.partial(call, 0)
+        _, steps, _ = self._steps_of_shares(run)
+        return functools.partial(steps[0], 0)
 
-    def _call(self, run: Run) -> tuple[Callable[[int], Any], int | None]:
-        """A function of the number of steps, and the trace for which XLA was chosen, if it was."""
-        compiled, scalars = run.compiled, run.scalars
-        order, active = tf.convert_to_tensor(run.order), tf.convert_to_tensor(run.active)
-        data = [tf.convert_to_tensor(part) for part in run.data]
-        stacked, batch_size = order.shape.rank == 3, int(order.shape[-1])
-        # Of the shape of a batch, but for its length, which stays free.
-        batch = [tf.stack([part[:1]] * self.lanes) if stacked else part[:1] for part in data]
-        example = list(run.values), scalars, batch
-        trace = self._trace(run.kind, run.pack, example, stacked, run.for_xla, run.free)
-        arguments = (list(run.values), scalars, data, order, active)
+    def _steps_of_shares(
+        self, run: Run
+    ) -> tuple[list[slice], list[Callable[[int], Any]], int | None]:
+        """How the steps of a run are taken.
+
+        Returns:
+            The shares of the lanes; for each share a function of the number of steps; and the
+            trace for which XLA was chosen, if it was.
+        """
+        # Shares have the data in common.
+        run = dataclasses.replace(run, data=[tf.convert_to_tensor(part) for part in run.data])
+        every = [slice(0, self.lanes)]
+        # On other devices, and without XLA, operations are divided as they are.
+        divides = run.for_xla and _is_on_cpu(run.values)
+        shares = shares_of(self.lanes, _cores()) if divides else every
+        trace = self._trace_of(run, shares[0], run.for_xla)
+        compiled = run.compiled
         if compiled is True and id(trace) in self._text:
             raise ValueError(
                 f"{self.step.model.name!r} has text, which XLA cannot compile. Received: "
                 "jit_compile=True; use jit_compile='auto'."
             )
-        if compiled == "auto" and self._patches[id(trace)] * batch_size > _MOST_PATCHES:
+        if compiled == "auto" and self._patches[id(trace)] * run.order.shape[-1] > _MOST_PATCHES:
             # Of large images, TensorFlow's own convolutions are faster than patches.
             self._not_compiled.add(id(trace))
         chosen = id(trace) if compiled == "auto" and id(trace) not in self._not_compiled else None
         if run.for_xla and id(trace) in self._not_compiled and compiled is not True:
-            trace = self._trace(run.kind, run.pack, example, stacked, False, run.free)
+            shares = every
+            trace = self._trace_of(run, shares[0], False)
         compiles = compiled is True or chosen is not None
-        steps = self._steps(trace, arguments, compiles, run.free)
-        # As a tensor of its own: a Python number would be another function.
-        return lambda count: steps(*arguments, tf.constant(count)), chosen
+        parts = [_arguments_of(run, share) for share in shares]
+        steps = self._steps(trace, parts[0], compiles, run.free)
+        # The count as a tensor of its own: a Python number would be another function.
+
+        def take(arguments: Any, count: int) -> list[Any]:
+            return list(steps(*arguments, tf.constant(count)))
+
+        return shares, [functools.partial(take, part) for part in parts], chosen
+
+    def _trace_of(self, run: Run, share: slice, xla: bool) -> Any:
+        """The trace of a step of a share of the lanes."""
+        values, scalars, data, order, _ = _arguments_of(run, share)
+        stacked = order.shape.rank == 3
+        # Of the shape of a batch, but for its length, which stays free.
+        count = share.stop - share.start
+        batch = [tf.stack([part[:1]] * count) if stacked else part[:1] for part in data]
+        return self._trace(run.kind, run.pack, (values, scalars, batch), stacked, xla, run.free)
 
     def _steps(
         self,
@@ -226,6 +255,28 @@ class TensorFlowProgram(Program):
 
             self._traces["results"] = tf.function(results, autograph=False)
         return dict(self._traces["results"](list(values), scalars))
+
+
+def _arguments_of(run: Run, share: slice) -> Any:
+    """The arguments of the steps of a share of the lanes, but for their number."""
+    values, scalars, order = list(run.values), run.scalars, run.order
+    if share != slice(0, len(run.active)):
+        values, scalars = tf.nest.map_structure(lambda part: part[share], (values, scalars))
+        order = order[:, share] if order.ndim == 3 else order
+    order, active = tf.convert_to_tensor(order), tf.convert_to_tensor(run.active[share])
+    return values, scalars, run.data, order, active
+
+
+def _is_on_cpu(values: Sequence[Any]) -> bool:
+    return "CPU" in tf.convert_to_tensor(values[0]).device
+
+
+@functools.cache
+def _cores() -> int:
+    """The number of cores that the process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _single(
