@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from kerasreg._keras.lane_convolutions import lane_convolutions
+from kerasreg._keras.lane_recurrence import unrolled_recurrence
 from kerasreg._keras.pfor_converters import (
     calls_of_python,
     draws_random_numbers,
@@ -85,13 +86,14 @@ class TensorFlowProgram(Program):
         if key in self._traces:
             return self._traces[key]
         step, sizes = self.step, list[list[int]]()
+        loops_over_time: list[list[int | None]] = []
 
         def one(lane: Any) -> Any:
             values, scalars, batch = lane
-            own = xla and self.lanes > 1
-            context: Any = lane_convolutions() if own else contextlib.nullcontext([])
-            with context as found:
-                sizes.append(found)
+            with contextlib.ExitStack() as stack:
+                if xla and self.lanes > 1:
+                    sizes.append(stack.enter_context(lane_convolutions()))
+                    loops_over_time.append(stack.enter_context(unrolled_recurrence()))
                 if kind == "train":
                     return step.train(values, scalars, pack(batch), differentiate)
                 if kind == "test":
@@ -111,8 +113,9 @@ class TensorFlowProgram(Program):
         self.python += calls_of_python(trace)
         if handles_text(trace.graph):
             self._text.add(id(trace))
-        if loops or draws_random_numbers(trace) or id(trace) in self._text:
-            # XLA draws others than TensorFlow does, of the same seed.
+        no_xla = loops or any(loops_over_time) or id(trace) in self._text
+        # XLA draws others than TensorFlow does, of the same seed.
+        if no_xla or draws_random_numbers(trace):
             self._not_compiled.add(id(trace))
         self._traces[key] = trace
         return trace
