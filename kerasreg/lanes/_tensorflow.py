@@ -59,6 +59,7 @@ class TensorFlowProgram(Program):
         self._not_compiled: set[int] = set()
         self._text: set[int] = set()
         self._patches: dict[int, int] = {}
+        self._changed: dict[int, list[int]] = {}  # The variables that a step gives other values.
 
     @property
     def traces(self) -> int:
@@ -87,6 +88,7 @@ class TensorFlowProgram(Program):
             return self._traces[key]
         step, sizes = self.step, list[list[int]]()
         loops_over_time: list[list[int | None]] = []
+        changed: list[int] = []
 
         def one(lane: Any) -> Any:
             values, scalars, batch = lane
@@ -94,11 +96,16 @@ class TensorFlowProgram(Program):
                 if xla and self.lanes > 1:
                     sizes.append(stack.enter_context(lane_convolutions()))
                     loops_over_time.append(stack.enter_context(unrolled_recurrence()))
+                if kind == "predict":
+                    return step.predict(values, scalars, pack(batch)[0])
                 if kind == "train":
-                    return step.train(values, scalars, pack(batch), differentiate)
-                if kind == "test":
-                    return step.test(values, scalars, pack(batch))
-                return step.predict(values, scalars, pack(batch)[0])
+                    after = step.train(values, scalars, pack(batch), differentiate)
+                else:
+                    after = step.test(values, scalars, pack(batch))
+                # To pass the others on would be to copy them.
+                pairs = enumerate(zip(after, values, strict=True))
+                changed[:] = [index for index, (new, old) in pairs if new is not old]
+                return [after[index] for index in changed]
 
         def all_lanes(values: Any, scalars: ScalarValues, batch: Any) -> Any:
             if stacked:
@@ -110,6 +117,7 @@ class TensorFlowProgram(Program):
         loops = fallbacks(trace)
         self.loops += [loop for loop in loops if loop not in self.loops]
         self._patches[id(trace)] = max(map(sum, sizes), default=0)
+        self._changed[id(trace)] = changed
         self.python += calls_of_python(trace)
         if handles_text(trace.graph):
             self._text.add(id(trace))
@@ -130,33 +138,39 @@ class TensorFlowProgram(Program):
     def run(self, run: Run) -> list[Any]:
         """Takes the steps of a run; returns the values of the variables after the last one."""
         while True:
-            shares, steps, by_choice = self._steps_of_shares(run)
+            shares, steps, changed, by_choice = self._steps_of_shares(run)
             # A share whose lanes all rest takes no step.
             counts = [run.count if run.active[share].any() else 0 for share in shares]
             calls = [
                 functools.partial(take, count) for take, count in zip(steps, counts, strict=True)
             ]
             try:
-                return joined(at_once(calls, _cores()), shares, tf.concat)
+                found = joined(at_once(calls, _cores()), shares, tf.concat)
             except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
                 # An operation that XLA does not have, such as a list of unknown length.
                 if by_choice is None:
                     raise
                 self._not_compiled.add(by_choice)
+                continue
+            values = list(run.values)
+            for index, value in zip(changed, found, strict=True):
+                values[index] = value
+            return values
 
     def precompile(self, run: Run) -> Callable[[], Any]:
         """Traces what `run` needs; returns a function that compiles it, in any thread."""
-        _, steps, _ = self._steps_of_shares(run)
+        _, steps, _, _ = self._steps_of_shares(run)
         return functools.partial(steps[0], 0)
 
     def _steps_of_shares(
         self, run: Run
-    ) -> tuple[list[slice], list[Callable[[int], Any]], int | None]:
+    ) -> tuple[list[slice], list[Callable[[int], Any]], list[int], int | None]:
         """How the steps of a run are taken.
 
         Returns:
-            The shares of the lanes; for each share a function of the number of steps; and the
-            trace for which XLA was chosen, if it was.
+            The shares of the lanes; for each share a function of the number of steps, which gives
+            the values that change; the indices of their variables; and the trace for which XLA
+            was chosen, if it was.
         """
         # Shares have the data in common.
         run = dataclasses.replace(run, data=[tf.convert_to_tensor(part) for part in run.data])
@@ -186,7 +200,8 @@ class TensorFlowProgram(Program):
         def take(arguments: Any, count: int) -> list[Any]:
             return list(steps(*arguments, tf.constant(count)))
 
-        return shares, [functools.partial(take, part) for part in parts], chosen
+        calls: list[Callable[[int], Any]] = [functools.partial(take, part) for part in parts]
+        return shares, calls, self._changed[id(trace)], chosen
 
     def _trace_of(self, run: Run, share: slice, xla: bool) -> Any:
         """The trace of a step of a share of the lanes."""
@@ -204,10 +219,11 @@ class TensorFlowProgram(Program):
         compiled: bool,
         free: Sequence[tuple[int, ...]] | None,
     ) -> Any:
-        """Many steps as one function, or a single one as it is."""
+        """Many steps as one function, or a single one as it is: they give what changes."""
         data, order = arguments[2:4]
+        changed = self._changed[id(trace)]
         if order.shape[0] == 1 and not compiled:
-            return functools.partial(_single, trace)
+            return functools.partial(_single, trace, changed)
         # XLA compiles for known shapes; without it one graph does for all of them.
         shapes = tuple(part.shape for part in data), tuple(order.shape)
         key = (id(trace), compiled, shapes if compiled else order.shape.rank)
@@ -215,17 +231,21 @@ class TensorFlowProgram(Program):
             return self._runs[key]
 
         def steps(values: Any, scalars: Any, data: Any, order: Any, active: Any, count: Any) -> Any:
-            def body(index: Any, values: Any) -> Any:
+            def body(index: Any, now: Any) -> Any:
                 batch = [tf.gather(part, order[index]) for part in data]
-                return index + 1, trace(values, scalars, batch)
+                every = list(values)
+                for place, value in zip(changed, now, strict=True):
+                    every[place] = value
+                return index + 1, trace(every, scalars, batch)
 
+            before = [values[place] for place in changed]
             _, after = tf.while_loop(
                 lambda index, _: index < count,
                 body,
-                (0, list(values)),
+                (0, before),
                 parallel_iterations=1,
             )
-            return _of_active(active, after, values)
+            return _of_active(active, after, before)
 
         specs = [*(_specs(part) for part in arguments), tf.TensorSpec([], tf.int32)]
         if not compiled:
@@ -283,11 +303,21 @@ def _cores() -> int:
 
 
 def _single(
-    trace: Any, values: Any, scalars: Any, data: Any, order: Any, active: Any, count: Any
+    trace: Any,
+    changed: Sequence[int],
+    values: Any,
+    scalars: Any,
+    data: Any,
+    order: Any,
+    active: Any,
+    count: Any,
 ) -> Any:
     """One step, for which no loop is traced, whatever the count."""
     batch = [tf.gather(part, order[0]) for part in data]
-    return _of_active(active, trace(values, scalars, batch), values)
+    after = trace(values, scalars, batch)
+    if active.numpy().all():
+        return after
+    return _of_active(active, after, [values[place] for place in changed])
 
 
 def _of_active(active: Any, after: Sequence[Any], before: Sequence[Any]) -> list[Any]:

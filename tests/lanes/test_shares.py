@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from kerasreg import lanes
+from kerasreg.lanes import _programs
 from kerasreg.lanes._shares import at_once, joined, shares_of
 
 tensorflow_alone = pytest.mark.skipif(
@@ -80,3 +81,39 @@ def test_lanes_in_shares_are_what_they_are_as_a_whole(own_rows, monkeypatch):
     for mine, other, end in zip(losses, expected_losses, ends, strict=True):
         assert len(mine) == end
         np.testing.assert_allclose(mine, other, rtol=1e-4)
+
+
+@tensorflow_alone
+def test_validations_are_compiled_if_they_are_long(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 6)).astype("float32"), rng.integers(0, 3, 20)
+    given = {"batch_size": 8, "seed": 1, "validation_data": (x, y), "validation_freq": 2}
+
+    def trained(least):
+        monkeypatch.setattr("kerasreg.lanes._epochs._STEPS_WORTH_COMPILING", least)
+        _programs.clear()  # What was compiled before would do.
+        found = lanes.Lanes(classifiers(2))
+        histories = found.fit(x, y, epochs=4, **given)
+        return found.compilations, [history.history for history in histories]
+
+    # Two lanes, twelve steps of training, and two epochs of three of validation.
+    compilations, expected = trained(25)
+    assert compilations == 0
+    for least, compiled in ((24, 1), (5, 1), (4, 2)):
+        compilations, found = trained(least)
+        assert compilations == compiled, least
+        for mine, other in zip(found, expected, strict=True):
+            for name, values in other.items():
+                np.testing.assert_allclose(mine[name], values, rtol=1e-4)
+
+
+@tensorflow_alone
+def test_a_step_gives_what_it_changes_and_nothing_else():
+    found = lanes.Lanes(classifiers(2), jit_compile=False)
+    x, y = np.ones((4, 6), "float32"), np.zeros(4, "int32")
+    found.fit(x, y, batch_size=2)
+    before = found._stack.state.values
+    found.evaluate(x, y, batch_size=2)
+    after, variables = found._stack.state.values, found._stack.state.variables
+    changed = {v.path for v, b, a in zip(variables, before, after, strict=True) if b is not a}
+    assert changed == {v.path for v in found.model.metrics_variables}
