@@ -58,6 +58,9 @@ def joined(
     ends = [0, *(share.stop for share in shares[:-1])]
     skipped = [end - share.start for end, share in zip(ends, shares, strict=True)]
     return [
-        concat([part[skip:] for part, skip in zip(parts, skipped, strict=True)], axis=0)
+        concat(
+            [part[skip:] if skip else part for part, skip in zip(parts, skipped, strict=True)],
+            axis=0,
+        )
         for parts in zip(*found, strict=True)
     ]

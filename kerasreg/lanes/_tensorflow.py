@@ -193,7 +193,7 @@ class TensorFlowProgram(Program):
             shares = every
             trace = self._trace_of(run, shares[0], False)
         compiles = compiled is True or chosen is not None
-        parts = [_arguments_of(run, share) for share in shares]
+        parts = _arguments_of(run, shares)
         steps = self._steps(trace, parts[0], compiles, run.free)
         # The count as a tensor of its own: a Python number would be another function.
 
@@ -205,7 +205,7 @@ class TensorFlowProgram(Program):
 
     def _trace_of(self, run: Run, share: slice, xla: bool) -> Any:
         """The trace of a step of a share of the lanes."""
-        values, scalars, data, order, _ = _arguments_of(run, share)
+        values, scalars, data, order, _ = _arguments_of(run, [share])[0]
         stacked = order.shape.rank == 3
         # Of the shape of a batch, but for its length, which stays free.
         count = share.stop - share.start
@@ -280,14 +280,23 @@ class TensorFlowProgram(Program):
         return dict(self._traces["results"](list(values), scalars))
 
 
-def _arguments_of(run: Run, share: slice) -> Any:
-    """The arguments of the steps of a share of the lanes, but for their number."""
-    values, scalars, order = list(run.values), run.scalars, run.order
-    if share != slice(0, len(run.active)):
-        values, scalars = tf.nest.map_structure(lambda part: part[share], (values, scalars))
-        order = order[:, share] if order.ndim == 3 else order
-    order, active = tf.convert_to_tensor(order), tf.convert_to_tensor(run.active[share])
-    return values, scalars, run.data, order, active
+def _arguments_of(run: Run, shares: Sequence[slice]) -> list[Any]:
+    """For each share of the lanes the arguments of its steps, but for their number."""
+    lanes = len(run.active)
+    flat = tf.nest.flatten((list(run.values), run.scalars))
+    size = shares[0].stop - shares[0].start
+    if len(shares) * size == lanes:
+        # At once, which makes no copies.
+        columns = [tf.split(part, len(shares)) if len(shares) > 1 else [part] for part in flat]
+    else:
+        columns = [[part[share] for share in shares] for part in flat]
+    found = []
+    for share, parts in zip(shares, zip(*columns, strict=True), strict=True):
+        values, scalars = tf.nest.pack_sequence_as((list(run.values), run.scalars), parts)
+        order = run.order[:, share] if run.order.ndim == 3 else run.order
+        active = tf.convert_to_tensor(run.active[share])
+        found.append((values, scalars, run.data, tf.convert_to_tensor(order), active))
+    return found
 
 
 def _is_on_cpu(values: Sequence[Any]) -> bool:
