@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from kerasreg._keras.lane_convolutions import lane_convolutions
@@ -139,11 +140,7 @@ class TensorFlowProgram(Program):
         """Takes the steps of a run; returns the values of the variables after the last one."""
         while True:
             shares, steps, changed, by_choice = self._steps_of_shares(run)
-            # A share whose lanes all rest takes no step.
-            counts = [run.count if run.active[share].any() else 0 for share in shares]
-            calls = [
-                functools.partial(take, count) for take, count in zip(steps, counts, strict=True)
-            ]
+            calls = [functools.partial(take, run.count) for take in steps]
             try:
                 found = joined(at_once(calls, _cores()), shares, tf.concat)
             except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
@@ -195,17 +192,24 @@ class TensorFlowProgram(Program):
         compiles = compiled is True or chosen is not None
         parts = _arguments_of(run, shares)
         steps = self._steps(trace, parts[0], compiles, run.free)
-        # The count as a tensor of its own: a Python number would be another function.
+        changed = self._changed[id(trace)]
 
-        def take(arguments: Any, count: int) -> list[Any]:
-            return list(steps(*arguments, tf.constant(count)))
+        def take(share: slice, arguments: Any, count: int) -> list[Any]:
+            active, before = run.active[share], [arguments[0][place] for place in changed]
+            if count and not active.any():
+                return before
+            # The count as a tensor of its own: a Python number would be another function.
+            after = list(steps(*arguments, tf.constant(count)))
+            return after if active.all() else _of_active(active, after, before)
 
-        calls: list[Callable[[int], Any]] = [functools.partial(take, part) for part in parts]
-        return shares, calls, self._changed[id(trace)], chosen
+        calls: list[Callable[[int], Any]] = [
+            functools.partial(take, share, part) for share, part in zip(shares, parts, strict=True)
+        ]
+        return shares, calls, changed, chosen
 
     def _trace_of(self, run: Run, share: slice, xla: bool) -> Any:
         """The trace of a step of a share of the lanes."""
-        values, scalars, data, order, _ = _arguments_of(run, [share])[0]
+        values, scalars, data, order = _arguments_of(run, [share])[0]
         stacked = order.shape.rank == 3
         # Of the shape of a batch, but for its length, which stays free.
         count = share.stop - share.start
@@ -223,14 +227,14 @@ class TensorFlowProgram(Program):
         data, order = arguments[2:4]
         changed = self._changed[id(trace)]
         if order.shape[0] == 1 and not compiled:
-            return functools.partial(_single, trace, changed)
+            return functools.partial(_single, trace)
         # XLA compiles for known shapes; without it one graph does for all of them.
         shapes = tuple(part.shape for part in data), tuple(order.shape)
         key = (id(trace), compiled, shapes if compiled else order.shape.rank)
         if key in self._runs:
             return self._runs[key]
 
-        def steps(values: Any, scalars: Any, data: Any, order: Any, active: Any, count: Any) -> Any:
+        def steps(values: Any, scalars: Any, data: Any, order: Any, count: Any) -> Any:
             def body(index: Any, now: Any) -> Any:
                 batch = [tf.gather(part, order[index]) for part in data]
                 every = list(values)
@@ -238,14 +242,13 @@ class TensorFlowProgram(Program):
                     every[place] = value
                 return index + 1, trace(every, scalars, batch)
 
-            before = [values[place] for place in changed]
             _, after = tf.while_loop(
                 lambda index, _: index < count,
                 body,
-                (0, before),
+                (0, [values[place] for place in changed]),
                 parallel_iterations=1,
             )
-            return _of_active(active, after, before)
+            return after
 
         specs = [*(_specs(part) for part in arguments), tf.TensorSpec([], tf.int32)]
         if not compiled:
@@ -294,8 +297,7 @@ def _arguments_of(run: Run, shares: Sequence[slice]) -> list[Any]:
     for share, parts in zip(shares, zip(*columns, strict=True), strict=True):
         values, scalars = tf.nest.pack_sequence_as((list(run.values), run.scalars), parts)
         order = run.order[:, share] if run.order.ndim == 3 else run.order
-        active = tf.convert_to_tensor(run.active[share])
-        found.append((values, scalars, run.data, tf.convert_to_tensor(order), active))
+        found.append((values, scalars, run.data, tf.convert_to_tensor(order)))
     return found
 
 
@@ -311,27 +313,15 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _single(
-    trace: Any,
-    changed: Sequence[int],
-    values: Any,
-    scalars: Any,
-    data: Any,
-    order: Any,
-    active: Any,
-    count: Any,
-) -> Any:
+def _single(trace: Any, values: Any, scalars: Any, data: Any, order: Any, count: Any) -> Any:
     """One step, for which no loop is traced, whatever the count."""
-    batch = [tf.gather(part, order[0]) for part in data]
-    after = trace(values, scalars, batch)
-    if active.numpy().all():
-        return after
-    return _of_active(active, after, [values[place] for place in changed])
+    return trace(values, scalars, [tf.gather(part, order[0]) for part in data])
 
 
-def _of_active(active: Any, after: Sequence[Any], before: Sequence[Any]) -> list[Any]:
+def _of_active(active: np.ndarray, after: Sequence[Any], before: Sequence[Any]) -> list[Any]:
+    """The new values of the lanes that are moved, and the old ones of the others."""
     return [
-        tf.where(tf.reshape(active, [-1] + [1] * (new.shape.rank - 1)), new, old)
+        tf.where(active.reshape([-1] + [1] * (new.shape.rank - 1)), new, old)
         for new, old in zip(after, before, strict=True)
     ]
 
