@@ -86,6 +86,7 @@ bench: $(INSTALLED)-test
 	$(BIN)/python benchmarks/dropout.py
 	$(BIN)/python benchmarks/exact_zeros.py
 	$(BIN)/python benchmarks/lane_layers.py
+	$(BIN)/python benchmarks/one_model.py
 	$(BIN)/python benchmarks/quantized.py
 	$(BIN)/python benchmarks/schedules.py
 	$(BIN)/python benchmarks/search.py

@@ -11,10 +11,11 @@ and 360 to validate; 10 epochs, batches of 64. Networks: 64-128-10, and 16 and 3
 
 Printed for each contender: trials per second, and the ratio to KerasTuner's in the same
 round, as the median over rounds with the smallest and largest; seconds to the first result;
-peak memory of the process; the share of the time that goes to tracing and compiling (what
-the first epoch of a program takes longer than the median epoch); the best validation
-accuracy of the search; and the time per trial in ratio to its floor: the operations of its
-matrix products over the rate of one large product on this machine.
+peak memory of the process; the best validation accuracy of the search; and the time in ratio
+to its floor: the operations of all trainings (forward, backward, and Adam's) over the rate of
+one large matrix product, 1536 x 1536, measured in the same process after the search.
+Then, for each contender of kerasreg, the milliseconds per trial of each part of the search, and
+of the floor: `_parts.py` says which functions are which part.
 """
 
 import argparse
@@ -26,6 +27,7 @@ import sys
 import tempfile
 import time
 
+from _parts import Parts
 from _processes import in_process, spread
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -36,6 +38,9 @@ OPERATIONS = {
     "mlp": 2 * (64 * 128 + 128 * 10),
     "cnn": 2 * (64 * 16 * 9 + 16 * 32 * 144 + 128 * 10),
 }
+# Numbers that are trained, and operations of Adam for each of them in a step.
+WEIGHTS = {"mlp": 65 * 128 + 129 * 10, "cnn": 10 * 16 + 145 * 32 + 129 * 10}
+OF_ADAM = 12
 # The first is the one that others are compared with.
 CONTENDERS = "KerasTuner,Optuna,kerasreg 1,kerasreg 8,kerasreg 32,kerasreg 128"
 
@@ -83,20 +88,21 @@ def model(kind, l1, l2, rate, learning_rate):
 
 
 class Watch:
-    """When the first result came, and how long epochs took."""
+    """When the first result came."""
 
     def __init__(self):
         self.first = None
-        self.tracing = 0.0
 
     def result(self):
         """A trial has ended."""
         self.first = self.first or time.perf_counter()
 
-    def epochs(self, seconds):
-        """Of one program: what its first epoch took longer than others."""
-        if len(seconds) > 1:
-            self.tracing += max(0.0, seconds[0] - statistics.median(seconds[1:]))
+
+def operations(kind):
+    """The operations of the training of one trial."""
+    # Forward and backward are three passes over the training examples, one over the others.
+    passes = OPERATIONS[kind] * (3 * 1437 + 360)
+    return EPOCHS * (passes + OF_ADAM * WEIGHTS[kind] * -(-1437 // BATCH))
 
 
 def run(contender, kind, seed, trials):
@@ -110,18 +116,8 @@ def run(contender, kind, seed, trials):
     watch = Watch()
     given = {"epochs": EPOCHS, "batch_size": BATCH, "validation_data": (x_validation, y_validation)}
 
-    class Epochs(keras.callbacks.Callback):
-        def on_train_begin(self, logs=None):
-            self.seconds = []
-
-        def on_epoch_begin(self, epoch, logs=None):
-            self.begun = time.perf_counter()
-
-        def on_epoch_end(self, epoch, logs=None):
-            self.seconds.append(time.perf_counter() - self.begun)
-
+    class Ended(keras.callbacks.Callback):
         def on_train_end(self, logs=None):
-            watch.epochs(self.seconds)
             watch.result()
 
     def build(hp):
@@ -133,7 +129,7 @@ def run(contender, kind, seed, trials):
             hp.Float("learning_rate", 1e-4, 1e-1, sampling="log"),
         )
 
-    folder = tempfile.mkdtemp()
+    folder, found = tempfile.mkdtemp(), {}
     common = {"max_trials": trials, "seed": seed, "directory": folder}
     if contender == "Optuna":
         import optuna
@@ -149,7 +145,7 @@ def run(contender, kind, seed, trials):
                 trial.suggest_float("rate", 0.0, 0.7),
                 trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True),
             )
-            history = built.fit(x, y, verbose=0, callbacks=[Epochs()], **given)
+            history = built.fit(x, y, verbose=0, callbacks=[Ended()], **given)
             return max(history.history["val_accuracy"])
 
         study = optuna.create_study(
@@ -161,41 +157,37 @@ def run(contender, kind, seed, trials):
     elif contender == "KerasTuner":
         tuner = keras_tuner.RandomSearch(build, "val_accuracy", **common)
         begun = time.perf_counter()
-        tuner.search(x, y, verbose=0, callbacks=[Epochs()], **given)
+        tuner.search(x, y, verbose=0, callbacks=[Ended()], **given)
         best = tuner.oracle.get_best_trials()[0].score
     else:
         lanes = int(contender.split()[1])
         tuner = kerasreg.tuners.VectorizedRandomSearch(
             build, "val_accuracy", max_lanes=lanes, **common
         )
-        seconds, fit, end = [], kerasreg.lanes.Lanes.fit, tuner.on_trial_end
-
-        def timed(self, *args, on_epoch_end, **kwargs):
-            at = [time.perf_counter()]
-
-            def watched(epochs, logs):
-                seconds.append(time.perf_counter() - at[-1])
-                on_epoch_end(epochs, logs)
-                at.append(time.perf_counter())
-
-            return fit(self, *args, on_epoch_end=watched, **kwargs)
+        end = tuner.on_trial_end
 
         def ended(trial):
             end(trial)
             watch.result()
 
-        kerasreg.lanes.Lanes.fit, tuner.on_trial_end = timed, ended
+        tuner.on_trial_end = ended
+        parts = Parts()
         begun = time.perf_counter()
-        tuner.search(x, y, verbose=0, **given)
-        watch.epochs(seconds)
+        with parts.timed():
+            tuner.search(x, y, verbose=0, **given)
+        found["parts"] = {name: 1e3 * of / trials for name, of in parts.seconds.items()}
         best = tuner.oracle.get_best_trials()[0].score
     total = time.perf_counter() - begun
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    floor = operations(kind) / matmul_rate()
     return {
         "rate": trials / total,
         "first": watch.first - begun,
-        "tracing": watch.tracing / total,
-        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "best": best,
+        "memory": memory,
+        "best": float(best),
+        "floor": 1e3 * floor,
+        "to_floor": total / trials / floor,
+        **found,
     }
 
 
@@ -224,32 +216,44 @@ def matmul_rate():
 
 
 def compare(kind, rounds, contenders):
-    rate = in_process(__file__, "--matmul")["rate"]
     found = {name: [] for name in contenders}
     for number in range(rounds):
         for name in contenders:
             one = in_process(__file__, "--one", name, "--model", kind, "--seed", number + 1)
             found[name].append(one)
             print(f"{kind} {number + 1} {name}: {one}", file=sys.stderr, flush=True)
-    # Forward and backward are three passes over the training examples, one over the others.
-    floor = EPOCHS * OPERATIONS[kind] * (3 * 1437 + 360) / rate
+    floors = [one["floor"] for results in found.values() for one in results]
+    rate = operations(kind) / statistics.median(floors) / 1e6
     print(
-        f"\n{kind}: {rounds} rounds; floor {1e3 * floor:.1f} ms a trial ({rate / 1e9:.0f} GFLOP/s)"
+        f"\n{kind}: {rounds} rounds; floor {spread(floors, '.1f')} ms a trial ({rate:.0f} GFLOP/s)"
     )
     print(
-        f"{'':14}{'trials/s':>24}{'to KerasTuner':>24}{'first s':>9}{'tracing':>9}"
-        f"{'MB':>7}{'best':>8}{'to floor':>10}"
+        f"{'':14}{'trials/s':>24}{'to KerasTuner':>24}{'first s':>9}"
+        f"{'MB':>7}{'best':>8}{'to floor':>24}"
     )
     base = [one["rate"] for one in found[contenders[0]]]
     for name, results in found.items():
         rates = [one["rate"] for one in results]
         ratios = [mine / its for mine, its in zip(rates, base, strict=True)]
-        middle = {key: statistics.median(one[key] for one in results) for key in results[0]}
+        first, memory, best = (median_of(results, key) for key in ("first", "memory", "best"))
         print(
-            f"{name:14}{spread(rates):>24}{spread(ratios, '.1f'):>24}{middle['first']:>9.1f}"
-            f"{middle['tracing']:>9.0%}{middle['memory']:>7.0f}{middle['best']:>8.4f}"
-            f"{1 / statistics.median(rates) / floor:>10.1f}"
+            f"{name:14}{spread(rates):>24}{spread(ratios, '.1f'):>24}{first:>9.1f}"
+            f"{memory:>7.0f}{best:>8.4f}{spread([one['to_floor'] for one in results]):>24}"
         )
+    timed = {name: results for name, results in found.items() if "parts" in results[0]}
+    if not timed:
+        return
+    print(f"\n{'ms per trial':14}" + "".join(f"{name:>15}" for name in timed))
+    for part in next(iter(timed.values()))[0]["parts"]:
+        of_each = (median_of([one["parts"] for one in every], part) for every in timed.values())
+        print(f"{part:14}" + "".join(f"{of:>15.2f}" for of in of_each))
+    of_each = (median_of(every, "floor") for every in timed.values())
+    print(f"{'floor':14}" + "".join(f"{of:>15.2f}" for of in of_each))
+
+
+def median_of(results, key):
+    """The median of one of the numbers of several runs."""
+    return statistics.median(one[key] for one in results)
 
 
 def main():
@@ -260,11 +264,8 @@ def main():
     parser.add_argument("--contenders", default=CONTENDERS)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=1, help=argparse.SUPPRESS)
-    parser.add_argument("--matmul", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.matmul:
-        print(json.dumps({"rate": matmul_rate()}))
-    elif arguments.one:
+    if arguments.one:
         trials = 2 if os.environ.get("QUICK") else trials_of(arguments.one)
         print(json.dumps(run(arguments.one, arguments.model, arguments.seed, trials)))
     else:

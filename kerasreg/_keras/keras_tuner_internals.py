@@ -414,6 +414,26 @@ def compare_with_running(oracle: keras_tuner.oracles.GridSearchOracle) -> None:
     replace(oracle, "_compare", compare_all)
 
 
+def record_metrics(
+    oracle: keras_tuner.Oracle, trial: Any, metrics: dict[str, Any], step: int
+) -> None:
+    """How does an oracle learn metrics of a trial that it has registered?
+
+    As by KerasTuner's own `update_trial`, which looks for the best of all steps before and after
+    each of them, and writes the trial.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+
+    Raises:
+        ValueError: if the trial has not registered one of the metrics.
+    """
+    _private(oracle, "_check_objective_found")(metrics)
+    for name, value in metrics.items():
+        if not trial.metrics.exists(name):
+            raise ValueError(f"`metrics` must be registered. Received: {name!r}")
+        trial.metrics.metrics[name].update(float(value), step=step)
+
+
 def next_seed(oracle: keras_tuner.Oracle) -> int:
     """Which seed has the next draw of an oracle? The oracle counts it.
 

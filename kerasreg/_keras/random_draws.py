@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 from kerasreg._keras.patching import original, patched
 
@@ -28,6 +29,69 @@ def replaced_draws(**functions: Callable[..., Any]) -> contextlib.AbstractContex
     for name in functions:
         getattr(backend.random, name)
     return patched(backend.random, **functions)
+
+
+def draws_by_numpy() -> contextlib.AbstractContextManager[None]:
+    """Which numbers have Keras' distributions, where nobody asks for those of one seed?
+
+    NumPy draws them in a tenth of the time in which the backend does, operation by operation.
+    Within, Keras' initializers give arrays. What has a generator of seeds, or another type than
+    float32 and float64, is Keras' own.
+
+    Read for Keras 3.10 to 3.15.
+    """
+
+    # Keras names all arguments but the shape.
+    def uniform(
+        shape: Any, minval: Any = 0.0, maxval: Any = 1.0, dtype: Any = None, seed: Any = None
+    ) -> Any:
+        return _by_numpy("uniform", _uniform, shape, minval, maxval, dtype, seed)
+
+    def normal(
+        shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
+    ) -> Any:
+        return _by_numpy("normal", _normal, shape, mean, stddev, dtype, seed)
+
+    def truncated_normal(
+        shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
+    ) -> Any:
+        return _by_numpy("truncated_normal", _truncated_normal, shape, mean, stddev, dtype, seed)
+
+    return replaced_draws(uniform=uniform, normal=normal, truncated_normal=truncated_normal)
+
+
+def _by_numpy(
+    name: str, draw: Callable[..., Any], shape: Any, one: Any, other: Any, dtype: Any, seed: Any
+) -> Any:
+    from keras.src import backend
+
+    kind = keras.backend.standardize_dtype(dtype or keras.config.floatx())
+    if not isinstance(seed, int) or kind not in ("float32", "float64"):
+        return original(backend.random, name)(shape, one, other, dtype=dtype, seed=seed)
+    return draw(np.random.Generator(np.random.SFC64(seed)), tuple(shape), one, other, kind)
+
+
+def _uniform(source: Any, shape: Any, low: float, high: float, dtype: str) -> Any:
+    found = source.random(shape, dtype)
+    found *= high - low
+    found += low
+    return found
+
+
+def _normal(source: Any, shape: Any, mean: float, stddev: float, dtype: str) -> Any:
+    found = source.standard_normal(shape, dtype)
+    found *= stddev
+    found += mean
+    return found
+
+
+def _truncated_normal(source: Any, shape: Any, mean: float, stddev: float, dtype: str) -> Any:
+    found = source.standard_normal(shape, dtype)
+    while (beyond := np.abs(found) > 2.0).any():  # Of Keras' bounds, too.
+        found[beyond] = source.standard_normal(int(beyond.sum()), dtype)
+    found *= stddev
+    found += mean
+    return found
 
 
 def words_of_seed(seed: Any) -> tuple[Any, Any]:

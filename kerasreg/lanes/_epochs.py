@@ -26,6 +26,8 @@ from kerasreg.lanes._structure import ModelStructure
 # Compiling with XLA costs seconds, and then saves half of each step and more.
 # Measured: worth it from about this many steps, times lanes, of one shape.
 _STEPS_WORTH_COMPILING = 12_000
+# A step of training is so many of testing: there is a backward pass, and the optimizer.
+_PASSES = 3
 
 Kind = Literal["train", "test"]
 
@@ -273,12 +275,13 @@ class Epochs:
         """Puts averages of weights in place, as Keras does at the end, for the lane in scope."""
         Step(self.model, self.state.variables, ()).finalize()
 
-    def worth_compiling(self, steps: int) -> bool:
-        """Whether a training of so many steps pays for a compilation.
+    def worth_compiling(self, kind: Kind, steps: int) -> bool:
+        """Whether so many steps of a training, or of its validations, pay for a compilation.
 
-        One whose length nobody knew does when it has cost as much without.
+        A training whose length nobody knew does when it has cost as much without.
         """
-        return max(steps, self._steps) * self.state.lanes >= _STEPS_WORTH_COMPILING
+        steps = max(steps, self._steps) if kind == "train" else steps // _PASSES
+        return steps * self.state.lanes >= _STEPS_WORTH_COMPILING
 
     def _compiles(self, worth: bool, steps: int) -> bool | str:
         if self.jit_compile == "auto":

@@ -108,8 +108,8 @@ class State:
             self.paddings[lane] = self.padding_of(model, structure)
         fresh = not self.values
         columns = [
-            [initial] * self.lanes if fresh else list(keras.ops.convert_to_numpy(value))
-            for initial, value in zip(self._initial, self.values or self._initial, strict=True)
+            np.stack([initial] * self.lanes) if fresh else np.array(keras.ops.convert_to_numpy(now))
+            for initial, now in zip(self._initial, self.values or self._initial, strict=True)
         ]
         known: dict[int, list[np.ndarray]] = {}  # Many lanes may be of one model.
         for lane, model, structure in models:
@@ -124,7 +124,7 @@ class State:
             self._scalars_of_lanes[lane] = structure.scalars
         stack = keras.ops.convert_to_tensor
         self.values = [
-            stack(np.stack(column), dtype=variable.dtype)
+            stack(column, dtype=variable.dtype)
             for column, variable in zip(columns, self.variables, strict=True)
         ]
         self._mask()

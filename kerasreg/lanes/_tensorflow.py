@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from kerasreg._keras.lane_convolutions import lane_convolutions
+from kerasreg._keras.lane_recurrence import unrolled_recurrence
 from kerasreg._keras.pfor_converters import (
     calls_of_python,
     draws_random_numbers,
@@ -20,6 +24,7 @@ from kerasreg._keras.tensorflow_internals import handles_text
 from kerasreg.lanes._batches import Packing
 from kerasreg.lanes._program import Program, Run
 from kerasreg.lanes._scalars import ScalarValues
+from kerasreg.lanes._shares import at_once, joined, shares_of
 from kerasreg.lanes._step import Step
 
 
@@ -55,6 +60,7 @@ class TensorFlowProgram(Program):
         self._not_compiled: set[int] = set()
         self._text: set[int] = set()
         self._patches: dict[int, int] = {}
+        self._changed: dict[int, list[int]] = {}  # The variables that a step gives other values.
 
     @property
     def traces(self) -> int:
@@ -82,18 +88,25 @@ class TensorFlowProgram(Program):
         if key in self._traces:
             return self._traces[key]
         step, sizes = self.step, list[list[int]]()
+        loops_over_time: list[list[int | None]] = []
+        changed: list[int] = []
 
         def one(lane: Any) -> Any:
             values, scalars, batch = lane
-            own = xla and self.lanes > 1
-            context: Any = lane_convolutions() if own else contextlib.nullcontext([])
-            with context as found:
-                sizes.append(found)
+            with contextlib.ExitStack() as stack:
+                if xla and self.lanes > 1:
+                    sizes.append(stack.enter_context(lane_convolutions()))
+                    loops_over_time.append(stack.enter_context(unrolled_recurrence()))
+                if kind == "predict":
+                    return step.predict(values, scalars, pack(batch)[0])
                 if kind == "train":
-                    return step.train(values, scalars, pack(batch), differentiate)
-                if kind == "test":
-                    return step.test(values, scalars, pack(batch))
-                return step.predict(values, scalars, pack(batch)[0])
+                    after = step.train(values, scalars, pack(batch), differentiate)
+                else:
+                    after = step.test(values, scalars, pack(batch))
+                # To pass the others on would be to copy them.
+                pairs = enumerate(zip(after, values, strict=True))
+                changed[:] = [index for index, (new, old) in pairs if new is not old]
+                return [after[index] for index in changed]
 
         def all_lanes(values: Any, scalars: ScalarValues, batch: Any) -> Any:
             if stacked:
@@ -105,11 +118,13 @@ class TensorFlowProgram(Program):
         loops = fallbacks(trace)
         self.loops += [loop for loop in loops if loop not in self.loops]
         self._patches[id(trace)] = max(map(sum, sizes), default=0)
+        self._changed[id(trace)] = changed
         self.python += calls_of_python(trace)
         if handles_text(trace.graph):
             self._text.add(id(trace))
-        if loops or draws_random_numbers(trace) or id(trace) in self._text:
-            # XLA draws others than TensorFlow does, of the same seed.
+        no_xla = loops or any(loops_over_time) or id(trace) in self._text
+        # XLA draws others than TensorFlow does, of the same seed.
+        if no_xla or draws_random_numbers(trace):
             self._not_compiled.add(id(trace))
         self._traces[key] = trace
         return trace
@@ -124,46 +139,82 @@ class TensorFlowProgram(Program):
     def run(self, run: Run) -> list[Any]:
         """Takes the steps of a run; returns the values of the variables after the last one."""
         while True:
-            call, by_choice = self._call(run)
+            shares, steps, changed, by_choice = self._steps_of_shares(run)
+            calls = [functools.partial(take, run.count) for take in steps]
             try:
-                return list(call(run.count))
+                found = joined(at_once(calls, _cores()), shares, tf.concat)
             except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
                 # An operation that XLA does not have, such as a list of unknown length.
                 if by_choice is None:
                     raise
                 self._not_compiled.add(by_choice)
+                continue
+            values = list(run.values)
+            for index, value in zip(changed, found, strict=True):
+                values[index] = value
+            return values
 
     def precompile(self, run: Run) -> Callable[[], Any]:
         """Traces what `run` needs; returns a function that compiles it, in any thread."""
-        call, _ = self._call(run)
-        return functools.partial(call, 0)
+        _, steps, _, _ = self._steps_of_shares(run)
+        return functools.partial(steps[0], 0)
 
-    def _call(self, run: Run) -> tuple[Callable[[int], Any], int | None]:
-        """A function of the number of steps, and the trace for which XLA was chosen, if it was."""
-        compiled, scalars = run.compiled, run.scalars
-        order, active = tf.convert_to_tensor(run.order), tf.convert_to_tensor(run.active)
-        data = [tf.convert_to_tensor(part) for part in run.data]
-        stacked, batch_size = order.shape.rank == 3, int(order.shape[-1])
-        # Of the shape of a batch, but for its length, which stays free.
-        batch = [tf.stack([part[:1]] * self.lanes) if stacked else part[:1] for part in data]
-        example = list(run.values), scalars, batch
-        trace = self._trace(run.kind, run.pack, example, stacked, run.for_xla, run.free)
-        arguments = (list(run.values), scalars, data, order, active)
+    def _steps_of_shares(
+        self, run: Run
+    ) -> tuple[list[slice], list[Callable[[int], Any]], list[int], int | None]:
+        """How the steps of a run are taken.
+
+        Returns:
+            The shares of the lanes; for each share a function of the number of steps, which gives
+            the values that change; the indices of their variables; and the trace for which XLA
+            was chosen, if it was.
+        """
+        # Shares have the data in common.
+        run = dataclasses.replace(run, data=[tf.convert_to_tensor(part) for part in run.data])
+        every = [slice(0, self.lanes)]
+        # On other devices, and without XLA, operations are divided as they are.
+        divides = run.for_xla and _is_on_cpu(run.values)
+        shares = shares_of(self.lanes, _cores()) if divides else every
+        trace = self._trace_of(run, shares[0], run.for_xla)
+        compiled = run.compiled
         if compiled is True and id(trace) in self._text:
             raise ValueError(
                 f"{self.step.model.name!r} has text, which XLA cannot compile. Received: "
                 "jit_compile=True; use jit_compile='auto'."
             )
-        if compiled == "auto" and self._patches[id(trace)] * batch_size > _MOST_PATCHES:
+        if compiled == "auto" and self._patches[id(trace)] * run.order.shape[-1] > _MOST_PATCHES:
             # Of large images, TensorFlow's own convolutions are faster than patches.
             self._not_compiled.add(id(trace))
         chosen = id(trace) if compiled == "auto" and id(trace) not in self._not_compiled else None
         if run.for_xla and id(trace) in self._not_compiled and compiled is not True:
-            trace = self._trace(run.kind, run.pack, example, stacked, False, run.free)
+            shares = every
+            trace = self._trace_of(run, shares[0], False)
         compiles = compiled is True or chosen is not None
-        steps = self._steps(trace, arguments, compiles, run.free)
-        # As a tensor of its own: a Python number would be another function.
-        return lambda count: steps(*arguments, tf.constant(count)), chosen
+        parts = _arguments_of(run, shares)
+        steps = self._steps(trace, parts[0], compiles, run.free)
+        changed = self._changed[id(trace)]
+
+        def take(share: slice, arguments: Any, count: int) -> list[Any]:
+            active, before = run.active[share], [arguments[0][place] for place in changed]
+            if count and not active.any():
+                return before
+            # The count as a tensor of its own: a Python number would be another function.
+            after = list(steps(*arguments, tf.constant(count)))
+            return after if active.all() else _of_active(active, after, before)
+
+        calls: list[Callable[[int], Any]] = [
+            functools.partial(take, share, part) for share, part in zip(shares, parts, strict=True)
+        ]
+        return shares, calls, changed, chosen
+
+    def _trace_of(self, run: Run, share: slice, xla: bool) -> Any:
+        """The trace of a step of a share of the lanes."""
+        values, scalars, data, order = _arguments_of(run, [share])[0]
+        stacked = order.shape.rank == 3
+        # Of the shape of a batch, but for its length, which stays free.
+        count = share.stop - share.start
+        batch = [tf.stack([part[:1]] * count) if stacked else part[:1] for part in data]
+        return self._trace(run.kind, run.pack, (values, scalars, batch), stacked, xla, run.free)
 
     def _steps(
         self,
@@ -172,8 +223,9 @@ class TensorFlowProgram(Program):
         compiled: bool,
         free: Sequence[tuple[int, ...]] | None,
     ) -> Any:
-        """Many steps as one function, or a single one as it is."""
+        """Many steps as one function, or a single one as it is: they give what changes."""
         data, order = arguments[2:4]
+        changed = self._changed[id(trace)]
         if order.shape[0] == 1 and not compiled:
             return functools.partial(_single, trace)
         # XLA compiles for known shapes; without it one graph does for all of them.
@@ -182,18 +234,21 @@ class TensorFlowProgram(Program):
         if key in self._runs:
             return self._runs[key]
 
-        def steps(values: Any, scalars: Any, data: Any, order: Any, active: Any, count: Any) -> Any:
-            def body(index: Any, values: Any) -> Any:
+        def steps(values: Any, scalars: Any, data: Any, order: Any, count: Any) -> Any:
+            def body(index: Any, now: Any) -> Any:
                 batch = [tf.gather(part, order[index]) for part in data]
-                return index + 1, trace(values, scalars, batch)
+                every = list(values)
+                for place, value in zip(changed, now, strict=True):
+                    every[place] = value
+                return index + 1, trace(every, scalars, batch)
 
             _, after = tf.while_loop(
                 lambda index, _: index < count,
                 body,
-                (0, list(values)),
+                (0, [values[place] for place in changed]),
                 parallel_iterations=1,
             )
-            return _of_active(active, after, values)
+            return after
 
         specs = [*(_specs(part) for part in arguments), tf.TensorSpec([], tf.int32)]
         if not compiled:
@@ -228,17 +283,45 @@ class TensorFlowProgram(Program):
         return dict(self._traces["results"](list(values), scalars))
 
 
-def _single(
-    trace: Any, values: Any, scalars: Any, data: Any, order: Any, active: Any, count: Any
-) -> Any:
+def _arguments_of(run: Run, shares: Sequence[slice]) -> list[Any]:
+    """For each share of the lanes the arguments of its steps, but for their number."""
+    lanes = len(run.active)
+    flat = tf.nest.flatten((list(run.values), run.scalars))
+    size = shares[0].stop - shares[0].start
+    if len(shares) * size == lanes:
+        # At once, which makes no copies.
+        columns = [tf.split(part, len(shares)) if len(shares) > 1 else [part] for part in flat]
+    else:
+        columns = [[part[share] for share in shares] for part in flat]
+    found = []
+    for share, parts in zip(shares, zip(*columns, strict=True), strict=True):
+        values, scalars = tf.nest.pack_sequence_as((list(run.values), run.scalars), parts)
+        order = run.order[:, share] if run.order.ndim == 3 else run.order
+        found.append((values, scalars, run.data, tf.convert_to_tensor(order)))
+    return found
+
+
+def _is_on_cpu(values: Sequence[Any]) -> bool:
+    return "CPU" in tf.convert_to_tensor(values[0]).device
+
+
+@functools.cache
+def _cores() -> int:
+    """The number of cores that the process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _single(trace: Any, values: Any, scalars: Any, data: Any, order: Any, count: Any) -> Any:
     """One step, for which no loop is traced, whatever the count."""
-    batch = [tf.gather(part, order[0]) for part in data]
-    return _of_active(active, trace(values, scalars, batch), values)
+    return trace(values, scalars, [tf.gather(part, order[0]) for part in data])
 
 
-def _of_active(active: Any, after: Sequence[Any], before: Sequence[Any]) -> list[Any]:
+def _of_active(active: np.ndarray, after: Sequence[Any], before: Sequence[Any]) -> list[Any]:
+    """The new values of the lanes that are moved, and the old ones of the others."""
     return [
-        tf.where(tf.reshape(active, [-1] + [1] * (new.shape.rank - 1)), new, old)
+        tf.where(active.reshape([-1] + [1] * (new.shape.rank - 1)), new, old)
         for new, old in zip(after, before, strict=True)
     ]
 

@@ -270,6 +270,17 @@ class FitArguments:
         epochs = zip(self.first_epochs, self.last_epochs, strict=True)
         return (self.steps_of_epoch or 0) * max(last - first for first, last in epochs)
 
+    @functools.cached_property
+    def planned_validation_steps(self) -> int:
+        """The number of validation steps of the lane with the most epochs, as `planned_steps`."""
+        rows, data = self.validation_rows_of_lanes, self.validation
+        if not isinstance(data, Samples):
+            return 0
+        count = data.count if rows is None else max(map(len, rows))
+        steps = -(-count // self.size_of_validation_batch)
+        lanes = zip(self.first_epochs, self.last_epochs, strict=True)
+        return steps * max(sum(map(self.validates, range(first, last))) for first, last in lanes)
+
     def _count_of_lanes(self, argument: str, value: Any, minimum: int) -> list[int]:
         if isinstance(value, (list, tuple, np.ndarray)):
             if len(value) != self.lanes:
@@ -353,11 +364,13 @@ class Training:
         if not isinstance(self.data, Samples) or not self.data.is_resident:
             return
         self._vary()
-        given, epochs, every = self.arguments, self.stack.epochs, list(range(len(self.stack)))
-        compiled = epochs.worth_compiling(given.planned_steps)
+        epochs, every = self.stack.epochs, list(range(len(self.stack)))
+        compiled = self._compiles("train")
         epochs.precompile("train", self._training_blocks(every), self.running, compiled)
         if isinstance(self.validation, Samples) and self.validation.is_resident:
-            epochs.precompile("test", self._validation_blocks(), self.running)
+            epochs.precompile(
+                "test", self._validation_blocks(), self.running, self._compiles("test")
+            )
 
     def _vary(self) -> None:
         if self.arguments.refill is not None:
@@ -432,10 +445,15 @@ class Training:
         epochs, hooks = self.stack.epochs, None
         if single:
             hooks = SingleBatches(self.callbacks, kind, self.stack.stopped)
-        worth = kind == "train" and not single
-        compiled = worth and epochs.worth_compiling(self.arguments.planned_steps)
+        compiled = not single and self._compiles(kind)
         found = epochs.run(kind, blocks, active, compiled, hooks)
         return logs_of_lanes(found) if found else [{} for _ in range(len(self.stack))]
+
+    def _compiles(self, kind: Kind) -> bool:
+        """Whether the epochs of the training pay for a compilation of theirs."""
+        given = self.arguments
+        steps = given.planned_steps if kind == "train" else given.planned_validation_steps
+        return self.stack.epochs.worth_compiling(kind, steps)
 
     def _validates(self) -> np.ndarray:
         """The lanes whose epoch ends with a validation, shape (lanes,), Boolean."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -206,10 +207,7 @@ class Scheduler:
                 if self._failures.too_many:
                     return "STOPPED"
                 self.tuner.pre_create_trial()
-                # An oracle gives a tuner one trial at a time: each place is one to it.
-                taken = self.oracle.ongoing_trials
-                places = (f"{self.tuner.tuner_id}-lane-{n}" for n in range(len(taken) + 1))
-                trial = self.oracle.create_trial(next(p for p in places if p not in taken))
+                trial = self.oracle.create_trial(self._free_place())
                 if trial.status in ("STOPPED", "IDLE"):
                     return str(trial.status)
                 self.tuner.on_trial_begin(trial)
@@ -220,6 +218,14 @@ class Scheduler:
                     self.waiting, count, self._trainings_left, self.lanes_now or 1, self.key_now
                 )
         return "RUNNING"
+
+    def _free_place(self) -> str:
+        """A tuner by whose name no trial runs: an oracle gives a tuner one trial at a time."""
+        taken, tuner_id = self.oracle.ongoing_trials, self.tuner.tuner_id
+        # The first of so many is free, if they were taken one after the other.
+        numbers = itertools.chain([len(taken)], range(len(taken)))
+        places = (f"{tuner_id}-lane-{number}" for number in numbers)
+        return next(place for place in places if place not in taken)
 
     def _shall_not_wait(self) -> bool:
         if any(plan.key is None for plan in self.waiting):
@@ -639,13 +645,20 @@ class Scheduler:
         for name, direction in self._directions.items():
             if name in metrics and not tracked.exists(name):
                 tracked.register(name, direction=direction)
+        plain = type(self.oracle).update_trial is keras_tuner.Oracle.update_trial
+        if (
+            plain
+            and "update_trial" not in vars(self.oracle)
+            and metrics.keys() <= tracked.metrics.keys()
+        ):
+            internals.record_metrics(self.oracle, self.oracle.trials[trial_id], metrics, step)
+            return self.oracle.trials[trial_id]
         with self.files.trials_unwritten():
             self.oracle.update_trial(trial_id, metrics, step=step)
-        # Another oracle may return what it wants.
-        trial = self.oracle.trials[trial_id]
         for name, of_name in tracked.metrics.items():
             self._directions.setdefault(name, of_name.direction)
-        return trial
+        # Another oracle may return what it wants.
+        return self.oracle.trials[trial_id]
 
     def _end(self, ending: list[RunningTrial]) -> None:
         """Ends trials: writes their weights, and tells the oracle."""

@@ -7,6 +7,7 @@ built to be lanes.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import random
@@ -18,6 +19,7 @@ import keras_tuner
 import numpy as np
 
 from kerasreg._keras.deferred_variables import initial_value, initializer_of
+from kerasreg._keras.random_draws import draws_by_numpy
 from kerasreg._keras.stateless_optimizer import optimizer_variables
 from kerasreg._warnings import warn
 from kerasreg.lanes import DerivedModel, ModelStructure
@@ -48,6 +50,7 @@ class _Contents:
         numbers: numbers of objects, of variables, and of initializers.
         seeds: whole numbers that may have been drawn.
         initializers: by the index of a variable, the initializer that will give its value.
+        configs: by the index of a variable, the configuration of that initializer.
         arrays: by the index of a variable, its value, where no initializer gives it.
         rest: all else, which is the same in models of one way.
     """
@@ -58,6 +61,7 @@ class _Contents:
         self.numbers: list[_Number] = []
         self.seeds: list[int] = []
         self.initializers: dict[int, Any] = {}
+        self.configs: dict[int, dict[str, Any]] = {}
         self.arrays: dict[int, np.ndarray] = {}
         self.rest: list[tuple[str, Any]] = []
         for scalar in structure.scalars:
@@ -74,7 +78,8 @@ class _Contents:
         initializer = initializer_of(variable)
         if initializer is not None:
             self.initializers[index] = initializer
-            for name, value in _own_config(initializer).items():
+            self.configs[index] = dict(initializer.get_config())
+            for name, value in self.configs[index].items():
                 of = f"`{name}` of the initializer of {place}"
                 if isinstance(value, float):
                     self.numbers.append(_Number(of, float(value), "float64"))
@@ -106,10 +111,6 @@ def _is_number(array: np.ndarray) -> bool:
 
 def _is_seed(variable: keras.Variable, array: np.ndarray) -> bool:
     return array.shape == (2,) and variable.name == "seed_generator_state"
-
-
-def _own_config(initializer: Any) -> dict[str, Any]:
-    return dict(initializer.get_config())
 
 
 class Template:
@@ -209,12 +210,10 @@ class Template:
         ]
         found: list[tuple[keras.Variable, np.ndarray]] = []
         for index, variable in enumerate(self._first.variables):
-            initializer = self._first.initializers.get(index)
-            if initializer is not None:
-                config = _own_config(initializer)
+            config = self._first.configs.get(index)
+            if config is not None:
                 own = {name: next(numbers) for name, of in config.items() if isinstance(of, float)}
-                value = self._initial(index, variable, initializer, {**config, **own})
-                found.append((variable, value))
+                found.append((variable, self._initial(index, variable, {**config, **own})))
                 continue
             array = self._first.arrays[index]
             if _is_number(array):
@@ -224,14 +223,14 @@ class Template:
             found.append((variable, array))
         return DerivedModel(self._model, self._structure.with_scalars(scalars), found, build)
 
-    def _initial(
-        self, index: int, variable: keras.Variable, initializer: Any, config: dict[str, Any]
-    ) -> np.ndarray:
+    def _initial(self, index: int, variable: keras.Variable, config: dict[str, Any]) -> np.ndarray:
         drawn = "seed" in config and config["seed"] is None
-        same = not drawn and config == _own_config(initializer)
+        same = not drawn and config == self._first.configs[index]
         if same and index in self._values:
             return self._values[index]
-        value = type(initializer).from_config(config)(variable.shape, dtype=variable.dtype)
+        initializer = type(self._first.initializers[index]).from_config(config)
+        with draws_by_numpy() if drawn else contextlib.nullcontext():
+            value = initializer(variable.shape, dtype=variable.dtype)
         array = np.asarray(keras.ops.convert_to_numpy(value))
         if same:
             self._values[index] = array

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import inspect
 import traceback
@@ -161,9 +162,7 @@ class Plan:
         if original(type(self.template), "fit") is not keras_fit:
             return None
         try:
-            bound = inspect.signature(keras_fit).bind(
-                self.template, *self._call[0], **self._call[1]
-            )
+            bound = _signature(keras_fit).bind(self.template, *self._call[0], **self._call[1])
         except TypeError:  # Keras says so when it is called.
             return None
         return {name: value for name, value in bound.arguments.items() if name != "self"}
@@ -342,6 +341,11 @@ class Plan:
             )
         fit = self.model.fit if self._fit is None else self._fit
         return fit(*(args if self.arguments is None else ()), **given)
+
+
+@functools.cache
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function)
 
 
 class EpochReports(keras.callbacks.Callback):

@@ -191,7 +191,8 @@ class VectorizedTuner(keras_tuner.Tuner):
         self._scheduler = self._new_scheduler(fit_args, fit_kwargs, groups)
         self.on_search_begin()
         policy = keras.config.dtype_policy()
-        keras.backend.clear_session()
+        # To look for garbage in all that there is takes longer than to train some trials.
+        keras.backend.clear_session(free_memory=False)
         keras.config.set_dtype_policy(policy)  # Which Keras, to 3.15, clears too.
         record = self._scheduler.record
         try:

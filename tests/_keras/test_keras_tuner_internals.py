@@ -4,6 +4,7 @@ import os
 
 import keras
 import keras_tuner
+import numpy as np
 import pytest
 
 from kerasreg._keras import keras_tuner_internals as internals
@@ -341,6 +342,27 @@ def test_wait_for_new_hyperparameters(tmp_path):
     grid.update_space(trials[0].hyperparameters)
     internals.wait_for_new_hyperparameters(grid)
     assert grid.populate_space("2") == {"status": "IDLE", "values": None}
+
+
+def test_record_metrics_does_what_update_trial_does(tmp_path):
+    objective = keras_tuner.Objective("val_score", "max")
+    oracle = keras_tuner.oracles.RandomSearchOracle(objective, max_trials=2, seed=1)
+    oracle._set_project_dir(tmp_path, "two")
+    oracle.hyperparameters.Float("x", 0.0, 1.0)
+    one, other = (oracle.create_trial(name) for name in ("a", "b"))
+    for step, value in enumerate([1.0, float("nan"), 3.0, 2.0]):
+        metrics = {"val_score": value, "loss": np.float32(-value)}
+        oracle.update_trial(one.trial_id, metrics, step=step)
+        for name in [name for name in metrics if not other.metrics.exists(name)]:
+            other.metrics.register(name, one.metrics.get_direction(name))
+        internals.record_metrics(oracle, other, metrics, step)
+    internals.record_metrics(oracle, other, metrics, step)
+    oracle.update_trial(one.trial_id, metrics, step=step)
+    assert repr(other.metrics.get_config()) == repr(one.metrics.get_config())
+    with pytest.raises(ValueError, match="`metrics` must be registered"):
+        internals.record_metrics(oracle, other, {**metrics, "more": 1.0}, 0)
+    with pytest.raises(ValueError, match="Objective value missing"):
+        internals.record_metrics(oracle, other, {"loss": 1.0}, 0)
 
 
 def test_next_seed(tuner):

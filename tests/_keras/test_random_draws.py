@@ -4,7 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from kerasreg._keras.random_draws import dropout_of_keras, replaced_draws, words_of_seed
+from kerasreg._keras.random_draws import (
+    draws_by_numpy,
+    dropout_of_keras,
+    replaced_draws,
+    words_of_seed,
+)
 from kerasreg._keras.tensors_for_numbers import tensors_for_numbers
 
 
@@ -28,6 +33,47 @@ def test_replaced_draws_reach_layers_and_functions():
 def test_replaced_draws_of_what_keras_does_not_draw():
     with pytest.raises(AttributeError):
         replaced_draws(cauchy=lambda: None)
+
+
+DRAWING = {
+    "RandomUniform": {"minval": -0.3, "maxval": 0.1},
+    "RandomNormal": {"mean": 0.5, "stddev": 0.2},
+    "TruncatedNormal": {"mean": 0.5, "stddev": 0.2},
+    "GlorotUniform": {},
+    "GlorotNormal": {},
+    "HeNormal": {},
+    "LecunUniform": {},
+    "VarianceScaling": {"distribution": "untruncated_normal"},
+    "Orthogonal": {"gain": 2.0},
+}
+
+
+@pytest.mark.parametrize("name", DRAWING)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_draws_by_numpy_are_of_the_same_distributions(name, dtype):
+    initializer = getattr(keras.initializers, name)(**DRAWING[name], seed=3)
+    expected = np.array(initializer((200, 150), dtype=dtype))
+    with draws_by_numpy():
+        found = np.array(initializer((200, 150), dtype=dtype))
+        again = np.array(initializer((200, 150), dtype=dtype))
+    assert not np.array_equal(found, expected)
+    np.testing.assert_array_equal(found, again)
+    assert found.dtype == expected.dtype
+    shares = [0.0, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0]
+    bounded = "Uniform" in name or name in ("TruncatedNormal", "GlorotNormal", "HeNormal")
+    for share in shares if bounded else shares[1:-1]:
+        mine, other = np.quantile(found, share), np.quantile(expected, share)
+        assert mine == pytest.approx(other, abs=0.1 * float(expected.std())), share
+    if name == "Orthogonal":
+        np.testing.assert_allclose(found.T @ found, 4 * np.eye(150), atol=1e-4)
+
+
+def test_draws_by_numpy_are_keras_own_where_a_generator_or_another_type_asks():
+    for dtype, seed in (("float32", keras.random.SeedGenerator(5)), ("bfloat16", 5)):
+        with draws_by_numpy():
+            found = keras.random.normal((4,), dtype=dtype, seed=seed)
+        own = keras.random.SeedGenerator(5) if dtype == "float32" else seed
+        np.testing.assert_array_equal(found, keras.random.normal((4,), dtype=dtype, seed=own))
 
 
 def test_words_of_seed_move_a_generator_on():
