@@ -86,9 +86,11 @@ class OwnVariables:
     """
 
     def __init__(self, model: keras.Model, structure: ModelStructure) -> None:
+        # Which a model with a rate of zero lacks. They are among the last ones.
+        left = set(map(id, structure.generators))
         self._lists = [
             list(model.trainable_variables),
-            list(model.non_trainable_variables),
+            [variable for variable in model.non_trainable_variables if id(variable) not in left],
             list(structure.variables),
         ]
         self._slots = optimizer_variables(model.optimizer)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._keras.missing_generators import with_generator
 from kerasreg._keras.patching import patched_value, python_math
 
 _schedules = keras.optimizers.schedules
@@ -67,6 +69,8 @@ _decisions: set[tuple[type, str]] = set()
 _bounds: dict[tuple[type | None, str], set[float]] = {
     (None, name): {1.0} for name in ("rate", "dropout", "recurrent_dropout", "alpha")
 }
+# Where these are zero Keras draws nothing, which is what it would come to if it did.
+_RATES = frozenset(["rate", "dropout", "_dropout", "recurrent_dropout", "stddev"])
 
 
 class Scalar(NamedTuple):
@@ -79,6 +83,7 @@ class Scalar(NamedTuple):
         tried: None if the number is known to be used as a tensor would be. Else the class of
             the object that has it: whether it can be is seen when it is traced.
         place: its place in the list or tuple that the attribute holds, if it holds one.
+        fades: whether zero is a number of it like others, as of the rate of a `Dropout`.
     """
 
     owner: Any
@@ -86,6 +91,7 @@ class Scalar(NamedTuple):
     value: float
     tried: type | None = None
     place: int | None = None
+    fades: bool = False
 
 
 class DifferentPrograms(ValueError):
@@ -157,10 +163,21 @@ def is_tried(owner: Any, name: str, item: Any, kind: type) -> bool:
     )
 
 
-def sides(kind: type | None, name: str, number: float) -> tuple[int, ...]:
+def sides(scalar: Scalar) -> tuple[int, ...]:
     """On which side of zero, and of the bounds that are known, a tried number lies."""
-    bounds = sorted({0.0, *_bounds_of(kind, name)})
-    return tuple((number > bound) - (number < bound) for bound in bounds)
+    number, bounds = scalar.value, _bounds_of(scalar.tried, scalar.name)
+    if not scalar.fades:
+        bounds = bounds | {0.0}
+    found = tuple((number > bound) - (number < bound) for bound in sorted(bounds))
+    return (*found, number < 0) if scalar.fades and scalar.name in _RATES else found
+
+
+def _positive_example(scalar: Scalar) -> float:
+    """A number for one that fades, on the same side of all bounds and not zero."""
+    if scalar.value != 0:
+        return scalar.value
+    bounds = _bounds_of(scalar.tried, scalar.name)
+    return min((bound for bound in bounds if bound > 0), default=1.0) / 2
 
 
 def _bounds_of(kind: type | None, name: str) -> set[float]:
@@ -271,10 +288,16 @@ def replaced_scalars(scalars: Sequence[Scalar], values: ScalarValues) -> Iterato
     several: dict[tuple[int, str], tuple[Scalar, dict[int, LaneScalar]]] = {}
     with contextlib.ExitStack() as stack:
         for index, scalar in enumerate(numbers):
-            if scalar.value == 0:
+            if scalar.value == 0 and not scalar.fades:
                 continue
             value, complement = values.numbers[index], values.complements[index]
-            stand_in = LaneScalar(value, complement, scalar.value, scalar)
+            if scalar.fades:
+                stack.enter_context(with_generator(scalar.owner))
+                signed = scalar.name in _RATES
+                example = _positive_example(scalar) if signed else scalar.value
+                stand_in = LaneScalar(value, complement, example, scalar, signed=signed)
+            else:
+                stand_in = LaneScalar(value, complement, scalar.value, scalar)
             if scalar.place is None:
                 stack.enter_context(patched_value(scalar.owner, scalar.name, stand_in))
             else:
@@ -290,6 +313,11 @@ def replaced_scalars(scalars: Sequence[Scalar], values: ScalarValues) -> Iterato
         if numbers:
             stack.enter_context(python_math(LaneScalar.function))
         yield
+
+
+def _asks() -> str:
+    """The package whose code compares a number."""
+    return str(sys._getframe(3).f_globals.get("__name__", "")).partition(".")[0]
 
 
 # What errors say that a number of a lane caused, of Python, TensorFlow and JAX.
@@ -360,9 +388,10 @@ class LaneScalar:
     def _compare(self, other: Any, comparison: str) -> bool:
         if isinstance(other, LaneScalar) or not isinstance(other, (int, float)):
             raise self._refuse("compared with what is no Python number")
-        if self._signed and other == 0:
-            return bool(getattr(self.example, comparison)(other))
         scalar = self.scalar
+        of_users = scalar is not None and scalar.fades and _asks() != "keras"
+        if self._signed and other == 0 and not of_users:
+            return bool(getattr(self.example, comparison)(other))
         if self._computed or scalar is None or scalar.tried is None:
             raise self._refuse(f"compared with {other!r}")
         if other not in _bounds_of(scalar.tried, scalar.name):
@@ -373,7 +402,7 @@ class LaneScalar:
         return other is not None and self._compare(other, "__eq__")
 
     def __ne__(self, other: Any) -> bool:
-        return not self == other
+        return other is None or self._compare(other, "__ne__")
 
     def __lt__(self, other: Any) -> bool:
         return self._compare(other, "__lt__")

@@ -19,7 +19,7 @@ import itertools
 import sys
 import threading
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -44,6 +44,7 @@ from kerasreg._keras.internals import (
     tracked_dictionary,
     trainer_attributes,
 )
+from kerasreg._keras.missing_generators import ATTRIBUTES, draws, generator_of
 from kerasreg._keras.names_of_variables import names_in_model
 from kerasreg._keras.outer_optimizer import OuterOptimizer
 from kerasreg._keras.stateless_optimizer import decaying, inner_optimizers
@@ -52,6 +53,7 @@ from kerasreg.lanes._scalars import Scalar, is_tried, plain_number, sides, varyi
 # Types of plain values, as their tokens begin.
 _VALUES = ("bool", "int", "float", "str")
 _DICTIONARIES = (dict, tracked_dictionary())
+_RECURRENT = "recurrent_dropout"
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 
 
@@ -146,6 +148,7 @@ class ModelStructure:
             the `momentum` of an optimizer, in a fixed order.
         hyperparameters: the variables of the rates of layers and the strengths
             of penalties.
+        generators: those of `variables` that a model may lack, since a rate of it is zero.
 
     Example:
 
@@ -170,6 +173,7 @@ class ModelStructure:
         self.variables: list[keras.Variable] = []
         self.scalars: list[Scalar] = []
         self.hyperparameters: list[keras.Variable] = []
+        self.generators: list[keras.Variable] = []
         self._visit(model, "model")
         self._visit(getattr(model, "optimizer", None), "optimizer")
         self._visit_decisions(model)
@@ -336,12 +340,18 @@ class ModelStructure:
             self._visit_object(value)
 
     def _try_number(
-        self, owner: Any, name: str, item: Any, kind: type, index: int | None = None
+        self,
+        owner: Any,
+        name: str,
+        item: Any,
+        kind: type,
+        index: int | None = None,
+        fades: bool = False,
     ) -> None:
         number = plain_number(item)
         assert number is not None  # It is one.
-        self.scalars.append(Scalar(owner, name, number, kind, index))
-        self._token("number", name, sides(kind, name, number))
+        self.scalars.append(Scalar(owner, name, number, kind, index, fades))
+        self._token("number", name, sides(self.scalars[-1]))
 
     def _is_known(self, value: Any) -> bool:
         return id(value) in self._met
@@ -351,9 +361,12 @@ class ModelStructure:
         self._met[id(values)] = len(self._met)
         self._alive.append(values)
         self._token("list", len(values))
+        kind = type(owner)
+        fades = draws(kind)
         for index, item in enumerate(values):
-            if is_tried(owner, name, item, type(owner)):
-                self._try_number(owner, name, item, type(owner), index)
+            # Of a range that begins or ends with zero, Keras makes a whole number of it.
+            if is_tried(owner, name, float(item) if fades else item, kind):
+                self._try_number(owner, name, item, kind, index, fades=fades)
             else:
                 self._visit(item, f"{name}.{index}")
 
@@ -453,6 +466,9 @@ class ModelStructure:
                 return
             attributes = {name: getattr(value, name, None) for name in slots}
         names = varying_names(value)
+        fading = _fading(value, attributes)
+        if fading is not None:
+            attributes = {n: item for n, item in attributes.items() if n not in ATTRIBUTES}
         for name in getattr(kind, "lane_hyperparameters", ()):
             self.hyperparameters.append(getattr(value, name))
         for name, item in attributes.items():
@@ -463,13 +479,18 @@ class ModelStructure:
             elif not is_bookkeeping(value, name, item):
                 self._token("attribute", name)
                 if is_tried(value, name, item, kind):
-                    self._try_number(value, name, item, kind)
+                    self._try_number(value, name, item, kind, fades=name in (fading or ()))
                 elif _are_numbers(item) and not self._is_known(item):
                     self._visit_numbers(item, name, value)
                 elif type(item) in _DICTIONARIES:
                     self._visit_dictionary(item, name, value)
                 else:
                     self._visit(item, name)
+        if fading is not None:
+            generator = generator_of(value)
+            self.generators.append(generator.state)
+            self._token("attribute", "seed generator")
+            self._visit(generator, "seed_generator")
         # A Sequential model is the functional one that it builds.
         if (functional := functional_of(value)) is not None:
             self._visit_graph(functional)
@@ -500,6 +521,23 @@ class ModelStructure:
         names = list(getattr(functional, "output_names", ()))
         if len(names) > 1:  # Losses may be given by name.
             self._visit(names, "output names")
+
+
+def _fading(value: Any, attributes: Mapping[str, Any]) -> frozenset[str] | None:
+    """The numbers of a layer that draws which may be zero among others.
+
+    None if the layer draws by no such number, so that it has its generator in any case.
+    """
+    kind = type(value)
+    if not draws(kind):
+        return None
+    names = [name for name, item in attributes.items() if is_tried(value, name, item, kind)]
+    if not names:
+        return None
+    # Two rates of a recurrent cell have one generator: what one draws depends on the other.
+    if _RECURRENT in names:
+        names = [] if attributes[_RECURRENT] else ["dropout"]
+    return frozenset(names)
 
 
 def _are_numbers(value: Any) -> bool:

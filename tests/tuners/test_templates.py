@@ -329,3 +329,22 @@ def test_what_is_asked_decides(ask):
         ask(hp.get("a"))
     assert takes_path(trace.path, {"a": 0.5})
     assert not takes_path(trace.path, {"a": 0.05})
+
+
+def from_zero(hp):
+    """Without a rate, Keras' layers have no random numbers."""
+    middle = [layers.Dropout(hp.Choice("rate", [0.0, 0.25, 0.5])), layers.GaussianNoise(0.1)]
+    return compiled(middle, optimizers.SGD(hp.Float("learning_rate", 1e-3, 1e-1)))
+
+
+def test_rates_of_zero_are_derived_and_share_the_program_of_others(tmp_path):
+    tuner, built = search(from_zero, tmp_path)
+    derived = [one for one in tuner.seen if one[2]]
+    # Two ways of building, with a generator of random numbers and without.
+    assert len(derived) >= 8
+    assert len(built) == 1 + len(tuner.seen) - len(derived)
+    for trial, numbers, _ in derived:
+        assert numbers == numbers_of(from_zero, trial.hyperparameters)
+    rates = {trial.hyperparameters.get("rate") for trial in tuner.oracle.trials.values()}
+    assert rates == {0.0, 0.25, 0.5}
+    assert [row.trials for row in tuner.lane_report().rows] == [14]
