@@ -40,6 +40,7 @@ from kerasreg._keras.internals import (
     inner_layers,
     input_structure,
     learning_rate_of,
+    loss_weights,
     output_structure,
     tracked_dictionary,
     trainer_attributes,
@@ -48,7 +49,15 @@ from kerasreg._keras.missing_generators import ATTRIBUTES, draws, generator_of
 from kerasreg._keras.names_of_variables import names_in_model
 from kerasreg._keras.outer_optimizer import OuterOptimizer
 from kerasreg._keras.stateless_optimizer import decaying, inner_optimizers
-from kerasreg.lanes._scalars import Scalar, is_tried, plain_number, sides, varying_names
+from kerasreg.lanes._scalars import (
+    Scalar,
+    Tried,
+    is_tried,
+    may_be_tried,
+    plain_number,
+    sides,
+    varying_names,
+)
 
 # Types of plain values, as their tokens begin.
 _VALUES = ("bool", "int", "float", "str")
@@ -178,8 +187,9 @@ class ModelStructure:
         self._visit(getattr(model, "optimizer", None), "optimizer")
         self._visit_decisions(model)
         given = compile_arguments(model)
-        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+        for name in ("loss", "metrics", "weighted_metrics"):
             self._visit(given.get(name), f"compile({name})")
+        self._visit_loss_weights(model, given.get("loss_weights"))
         self.tokens = tuple(self._tokens)
         optimizer = getattr(model, "optimizer", None)
         found = [] if optimizer is None else map(learning_rate_of, inner_optimizers(optimizer))
@@ -323,9 +333,13 @@ class ModelStructure:
         elif isinstance(value, types.ModuleType):
             self._token("module", value.__name__)
         elif isinstance(value, functools.partial):
-            self._token("partial")
-            for name in ("func", "args", "keywords"):
-                self._visit(getattr(value, name), name)
+            self._token("partial", len(value.args), tuple(value.keywords))
+            self._visit(value.func, "func")
+            tried = _code_of(value.func)
+            for index, item in enumerate(value.args):
+                self._visit_argument(value, "args", item, tried, f"argument {index}", index)
+            for name, item in value.keywords.items():
+                self._visit_argument(value.keywords, name, item, tried, name)
         elif isinstance(value, types.MethodType):
             self._token("method")
             self._visit(value.__func__, "function")
@@ -408,9 +422,15 @@ class ModelStructure:
         if is_known(function):
             self._token("function", function.__module__, function.__qualname__)
             return
-        self._visit_code(function.__code__)
-        self._visit(function.__defaults__, "defaults")
-        self._visit(function.__kwdefaults__, "keyword defaults")
+        code = function.__code__
+        self._visit_code(code)
+        defaults, by_name = function.__defaults__ or (), function.__kwdefaults__ or {}
+        self._token("defaults", len(defaults), tuple(by_name))
+        names = code.co_varnames[: code.co_argcount][code.co_argcount - len(defaults) :]
+        for index, (name, item) in enumerate(zip(names, defaults, strict=True)):
+            self._visit_argument(function, "__defaults__", item, code, name, index)
+        for name, item in by_name.items():
+            self._visit_argument(by_name, name, item, code, name)
         for name, cell in zip(
             function.__code__.co_freevars, function.__closure__ or (), strict=True
         ):
@@ -418,10 +438,56 @@ class ModelStructure:
                 contents = cell.cell_contents
             except ValueError:  # Not bound yet.
                 contents = None
-            self._visit(contents, f"{function.__name__}<closure {name}>")
+            self._visit_argument(cell, "cell_contents", contents, code, name)
         for name in global_names(function.__code__):
             if name in function.__globals__:
                 self._visit(function.__globals__[name], f"{function.__name__}<global {name}>")
+
+    def _visit_argument(
+        self,
+        owner: Any,
+        name: str,
+        item: Any,
+        tried: Tried,
+        called: str,
+        index: int | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        """What a function or an operation has of its own, which may be a number."""
+        if may_be_tried(item, tried, called):
+            number = Scalar(owner, name, float(item), tried, index, called=called, dtype=dtype)
+            self.scalars.append(number)
+            self._token("number", called, sides(number))
+        elif index is None and _are_numbers(item) and not self._is_known(item):
+            # A list, or a tuple, in the place of the number.
+            self._met[id(item)] = len(self._met)
+            self._alive.append(item)
+            self._token("list", len(item))
+            for place, part in enumerate(item):
+                self._visit_argument(owner, name, part, tried, called, place, dtype)
+        elif type(item) in _DICTIONARIES and not self._is_known(item):
+            self._met[id(item)] = len(self._met)
+            self._alive.append(item)
+            self._token("dict", len(item))
+            for key, part in item.items():
+                self._visit(key, "key")
+                self._visit_argument(item, key, part, tried, f"{called}[{key!r}]", dtype=dtype)
+        else:
+            self._visit(item, called)
+
+    def _visit_loss_weights(self, model: keras.Model, given: Any) -> None:
+        """Weights of losses, of which Keras asks nothing, so that zero is one like others."""
+        weights = loss_weights(model)
+        if weights is None:
+            self._visit(given, "compile(loss_weights)")
+            return
+        self._path.append("compile(loss_weights)")
+        self._token("loss weights", *weights.places)
+        for index, value in enumerate(weights.weights):
+            number = Scalar(weights, "weights", value, type(weights), index, True, "loss_weights")
+            self.scalars.append(number)
+            self._token("number", sides(number))
+        self._path.pop()
 
     def _visit_code(self, code: types.CodeType) -> None:
         constants = [item for item in code.co_consts if not isinstance(item, types.CodeType)]
@@ -514,13 +580,24 @@ class ModelStructure:
         for node in graph_nodes(functional):
             name = node.operation.name
             self._visit(node.operation, name)
-            self._visit(node.arguments.args, f"{name}(args)")
-            self._visit(node.arguments.kwargs, f"{name}(kwargs)")
+            given, tried, dtype = node.arguments, type(node.operation), node.outputs[0].dtype
+            self._token("arguments", len(given.args), tuple(given.kwargs))
+            for index, item in enumerate(given.args):
+                at = f"argument {index}"
+                self._visit_argument(given, "args", item, tried, at, index, str(dtype))
+            for at, item in given.kwargs.items():
+                self._visit_argument(given.kwargs, at, item, tried, at, dtype=str(dtype))
             self._visit(list(node.outputs), f"{name}(outputs)")
         self._visit(output_structure(functional), "outputs")
         names = list(getattr(functional, "output_names", ()))
         if len(names) > 1:  # Losses may be given by name.
             self._visit(names, "output names")
+
+
+def _code_of(function: Any) -> Tried:
+    """What is found out about the arguments of a `functools.partial` is known by this."""
+    code = getattr(function, "__code__", None)
+    return code if isinstance(code, types.CodeType) else type(function)
 
 
 def _fading(value: Any, attributes: Mapping[str, Any]) -> frozenset[str] | None:

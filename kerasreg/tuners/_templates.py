@@ -61,7 +61,7 @@ class _Contents:
         self.arrays: dict[int, np.ndarray] = {}
         self.rest: list[tuple[str, Any]] = []
         for scalar in structure.scalars:
-            place = f"`{scalar.name}` of a {type(scalar.owner).__name__}"
+            place = scalar.words
             if scalar.name == "seed":
                 self.seeds.append(int(scalar.value))
             else:

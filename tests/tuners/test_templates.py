@@ -348,3 +348,29 @@ def test_rates_of_zero_are_derived_and_share_the_program_of_others(tmp_path):
     rates = {trial.hyperparameters.get("rate") for trial in tuner.oracle.trials.values()}
     assert rates == {0.0, 0.25, 0.5}
     assert [row.trials for row in tuner.lane_report().rows] == [14]
+
+
+def in_functions(hp):
+    """Numbers of hyperparameters in a loss, an operator and weights of losses."""
+    rate = hp.Float("rate", 0.1, 0.5)
+
+    def loss(y, p, power=1.0 + rate):
+        of_classes = keras.losses.sparse_categorical_crossentropy(y, p, from_logits=True)
+        return hp_scale * of_classes**power
+
+    hp_scale = hp.Float("scale", 0.5, 2.0)
+    inputs = keras.Input((4,))
+    hidden = keras.ops.multiply(layers.Dense(5, "relu")(inputs), rate) * hp_scale + rate
+    model = keras.Model(inputs, layers.Dense(3)(rate * hidden))
+    model.compile("sgd", loss, loss_weights=[hp.Float("weight", 0.1, 1.0)], jit_compile=False)
+    return model
+
+
+def test_numbers_of_functions_are_derived(tmp_path):
+    tuner, _ = search(in_functions, tmp_path)
+    derived = [one for one in tuner.seen if one[2]]
+    assert len(derived) >= 10
+    for trial, numbers, _ in derived:
+        assert numbers == numbers_of(in_functions, trial.hyperparameters)
+    assert [row.trials for row in tuner.lane_report().rows] == [14]
+    assert {trial.status for trial in tuner.oracle.trials.values()} == {"COMPLETED"}
