@@ -6,13 +6,15 @@ import concurrent.futures
 import contextlib
 import functools
 from collections.abc import Callable, Generator
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 from keras import ops, tree
 
 from kerasreg._keras.internals import build_by_batch
+from kerasreg._keras.own_steps import own_steps, refuse_steps
+from kerasreg._keras.scope import Scope
 from kerasreg._warnings import warn
 from kerasreg.lanes._batches import Block
 from kerasreg.lanes._draws import RandomNumbers
@@ -20,14 +22,13 @@ from kerasreg.lanes._program import Program, Run
 from kerasreg.lanes._programs import forget, program_for
 from kerasreg.lanes._scalars import DifferentPrograms, Scalar, decides
 from kerasreg.lanes._state import State
-from kerasreg.lanes._step import Step
-from kerasreg.lanes._structure import ModelStructure
+from kerasreg.lanes._step import Kind, Step
+from kerasreg.lanes._structure import ModelStructure, why_not_a_lane
 
+_KINDS: tuple[Kind, ...] = ("train", "test")
 # Compiling with XLA costs seconds, and then saves half of each step and more.
 # Measured: worth it from about this many steps, times lanes, of one shape.
 _STEPS_WORTH_COMPILING = 12_000
-
-Kind = Literal["train", "test"]
 
 
 class BatchHooks(Protocol):
@@ -77,6 +78,7 @@ class Epochs:
         self._warned: set[tuple[str, str]] = set()
         self._steps = 0
         self._refused: str | None = None
+        self._logs: dict[Kind, dict[str, keras.Variable]] = {}
         self._compiling: list[concurrent.futures.Future[Any]] = []
         # Of programs that gave place to another one.
         self._past_traces = self._past_compilations = 0
@@ -118,8 +120,13 @@ class Epochs:
             return program
         if measures and not self._measures:
             # Metrics may depend on the shapes of the first samples.
-            build_by_batch(self.model, block.example())
+            if own_steps(self.model):
+                self._rehearse(block.example())
+            else:
+                build_by_batch(self.model, block.example())
             state.add(self.model.metrics_variables)
+            for of_kind in self._logs.values():
+                state.add(list(of_kind.values()))
             self._measures = True
         self._past_traces, self._past_compilations = self.traces, self.compilations
         self._varying = list(state.varying)
@@ -130,8 +137,35 @@ class Epochs:
         return self._program
 
     def _make(self, scalars: list[Scalar]) -> Program:
-        step = Step(self.model, self.state.variables, scalars, self._random_numbers)
+        step = Step(self.model, self.state.variables, scalars, self._random_numbers, self._logs)
         return _program_of_backend()(step, self.state.lanes)
+
+    def _rehearse(self, batch: Any) -> None:
+        """Runs the steps of the model's own symbolically, to build metrics and know their logs."""
+        step = Step(self.model, self.state.variables, ())
+        for kind in _KINDS:
+            try:
+                specs = step.specs_of_logs(kind, batch)
+                with Scope():
+                    of_metrics = set(self.model.get_metrics_result())
+            except Exception as error:
+                if f"{kind}_step" in step.own:
+                    raise self._refusal(error) from error
+                continue  # There may be no validation.
+            if specs and set(specs) != of_metrics:
+                # As Keras does, who then takes the logs of the last batch.
+                self._logs[kind] = {
+                    name: keras.Variable(np.zeros(spec.shape, spec.dtype), trainable=False)
+                    for name, spec in specs.items()
+                }
+
+    def _refusal(self, error: Exception) -> DifferentPrograms:
+        """Refuses the steps of the model's own, here and in other models of the class."""
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        refuse_steps(self.model, f"with which lanes cannot do: {type(error).__name__}: {line}")
+        return DifferentPrograms(
+            f"{self.model.name!r} cannot be a lane: {why_not_a_lane(self.model)}."
+        )
 
     def run(
         self,
@@ -171,8 +205,8 @@ class Epochs:
                 state.values = self._checked(program, functools.partial(program.run, run))
                 self._steps += block.count * (kind == "train")
                 if hooks is not None:
-                    hooks.end(moved, self._metrics(program))
-        return {} if program is None else self._metrics(program)
+                    hooks.end(moved, self._metrics(program, kind))
+        return {} if program is None else self._metrics(program, kind)
 
     def precompile(
         self,
@@ -226,9 +260,10 @@ class Epochs:
             self._thread.shutdown()
             del self._thread
 
-    def _metrics(self, program: Program) -> dict[str, np.ndarray]:
+    def _metrics(self, program: Program, kind: Kind) -> dict[str, np.ndarray]:
         """The metrics of the epoch so far."""
-        found = program.results(self.state.values, self.state.scalars)
+        every = program.results(self.state.values, self.state.scalars)
+        found = program.step.results_of(kind, every)
         return {name: ops.convert_to_numpy(value) for name, value in found.items()}
 
     def predict(self, blocks: Generator[Block, None, None]) -> Any:
@@ -272,6 +307,8 @@ class Epochs:
         except Exception as error:
             forget(program)
             if not decides(program.step.scalars, error):
+                if program.step.own and program.traces == seen:
+                    raise self._refusal(error) from error
                 raise
             raise DifferentPrograms(
                 f"The lanes of {self.model.name!r} share no program, as a number that differs "
@@ -282,6 +319,9 @@ class Epochs:
         self._refused = self._found_to_be_no_program(program)
         if self._refused is not None:
             forget(program)
+            if program.step.own:
+                refuse_steps(self.model, "with which lanes cannot do")
+                raise DifferentPrograms(self._refused)
             raise ValueError(self._refused)
         self._tell_loops(program)
         return found
@@ -296,6 +336,11 @@ class Epochs:
                 )
 
     def _found_to_be_no_program(self, program: Program) -> str | None:
+        if program.assigns:
+            return (
+                f"{self.model.name!r} cannot be a lane: it assigns variables that Keras does not "
+                f"know ({', '.join(program.assigns)})."
+            )
         if program.python:
             return (
                 f"{self.model.name!r} cannot be a lane: it calls back into Python "

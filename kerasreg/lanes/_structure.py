@@ -48,6 +48,7 @@ from kerasreg._keras.internals import (
 from kerasreg._keras.missing_generators import ATTRIBUTES, draws, generator_of
 from kerasreg._keras.names_of_variables import names_in_model
 from kerasreg._keras.outer_optimizer import OuterOptimizer
+from kerasreg._keras.own_steps import own_steps, steps_are_enough, why_no_step
 from kerasreg._keras.stateless_optimizer import decaying, inner_optimizers
 from kerasreg.lanes._scalars import (
     Scalar,
@@ -177,6 +178,7 @@ class ModelStructure:
         self._tokens: list[Any] = []
         self._places: list[str] | None = [] if places else None
         self._path: list[str] = []
+        self._outermost = functional_of(model)
         self._met: dict[int, int] = {}
         self._alive: list[Any] = []  # The id of what is gone could be given again.
         self.variables: list[keras.Variable] = []
@@ -590,7 +592,8 @@ class ModelStructure:
             self._visit(list(node.outputs), f"{name}(outputs)")
         self._visit(output_structure(functional), "outputs")
         names = list(getattr(functional, "output_names", ()))
-        if len(names) > 1:  # Losses may be given by name.
+        # Losses may be given by name, but for models within.
+        if len(names) > 1 and functional is self._outermost:
             self._visit(names, "output names")
 
 
@@ -655,6 +658,10 @@ _OWN = frozenset(
 )
 
 
+# And these, where a step is its own too.
+_OF_STEPS = frozenset(["compute_loss_and_updates"])
+
+
 def why_not_a_lane(model: Any) -> str | None:
     """Says why a model cannot be trained as a lane.
 
@@ -679,21 +686,25 @@ def why_not_a_lane(model: Any) -> str | None:
     """
     if not isinstance(model, keras.Model):
         return f"it must be a Keras model, and is a {type(model).__name__}"
-    if not model.built:
+    if not model.built and not steps_are_enough(model):
         return "it is not built; call it on data, or give it an `Input`"
     if not getattr(model, "compiled", False):
         return "it is not compiled; call `model.compile(...)`"
     if model.optimizer is None:
         return "it is compiled without an optimizer"
     unknown = "of which the program would know nothing"
-    for name in sorted(trainer_attributes() - _OWN):
-        # What may stand in its place where it is a step.
-        change = "; `compute_loss` and `compute_metrics` may be its own" if "step" in name else ""
+    steps = own_steps(model)
+    for name in sorted(trainer_attributes() - _OWN - (_OF_STEPS if steps else frozenset())):
         owner = next(kind for kind in type(model).__mro__ if name in vars(kind))
-        if module_of(owner) != "keras":
-            return f"its class defines its own `{name}`, {unknown}{change}"
+        if module_of(owner) != "keras" and name not in steps:
+            return f"its class defines its own `{name}`, {unknown}"
         if name in vars(model):
+            change = "; its class may define it" if name.endswith("_step") else ""
             return f"it was given its own `{name}`, {unknown}{change}"
+    for name, step in steps.items():
+        if (reason := why_no_step(step)) is not None:
+            change = "; `compute_loss` and `compute_metrics` may be its own too"
+            return f"its class defines its own `{name}`, {reason}{change}"
     if model.run_eagerly:
         return "it is compiled with `run_eagerly=True`; without it, it may be a lane"
     if not model.trainable_variables:

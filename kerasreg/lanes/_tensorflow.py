@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kerasreg._keras.lane_convolutions import lane_convolutions
 from kerasreg._keras.pfor_converters import (
+    assignments,
     calls_of_python,
     draws_random_numbers,
     fallbacks,
@@ -106,6 +107,7 @@ class TensorFlowProgram(Program):
         self.loops += [loop for loop in loops if loop not in self.loops]
         self._patches[id(trace)] = max(map(sum, sizes), default=0)
         self.python += calls_of_python(trace)
+        self.assigns += assignments(trace)
         if handles_text(trace.graph):
             self._text.add(id(trace))
         if loops or draws_random_numbers(trace) or id(trace) in self._text:
