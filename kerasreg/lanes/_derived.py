@@ -55,6 +55,8 @@ class DerivedModel:
     def built(self) -> tuple[keras.Model, ModelStructure]:
         """The model, with the values that this one has, and its structure."""
         model = self._build()
+        if self.template.optimizer.built and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
         structure = ModelStructure(model)
         own = OwnVariables(self.template, self.structure).in_model(model, structure)
         for variable, value in self.values:

@@ -23,7 +23,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._keras.missing_generators import with_generator
+from kerasreg._keras.ignored_attributes import module_of
+from kerasreg._keras.missing_generators import draws, with_generator
 from kerasreg._keras.patching import patched_value, python_math
 
 _schedules = keras.optimizers.schedules
@@ -214,8 +215,15 @@ def _positive_example(scalar: Scalar) -> float:
 
 def _bounds_of(scalar: Scalar) -> set[float]:
     """The bounds that are known of a number of a class, or of every class."""
-    of_keras = set() if scalar.called else _bounds.get((None, scalar.name), set())
-    return _bounds.get(scalar.key, set()) | of_keras
+    found, kind = _bounds.get(scalar.key, set()), scalar.tried
+    if isinstance(kind, type) and (module_of(kind) == "keras" or draws(kind)):
+        return found | _bounds.get((None, scalar.name), set())
+    return found
+
+
+def findings() -> int:
+    """How much was found out about numbers so far, by which structures divide models."""
+    return len(_decisions) + sum(map(len, _bounds.values()))
 
 
 def decides(scalars: Sequence[Scalar], error: BaseException | None) -> bool:

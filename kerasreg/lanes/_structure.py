@@ -53,6 +53,7 @@ from kerasreg._keras.stateless_optimizer import decaying, inner_optimizers
 from kerasreg.lanes._scalars import (
     Scalar,
     Tried,
+    findings,
     is_tried,
     may_be_tried,
     plain_number,
@@ -178,6 +179,7 @@ class ModelStructure:
         self._tokens: list[Any] = []
         self._places: list[str] | None = [] if places else None
         self._path: list[str] = []
+        self._findings = [findings()]  # Shared by structures that differ in scalars alone.
         self._outermost = functional_of(model)
         self._met: dict[int, int] = {}
         self._alive: list[Any] = []  # The id of what is gone could be given again.
@@ -246,6 +248,28 @@ class ModelStructure:
         found = copy.copy(self)
         found.scalars = list(scalars)
         return found
+
+    def is_current(self, model: keras.Model) -> bool:
+        """Whether the model has this structure by all that is known of its numbers by now.
+
+        Args:
+            model: the model that the structure was found for, as it was then.
+
+        Returns:
+            False if a number of it was found to decide what is computed.
+
+        Example:
+
+        >>> import keras, kerasreg
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> kerasreg.lanes.ModelStructure(model).is_current(model)
+        True
+        """
+        if self._findings[0] != findings():
+            if ModelStructure(model).tokens != self.tokens:
+                return False
+            self._findings[0] = findings()
+        return True
 
     def numbers(self) -> tuple[Any, ...]:
         """The numbers by which lanes of the structure differ, but for weights and slots.

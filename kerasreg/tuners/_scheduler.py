@@ -483,6 +483,8 @@ class Scheduler:
                 plan.look_again()
                 self._prepare(plan)
                 continue
+            # If this fails, as it does when its model cannot be built, so does the trial.
+            plan.key, plan.why_alone = None, "its model could not be built again"
             with failing(plan.trial):
                 kwargs = self.tuner.fit_arguments(plan.trial, plan.execution, self.kwargs)
                 call = self.args, kwargs

@@ -180,6 +180,8 @@ class Template:
         """
         if self.unexplained is not None or self._built < _BUILT_FIRST:
             return None
+        if not self._structure.is_current(self._model):
+            return None  # A number of it was found to decide what is computed.
         numbers: list[float] = []
         for number, candidates in zip(self._first.numbers, self._candidates, strict=True):
             found = {_value(candidate, values, number.dtype) for candidate in candidates}

@@ -137,15 +137,21 @@ def test_a_global_that_is_read_counts(monkeypatch):
     assert ModelStructure(build(layer=layers.Lambda(reads_global))).tokens != one
 
 
-class OwnStep(keras.Model):
-    def train_step(self, data):
-        return super().train_step(data)
+class OwnFunction(keras.Model):
+    def make_train_function(self, force=False):
+        return super().make_train_function(force)
 
 
-def own_step():
+def own_step(kind=OwnFunction):
     inputs = keras.Input((3,))
-    model = OwnStep(inputs, layers.Dense(1)(inputs))
+    model = kind(inputs, layers.Dense(1)(inputs))
     model.compile("sgd", "mse")
+    return model
+
+
+def given_step():
+    model = own_step(keras.Model)
+    model.train_step = lambda data: {}
     return model
 
 
@@ -168,7 +174,8 @@ def eager():
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (own_step, "train_step"),
+        (own_step, "its class defines its own `make_train_function`"),
+        (given_step, "given its own `train_step`.*; its class may define it"),
         (uncompiled, "not compiled"),
         (unbuilt, "not built"),
         (eager, "run_eagerly"),

@@ -75,7 +75,7 @@ def without_input(hp):
     )
     model = keras.Sequential([dense, layers.Dropout(hp.Float("rate", 0.1, 0.3)), layers.Dense(3)])
     model.compile(
-        "sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False
+        "adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False
     )
     return model
 
@@ -149,7 +149,8 @@ def test_initial_weights_are_drawn_for_each(tmp_path):
     assert len({tuple(state) for state in states}) == len(states) > 0
 
 
-def test_the_model_of_a_derived_trial_is_there_for_those_who_ask(tmp_path):
+@pytest.mark.parametrize("build", [plain, without_input])
+def test_the_model_of_a_derived_trial_is_there_for_those_who_ask(build, tmp_path):
     seen = []
 
     class Saves(keras.callbacks.Callback):
@@ -158,7 +159,7 @@ def test_the_model_of_a_derived_trial_is_there_for_those_who_ask(tmp_path):
             self.model.save(path)
             seen.append((path, self.model.predict(X, verbose=0)))
 
-    tuner = Watched(plain, "loss", 4, seed=3, directory=tmp_path)
+    tuner = Watched(build, "loss", 4, seed=3, directory=tmp_path)
     tuner.seen = []
     tuner.search(X, Y, epochs=1, verbose=0, callbacks=[Saves()])
     assert len(seen) == 4
