@@ -566,6 +566,27 @@ def build_by_batch(model: Any, batch: Any) -> None:
     model._symbolic_build(data_batch=batch)
 
 
+def takes(model: Any, inputs: Any) -> bool:
+    """Can a model be called with inputs of such shapes? Found without running it.
+
+    Read for Keras 3.10 to 3.15.
+
+    Args:
+        model: a built model.
+        inputs: tensors; the length of the first axis of each is left open.
+    """
+    from keras.src.backend import compute_output_spec
+
+    symbolic = keras.tree.map_structure(
+        lambda part: keras.KerasTensor((None, *part.shape[1:]), part.dtype), inputs
+    )
+    try:
+        compute_output_spec(model, symbolic)
+    except Exception:
+        return False
+    return True
+
+
 def forget_functions(model: Any, *kinds: str) -> None:
     """Where does Keras keep the traced steps of a model? This drops some of them.
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 from keras import ops, tree
 
-from kerasreg._keras.internals import build_by_batch
+from kerasreg._keras.internals import build_by_batch, takes
 from kerasreg._keras.own_steps import own_steps, refuse_steps
 from kerasreg._keras.scope import Scope
 from kerasreg._warnings import warn
@@ -23,6 +23,7 @@ from kerasreg.lanes._programs import forget, program_for
 from kerasreg.lanes._scalars import DifferentPrograms, Scalar, decides
 from kerasreg.lanes._state import State
 from kerasreg.lanes._step import Kind, Step
+from kerasreg.lanes._streams import DataError
 from kerasreg.lanes._structure import ModelStructure, why_not_a_lane
 
 _KINDS: tuple[Kind, ...] = ("train", "test")
@@ -192,7 +193,8 @@ class Epochs:
         with contextlib.closing(blocks):
             for block in blocks:
                 if program is None:
-                    program = self._program_for(block)
+                    with self._taken(kind, block):
+                        program = self._program_for(block)
                     state.reset_metrics()
                 moved = active if block.having is None else active & block.having
                 if hooks is not None:
@@ -202,11 +204,27 @@ class Epochs:
                         break  # Nor does any lane see a later one.
                     continue
                 run = self._run_of(kind, block, moved, compiled)
-                state.values = self._checked(program, functools.partial(program.run, run))
+                with self._taken(kind, block):
+                    state.values = self._checked(program, functools.partial(program.run, run))
                 self._steps += block.count * (kind == "train")
                 if hooks is not None:
                     hooks.end(moved, self._metrics(program, kind))
         return {} if program is None else self._metrics(program, kind)
+
+    @contextlib.contextmanager
+    def _taken(self, kind: Kind, block: Block) -> Iterator[None]:
+        """Names batches of another shape than those before, where the model cannot take them."""
+        try:
+            yield
+        except Exception as error:
+            if not any(block.free or ()) or takes(self.model, block.example()[0]):
+                raise
+            shapes = [(None, *array.shape[1:]) for array in block.arrays]
+            argument = "x" if kind == "train" else "validation_data"
+            raise DataError(
+                f"`{argument}` must have batches of shapes that the model takes. Received: arrays "
+                f"of the shapes {shapes}, and batches of other shapes"
+            ) from error
 
     def precompile(
         self,

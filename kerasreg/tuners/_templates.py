@@ -152,7 +152,11 @@ class Template:
         self._built += 1
         assert plan.structure is not None
         if plan.structure.tokens != self._structure.tokens:
-            self.unexplained = "other models are built in the same way"
+            first, other = (
+                ModelStructure(model, places=True) for model in (self._model, plan.model)
+            )
+            place = first.difference(other) or "the models"
+            self.unexplained = f"models differ that are built in the same way, at {place}"
             return
         contents = _Contents(plan.model, plan.structure)
         for (place, found), (_, expected) in zip(contents.rest, self._first.rest, strict=True):

@@ -1,5 +1,6 @@
 """Models that are derived from others of a hypermodel: they are what `build` would have built."""
 
+import itertools
 import math
 import warnings
 
@@ -194,6 +195,14 @@ def by_chance(hp):
     )
 
 
+calls = itertools.count()
+
+
+def by_turns(hp):
+    """Another model for the same values."""
+    return compiled([], optimizers.SGD(hp.Float("a", 0, 1)), units=4 + next(calls) % 2)
+
+
 def with_weights(hp):
     model = compiled([], optimizers.SGD(hp.Float("a", 0, 1)))
     model.layers[0].kernel.assign(np.random.normal(size=(4, 5)))
@@ -206,6 +215,7 @@ def with_weights(hp):
         (by_numpy, "it takes the very value of `rate`"),
         (by_chance, "`rate` of a Dropout is no function of the hyperparameters"),
         (with_weights, "kernel` differs"),
+        (by_turns, r"models differ .* in the same way, at model\.dense.*\.units: int . against"),
     ],
 )
 def test_what_is_not_explained_is_built_and_told(build, reason, tmp_path):
