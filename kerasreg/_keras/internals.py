@@ -534,7 +534,7 @@ def loss_weights(model: Any) -> LossWeights | None:
 
     Read for Keras 3.10 to 3.15.
     """
-    loss = getattr(model, "_compile_loss", None)
+    loss = model._compile_loss if getattr(model, "compiled", False) else None
     given = None if loss is None else loss._user_loss_weights
     if isinstance(given, (int, float)):
         return LossWeights(loss, {None: float(given)})

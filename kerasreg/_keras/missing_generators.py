@@ -17,6 +17,8 @@ from kerasreg._keras.ignored_attributes import module_of
 from kerasreg._keras.patching import patched
 
 _NAME = "seed_generator"
+# Where these are zero Keras draws nothing, which is what it would come to if it did.
+RATES = frozenset(["rate", "dropout", "_dropout", "recurrent_dropout", "stddev"])
 # The attributes in which Keras keeps a generator.
 ATTRIBUTES = (_NAME, "_seed_generators")
 _generators: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()

@@ -24,7 +24,7 @@ import numpy as np
 from keras import ops
 
 from kerasreg._keras.ignored_attributes import module_of
-from kerasreg._keras.missing_generators import draws, with_generator
+from kerasreg._keras.missing_generators import RATES, draws, with_generator
 from kerasreg._keras.patching import patched_value, python_math
 
 _schedules = keras.optimizers.schedules
@@ -71,8 +71,6 @@ _decisions: set[tuple[Tried | None, str]] = set()
 _bounds: dict[tuple[Tried | None, str], set[float]] = {
     (None, name): {1.0} for name in ("rate", "dropout", "recurrent_dropout", "alpha")
 }
-# Where these are zero Keras draws nothing, which is what it would come to if it did.
-_RATES = frozenset(["rate", "dropout", "_dropout", "recurrent_dropout", "stddev"])
 
 
 # A class of objects, or the code of functions.
@@ -202,7 +200,7 @@ def sides(scalar: Scalar) -> tuple[int, ...]:
     if not scalar.fades:
         bounds = bounds | {0.0}
     found = tuple((number > bound) - (number < bound) for bound in sorted(bounds))
-    return (*found, number < 0) if scalar.fades and scalar.name in _RATES else found
+    return (*found, number < 0) if scalar.fades and scalar.name in RATES else found
 
 
 def _positive_example(scalar: Scalar) -> float:
@@ -333,7 +331,7 @@ def replaced_scalars(scalars: Sequence[Scalar], values: ScalarValues) -> Iterato
             value, complement = values.numbers[index], values.complements[index]
             if scalar.fades:
                 stack.enter_context(with_generator(scalar.owner))
-                signed = scalar.name in _RATES
+                signed = scalar.name in RATES
                 example = _positive_example(scalar) if signed else scalar.value
                 stand_in = LaneScalar(value, complement, example, scalar, signed=signed)
             else:
