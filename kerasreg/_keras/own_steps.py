@@ -40,6 +40,11 @@ def refuse_steps(model: Any, why: str) -> None:
         _refused[step.__code__] = why
 
 
+def forget_refused_steps() -> None:
+    """Why steps were refused may have been the data, or may have been mended since."""
+    _refused.clear()
+
+
 def why_no_step(step: Any) -> str | None:
     """Why is a step that a class defines no function of values, as far as that is known?
 

@@ -20,6 +20,7 @@ import keras_tuner
 from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import are_arrays
+from kerasreg._keras.own_steps import forget_refused_steps
 from kerasreg._keras.patching import original, patched
 from kerasreg._warnings import warn
 from kerasreg.lanes import (
@@ -167,6 +168,7 @@ class Scheduler:
             RuntimeError: if too many trials failed one after another. Those that ran beside them
                 have ended before.
         """
+        forget_refused_steps()
         try:
             with self._failures.counted():
                 self._run()

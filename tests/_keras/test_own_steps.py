@@ -56,6 +56,13 @@ def test_refuse_steps(monkeypatch):
     assert own_steps.why_no_step(Own.train_step) is None
 
 
+def test_forget_refused_steps(monkeypatch):
+    monkeypatch.setattr(own_steps, "_refused", {})
+    own_steps.refuse_steps(model_of(), "which is too hard")
+    own_steps.forget_refused_steps()
+    assert own_steps.why_no_step(Own.train_step) is None
+
+
 def test_steps_are_enough():
     class Holds(keras.Model):
         def __init__(self, inner):

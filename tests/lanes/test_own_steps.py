@@ -193,6 +193,17 @@ def test_an_own_step_is_that_of_the_model_alone(kind, same_as_alone):
     same_as_alone(build, X, Y, 2, 3e-5, alone=[0, 1], sample_weight=weights, **validation)
 
 
+def test_an_own_step_under_xla(trials, equal_models):
+    def build(number):
+        return functional(GradientPenalty, number, weight=0.5 + number)
+
+    plain, compiled = (Lanes(trials(build, 2), jit_compile) for jit_compile in (False, True))
+    for together in (plain, compiled):
+        together.fit(X, Y, 16, 2, seed=1, validation_data=(X, Y))
+    assert compiled.compilations
+    equal_models(compiled.unstack(1), plain.unstack(1), 3e-5)
+
+
 class Sampling(layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
