@@ -479,6 +479,76 @@ def _is_array(part: Any) -> bool:
     return bool(array_slicing.can_slice_array(part)) and not any(kind(part) for kind in is_other)
 
 
+class LossWeights:
+    """The weights with which a compiled model adds its losses up, in the order of `places`.
+
+    Read for Keras 3.10 to 3.15.
+
+    Args:
+        loss: what Keras makes of `compile(loss=..., loss_weights=...)`.
+        weights: a weight by its place.
+
+    Attributes:
+        places: the place of each weight: the name or the number of an output, or None for the
+            weight of all.
+    """
+
+    def __init__(self, loss: Any, weights: dict[Any, float]) -> None:
+        self._loss, self._given = loss, weights
+        self.places = tuple(weights)
+
+    @property
+    def weights(self) -> tuple[Any, ...]:
+        return tuple(self._given.values())
+
+    @weights.setter
+    def weights(self, values: tuple[Any, ...]) -> None:
+        """Gives the losses, which are built, other weights.
+
+        Raises:
+            LookupError: if it is not clear which weight is that of which loss.
+        """
+        own = dict(zip(self.places, values, strict=True))
+        self._loss._flat_losses = [
+            entry._replace(loss_weights=own[self._place(entry, index)])
+            for index, entry in enumerate(self._loss._flat_losses)
+        ]
+
+    def _place(self, entry: Any, index: int) -> Any:
+        if None in self._given:
+            return None
+        path, names = entry.path or (0,), list(self._loss.output_names or ())
+        place = path[0] if len(path) == 1 else index
+        if place not in self._given and len(names) == len(self._given):
+            place = names[place] if isinstance(place, int) else names.index(place)
+        known = entry.loss_weights
+        # It may be what takes the place of a number just now.
+        other = isinstance(known, (int, float)) and known != self._given.get(place)
+        if place not in self._given or other:
+            raise LookupError(f"the loss at {path} has a weight of another place")
+        return place
+
+
+def loss_weights(model: Any) -> LossWeights | None:
+    """Which weights have the losses of a compiled model? None where they are none, or no numbers.
+
+    Read for Keras 3.10 to 3.15.
+    """
+    loss = model._compile_loss if getattr(model, "compiled", False) else None
+    given = None if loss is None else loss._user_loss_weights
+    if isinstance(given, (int, float)):
+        return LossWeights(loss, {None: float(given)})
+    if isinstance(given, dict):
+        weights = dict(given)
+    elif isinstance(given, (list, tuple)):
+        weights = dict(enumerate(given))
+    else:
+        return None
+    if all(isinstance(weight, (int, float)) for weight in weights.values()):
+        return LossWeights(loss, {place: float(of) for place, of in weights.items()})
+    return None
+
+
 def loss_tracker(model: Any) -> Any:
     """Which metric of a compiled model has the mean of the loss? Read for Keras 3.10 to 3.15."""
     return model._loss_tracker
@@ -494,6 +564,27 @@ def build_by_batch(model: Any, batch: Any) -> None:
         batch: `(x, y, sample_weight)`.
     """
     model._symbolic_build(data_batch=batch)
+
+
+def takes(model: Any, inputs: Any) -> bool:
+    """Can a model be called with inputs of such shapes? Found without running it.
+
+    Read for Keras 3.10 to 3.15.
+
+    Args:
+        model: a built model.
+        inputs: tensors; the length of the first axis of each is left open.
+    """
+    from keras.src.backend import compute_output_spec
+
+    symbolic = keras.tree.map_structure(
+        lambda part: keras.KerasTensor((None, *part.shape[1:]), part.dtype), inputs
+    )
+    try:
+        compute_output_spec(model, symbolic)
+    except Exception:
+        return False
+    return True
 
 
 def forget_functions(model: Any, *kinds: str) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _MISSING = object()
-_Slot = types.MemberDescriptorType
+# Also what a cell holds, and the defaults of a function.
+_Slot = (types.MemberDescriptorType, types.GetSetDescriptorType, property)
 _ORIGINAL = "__kerasreg_original__"
 _lock = threading.Lock()
 
@@ -63,10 +64,15 @@ def patched_value(owner: Any, name: str, value: Any) -> Iterator[None]:
     """Gives an object another attribute, or a dictionary another item, while it is entered.
 
     Args:
-        owner: a dictionary, or an object that is no class and no module.
+        owner: a dictionary, a `functools.partial`, whose `args` alone can be replaced, or an
+            object that is no class and no module.
         name: the name of the attribute, or the key.
         value: the new one. Keras would track what is put into a dictionary of a layer.
     """
+    if isinstance(owner, functools.partial):
+        with _with_arguments(owner, value):
+            yield
+        return
     if not isinstance(owner, dict):
         with patched(owner, **{name: value}):
             yield
@@ -77,6 +83,20 @@ def patched_value(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         dict.__setitem__(owner, name, before)
+
+
+@contextlib.contextmanager
+def _with_arguments(function: functools.partial[Any], arguments: tuple[Any, ...]) -> Iterator[None]:
+    def give(args: tuple[Any, ...]) -> None:
+        state = function.func, args, function.keywords, vars(function) or None
+        function.__setstate__(state)  # type: ignore[attr-defined]
+
+    before = function.args
+    give(arguments)
+    try:
+        yield
+    finally:
+        give(before)
 
 
 @contextlib.contextmanager

@@ -152,6 +152,15 @@ def calls_of_python(function: Any) -> list[str]:
     return sorted(set(map(path_in_vectorized_map, names)))
 
 
+def assignments(function: Any) -> list[str]:
+    """The places in a traced function that assign variables of TensorFlow."""
+    names = [op.name for op in all_operations(function.graph) if _ASSIGNS.match(op.type)]
+    return sorted(set(map(path_in_vectorized_map, names)))
+
+
+_ASSIGNS = re.compile("Assign(Add|Sub)?VariableOp$")
+
+
 def draws_random_numbers(function: Any) -> bool:
     """Whether a traced function has TensorFlow's own random operations."""
     return any("Random" in operation.type for operation in all_operations(function.graph))

@@ -55,6 +55,8 @@ class DerivedModel:
     def built(self) -> tuple[keras.Model, ModelStructure]:
         """The model, with the values that this one has, and its structure."""
         model = self._build()
+        if self.template.optimizer.built and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
         structure = ModelStructure(model)
         own = OwnVariables(self.template, self.structure).in_model(model, structure)
         for variable, value in self.values:
@@ -86,9 +88,11 @@ class OwnVariables:
     """
 
     def __init__(self, model: keras.Model, structure: ModelStructure) -> None:
+        # Which a model with a rate of zero lacks. They are among the last ones.
+        left = set(map(id, structure.generators))
         self._lists = [
             list(model.trainable_variables),
-            list(model.non_trainable_variables),
+            [variable for variable in model.non_trainable_variables if id(variable) not in left],
             list(structure.variables),
         ]
         self._slots = optimizer_variables(model.optimizer)

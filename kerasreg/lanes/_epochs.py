@@ -5,14 +5,16 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import functools
-from collections.abc import Callable, Generator
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 from keras import ops, tree
 
-from kerasreg._keras.internals import build_by_batch
+from kerasreg._keras.internals import build_by_batch, takes
+from kerasreg._keras.own_steps import own_steps, refuse_steps
+from kerasreg._keras.scope import Scope
 from kerasreg._warnings import warn
 from kerasreg.lanes._batches import Block
 from kerasreg.lanes._draws import RandomNumbers
@@ -20,16 +22,16 @@ from kerasreg.lanes._program import Program, Run
 from kerasreg.lanes._programs import forget, program_for
 from kerasreg.lanes._scalars import DifferentPrograms, Scalar, decides
 from kerasreg.lanes._state import State
-from kerasreg.lanes._step import Step
-from kerasreg.lanes._structure import ModelStructure
+from kerasreg.lanes._step import Kind, Step
+from kerasreg.lanes._streams import DataError
+from kerasreg.lanes._structure import ModelStructure, why_not_a_lane
 
+_KINDS: tuple[Kind, ...] = ("train", "test")
 # Compiling with XLA costs seconds, and then saves half of each step and more.
 # Measured: worth it from about this many steps, times lanes, of one shape.
 _STEPS_WORTH_COMPILING = 12_000
 # A step of training is so many of testing: there is a backward pass, and the optimizer.
 _PASSES = 3
-
-Kind = Literal["train", "test"]
 
 
 class BatchHooks(Protocol):
@@ -80,6 +82,7 @@ class Epochs:
         self._warned: set[tuple[str, str]] = set()
         self._steps = 0
         self._refused: str | None = None
+        self._logs: dict[Kind, dict[str, keras.Variable]] = {}
         self._compiling: list[concurrent.futures.Future[Any]] = []
         # Of programs that gave place to another one.
         self._past_traces = self._past_compilations = 0
@@ -127,8 +130,13 @@ class Epochs:
             return program
         if measures and not self._measures:
             # Metrics may depend on the shapes of the first samples.
-            build_by_batch(self.model, block.example())
+            if own_steps(self.model):
+                self._rehearse(block.example())
+            else:
+                build_by_batch(self.model, block.example())
             state.add(self.model.metrics_variables)
+            for of_kind in self._logs.values():
+                state.add(list(of_kind.values()))
             self._measures = True
         self._past_traces, self._past_compilations = self.traces, self.compilations
         self._varying = list(state.varying)
@@ -153,8 +161,36 @@ class Epochs:
             self._random_numbers,
             state.masks,
             list(state.normalized.values()),
+            self._logs,
         )
         return _program_of_backend()(step, state.lanes)
+
+    def _rehearse(self, batch: Any) -> None:
+        """Runs the steps of the model's own symbolically, to build metrics and know their logs."""
+        step = Step(self.model, self.state.variables, ())
+        for kind in _KINDS:
+            try:
+                specs = step.specs_of_logs(kind, batch)
+                with Scope():
+                    of_metrics = set(self.model.get_metrics_result())
+            except Exception as error:
+                if f"{kind}_step" in step.own:
+                    raise self._refusal(error) from error
+                continue  # There may be no validation.
+            if specs and set(specs) != of_metrics:
+                # As Keras does, who then takes the logs of the last batch.
+                self._logs[kind] = {
+                    name: keras.Variable(np.zeros(spec.shape, spec.dtype), trainable=False)
+                    for name, spec in specs.items()
+                }
+
+    def _refusal(self, error: Exception) -> DifferentPrograms:
+        """Refuses the steps of the model's own, here and in other models of the class."""
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        refuse_steps(self.model, f"with which lanes cannot do: {type(error).__name__}: {line}")
+        return DifferentPrograms(
+            f"{self.model.name!r} cannot be a lane: {why_not_a_lane(self.model)}."
+        )
 
     def run(
         self,
@@ -181,7 +217,8 @@ class Epochs:
         with contextlib.closing(blocks):
             for block in blocks:
                 if program is None:
-                    program = self._program_for(block)
+                    with self._taken(kind, block):
+                        program = self._program_for(block)
                     state.reset_metrics()
                 moved = active if block.having is None else active & block.having
                 if hooks is not None:
@@ -191,11 +228,27 @@ class Epochs:
                         break  # Nor does any lane see a later one.
                     continue
                 run = self._run_of(kind, block, moved, compiled)
-                state.values = self._checked(program, functools.partial(program.run, run))
+                with self._taken(kind, block):
+                    state.values = self._checked(program, functools.partial(program.run, run))
                 self._steps += block.count * (kind == "train")
                 if hooks is not None:
-                    hooks.end(moved, self._metrics(program))
-        return {} if program is None else self._metrics(program)
+                    hooks.end(moved, self._metrics(program, kind))
+        return {} if program is None else self._metrics(program, kind)
+
+    @contextlib.contextmanager
+    def _taken(self, kind: Kind, block: Block) -> Iterator[None]:
+        """Names batches of another shape than those before, where the model cannot take them."""
+        try:
+            yield
+        except Exception as error:
+            if not any(block.free or ()) or takes(self.model, block.example()[0]):
+                raise
+            shapes = [(None, *array.shape[1:]) for array in block.arrays]
+            argument = "x" if kind == "train" else "validation_data"
+            raise DataError(
+                f"`{argument}` must have batches of shapes that the model takes. Received: arrays "
+                f"of the shapes {shapes}, and batches of other shapes"
+            ) from error
 
     def precompile(
         self,
@@ -249,9 +302,10 @@ class Epochs:
             self._thread.shutdown()
             del self._thread
 
-    def _metrics(self, program: Program) -> dict[str, np.ndarray]:
+    def _metrics(self, program: Program, kind: Kind) -> dict[str, np.ndarray]:
         """The metrics of the epoch so far."""
-        found = program.results(self.state.values, self.state.scalars)
+        every = program.results(self.state.values, self.state.scalars)
+        found = program.step.results_of(kind, every)
         return {name: ops.convert_to_numpy(value) for name, value in found.items()}
 
     def predict(self, blocks: Generator[Block, None, None]) -> Any:
@@ -296,6 +350,8 @@ class Epochs:
         except Exception as error:
             forget(program)
             if not decides(program.step.scalars, error):
+                if program.step.own and program.traces == seen:
+                    raise self._refusal(error) from error
                 raise
             raise DifferentPrograms(
                 f"The lanes of {self.model.name!r} share no program, as a number that differs "
@@ -306,6 +362,9 @@ class Epochs:
         self._refused = self._found_to_be_no_program(program)
         if self._refused is not None:
             forget(program)
+            if program.step.own:
+                refuse_steps(self.model, "with which lanes cannot do")
+                raise DifferentPrograms(self._refused)
             raise ValueError(self._refused)
         self._tell_loops(program)
         return found
@@ -320,6 +379,11 @@ class Epochs:
                 )
 
     def _found_to_be_no_program(self, program: Program) -> str | None:
+        if program.assigns:
+            return (
+                f"{self.model.name!r} cannot be a lane: it assigns variables that Keras does not "
+                f"know ({', '.join(program.assigns)})."
+            )
         if program.python:
             return (
                 f"{self.model.name!r} cannot be a lane: it calls back into Python "

@@ -30,8 +30,9 @@ class Lanes:
 
     Models share a program if they differ only in values: those of variables, the
     seeds of layers, and numbers that are not whole: of layers (`rate` of a Dropout),
-    losses (`label_smoothing`), regularizers, optimizers (`momentum`, `weight_decay`) and
-    learning-rate schedules. A number that decides what is computed, as in `if alpha == 1`,
+    losses (`label_smoothing`), regularizers, optimizers (`momentum`, `weight_decay`),
+    learning-rate schedules, functions (in closures and defaults), operators (`x * 0.5`) and
+    `loss_weights`. A number that decides what is computed, as in `if alpha == 1`,
     is no such value. `kerasreg.lanes.group_by_program` finds out.
 
     Models of Keras' functional and Sequential kind may also differ in widths, such as `units` and

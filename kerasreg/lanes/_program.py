@@ -60,6 +60,7 @@ class Program(abc.ABC):
         loops: `(layer, operation)` of each operation that runs for one lane after
             the other, as the backend has no form of it for all lanes.
         python: the layers that call back into Python.
+        assigns: the operations that assign variables of the backend's, which all lanes share.
     """
 
     def __init__(self, step: Step, lanes: int) -> None:
@@ -67,6 +68,7 @@ class Program(abc.ABC):
         self.lanes = lanes
         self.loops: list[tuple[str, str]] = []
         self.python: list[str] = []
+        self.assigns: list[str] = []
 
     @property
     @abc.abstractmethod

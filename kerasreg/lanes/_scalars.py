@@ -14,6 +14,8 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
+import sys
+import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +23,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._keras.ignored_attributes import module_of
+from kerasreg._keras.missing_generators import RATES, draws, with_generator
 from kerasreg._keras.patching import patched_value, python_math
 
 _schedules = keras.optimizers.schedules
@@ -61,12 +65,16 @@ _TRIED = (
 )
 # Of a class, the names of numbers that decide what is traced. Found while programs are traced,
 # and kept for the process.
-_decisions: set[tuple[type, str]] = set()
+_decisions: set[tuple[Tried | None, str]] = set()
 # And the numbers that they are compared with, if that is all: lanes of one program lie on the
 # same side of each. These names of Keras are compared with 1, as in `0 < self.dropout < 1`.
-_bounds: dict[tuple[type | None, str], set[float]] = {
+_bounds: dict[tuple[Tried | None, str], set[float]] = {
     (None, name): {1.0} for name in ("rate", "dropout", "recurrent_dropout", "alpha")
 }
+
+
+# A class of objects, or the code of functions.
+Tried = type | types.CodeType
 
 
 class Scalar(NamedTuple):
@@ -77,15 +85,35 @@ class Scalar(NamedTuple):
         name: the name of the attribute or the key of the item.
         value: the number; the attribute may hold a tensor of it.
         tried: None if the number is known to be used as a tensor would be. Else the class of
-            the object that has it: whether it can be is seen when it is traced.
+            the object that has it, or the code of the function: whether it can be is seen when
+            it is traced.
         place: its place in the list or tuple that the attribute holds, if it holds one.
+        fades: whether zero is a number of it like others, as of the rate of a `Dropout`.
+        called: the name that the user's code has for it, where `name` is none.
+        dtype: the type of the tensor that it makes beside others; None for that of Keras.
     """
 
     owner: Any
     name: str
     value: float
-    tried: type | None = None
+    tried: Tried | None = None
     place: int | None = None
+    fades: bool = False
+    called: str | None = None
+    dtype: str | None = None
+
+    @property
+    def key(self) -> tuple[Tried | None, str]:
+        """What is found out about the number is known by."""
+        return self.tried, self.called or self.name
+
+    @property
+    def words(self) -> str:
+        """The number in words."""
+        of = self.tried or type(self.owner)
+        if isinstance(of, types.CodeType):
+            return f"`{self.key[1]}` of the function `{of.co_qualname}`"
+        return f"`{self.key[1]}` of a {of.__name__}"
 
 
 class DifferentPrograms(ValueError):
@@ -128,9 +156,7 @@ class NumberDecides(TypeError):
     """
 
     def __init__(self, scalar: Scalar | None, asked: str, bound: float | None = None) -> None:
-        where = "A number"
-        if scalar is not None:
-            where = f"`{scalar.name}` of a {(scalar.tried or type(scalar.owner)).__name__}"
+        where = "A number" if scalar is None else scalar.words
         super().__init__(f"{where} that differs between lanes decides what is traced: {asked}")
         self.scalar = scalar
         self.bound = bound
@@ -157,15 +183,45 @@ def is_tried(owner: Any, name: str, item: Any, kind: type) -> bool:
     )
 
 
-def sides(kind: type | None, name: str, number: float) -> tuple[int, ...]:
+def may_be_tried(item: Any, tried: Tried, called: str) -> bool:
+    """Whether a number in a function, or beside the inputs of an operation, may differ.
+
+    Args:
+        item: the number.
+        tried: the code of the function, or the class of the operation.
+        called: the name of the number there.
+    """
+    return isinstance(item, float) and math.isfinite(item) and (tried, called) not in _decisions
+
+
+def sides(scalar: Scalar) -> tuple[int, ...]:
     """On which side of zero, and of the bounds that are known, a tried number lies."""
-    bounds = sorted({0.0, *_bounds_of(kind, name)})
-    return tuple((number > bound) - (number < bound) for bound in bounds)
+    number, bounds = scalar.value, _bounds_of(scalar)
+    if not scalar.fades:
+        bounds = bounds | {0.0}
+    found = tuple((number > bound) - (number < bound) for bound in sorted(bounds))
+    return (*found, number < 0) if scalar.fades and scalar.name in RATES else found
 
 
-def _bounds_of(kind: type | None, name: str) -> set[float]:
+def _positive_example(scalar: Scalar) -> float:
+    """A number for one that fades, on the same side of all bounds and not zero."""
+    if scalar.value != 0:
+        return scalar.value
+    bounds = _bounds_of(scalar)
+    return min((bound for bound in bounds if bound > 0), default=1.0) / 2
+
+
+def _bounds_of(scalar: Scalar) -> set[float]:
     """The bounds that are known of a number of a class, or of every class."""
-    return _bounds.get((kind, name), set()) | _bounds.get((None, name), set())
+    found, kind = _bounds.get(scalar.key, set()), scalar.tried
+    if isinstance(kind, type) and (module_of(kind) == "keras" or draws(kind)):
+        return found | _bounds.get((None, scalar.name), set())
+    return found
+
+
+def findings() -> int:
+    """How much was found out about numbers so far, by which structures divide models."""
+    return len(_decisions) + sum(map(len, _bounds.values()))
 
 
 def decides(scalars: Sequence[Scalar], error: BaseException | None) -> bool:
@@ -183,8 +239,7 @@ def decides(scalars: Sequence[Scalar], error: BaseException | None) -> bool:
     while seen is not None:
         if isinstance(seen, NumberDecides) and seen.scalar is not None:
             if seen.bound is not None:
-                place = (seen.scalar.tried, seen.scalar.name)
-                _bounds.setdefault(place, set()).add(seen.bound)
+                _bounds.setdefault(seen.scalar.key, set()).add(seen.bound)
                 return True
             scalars, spoken = [seen.scalar], True
             break
@@ -192,7 +247,7 @@ def decides(scalars: Sequence[Scalar], error: BaseException | None) -> bool:
         seen = seen.__cause__ or seen.__context__
     if not spoken:
         return False
-    every = {(s.tried, s.name) for s in scalars if s.tried is not None}
+    every = {s.key for s in scalars if s.tried is not None}
     _decisions.update(every)
     return bool(every)
 
@@ -271,10 +326,16 @@ def replaced_scalars(scalars: Sequence[Scalar], values: ScalarValues) -> Iterato
     several: dict[tuple[int, str], tuple[Scalar, dict[int, LaneScalar]]] = {}
     with contextlib.ExitStack() as stack:
         for index, scalar in enumerate(numbers):
-            if scalar.value == 0:
+            if scalar.value == 0 and not scalar.fades:
                 continue
             value, complement = values.numbers[index], values.complements[index]
-            stand_in = LaneScalar(value, complement, scalar.value, scalar)
+            if scalar.fades:
+                stack.enter_context(with_generator(scalar.owner))
+                signed = scalar.name in RATES
+                example = _positive_example(scalar) if signed else scalar.value
+                stand_in = LaneScalar(value, complement, example, scalar, signed=signed)
+            else:
+                stand_in = LaneScalar(value, complement, scalar.value, scalar)
             if scalar.place is None:
                 stack.enter_context(patched_value(scalar.owner, scalar.name, stand_in))
             else:
@@ -284,12 +345,20 @@ def replaced_scalars(scalars: Sequence[Scalar], values: ScalarValues) -> Iterato
             held = getattr(scalar.owner, scalar.name)
             items = [stand_ins.get(index, item) for index, item in enumerate(held)]
             kept = tuple(items) if isinstance(held, tuple) else items
-            stack.enter_context(patched_value(scalar.owner, scalar.name, kept))
+            try:
+                stack.enter_context(patched_value(scalar.owner, scalar.name, kept))
+            except LookupError as error:
+                raise NumberDecides(scalar, str(error)) from error
         for index, scalar in enumerate(seeds):
             stack.enter_context(patched_value(scalar.owner, scalar.name, values.seeds[index]))
         if numbers:
             stack.enter_context(python_math(LaneScalar.function))
         yield
+
+
+def _asks() -> str:
+    """The package whose code compares a number."""
+    return str(sys._getframe(3).f_globals.get("__name__", "")).partition(".")[0]
 
 
 # What errors say that a number of a lane caused, of Python, TensorFlow and JAX.
@@ -342,10 +411,14 @@ class LaneScalar:
         # TensorFlow takes a Python number for a float32, where nothing says otherwise:
         # so it is in Keras' `ops.cast(self.momentum, dtype)`, but not in `1 - self.beta_1`.
         plain = not self._computed and (self.scalar is None or self.scalar.tried is None)
-        return ops.cast(self.value, "float32" if plain else keras.config.floatx())
+        return ops.cast(self.value, "float32" if plain else self._dtype())
 
     def __jax_array__(self) -> Any:
-        return ops.cast(self.value, keras.config.floatx())
+        return ops.cast(self.value, self._dtype())
+
+    def _dtype(self) -> str:
+        own = None if self.scalar is None else self.scalar.dtype
+        return own or str(keras.config.floatx())
 
     def like(self, other: Any) -> Any:
         """The number as a tensor of the dtype that it takes beside another value."""
@@ -360,12 +433,13 @@ class LaneScalar:
     def _compare(self, other: Any, comparison: str) -> bool:
         if isinstance(other, LaneScalar) or not isinstance(other, (int, float)):
             raise self._refuse("compared with what is no Python number")
-        if self._signed and other == 0:
-            return bool(getattr(self.example, comparison)(other))
         scalar = self.scalar
+        of_users = scalar is not None and scalar.fades and _asks() != "keras"
+        if self._signed and other == 0 and not of_users:
+            return bool(getattr(self.example, comparison)(other))
         if self._computed or scalar is None or scalar.tried is None:
             raise self._refuse(f"compared with {other!r}")
-        if other not in _bounds_of(scalar.tried, scalar.name):
+        if other not in _bounds_of(scalar):
             raise NumberDecides(scalar, f"compared with {other!r}", float(other))
         return bool(getattr(self.example, comparison)(other))
 
@@ -373,7 +447,7 @@ class LaneScalar:
         return other is not None and self._compare(other, "__eq__")
 
     def __ne__(self, other: Any) -> bool:
-        return not self == other
+        return other is None or self._compare(other, "__ne__")
 
     def __lt__(self, other: Any) -> bool:
         return self._compare(other, "__lt__")

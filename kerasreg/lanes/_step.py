@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops, tree
@@ -18,8 +18,18 @@ from kerasreg._keras.internals import (
     compute_loss,
     default_stateless_apply,
     loss_tracker,
+    stateless_scope,
     takes_training,
 )
+from kerasreg._keras.own_steps import (
+    flat_logs,
+    own_steps,
+    packed,
+    scopes_within,
+    specs_of_logs,
+    watching_tapes,
+)
+from kerasreg._keras.patching import patched
 from kerasreg._keras.scope import Scope
 from kerasreg._keras.stateless_optimizer import keys_by_identity, stateless
 from kerasreg._keras.tensors_for_numbers import tensors_for_numbers
@@ -28,6 +38,7 @@ from kerasreg.lanes._padded_layers import padded_layers
 from kerasreg.lanes._scalars import LaneScalar, Scalar, ScalarValues, replaced_scalars
 from kerasreg.lanes._structure import ModelStructure
 
+Kind = Literal["train", "test"]
 # `differentiate(function)(values)` is `(gradients, what the function gave besides)`.
 Differentiate = Callable[[Callable[[Any], tuple[Any, Any]]], Callable[[Any], tuple[Any, Any]]]
 
@@ -44,6 +55,8 @@ class Step:
         masks: variables that are 0 where gradients are to be zero, by the number of a weight among
             those that are trained, and by an axis of the weight.
         normalized: layers that take means over units, each with a variable that is 0 beside these.
+        logs: for steps of the model's own, variables for those logs that are results of no
+            metric: by "train" or "test", and by the name of the log.
 
     Attributes:
         draws: makes the context in which Keras' layers draw.
@@ -59,8 +72,11 @@ class Step:
         random_numbers: RandomNumbers = "vectorized",
         masks: Mapping[tuple[int, int], keras.Variable] | None = None,
         normalized: Sequence[tuple[keras.Layer, keras.Variable]] = (),
+        logs: Mapping[Kind, Mapping[str, keras.Variable]] | None = None,
     ) -> None:
         self.model = model
+        self.own = frozenset(own_steps(model))
+        self.logs = dict(logs or {})
         self.draws: Callable[[], AbstractContextManager[None]]
         self.draws = functools.partial(lane_draws, random_numbers)
         self.variables = list(variables)
@@ -109,6 +125,8 @@ class Step:
         self, values: Sequence[Any], scalars: ScalarValues, batch: Any, differentiate: Differentiate
     ) -> list[Any]:
         """One training step: the values of the variables after it."""
+        if "train_step" in self.own:
+            return self._own_step("train", values, scalars, batch)
         x, y, weights = batch
 
         def loss(of: Sequence[Any]) -> tuple[Any, Any]:
@@ -143,17 +161,95 @@ class Step:
         with self.lane(values, scalars) as scope, stateless(), keys_by_identity(optimizer):
             if default_stateless_apply(optimizer):
                 optimizer.apply(gradients, trainable)
-                return self._values(scope)
-            # The loss-scaling wrapper, whose `apply` has branches that assign.
-            slots = optimizer.variables
-            weights_after, slots_after = optimizer.stateless_apply(
-                [slot.value for slot in slots], gradients, [weight.value for weight in trainable]
-            )
-            for variable, value in zip(
-                [*trainable, *slots], [*weights_after, *slots_after], strict=True
-            ):
-                variable.assign(value)
+            else:
+                self._apply(gradients, trainable)
             return self._values(scope)
+
+    def _apply(self, gradients: Sequence[Any], trainable: Any = None) -> None:
+        """Applies gradients by the loss-scaling wrapper, whose `apply` has branches that assign."""
+        optimizer = self.model.optimizer
+        every = self.model.trainable_variables
+        trainable = every if trainable is None else list(trainable)
+        if list(map(id, trainable)) != list(map(id, every)):
+            raise ValueError("it applies gradients to some of the weights, with a loss scale")
+        slots = optimizer.variables
+        weights_after, slots_after = optimizer.stateless_apply(
+            [slot.value for slot in slots], gradients, [weight.value for weight in trainable]
+        )
+        for variable, value in zip(
+            [*trainable, *slots], [*weights_after, *slots_after], strict=True
+        ):
+            variable.assign(value)
+
+    @contextmanager
+    def _own_optimizer(self) -> Iterator[None]:
+        """Lets a step of the model's own use its optimizer."""
+        optimizer = self.model.optimizer
+        own: AbstractContextManager[None] = nullcontext()
+        if not default_stateless_apply(optimizer):
+            own = patched(optimizer, apply=self._apply)
+        with stateless(), keys_by_identity(optimizer), own:
+            yield
+
+    def _own_step(
+        self, kind: Kind, values: Sequence[Any], scalars: ScalarValues, batch: Any
+    ) -> list[Any]:
+        """A step of the model's own: the values of the variables after it."""
+        with self.lane(values, scalars) as scope, self._own_optimizer():
+            known = set(scope.state_mapping)
+            logs = flat_logs(self._called(kind, scope, packed(batch)))
+            if set(scope.state_mapping) - known:
+                raise ValueError("it assigns variables that are not known to be the model's")
+            for name, variable in self.logs.get(kind, {}).items():
+                variable.assign(ops.cast(logs[name], variable.dtype))
+            return self._values(scope)
+
+    def _called(self, kind: Kind, scope: Scope, data: Any) -> Any:
+        """Calls a step as Keras would on its backend; returns its logs."""
+        step = getattr(self.model, f"{kind}_step")
+        if keras.backend.backend() == "tensorflow":
+            with watching_tapes(scope, self.variables):
+                return step(data)
+        state = self._state(kind)
+        given = [variable for part in state for variable in part]
+        with scopes_within(scope, given):
+            logs, after = step(tuple([variable.value for variable in of] for of in state), data)
+        for variable, value in zip(given, [v for part in after for v in part], strict=True):
+            variable.assign(value)
+        return logs
+
+    def _state(self, kind: Kind) -> list[list[keras.Variable]]:
+        """The variables that Keras gives to a step on JAX."""
+        model = self.model
+        state = [model.trainable_variables, model.non_trainable_variables]
+        state += [model.optimizer.variables] if kind == "train" else []
+        return [*map(list, state), list(model.metrics_variables)]
+
+    def specs_of_logs(self, kind: Kind, batch: Any) -> dict[str, Any]:
+        """The logs of a step of the model's own, which builds what is not built.
+
+        Args:
+            kind: training or testing.
+            batch: some of the data.
+
+        Returns:
+            Symbolic tensors by name; none if the step is Keras' own.
+        """
+
+        def step(data: Any) -> Any:
+            if f"{kind}_step" not in self.own:
+                x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+                self._loss(x, y, weights, training=kind == "train")
+                return {}
+            with self._own_optimizer():
+                call = getattr(self.model, f"{kind}_step")
+                if keras.backend.backend() == "tensorflow":
+                    with watching_tapes(stateless_scope(), self.variables):
+                        return call(data)
+                state = [[variable.value for variable in of] for of in self._state(kind)]
+                return call(tuple(state), data)[0]
+
+        return specs_of_logs(step, packed(batch))
 
     def finalize(self) -> None:
         """Puts averages of weights in place, as Keras does when a training ends."""
@@ -163,6 +259,8 @@ class Step:
 
     def test(self, values: Sequence[Any], scalars: ScalarValues, batch: Any) -> list[Any]:
         """One test step: the values of the variables, metrics updated."""
+        if "test_step" in self.own:
+            return self._own_step("test", values, scalars, batch)
         with self.lane(values, scalars) as scope:
             x, y, weights = batch
             self._loss(x, y, weights, training=False)
@@ -174,9 +272,20 @@ class Step:
             return self.forward(x, training=False)
 
     def results(self, values: Sequence[Any], scalars: ScalarValues) -> dict[str, Any]:
-        """The loss and the metrics so far."""
+        """The loss and the metrics so far, and logs of steps of the model's own."""
         with self.lane(values, scalars):
-            return dict(self.model.get_metrics_result())
+            found = dict(self.model.get_metrics_result())
+            for kind, variables in self.logs.items():
+                # No name has such a character.
+                found |= {f"{kind}\0{name}": of.value for name, of in variables.items()}
+            return found
+
+    def results_of(self, kind: Kind, results: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of `results` that Keras shows after a training, or after a test."""
+        own = self.logs.get(kind)
+        if own:
+            return {name: results[f"{kind}\0{name}"] for name in own}
+        return {name: of for name, of in results.items() if "\0" not in name}
 
 
 def _eagerly() -> AbstractContextManager[Any]:

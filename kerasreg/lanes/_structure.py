@@ -19,7 +19,7 @@ import itertools
 import sys
 import threading
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -40,19 +40,32 @@ from kerasreg._keras.internals import (
     inner_layers,
     input_structure,
     learning_rate_of,
+    loss_weights,
     output_structure,
     tracked_dictionary,
     trainer_attributes,
 )
+from kerasreg._keras.missing_generators import ATTRIBUTES, draws, generator_of
 from kerasreg._keras.names_of_variables import names_in_model
 from kerasreg._keras.outer_optimizer import OuterOptimizer
+from kerasreg._keras.own_steps import own_steps, steps_are_enough, why_no_step
 from kerasreg._keras.stateless_optimizer import decaying, inner_optimizers
 from kerasreg.lanes._activations import ActivationSite, is_choosable
-from kerasreg.lanes._scalars import Scalar, is_tried, plain_number, sides, varying_names
+from kerasreg.lanes._scalars import (
+    Scalar,
+    Tried,
+    findings,
+    is_tried,
+    may_be_tried,
+    plain_number,
+    sides,
+    varying_names,
+)
 
 # Types of plain values, as their tokens begin.
 _VALUES = ("bool", "int", "float", "str")
 _DICTIONARIES = (dict, tracked_dictionary())
+_RECURRENT = "recurrent_dropout"
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 
 
@@ -148,6 +161,7 @@ class ModelStructure:
         hyperparameters: the variables of the rates of layers and the strengths
             of penalties.
         activations: the places where one of Keras' activations stands, in a fixed order.
+        generators: those of `variables` that a model may lack, since a rate of it is zero.
 
     Example:
 
@@ -169,18 +183,22 @@ class ModelStructure:
         self._operations = 0  # So many operations hold what is visited.
         self._counts: list[int] = []  # The tokens of whole numbers that operations hold.
         self._path: list[str] = []
+        self._findings = [findings()]  # Shared by structures that differ in scalars alone.
+        self._outermost = functional_of(model)
         self._met: dict[int, int] = {}
         self._alive: list[Any] = []  # The id of what is gone could be given again.
         self.variables: list[keras.Variable] = []
         self.scalars: list[Scalar] = []
         self.hyperparameters: list[keras.Variable] = []
         self.activations: list[ActivationSite] = []
+        self.generators: list[keras.Variable] = []
         self._visit(model, "model")
         self._visit(getattr(model, "optimizer", None), "optimizer")
         self._visit_decisions(model)
         given = compile_arguments(model)
-        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+        for name in ("loss", "metrics", "weighted_metrics"):
             self._visit(given.get(name), f"compile({name})")
+        self._visit_loss_weights(model, given.get("loss_weights"))
         self.tokens = tuple(self._tokens)
         self._of_operations = frozenset(self._counts)
         optimizer = getattr(model, "optimizer", None)
@@ -287,6 +305,28 @@ class ModelStructure:
         found.scalars = list(scalars)
         return found
 
+    def is_current(self, model: keras.Model) -> bool:
+        """Whether the model has this structure by all that is known of its numbers by now.
+
+        Args:
+            model: the model that the structure was found for, as it was then.
+
+        Returns:
+            False if a number of it was found to decide what is computed.
+
+        Example:
+
+        >>> import keras, kerasreg
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> kerasreg.lanes.ModelStructure(model).is_current(model)
+        True
+        """
+        if self._findings[0] != findings():
+            if ModelStructure(model).tokens != self.tokens:
+                return False
+            self._findings[0] = findings()
+        return True
+
     def numbers(self) -> tuple[Any, ...]:
         """The numbers by which lanes of the structure differ, but for weights and slots.
 
@@ -378,9 +418,13 @@ class ModelStructure:
         elif isinstance(value, types.ModuleType):
             self._token("module", value.__name__)
         elif isinstance(value, functools.partial):
-            self._token("partial")
-            for name in ("func", "args", "keywords"):
-                self._visit(getattr(value, name), name)
+            self._token("partial", len(value.args), tuple(value.keywords))
+            self._visit(value.func, "func")
+            tried = _code_of(value.func)
+            for index, item in enumerate(value.args):
+                self._visit_argument(value, "args", item, tried, f"argument {index}", index)
+            for name, item in value.keywords.items():
+                self._visit_argument(value.keywords, name, item, tried, name)
         elif isinstance(value, types.MethodType):
             self._token("method")
             self._visit(value.__func__, "function")
@@ -395,12 +439,18 @@ class ModelStructure:
             self._visit_object(value)
 
     def _try_number(
-        self, owner: Any, name: str, item: Any, kind: type, index: int | None = None
+        self,
+        owner: Any,
+        name: str,
+        item: Any,
+        kind: type,
+        index: int | None = None,
+        fades: bool = False,
     ) -> None:
         number = plain_number(item)
         assert number is not None  # It is one.
-        self.scalars.append(Scalar(owner, name, number, kind, index))
-        self._token("number", name, sides(kind, name, number))
+        self.scalars.append(Scalar(owner, name, number, kind, index, fades))
+        self._token("number", name, sides(self.scalars[-1]))
 
     def _is_known(self, value: Any) -> bool:
         return id(value) in self._met
@@ -410,9 +460,12 @@ class ModelStructure:
         self._met[id(values)] = len(self._met)
         self._alive.append(values)
         self._token("list", len(values))
+        kind = type(owner)
+        fades = draws(kind)
         for index, item in enumerate(values):
-            if is_tried(owner, name, item, type(owner)):
-                self._try_number(owner, name, item, type(owner), index)
+            # Of a range that begins or ends with zero, Keras makes a whole number of it.
+            if is_tried(owner, name, float(item) if fades else item, kind):
+                self._try_number(owner, name, item, kind, index, fades=fades)
             else:
                 self._visit(item, f"{name}.{index}")
 
@@ -454,9 +507,15 @@ class ModelStructure:
         if is_known(function):
             self._token("function", function.__module__, function.__qualname__)
             return
-        self._visit_code(function.__code__)
-        self._visit(function.__defaults__, "defaults")
-        self._visit(function.__kwdefaults__, "keyword defaults")
+        code = function.__code__
+        self._visit_code(code)
+        defaults, by_name = function.__defaults__ or (), function.__kwdefaults__ or {}
+        self._token("defaults", len(defaults), tuple(by_name))
+        names = code.co_varnames[: code.co_argcount][code.co_argcount - len(defaults) :]
+        for index, (name, item) in enumerate(zip(names, defaults, strict=True)):
+            self._visit_argument(function, "__defaults__", item, code, name, index)
+        for name, item in by_name.items():
+            self._visit_argument(by_name, name, item, code, name)
         for name, cell in zip(
             function.__code__.co_freevars, function.__closure__ or (), strict=True
         ):
@@ -464,10 +523,56 @@ class ModelStructure:
                 contents = cell.cell_contents
             except ValueError:  # Not bound yet.
                 contents = None
-            self._visit(contents, f"{function.__name__}<closure {name}>")
+            self._visit_argument(cell, "cell_contents", contents, code, name)
         for name in global_names(function.__code__):
             if name in function.__globals__:
                 self._visit(function.__globals__[name], f"{function.__name__}<global {name}>")
+
+    def _visit_argument(
+        self,
+        owner: Any,
+        name: str,
+        item: Any,
+        tried: Tried,
+        called: str,
+        index: int | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        """What a function or an operation has of its own, which may be a number."""
+        if may_be_tried(item, tried, called):
+            number = Scalar(owner, name, float(item), tried, index, called=called, dtype=dtype)
+            self.scalars.append(number)
+            self._token("number", called, sides(number))
+        elif index is None and _are_numbers(item) and not self._is_known(item):
+            # A list, or a tuple, in the place of the number.
+            self._met[id(item)] = len(self._met)
+            self._alive.append(item)
+            self._token("list", len(item))
+            for place, part in enumerate(item):
+                self._visit_argument(owner, name, part, tried, called, place, dtype)
+        elif type(item) in _DICTIONARIES and not self._is_known(item):
+            self._met[id(item)] = len(self._met)
+            self._alive.append(item)
+            self._token("dict", len(item))
+            for key, part in item.items():
+                self._visit(key, "key")
+                self._visit_argument(item, key, part, tried, f"{called}[{key!r}]", dtype=dtype)
+        else:
+            self._visit(item, called)
+
+    def _visit_loss_weights(self, model: keras.Model, given: Any) -> None:
+        """Weights of losses, of which Keras asks nothing, so that zero is one like others."""
+        weights = loss_weights(model)
+        if weights is None:
+            self._visit(given, "compile(loss_weights)")
+            return
+        self._path.append("compile(loss_weights)")
+        self._token("loss weights", *weights.places)
+        for index, value in enumerate(weights.weights):
+            number = Scalar(weights, "weights", value, type(weights), index, True, "loss_weights")
+            self.scalars.append(number)
+            self._token("number", sides(number))
+        self._path.pop()
 
     def _visit_code(self, code: types.CodeType) -> None:
         constants = [item for item in code.co_consts if not isinstance(item, types.CodeType)]
@@ -520,6 +625,9 @@ class ModelStructure:
                 return
             attributes = {name: getattr(value, name, None) for name in slots}
         names = varying_names(value)
+        fading = _fading(value, attributes)
+        if fading is not None:
+            attributes = {n: item for n, item in attributes.items() if n not in ATTRIBUTES}
         for name in getattr(kind, "lane_hyperparameters", ()):
             self.hyperparameters.append(getattr(value, name))
         for name, item in attributes.items():
@@ -530,7 +638,7 @@ class ModelStructure:
             elif not is_bookkeeping(value, name, item):
                 self._token("attribute", name)
                 if is_tried(value, name, item, kind):
-                    self._try_number(value, name, item, kind)
+                    self._try_number(value, name, item, kind, fades=name in (fading or ()))
                 elif is_choosable(value, name, item):
                     self.activations.append(site := ActivationSite(value, name, item))
                     self._path.append(name)
@@ -542,6 +650,11 @@ class ModelStructure:
                     self._visit_dictionary(item, name, value)
                 else:
                     self._visit(item, name)
+        if fading is not None:
+            generator = generator_of(value)
+            self.generators.append(generator.state)
+            self._token("attribute", "seed generator")
+            self._visit(generator, "seed_generator")
         # A Sequential model is the functional one that it builds.
         if (functional := functional_of(value)) is not None:
             self._visit_graph(functional)
@@ -565,13 +678,42 @@ class ModelStructure:
         for node in graph_nodes(functional):
             name = node.operation.name
             self._visit(node.operation, name)
-            self._visit(node.arguments.args, f"{name}(args)")
-            self._visit(node.arguments.kwargs, f"{name}(kwargs)")
+            given, tried, dtype = node.arguments, type(node.operation), node.outputs[0].dtype
+            self._token("arguments", len(given.args), tuple(given.kwargs))
+            for index, item in enumerate(given.args):
+                at = f"argument {index}"
+                self._visit_argument(given, "args", item, tried, at, index, str(dtype))
+            for at, item in given.kwargs.items():
+                self._visit_argument(given.kwargs, at, item, tried, at, dtype=str(dtype))
             self._visit(list(node.outputs), f"{name}(outputs)")
         self._visit(output_structure(functional), "outputs")
         names = list(getattr(functional, "output_names", ()))
-        if len(names) > 1:  # Losses may be given by name.
+        # Losses may be given by name, but for models within.
+        if len(names) > 1 and functional is self._outermost:
             self._visit(names, "output names")
+
+
+def _code_of(function: Any) -> Tried:
+    """What is found out about the arguments of a `functools.partial` is known by this."""
+    code = getattr(function, "__code__", None)
+    return code if isinstance(code, types.CodeType) else type(function)
+
+
+def _fading(value: Any, attributes: Mapping[str, Any]) -> frozenset[str] | None:
+    """The numbers of a layer that draws which may be zero among others.
+
+    None if the layer draws by no such number, so that it has its generator in any case.
+    """
+    kind = type(value)
+    if not draws(kind):
+        return None
+    names = [name for name, item in attributes.items() if is_tried(value, name, item, kind)]
+    if not names:
+        return None
+    # Two rates of a recurrent cell have one generator: what one draws depends on the other.
+    if _RECURRENT in names:
+        names = [] if attributes[_RECURRENT] else ["dropout"]
+    return frozenset(names)
 
 
 def _are_numbers(value: Any) -> bool:
@@ -626,6 +768,10 @@ _OWN = frozenset(
 )
 
 
+# And these, where a step is its own too.
+_OF_STEPS = frozenset(["compute_loss_and_updates"])
+
+
 def why_not_a_lane(model: Any) -> str | None:
     """Says why a model cannot be trained as a lane.
 
@@ -650,21 +796,25 @@ def why_not_a_lane(model: Any) -> str | None:
     """
     if not isinstance(model, keras.Model):
         return f"it must be a Keras model, and is a {type(model).__name__}"
-    if not model.built:
+    if not model.built and not steps_are_enough(model):
         return "it is not built; call it on data, or give it an `Input`"
     if not getattr(model, "compiled", False):
         return "it is not compiled; call `model.compile(...)`"
     if model.optimizer is None:
         return "it is compiled without an optimizer"
     unknown = "of which the program would know nothing"
-    for name in sorted(trainer_attributes() - _OWN):
-        # What may stand in its place where it is a step.
-        change = "; `compute_loss` and `compute_metrics` may be its own" if "step" in name else ""
+    steps = own_steps(model)
+    for name in sorted(trainer_attributes() - _OWN - (_OF_STEPS if steps else frozenset())):
         owner = next(kind for kind in type(model).__mro__ if name in vars(kind))
-        if module_of(owner) != "keras":
-            return f"its class defines its own `{name}`, {unknown}{change}"
+        if module_of(owner) != "keras" and name not in steps:
+            return f"its class defines its own `{name}`, {unknown}"
         if name in vars(model):
+            change = "; its class may define it" if name.endswith("_step") else ""
             return f"it was given its own `{name}`, {unknown}{change}"
+    for name, step in steps.items():
+        if (reason := why_no_step(step)) is not None:
+            change = "; `compute_loss` and `compute_metrics` may be its own too"
+            return f"its class defines its own `{name}`, {reason}{change}"
     if model.run_eagerly:
         return "it is compiled with `run_eagerly=True`; without it, it may be a lane"
     if not model.trainable_variables:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from kerasreg._keras.lane_convolutions import lane_convolutions
 from kerasreg._keras.lane_recurrence import unrolled_recurrence
 from kerasreg._keras.pfor_converters import (
+    assignments,
     calls_of_python,
     draws_random_numbers,
     fallbacks,
@@ -120,6 +121,7 @@ class TensorFlowProgram(Program):
         self._patches[id(trace)] = max(map(sum, sizes), default=0)
         self._changed[id(trace)] = changed
         self.python += calls_of_python(trace)
+        self.assigns += assignments(trace)
         if handles_text(trace.graph):
             self._text.add(id(trace))
         no_xla = loops or any(loops_over_time) or id(trace) in self._text

@@ -27,6 +27,7 @@ from keras import ops
 from kerasreg._keras.deferred_variables import initial_value
 from kerasreg._keras.graph import given_to, has_graph, nodes
 from kerasreg._keras.internals import functional_of, walk_layers
+from kerasreg._keras.own_steps import own_steps
 from kerasreg._keras.random_draws import replaced_draws
 from kerasreg._keras.stateless_optimizer import optimizer_variables
 from kerasreg.lanes._activations import ChosenActivation
@@ -188,7 +189,10 @@ def padding_between(
     of_narrow, of_wide = structures
     if not of_wide.is_as_wide_as(of_narrow):
         raise NotPadded("they differ in more than in widths")
-    maps = _Maps(narrow, wide)
+    if own_steps(narrow):
+        raise NotPadded(f"it has a {sorted(own_steps(narrow))[0]!r} of its own")
+    generators = (*of_narrow.generators, *of_wide.generators)
+    maps = _Maps(narrow, wide, set(map(id, generators)))
     slots = _slots(wide, maps.variables)
     padding = Padding(
         maps.variables | slots,
@@ -325,6 +329,7 @@ class _Maps:
     Args:
         narrow: the narrow model.
         wide: the wide model.
+        left: the ids of variables that one of the models may lack.
 
     Attributes:
         variables: the axes of each variable of the wide model that the narrow one has smaller,
@@ -334,7 +339,8 @@ class _Maps:
             chance change it.
     """
 
-    def __init__(self, narrow: keras.Model, wide: keras.Model) -> None:
+    def __init__(self, narrow: keras.Model, wide: keras.Model, left: set[int]) -> None:
+        self._left = left
         self.variables: dict[int, Axes] = {}
         self.normalized: dict[int, tuple[Any, np.ndarray]] = {}
         self.choices: dict[Any, Any] = {}
@@ -350,7 +356,7 @@ class _Maps:
         for mine, its in zip(narrow.outputs, wide.outputs, strict=True):
             if mine.shape != its.shape or any(of is not None for of in self._tensors[id(its)]):
                 raise NotPadded(f"the output of {its.name!r} has another shape")
-        for mine, its in zip(narrow.variables, wide.variables, strict=True):
+        for mine, its in self.pairs_of_variables(narrow, wide):
             if mine.shape != its.shape and id(its) not in self.variables:
                 raise NotPadded(f"`{its.path}` belongs to no layer of the graph")
 
@@ -370,6 +376,14 @@ class _Maps:
         self._walk(narrow, wide)
         for inner, outer in zip(wide.outputs, its.outputs, strict=True):
             self._tensors[id(outer)] = self._tensors[id(inner)]
+
+    def pairs_of_variables(self, narrow: Any, wide: Any) -> Iterator[tuple[Any, Any]]:
+        """The variables that two operations have in common: those of layers, and of models."""
+        lists = [
+            [one for one in getattr(of, "variables", ()) if id(one) not in self._left]
+            for of in (narrow, wide)
+        ]
+        return zip(*lists, strict=True)
 
     def count_call(self) -> int:
         """The number of a call, in the order of the graph."""
@@ -434,9 +448,7 @@ class _Call:
             indices = self._maps.of_tensor(self._its.input_tensors[0])[-1]
             if indices is not None:
                 self._maps.set_normalized(operation, indices)
-        # An operation has no variables, and a layer those of the layers in it.
-        of_mine = getattr(self._mine.operation, "variables", [])
-        variables = zip(of_mine, getattr(operation, "variables", []), strict=True)
+        variables = self._maps.pairs_of_variables(self._mine.operation, operation)
         for number, (narrow, wide) in enumerate(variables):
             # What an RNN multiplies its own units with: both axes are its own.
             own = "recurrent" in wide.name

@@ -21,6 +21,7 @@ import keras_tuner
 from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import are_arrays
+from kerasreg._keras.own_steps import forget_refused_steps
 from kerasreg._keras.patching import original, patched
 from kerasreg._warnings import warn
 from kerasreg.lanes import (
@@ -171,6 +172,7 @@ class Scheduler:
             RuntimeError: if too many trials failed one after another. Those that ran beside them
                 have ended before.
         """
+        forget_refused_steps()
         try:
             with self._failures.counted():
                 self._run()
@@ -512,6 +514,8 @@ class Scheduler:
                 plan.look_again()
                 self._prepare(plan)
                 continue
+            # If this fails, as it does when its model cannot be built, so does the trial.
+            plan.key, plan.why_alone = None, "its model could not be built again"
             with failing(plan.trial):
                 kwargs = self.tuner.fit_arguments(plan.trial, plan.execution, self.kwargs)
                 call = self.args, kwargs

@@ -65,7 +65,7 @@ class _Contents:
         self.arrays: dict[int, np.ndarray] = {}
         self.rest: list[tuple[str, Any]] = []
         for scalar in structure.scalars:
-            place = f"`{scalar.name}` of a {type(scalar.owner).__name__}"
+            place = scalar.words
             if scalar.name == "seed":
                 self.seeds.append(int(scalar.value))
             else:
@@ -153,7 +153,11 @@ class Template:
         self._built += 1
         assert plan.structure is not None
         if plan.structure.tokens != self._structure.tokens:
-            self.unexplained = "other models are built in the same way"
+            first, other = (
+                ModelStructure(model, places=True) for model in (self._model, plan.model)
+            )
+            place = first.difference(other) or "the models"
+            self.unexplained = f"models differ that are built in the same way, at {place}"
             return
         contents = _Contents(plan.model, plan.structure)
         for (place, found), (_, expected) in zip(contents.rest, self._first.rest, strict=True):
@@ -181,6 +185,8 @@ class Template:
         """
         if self.unexplained is not None or self._built < _BUILT_FIRST:
             return None
+        if not self._structure.is_current(self._model):
+            return None  # A number of it was found to decide what is computed.
         numbers: list[float] = []
         for number, candidates in zip(self._first.numbers, self._candidates, strict=True):
             found = {_value(candidate, values, number.dtype) for candidate in candidates}

@@ -201,6 +201,13 @@ class TracedFloat(float):
             self._is_looked_at()
         return float.__float__(self)
 
+    @property
+    def dtype(self) -> type:
+        """The type that Keras' operations take it for, which is that of other Python numbers."""
+        if _asks() != "keras":
+            raise AttributeError("'float' object has no attribute 'dtype'")
+        return float
+
     def _is_looked_at(self) -> None:
         """Its very value is asked for: as a key, or as text."""
         if self.trace.active:

@@ -151,9 +151,13 @@ class Plan:
 
     def look_again(self) -> None:
         """Finds the structure of the model as it is now."""
-        if isinstance(self.lane_model, DerivedModel):
-            self.structure = self.lane_model.structure
-            return
+        given = self.lane_model
+        if isinstance(given, DerivedModel):
+            current = why_not_a_lane(given.template) is None
+            if current and given.structure.is_current(given.template):
+                self.structure = given.structure
+                return
+            self.lane_model = given.built[0]
         self.why_alone = why_not_a_lane(self.model)
         self.structure = None if self.why_alone else ModelStructure(self.model)
 

@@ -33,9 +33,9 @@ class VectorizedTuner(keras_tuner.Tuner):
     program (`kerasreg.lanes`). When lanes end, new trials of the same program
     take them over, and nothing is compiled for these. Keras trains a trial alone if the
     trial shares its program with no other, or cannot be a lane (its class has a
-    `train_step` of its own, ...). Scores, folders and `get_best_models` are KerasTuner's. The
-    hypermodel is used as it is. Its own `fit`, if it has one, runs once for each trial, in a
-    thread that rests where it calls `model.fit`.
+    `make_train_function` of its own, ...). Scores, folders and `get_best_models` are
+    KerasTuner's. The hypermodel is used as it is. Its own `fit`, if it has one, runs once for
+    each trial, in a thread that rests where it calls `model.fit`.
 
     Trials share a `tf.data.Dataset`, a `PyDataset` or a generator if it is the same object, or a
     dataset that TensorFlow can tell to be equal. Each batch is read once for the trials that train

@@ -27,3 +27,8 @@ def test_a_lane_draws_the_same_alone_and_among_others(found):
 def test_a_search_with_lanes(found):
     score, of_best_model = found["search"]
     assert of_best_model == pytest.approx(score, rel=1e-5)
+
+
+def test_steps_of_a_models_own(run_python):
+    program = os.path.join(os.path.dirname(__file__), "own_steps_program.py")
+    assert float(run_python(program, KERAS_BACKEND="jax").splitlines()[-1]) < 1e-5

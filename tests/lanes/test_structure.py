@@ -84,21 +84,23 @@ SAME = {
     "attribute": lambda v: build(layer=Scale((1.0, 2.0)[v])),
     "argument of a loss": lambda v: build(loss=keras.losses.Huber(delta=(1.0, 2.0)[v])),
     "Keras' rate": lambda v: build(layer=layers.Dropout((0.1, 0.2)[v])),
+    "rate or none": lambda v: build(layer=layers.Dropout((0.0, 0.1)[v])),
     "clipping": lambda v: build(optimizers.SGD(0.1, clipnorm=(1.0, 2.0)[v])),
     "constraint": lambda v: build(kernel_constraint=keras.constraints.MaxNorm((1.0, 2.0)[v])),
     "factors": lambda v: build(layer=layers.RandomBrightness(((-0.1, 0.1), (-0.3, 0.2))[v])),
+    "closure": lambda v: build(layer=layers.Lambda(times((1.0, 2.0)[v]))),
+    "closure of an activation": lambda v: build(activation=times((1.0, 2.0)[v])),
+    "partial": lambda v: build(loss=functools.partial(weighted, v + 1.0)),
     "same closure": lambda v: build(layer=layers.Lambda(times(2.0))),
 }
 DIFFERENT = {
     "units": lambda v: build(layer=layers.Dense(4 + v)),
     "activation": lambda v: build(activation=("relu", "tanh")[v]),
-    "closure": lambda v: build(layer=layers.Lambda(times((1.0, 2.0)[v]))),
-    "closure of an activation": lambda v: build(activation=times((1.0, 2.0)[v])),
+    "whole number of a closure": lambda v: build(layer=layers.Lambda(times((1, 2)[v]))),
+    "argument or none": lambda v: build(loss=functools.partial(weighted, *[1.0][v:])),
     "closure of a loss": lambda v: build(loss=lambda y, p: keras.ops.mean(y - p) * (v + 1)),
     "closure of a metric": lambda v: build(metrics=[lambda y, p: keras.ops.mean(y - p) * (v + 1)]),
-    "partial": lambda v: build(loss=functools.partial(weighted, v + 1.0)),
     "whole numbers": lambda v: build(layer=Scale((1, 2)[v])),
-    "rate or none": lambda v: build(layer=layers.Dropout((0.0, 0.1)[v])),
     "sign": lambda v: build(layer=Scale((-1.0, 1.0)[v])),
     "side of a bound": lambda v: build(layer=layers.ELU((0.5, 1.0)[v])),
     "metrics": lambda v: build(metrics=[["mae"], ["mse"]][v]),
@@ -140,15 +142,21 @@ def test_a_global_that_is_read_counts(monkeypatch):
     assert ModelStructure(build(layer=layers.Lambda(reads_global))).tokens != one
 
 
-class OwnStep(keras.Model):
-    def train_step(self, data):
-        return super().train_step(data)
+class OwnFunction(keras.Model):
+    def make_train_function(self, force=False):
+        return super().make_train_function(force)
 
 
-def own_step():
+def own_step(kind=OwnFunction):
     inputs = keras.Input((3,))
-    model = OwnStep(inputs, layers.Dense(1)(inputs))
+    model = kind(inputs, layers.Dense(1)(inputs))
     model.compile("sgd", "mse")
+    return model
+
+
+def given_step():
+    model = own_step(keras.Model)
+    model.train_step = lambda data: {}
     return model
 
 
@@ -171,7 +179,8 @@ def eager():
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (own_step, "train_step"),
+        (own_step, "its class defines its own `make_train_function`"),
+        (given_step, "given its own `train_step`.*; its class may define it"),
         (uncompiled, "not compiled"),
         (unbuilt, "not built"),
         (eager, "run_eagerly"),

@@ -18,9 +18,9 @@ X = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
 Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32")
 
 
-class OwnStep(keras.Sequential):
-    def train_step(self, data):
-        return super().train_step(data)
+class OwnFunction(keras.Sequential):
+    def make_train_function(self, force=False):
+        return super().make_train_function(force)
 
 
 def model_of(units, kind=keras.Sequential, activation="tanh", learning_rate=0.1, slope=None):
@@ -46,13 +46,13 @@ class Scaled(keras.layers.Layer):
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """A grid of three widths, one of which is trained by a `train_step` of its own."""
+    """A grid of three widths, one of which is trained by a function of its own."""
     made = []
 
     def build(hp):
         units = hp.Choice("units", [2, 3, 4])
         rate = hp.Choice("learning_rate", [0.1, 0.05, 0.01])
-        model = model_of(units, OwnStep if units == 4 else keras.Sequential, learning_rate=rate)
+        model = model_of(units, OwnFunction if units == 4 else keras.Sequential, learning_rate=rate)
         made.append(weakref.ref(model))
         return model
 
@@ -92,8 +92,7 @@ def test_a_row_says_how_its_trials_were_trained_and_why_apart(mixed):
     assert "hidden.units" in other.why
     assert other.why.endswith(": 3 against 2")
     assert (alone.program, alone.at_once, alone.tracing) == (None, 1, None)
-    assert "its class defines its own `train_step`" in alone.why
-    assert alone.why.endswith("`compute_loss` and `compute_metrics` may be its own")
+    assert "its class defines its own `make_train_function`" in alone.why
     for row in (largest, other):
         assert 0 <= row.tracing <= row.seconds
     assert alone.seconds > 0
@@ -116,7 +115,7 @@ def test_what_was_alone_is_told_when_it_begins_and_counted_at_the_end(mixed):
     head, line = str(last.message).splitlines()
     assert head.startswith("Of 8 trials, 2 were trained alone by Keras and 6 were lanes of 2 pro")
     assert "`tuner.lane_report()`" in head
-    assert line.startswith("- 2 trials trained alone: its class defines its own `train_step`")
+    assert line.startswith("- 2 trials trained alone: its class defines its own `make_train_f")
     assert [one.filename for one in mixed.told] == [__file__] * 2
 
 

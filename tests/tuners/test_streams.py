@@ -179,6 +179,27 @@ def test_trials_fail_by_their_data_and_say_why(kind, tmp_path, trained):
     assert all(message in trial.message for trial in trials)
 
 
+def other_features(first):
+    """A generator of batches of two shapes, of which the model takes one."""
+    batches = [(X[:8], Y[:8]), (X[:8, :2], Y[:8])]
+    yield from batches if first else batches[::-1]
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("kind", ["dataset", "generator"])
+def test_batches_of_a_shape_that_the_model_does_not_take_are_named(kind, first, tmp_path, trained):
+    data = other_features(first)
+    if kind == "dataset":
+        shapes = tf.TensorSpec((None, None)), tf.TensorSpec((None, 1))
+        make = functools.partial(other_features, first)
+        data = tf.data.Dataset.from_generator(make, output_signature=shapes)
+    search = tuner(tmp_path, objective="loss")
+    with pytest.raises(RuntimeError, match=r"4 of: .*DataError: `x` must have .*\(None, 2\)"):
+        search.search(data, steps_per_epoch=2, epochs=2, verbose=0)
+    assert {trial.status for trial in search.oracle.trials.values()} == {"FAILED"}
+    assert "alone" not in trained
+
+
 def test_the_code_of_a_trial_gets_the_error_of_its_data(tmp_path, trained):
     class Own(keras_tuner.HyperModel):
         def build(self, hp):

@@ -1,5 +1,6 @@
 """Models that are derived from others of a hypermodel: they are what `build` would have built."""
 
+import itertools
 import math
 import warnings
 
@@ -75,7 +76,7 @@ def without_input(hp):
     )
     model = keras.Sequential([dense, layers.Dropout(hp.Float("rate", 0.1, 0.3)), layers.Dense(3)])
     model.compile(
-        "sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False
+        "adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False
     )
     return model
 
@@ -149,7 +150,8 @@ def test_initial_weights_are_drawn_for_each(tmp_path):
     assert len({tuple(state) for state in states}) == len(states) > 0
 
 
-def test_the_model_of_a_derived_trial_is_there_for_those_who_ask(tmp_path):
+@pytest.mark.parametrize("build", [plain, without_input])
+def test_the_model_of_a_derived_trial_is_there_for_those_who_ask(build, tmp_path):
     seen = []
 
     class Saves(keras.callbacks.Callback):
@@ -158,7 +160,7 @@ def test_the_model_of_a_derived_trial_is_there_for_those_who_ask(tmp_path):
             self.model.save(path)
             seen.append((path, self.model.predict(X, verbose=0)))
 
-    tuner = Watched(plain, "loss", 4, seed=3, directory=tmp_path)
+    tuner = Watched(build, "loss", 4, seed=3, directory=tmp_path)
     tuner.seen = []
     tuner.search(X, Y, epochs=1, verbose=0, callbacks=[Saves()])
     assert len(seen) == 4
@@ -193,6 +195,14 @@ def by_chance(hp):
     )
 
 
+calls = itertools.count()
+
+
+def by_turns(hp):
+    """Another model for the same values."""
+    return compiled([], optimizers.SGD(hp.Float("a", 0, 1)), units=4 + next(calls) % 2)
+
+
 def with_weights(hp):
     model = compiled([], optimizers.SGD(hp.Float("a", 0, 1)))
     model.layers[0].kernel.assign(np.random.normal(size=(4, 5)))
@@ -205,6 +215,7 @@ def with_weights(hp):
         (by_numpy, "it takes the very value of `rate`"),
         (by_chance, "`rate` of a Dropout is no function of the hyperparameters"),
         (with_weights, "kernel` differs"),
+        (by_turns, r"models differ .* in the same way, at model\.dense.*\.units: int . against"),
     ],
 )
 def test_what_is_not_explained_is_built_and_told(build, reason, tmp_path):
@@ -329,3 +340,48 @@ def test_what_is_asked_decides(ask):
         ask(hp.get("a"))
     assert takes_path(trace.path, {"a": 0.5})
     assert not takes_path(trace.path, {"a": 0.05})
+
+
+def from_zero(hp):
+    """Without a rate, Keras' layers have no random numbers."""
+    middle = [layers.Dropout(hp.Choice("rate", [0.0, 0.25, 0.5])), layers.GaussianNoise(0.1)]
+    return compiled(middle, optimizers.SGD(hp.Float("learning_rate", 1e-3, 1e-1)))
+
+
+def test_rates_of_zero_are_derived_and_share_the_program_of_others(tmp_path):
+    tuner, built = search(from_zero, tmp_path)
+    derived = [one for one in tuner.seen if one[2]]
+    # Two ways of building, with a generator of random numbers and without.
+    assert len(derived) >= 8
+    assert len(built) == 1 + len(tuner.seen) - len(derived)
+    for trial, numbers, _ in derived:
+        assert numbers == numbers_of(from_zero, trial.hyperparameters)
+    rates = {trial.hyperparameters.get("rate") for trial in tuner.oracle.trials.values()}
+    assert rates == {0.0, 0.25, 0.5}
+    assert [row.trials for row in tuner.lane_report().rows] == [14]
+
+
+def in_functions(hp):
+    """Numbers of hyperparameters in a loss, an operator and weights of losses."""
+    rate = hp.Float("rate", 0.1, 0.5)
+
+    def loss(y, p, power=1.0 + rate):
+        of_classes = keras.losses.sparse_categorical_crossentropy(y, p, from_logits=True)
+        return hp_scale * of_classes**power
+
+    hp_scale = hp.Float("scale", 0.5, 2.0)
+    inputs = keras.Input((4,))
+    hidden = keras.ops.multiply(layers.Dense(5, "relu")(inputs), rate) * hp_scale + rate
+    model = keras.Model(inputs, layers.Dense(3)(rate * hidden))
+    model.compile("sgd", loss, loss_weights=[hp.Float("weight", 0.1, 1.0)], jit_compile=False)
+    return model
+
+
+def test_numbers_of_functions_are_derived(tmp_path):
+    tuner, _ = search(in_functions, tmp_path)
+    derived = [one for one in tuner.seen if one[2]]
+    assert len(derived) >= 10
+    for trial, numbers, _ in derived:
+        assert numbers == numbers_of(in_functions, trial.hyperparameters)
+    assert [row.trials for row in tuner.lane_report().rows] == [14]
+    assert {trial.status for trial in tuner.oracle.trials.values()} == {"COMPLETED"}

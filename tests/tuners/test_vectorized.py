@@ -170,7 +170,7 @@ def test_trials_of_other_structure_are_trained_in_other_programs(build, blobs, t
     assert found.get_best_models()[0].layers[0].units in (2, 3)
 
 
-class OwnStep(keras.Model):
+class OwnFunction(keras.Model):
     def __init__(self, rate):
         super().__init__()
         self.dense = keras.layers.Dense(3)
@@ -178,13 +178,13 @@ class OwnStep(keras.Model):
     def call(self, x):
         return self.dense(x)
 
-    def train_step(self, data):
-        return super().train_step(data)
+    def make_train_function(self, force=False):
+        return super().make_train_function(force)
 
 
 def test_what_cannot_be_a_lane_is_trained_one_by_one(blobs, tmp_path, trainings):
     def build(hp):
-        model = OwnStep(hp.Float("rate", 0.0, 1.0))
+        model = OwnFunction(hp.Float("rate", 0.0, 1.0))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         rate = hp.Float("learning_rate", 0.01, 0.1)
         model.compile(keras.optimizers.SGD(rate), loss, jit_compile=False)
