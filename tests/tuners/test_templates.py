@@ -99,6 +99,8 @@ def search(build, folder, trials=14, **options):
         built.append(dict(hp.values))
         return build(hp)
 
+    # Models of other widths would be built to be compared.
+    options = {"pad_widths": False, **options}
     tuner = Watched(
         count, keras_tuner.Objective("loss", "min"), trials, seed=3, directory=folder, **options
     )
