@@ -56,12 +56,14 @@ class _Family:
             its values are rounded up. None if no model is padded.
         refused: why no model is padded, where models of several widths could be.
         wides: the wide model of each combination of levels.
+        reasons: why a model of certain sizes is not padded, or None, by the tokens of both models.
     """
 
     def __init__(self) -> None:
         self.levels: dict[str, list[int]] | None = None
         self.refused: str | None = None
         self.wides: dict[tuple[int, ...], Wide | None] = {}
+        self.reasons: dict[Any, str | None] = {}
 
 
 class Widths:
@@ -115,7 +117,16 @@ class Widths:
         wide = family.wides[key]
         if wide is None or not wide.structure.is_as_wide_as(structure):
             return None, "the hypermodel builds no model that is as wide as each of the others"
-        return wide, None
+        # Known of the extremes. Sizes that are equal by chance may hide which units are which.
+        sizes = structure.tokens, wide.structure.tokens
+        if sizes not in family.reasons:
+            both = structure, wide.structure
+            same = structure.tokens == wide.structure.tokens
+            family.reasons[sizes] = (
+                None if same else why_not_padded(plan.template, wide.model, both)
+            )
+        reason = family.reasons[sizes]
+        return (wide, None) if reason is None else (None, reason)
 
     def _explore(self, family: _Family, plan: Plan, numbers: Mapping[str, list[int]]) -> None:
         """Finds which hyperparameters decide on widths only, and how far these are rounded."""
