@@ -152,7 +152,7 @@ def assert_as_without(build, tmp_path, blobs, **given):
     "name",
     [
         name
-        if name in ("several_layers", "without_input", "coinciding")
+        if name in ("without_input", "coinciding")
         else pytest.param(name, marks=pytest.mark.long)
         for name in BUILDS
     ],
