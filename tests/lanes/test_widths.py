@@ -213,6 +213,8 @@ KINDS = {
         ),
     ),
 }
+# TensorFlow casts a Python number, here the scale of attention, by way of float32.
+ROUNDED = {"key_dim"}
 IN_SHORT = {"BatchNormalization", "branches", "Dropout", "Conv1D"}
 
 
@@ -231,7 +233,7 @@ def test_a_padded_lane_is_the_model_alone(kind, floatx, equal_logs, equal_models
     keras.config.set_floatx(floatx)
     shape, build = KINDS[kind]
     x = DATA[shape] if shape == "ids" else DATA[shape].astype(floatx)
-    tolerance = 1e-9 if floatx == "float64" else 1e-4
+    tolerance = 1e-4 if floatx == "float32" else 1e-7 if kind in ROUNDED else 1e-9
     given = {"tolerance": tolerance, "validation_data": (x[:24], Y[:24])}
 
     def make():
@@ -252,7 +254,7 @@ def test_a_padded_lane_is_the_model_that_keras_trains(kind, equal_models):
     given = {"batch_size": 16, "epochs": 3, "shuffle": False}
     lanes.fit(DATA[shape], Y, **given)
     model.fit(DATA[shape], Y, verbose=0, **given)
-    equal_models(lanes.unstack(0), model, 1e-9)
+    equal_models(lanes.unstack(0), model, 1e-7 if kind in ROUNDED else 1e-9)
 
 
 def test_several_inputs_and_outputs(equal_models):

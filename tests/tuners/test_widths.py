@@ -73,6 +73,20 @@ def unpadded(hp):
     return compiled(hp, keras.Input((6,)), dense(hp.Int("units", 4, 16, step=4), "sigmoid"))
 
 
+def coinciding(hp):
+    # Where twice the one width is the other, it is not known which units are which.
+    first, second = hp.Choice("first", [3, 4, 8]), hp.Choice("second", [4, 8, 16])
+    inputs = keras.Input((6,))
+    one, other = dense(first, "relu")(inputs), dense(first, "tanh", seed=2)(inputs)
+    joined = keras.ops.expand_dims(layers.Concatenate()([one, other]), 1)
+    product = joined * keras.ops.expand_dims(dense(second, "relu")(inputs), 2)
+    outputs = dense(3, seed=0)(keras.ops.sum(product, 1))
+    model = keras.Model(inputs, outputs)
+    rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+    model.compile(keras.optimizers.Adam(rate), LOSS(from_logits=True))
+    return model
+
+
 BUILDS = {
     build.__name__: build
     for build in (
@@ -83,6 +97,7 @@ BUILDS = {
         structure_and_width,
         raising,
         unpadded,
+        coinciding,
     )
 }
 
@@ -137,7 +152,7 @@ def assert_as_without(build, tmp_path, blobs, **given):
     "name",
     [
         name
-        if name in ("several_layers", "without_input")
+        if name in ("without_input", "coinciding")
         else pytest.param(name, marks=pytest.mark.long)
         for name in BUILDS
     ],
@@ -154,6 +169,10 @@ def test_scores_are_those_of_a_search_without_padding(name, blobs, tmp_path, pro
     elif name == "several_layers":
         # One or two layers, with and without a dropout.
         assert count <= 4
+    elif name == "coinciding":
+        # All but those whose units are not told apart share a program; these are lanes as well.
+        assert count == 2
+        assert sum(programs[:count]) == 8
     elif name in ("raising", "unpadded"):
         assert count == len(programs) - count
 
@@ -174,8 +193,8 @@ def test_best_models_have_their_own_width_and_score(blobs, tmp_path, programs):
         assert evaluated["loss"] == pytest.approx(trial.score, rel=1e-4)
         widths.add(width)
     assert len(widths) > 1
-    # Trials of the narrow models, when they are built by KerasTuner alone.
-    again = keras_tuner.RandomSearch(units, "val_loss", max_trials=8, directory=tmp_path)
+    # Also of a tuner that did not search.
+    again = tuners.VectorizedRandomSearch(units, "val_loss", max_trials=8, directory=tmp_path)
     best = again.get_best_models()[0].evaluate(*blobs[2], verbose=0, return_dict=True)
     assert best["loss"] == pytest.approx(tuner.oracle.get_best_trials()[0].score, rel=1e-4)
 
