@@ -30,6 +30,23 @@ def activation_name(activation: Any) -> str:
     return str(activation)
 
 
+def set_activation(layer: keras.Layer, attribute: str, activation: Any) -> None:
+    """How does a built layer get another activation? By its attribute, which the layer calls.
+
+    Read for Keras 3.10 to 3.15.
+
+    Args:
+        layer: the layer.
+        attribute: the attribute that has the activation, such as `"recurrent_activation"`.
+        activation: the new one.
+
+    Raises:
+        AttributeError: if the layer has no such attribute.
+    """
+    getattr(layer, attribute)
+    setattr(layer, attribute, activation)
+
+
 def elementwise(activation: Any) -> Callable[[np.ndarray], np.ndarray]:
     """An activation as a function of NumPy arrays.
 

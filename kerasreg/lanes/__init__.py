@@ -1,6 +1,5 @@
 """Many Keras models of one structure as one program with an axis of lanes."""
 
-from kerasreg.lanes._activations import merge_activations
 from kerasreg.lanes._batches import batch_order
 from kerasreg.lanes._derived import DerivedModel
 from kerasreg.lanes._lanes import Lanes
@@ -8,7 +7,7 @@ from kerasreg.lanes._scalars import DifferentPrograms
 from kerasreg.lanes._streams import DataError
 from kerasreg.lanes._structure import ModelStructure, group_by_program, why_not_a_lane
 from kerasreg.lanes._training import Replacement
-from kerasreg.lanes._widths import why_not_padded
+from kerasreg.lanes._widths import merge_activations, why_not_padded
 
 __all__ = [
     "DataError",

@@ -24,6 +24,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._keras.activations import set_activation
 from kerasreg._keras.deferred_variables import initial_value
 from kerasreg._keras.graph import given_to, has_graph, nodes
 from kerasreg._keras.internals import functional_of, walk_layers
@@ -268,6 +269,54 @@ def why_not_padded(
     except NotPadded as error:
         return str(error)
     return None
+
+
+def merge_activations(model: keras.Model, structures: Sequence[ModelStructure]) -> ModelStructure:
+    """Lets a model stand for others that differ from it in activations.
+
+    The model gets a `ChosenActivation` in each place where one of the others has another
+    activation. Then it can be the `template` of their `kerasreg.lanes.Lanes`. As a model of its
+    own it is of no use any more.
+
+    Args:
+        model: a built and compiled model.
+        structures: the structures of the others, which may also be narrower.
+
+    Returns:
+        The structure of the model.
+
+    Raises:
+        ValueError: if the others differ in more than activations and widths.
+
+    Example:
+
+    >>> import keras, numpy as np, kerasreg
+    >>> def model(activation):
+    ...     hidden = keras.layers.Dense(4, activation)
+    ...     model = keras.Sequential([keras.Input((3,)), hidden, keras.layers.Dense(1)])
+    ...     model.compile("sgd", "mse")
+    ...     return model
+    >>> models, template = [model("relu"), model("tanh")], model("relu")
+    >>> structures = [kerasreg.lanes.ModelStructure(one) for one in models]
+    >>> structure = kerasreg.lanes.merge_activations(template, structures)
+    >>> lanes = kerasreg.lanes.Lanes(models, template=template, template_structure=structure)
+    >>> x, y = np.ones((8, 3)), np.ones((8, 1))
+    >>> len(lanes.fit(x, y))
+    2
+    """
+    own = ModelStructure(model)
+    if any(of.unsized_tokens != own.unsized_tokens for of in structures):
+        raise ValueError(
+            "`structures` must be of models that differ in activations and widths only. Received: "
+            f"{len(structures)} structures, of which some differ in more"
+        )
+    every = [own, *structures]
+    for place, site in enumerate(own.activations):
+        names = dict.fromkeys(name for of in every for name in of.activations[place].names)
+        if len(names) > 1:
+            activation = ChosenActivation(sorted(names))
+            set_activation(site.layer, site.attribute, activation)
+    return ModelStructure(model)
 
 
 def chosen_of(structure: ModelStructure) -> list[keras.Variable]:

@@ -4,7 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from kerasreg._keras.activations import ACTIVATION_LAYERS, activation_name, elementwise
+from kerasreg._keras.activations import (
+    ACTIVATION_LAYERS,
+    activation_name,
+    elementwise,
+    set_activation,
+)
 from kerasreg._keras.calls import intercept_calls, numbers
 from kerasreg._keras.fans import fan_in, kernel_fans
 from kerasreg._keras.graph import (
@@ -45,6 +50,18 @@ def test_activation_name_of_a_function_a_text_and_nothing():
     assert activation_name(keras.activations.relu) == "relu"
     assert activation_name("tanh") == "tanh"
     assert activation_name(None) == "linear"
+
+
+def test_set_activation_is_what_the_layer_calls():
+    dense = keras.layers.Dense(1, "relu", kernel_initializer="ones")
+    lstm = keras.layers.LSTMCell(2)
+    assert float(dense(np.ones((1, 1)))[0, 0]) == 1.0
+    set_activation(dense, "activation", lambda x: x + 1.0)
+    assert float(dense(np.ones((1, 1)))[0, 0]) == 2.0
+    set_activation(lstm, "recurrent_activation", keras.activations.relu)
+    assert lstm.recurrent_activation is keras.activations.relu
+    with pytest.raises(AttributeError):
+        set_activation(dense, "recurrent_activation", keras.activations.relu)
 
 
 def test_elementwise_is_a_function_of_arrays():
