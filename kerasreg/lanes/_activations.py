@@ -17,7 +17,7 @@ _NAMES = (
     *("celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu"),
     *("hard_tanh", "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu"),
     *("sigmoid", "silu", "soft_shrink", "softplus", "softsign", "sparse_plus", "squareplus"),
-    *("tanh", "tanh_shrink", "threshold"),
+    *("tanh", "tanh_shrink"),
 )
 _functions = {
     id(function): name
