@@ -191,7 +191,7 @@ def padding_between(
     if not of_wide.is_as_wide_as(of_narrow):
         raise NotPadded("they differ in more than in widths")
     if own_steps(narrow):
-        raise NotPadded(f"it has a {sorted(own_steps(narrow))[0]!r} of its own")
+        raise NotPadded(f"it has a `{min(own_steps(narrow))}` of its own, which sees the zeros")
     generators = (*of_narrow.generators, *of_wide.generators)
     maps = _Maps(narrow, wide, set(map(id, generators)))
     slots = _slots(wide, maps.variables)

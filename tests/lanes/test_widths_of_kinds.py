@@ -40,4 +40,6 @@ def test_a_narrow_model_without_a_rate_is_a_lane_of_a_wide_one_with_it(equal_mod
 
 
 def test_a_step_of_its_own_would_see_the_zeros():
-    assert "a step of its own" in why_not_padded(build(4, 0.5, kind=Own), build(6, 0.5, kind=Own))
+    assert "`train_step` of its own" in why_not_padded(
+        build(4, 0.5, kind=Own), build(6, 0.5, kind=Own)
+    )
