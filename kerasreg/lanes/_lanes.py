@@ -39,7 +39,9 @@ class Lanes:
     `filters`, if one of them, or `template`, is as wide as each of the others. Narrow models are
     padded with zeros, and all that one sees of a lane is as wide as its model. Not every model can
     be padded: where something is a mean over units, as in GroupNormalization, or the optimizer
-    mixes weights, as Adafactor and Muon do, the error says so.
+    mixes weights, as Adafactor and Muon do, the error says so. A padded lane is what it is alone,
+    but for random masks of padded units that do not lie on a last axis by themselves, as behind a
+    Flatten: these follow from the width of the template too.
 
     Args:
         models: built and compiled Keras models, one for each lane. Their values are
@@ -617,10 +619,11 @@ class Lanes:
     def view(self, lane: int) -> contextlib.AbstractContextManager[keras.Model]:
         """Shows one lane as a model: the lane's values are read from it and assigned to it.
 
-        The model is the one that all lanes share. Until the context is left, its
-        variables have the values of the lane. Its `fit`, `evaluate`, `predict`, `save`
-        and the like are those of the model that the lane was made of, with the values
-        of the lane. Each of those models traces its own functions for them.
+        The model is the one that all lanes share, or, if that is wider, the one that the
+        lane was made of. Until the context is left, its variables have the values of the
+        lane. Its `fit`, `evaluate`, `predict`, `save` and the like are those of the model
+        that the lane was made of, with the values of the lane. Each of those models traces
+        its own functions for them.
 
         Args:
             lane: the number of the lane.

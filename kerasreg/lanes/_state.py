@@ -104,8 +104,10 @@ class State:
 
     def load(self, models: Sequence[tuple[int, AnyModel, ModelStructure]]) -> None:
         """Gives lanes the values of models; other lanes keep their values."""
-        for lane, model, structure in models:
-            self.paddings[lane] = self.padding_of(model, structure)
+        # All of them, or none if one cannot be.
+        paddings = [self.padding_of(model, structure) for _, model, structure in models]
+        for (lane, _, _), padding in zip(models, paddings, strict=True):
+            self.paddings[lane] = padding
         fresh = not self.values
         columns = [
             np.stack([initial] * self.lanes) if fresh else np.array(keras.ops.convert_to_numpy(now))

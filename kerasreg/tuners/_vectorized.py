@@ -65,7 +65,8 @@ class VectorizedTuner(keras_tuner.Tuner):
         derive_models: whether models of trials may be derived from others that the hypermodel
             built. With False it builds one for each trial.
         pad_widths: whether trials whose models differ in widths, such as `units`, are padded with
-            zeros to train by one program, where that is estimated to be faster.
+            zeros to train by one program, and activations computed side by side, where that is
+            estimated to be faster. With False each width and each activation is a program.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.

@@ -195,17 +195,17 @@ class Widths:
         widest = self._wide(plan, {name: values[-1] for name, values in numbers.items()})
         narrowest = None if widest is None else self._wide(plan, least)
         assert plan.structure is not None
-        both = [one.structure for one in (narrowest, widest) if one is not None]
-        if len(both) < 2 or not all(map(both[1].is_as_wide_as, (plan.structure, both[0]))):
+        if widest is None or narrowest is None:
+            return None
+        both = narrowest.structure, widest.structure
+        if not both[1].is_as_wide_as(both[0]):
             if len(numbers) == 1:
                 self._structural |= set(numbers)
             return None
-        assert widest is not None
-        assert narrowest is not None
-        if both[0].sizes == both[1].sizes:
+        if not both[1].is_as_wide_as(plan.structure) or both[0].sizes == both[1].sizes:
             return None
         # What is seen of these holds for all that lie between.
-        why_not_padded(narrowest.model, widest.model, (both[0], both[1]))
+        why_not_padded(narrowest.model, widest.model, both)
         return widest.model
 
     def _wide(self, plan: Plan, values: Mapping[str, Any]) -> Wide | None:

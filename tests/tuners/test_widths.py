@@ -116,6 +116,10 @@ def programs(monkeypatch):
     return counts
 
 
+def trials_of(tuner):
+    return list(tuner.oracle.trials.values())
+
+
 def searched(build, folder, blobs, cls=tuners.VectorizedRandomSearch, epochs=2, **given):
     x, y, validation_data = blobs
     search = {name: given.pop(name) for name in ("callbacks",) if name in given}
@@ -204,6 +208,33 @@ def test_a_search_goes_on(blobs, tmp_path):
     searched(units, tmp_path / "parts", blobs, max_trials=3)
     parts = searched(units, tmp_path / "parts", blobs)
     assert_same_results(results(parts), results(whole))
+
+
+def test_a_width_of_one_keeps_no_other_trial_from_being_padded(blobs, tmp_path, programs):
+    def build(hp):
+        return compiled(hp, keras.Input((6,)), dense(hp.Choice("units", [1, 4, 8, 12]), "relu"))
+
+    def fixed(hp):
+        hp.Fixed("learning_rate", 0.01)
+        return build(hp)
+
+    # The first trial of a grid has the least value.
+    searched(fixed, tmp_path, blobs, tuners.VectorizedGridSearch, max_trials=4)
+    assert sorted(programs) == [1, 3]
+
+
+def test_activations_are_chosen_within_a_program(blobs, tmp_path, programs):
+    def build(hp):
+        activation = hp.Choice("activation", ["relu", "tanh", "sigmoid"])
+        hidden = dense(hp.Int("units", 4, 16, step=4), activation)
+        return compiled(hp, keras.Input((6,)), hidden)
+
+    padded = searched(build, tmp_path / "padded", blobs)
+    assert programs == [8]
+    without = searched(build, tmp_path / "without", blobs, pad_widths=False)
+    assert len(programs) > 3
+    assert_same_results(results(padded), results(without))
+    assert len({trial.hyperparameters.get("activation") for trial in trials_of(padded)}) == 3
 
 
 def test_the_report_says_what_was_padded_and_why_not(blobs, tmp_path):
