@@ -12,7 +12,7 @@ from keras import ops
 
 from kerasreg._validation import check_count
 from kerasreg.lanes._callbacks import LaneHistory
-from kerasreg.lanes._derived import DerivedModel
+from kerasreg.lanes._derived import DerivedModel, template_of
 from kerasreg.lanes._draws import RandomNumbers
 from kerasreg.lanes._stack import ModelStack
 from kerasreg.lanes._streams import DataError, evaluation_blocks
@@ -651,7 +651,8 @@ class Lanes:
         Returns:
             A list of arrays in the order of `model.variables`, each of the shape of the
             variable with a first axis of lanes. Lanes of narrower models have zeros beside
-            their values, which `trimmed` cuts off.
+            their values, which `trimmed` cuts off. At the end are states of random numbers of
+            layers that draw none in `model`, as a rate of it is zero.
 
         Example:
 
@@ -662,22 +663,17 @@ class Lanes:
         [(2, 3, 1), (2, 1)]
         """
         state = self._stack.state
-        index = {id(variable): i for i, variable in enumerate(state.variables)}
-        return [
-            ops.convert_to_numpy(state.values[index[id(variable)]])
-            for variable in self._stack.model.variables
-            if id(variable) in index
-        ]
+        return [ops.convert_to_numpy(state.values[index]) for index in state.own_variables()]
 
     def trimmed(self, lane: int, values: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Cuts off the zeros beside the values of a lane.
+        """Cuts off what lies beside the values of a lane, and what its model does not have.
 
         Args:
             lane: the number of the lane.
             values: a value of the lane for each variable, in the order of `get_values`.
 
         Returns:
-            The values, each of the shape that it has in the model of the lane.
+            The values for the variables of the model of the lane, in their order.
 
         Example:
 
@@ -694,10 +690,7 @@ class Lanes:
         >>> [value.shape for value in lanes.trimmed(0, values)]
         [(3, 2), (2,), (2, 1), (1,)]
         """
-        state = self._stack.state
-        index = {id(variable): i for i, variable in enumerate(state.variables)}
-        known = [index[id(v)] for v in self._stack.model.variables if id(v) in index]
-        return [
-            np.asarray(state.own_value(lane, at, value))
-            for at, value in zip(known, values, strict=True)
-        ]
+        stack = self._stack
+        return stack.state.values_in_model(
+            lane, template_of(stack.models[lane]), stack.structures[lane], values
+        )

@@ -321,6 +321,34 @@ class State:
         for index, target in self.targets(model, structure, slots).items():
             target.assign(self.own_value(lane, index, self.values[index][lane]))
 
+    def own_variables(self) -> list[int]:
+        """The indices of the variables that models hold: those of `model`, then what it lacks."""
+        index = {id(variable): at for at, variable in enumerate(self.variables)}
+        every = [*self.model.variables, *self.structure.generators]
+        return list(dict.fromkeys(index[id(one)] for one in every if id(one) in index))
+
+    def values_in_model(
+        self, lane: int, model: keras.Model, structure: ModelStructure, values: Sequence[Any]
+    ) -> list[np.ndarray]:
+        """Values of a lane in the order of the variables of its own model, and of their shapes.
+
+        Args:
+            lane: the number of the lane.
+            model: the model of the lane, or one of its structure.
+            structure: the structure of the model.
+            values: a value of the lane for each of `own_variables`.
+        """
+        theirs = self._own.in_model(model, structure)
+        found = {
+            id(theirs[id(self.variables[index])]): self.own_value(lane, index, value)
+            for index, value in zip(self.own_variables(), values, strict=True)
+            if id(self.variables[index]) in theirs
+        }
+        return [
+            np.asarray(found[id(one)]) if id(one) in found else _array(one)
+            for one in model.variables
+        ]
+
     def own_value(self, lane: int, index: int, value: Any) -> Any:
         """A value of a variable as the model of a lane has it, without zeros beside it."""
         padding = self.paddings[lane]

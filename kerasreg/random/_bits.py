@@ -30,7 +30,8 @@ def bits(shape: Any, key: Key) -> Any:
     Returns:
         A uint32 tensor. The element at `i` on the last axis, and at `r` on all others (in
         row-major order), is a hash of the key and `0x9E3779B1·r + i`, modulo 2³². So a wider
-        tensor has the bits of a narrower one, and more beside these.
+        tensor has the bits of a narrower one, and more beside these. Axes of length 1 do not
+        count.
 
     Example:
 
@@ -66,7 +67,8 @@ def _counters(shape: Any) -> Any:
     The rows are 2³²/φ apart, modulo 2³². Of all distances this one lets rows come close to each
     other last: no two elements have the same number in a tensor of fewer than 2·10⁸ elements.
     """
-    shape = tuple(shape)
+    # Maps in either order of their axes, (rows, 1, maps) and (rows, maps, 1), are the same.
+    shape = tuple(length for length in shape if not (isinstance(length, int) and length == 1))
     last = _numbers(shape[-1:])
     if len(shape) < 2:
         return last

@@ -246,7 +246,7 @@ EXAMPLES = {
         {"layer": wrapped, "rate": PolynomialDecay(0.5, 6, 0.1), "seed": 2},
     ],
     "layers.ConcreteDropout": [
-        {"layer": wrapped, "noise_shape": [None, 1], "seed": 1},
+        {"layer": wrapped, "initial_rate": 0.3, "noise_shape": [None, 1], "seed": 1},
         {
             "layer": wrapped,
             "weight_regularizer": PolynomialDecay(0.1, 6, 0.01),

@@ -147,6 +147,11 @@ def test_numbers_are_distinct_in_tensors_of_fewer_than_200_million_elements():
         assert (rows + 1) * (closest + 1) > 2 * 10**8
 
 
+@pytest.mark.parametrize("shape", [(4, 1, 3), (1, 4, 3, 1), (4, 3, 1, 1)])
+def test_axes_of_length_one_do_not_count(shape):
+    np.testing.assert_array_equal(draw(shape, 7), draw((4, 3), 7).reshape(shape))
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (0, 3), (2, 1, 3)])
 def test_any_shape_is_drawn(shape):
     drawn = bits(shape, key(7))

@@ -158,7 +158,10 @@ def record_of(models, arguments=({},), drawn=None, trials=1):
     for number, model in enumerate(models):
         given = arguments[number % len(arguments)]
         plan = types.SimpleNamespace(
-            template=model, key=(number,), common_arguments=lambda given=given: given
+            program_model=model,
+            why_not_padded=None,
+            key=(number,),
+            common_arguments=lambda given=given: given,
         )
         record.see(plan)
         record.were_lanes(plan.key, [f"{number}-{trial}" for trial in range(trials)], 1)
@@ -227,7 +230,8 @@ def test_what_a_long_error_says_is_cut():
 
 def test_what_ran_for_one_lane_after_the_other_is_in_the_table():
     record, key = LaneRecord(), ("key",)
-    record.see(types.SimpleNamespace(template=model_of(2), key=key, common_arguments=dict))
+    plan = {"program_model": model_of(2), "why_not_padded": None, "key": key}
+    record.see(types.SimpleNamespace(**plan, common_arguments=dict))
     record.were_lanes(key, ["0", "1"], 2)
     assert "lane after lane" not in str(report_of([record]))
     record.ran(key, EpochClock(), [("gru", "While")])
