@@ -251,7 +251,7 @@ EXAMPLES = {
             "layer": wrapped,
             "weight_regularizer": PolynomialDecay(0.1, 6, 0.01),
             "dropout_regularizer": PolynomialDecay(0.1, 6, 0.01),
-            "initial_rate": 0.3,
+            "initial_rate": 0.4,
             "temperature": PolynomialDecay(1.0, 6, 0.1),
             "seed": 2,
         },
