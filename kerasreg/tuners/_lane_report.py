@@ -155,6 +155,8 @@ class _Program:
     def __init__(self, plan: Plan) -> None:
         self.key = plan.key  # Of which there is one object, whose id is not given again.
         self.outline = ModelStructure(plan.program_model, places=True).outline()
+        layers = getattr(plan.program_model, "layers", ())
+        self.layers = Counter(type(layer).__name__ for layer in layers)
         self.why_not_padded = plan.why_not_padded
         given = plan.common_arguments()
         plain = (bool, int, float, str)
@@ -167,6 +169,8 @@ class _Program:
 
     def difference(self, other: _Program) -> tuple[str, tuple[str, ...]]:
         """A place where the program differs from another one, and what both have there."""
+        if self.layers != other.layers:
+            return "the layers", tuple(_counted(one.layers) for one in (self, other))
         found = self.outline.difference(other.outline)
         if found is not None:
             return _told(found.place, found.contents)
@@ -394,6 +398,10 @@ def _short(why: str) -> str:
     """The first line of a reason, which may be what an error of TensorFlow's says."""
     first = (why.splitlines() or [why])[0]
     return first.rstrip(".") if len(first) <= _LENGTH else f"{first[:_LENGTH]} ..."
+
+
+def _counted(layers: Counter[str]) -> str:
+    return " + ".join(f"{count} {name}" for name, count in layers.items())
 
 
 def _told(place: str, contents: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
