@@ -188,7 +188,11 @@ def test_every_component_is_trained_with():
         ("models", TOGETHER),
         ("optimizers", OF_WHOLE_MODELS),
         ("callbacks", OF_WHOLE_MODELS),
-        *((group, RESUMED) for group in GROUPS),
+        # A state that is resumed is that of one object or of many: a part is among the long tests.
+        *(
+            pytest.param(group, RESUMED, marks=() if group == "optimizers" else pytest.mark.long)
+            for group in GROUPS
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )

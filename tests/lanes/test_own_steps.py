@@ -179,7 +179,12 @@ KINDS = [Custom, OwnTrackers, Weighted, OnlyTest, BeforeKeras, LastBatch, Gradie
 KINDS += [Accumulates]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+IN_SHORT = {Custom, Weighted, LastBatch, Accumulates}
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=() if k in IN_SHORT else pytest.mark.long) for k in KINDS]
+)
 def test_an_own_step_is_that_of_the_model_alone(kind, same_as_alone):
     own = {}
     weights = np.linspace(0.1, 2.0, 40).astype("float32") if kind is Weighted else None
@@ -335,7 +340,7 @@ def distiller(number):
     return model
 
 
-@pytest.mark.parametrize("build", [vae, distiller])
+@pytest.mark.parametrize("build", [vae, pytest.param(distiller, marks=pytest.mark.long)])
 def test_models_of_models(build, same_as_alone):
     data = (X, None) if build is vae else (X, np.eye(3, dtype="float32")[np.arange(40) % 3])
     validation = {} if build is vae else {"validation_data": data}

@@ -89,7 +89,7 @@ def model_of(name, rate, seed=7):
 @pytest.mark.parametrize(
     "name", [n if n in SHORT else pytest.param(n, marks=pytest.mark.long) for n in KINDS]
 )
-@pytest.mark.parametrize("first", [0, 2])
+@pytest.mark.parametrize("first", [0, pytest.param(2, marks=pytest.mark.long)])
 def test_a_rate_of_zero_is_one_like_others(name, first, equal_logs):
     """Whichever model the program is traced from."""
     rates = [RATES[first], *(rate for rate in RATES if rate != RATES[first])]

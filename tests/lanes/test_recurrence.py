@@ -21,7 +21,9 @@ def recurrent(number):
     return model
 
 
-@pytest.mark.parametrize("most", [pytest.param(8, id="unrolled"), pytest.param(4, id="loop")])
+@pytest.mark.parametrize(
+    "most", [pytest.param(8, id="unrolled"), pytest.param(4, id="loop", marks=pytest.mark.long)]
+)
 def test_lanes_are_what_they_are_without_xla(most, monkeypatch):
     monkeypatch.setattr(lane_recurrence, "MOST_STEPS", most)
     # As for a long training.

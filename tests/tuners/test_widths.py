@@ -155,9 +155,7 @@ def assert_as_without(build, tmp_path, blobs, **given):
 @pytest.mark.parametrize(
     "name",
     [
-        name
-        if name in ("without_input", "coinciding")
-        else pytest.param(name, marks=pytest.mark.long)
+        name if name == "without_input" else pytest.param(name, marks=pytest.mark.long)
         for name in BUILDS
     ],
 )
