@@ -13,10 +13,10 @@ from kerasreg.lanes._derived import AnyModel, DerivedModel, built, template_of
 from kerasreg.lanes._draws import RandomNumbers
 from kerasreg.lanes._epochs import Epochs
 from kerasreg.lanes._lent import LentModel
+from kerasreg.lanes._padding import NotPadded
 from kerasreg.lanes._state import State, is_as_it_was
 from kerasreg.lanes._structure import ModelStructure, structure_of
 from kerasreg.lanes._view import LaneScope, OwnMethods, merge
-from kerasreg.lanes._widths import NotPadded
 
 
 class ModelStack:

@@ -13,9 +13,10 @@ from kerasreg._keras.internals import learning_rate_of
 from kerasreg._keras.scope import Scope
 from kerasreg._keras.stateless_optimizer import inner_optimizers, optimizer_variables
 from kerasreg.lanes._derived import AnyModel, DerivedModel, OwnVariables, template_of
+from kerasreg.lanes._padding import Padding, chosen_of
 from kerasreg.lanes._scalars import ScalarValues, stack_scalars
 from kerasreg.lanes._structure import ModelStructure
-from kerasreg.lanes._widths import Padding, chosen_of, padding_between
+from kerasreg.lanes._widths import padding_between
 
 
 class State:
@@ -90,7 +91,7 @@ class State:
             structure: its structure.
 
         Raises:
-            kerasreg.lanes._widths.NotPadded: if the model cannot be padded to be so wide.
+            ValueError: if the model cannot be padded to be so wide.
         """
         tokens = structure.tokens
         if tokens == self.structure.tokens:

@@ -25,9 +25,9 @@ from keras import ops
 from kerasreg._keras.internals import outside_stateless_scopes
 from kerasreg._keras.patching import patched
 from kerasreg._keras.scope import Scope
+from kerasreg.lanes._padding import Padding
 from kerasreg.lanes._state import State
 from kerasreg.lanes._structure import ModelStructure
-from kerasreg.lanes._widths import Padding
 
 
 class LaneScope(Scope):
