@@ -300,7 +300,6 @@ OPTIMIZERS = {
     "averaged": lambda: optimizers.SGD(0.05, use_ema=True, ema_overwrite_frequency=3),
     "accumulated": lambda: optimizers.Adam(0.01, gradient_accumulation_steps=2),
     "Lookahead": lambda: kerasreg.optimizers.Lookahead(optimizers.Adam(0.01)),
-    "SAM": lambda: kerasreg.optimizers.SAM(optimizers.SGD(0.05)),
 }
 
 

@@ -250,7 +250,6 @@ OPTIONS = {
     "max_lanes": {"max_lanes": 3},
     "not derived": {"derive_models": False},
     "grid": {"cls": tuners.VectorizedGridSearch, "max_trials": 8},
-    "bayesian": {"cls": tuners.VectorizedBayesianOptimization, "max_lanes": 3},
     "hyperband": {
         "cls": functools.partial(tuners.VectorizedHyperband, max_epochs=3, factor=3),
         "max_trials": None,
