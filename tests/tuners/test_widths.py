@@ -297,13 +297,6 @@ def test_callbacks_see_the_narrow_model(blobs, tmp_path, programs):
         assert width == trial.hyperparameters.get("units")
 
 
-@pytest.mark.long
-def test_pruned_trials(blobs, tmp_path):
-    optuna = pytest.importorskip("optuna")
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=2)
-    assert_as_without(units, tmp_path, blobs, pruner=pruner, epochs=4)
-
-
 def test_models_of_own_code_are_not_built_for_other_widths(blobs, tmp_path):
     built = []
 
