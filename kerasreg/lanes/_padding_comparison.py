@@ -66,8 +66,36 @@ class Comparison:
             if id(variable) in theirs
         ]
 
-    def difference(self) -> str | None:
-        """Compares what comes out of both models, and what steps of the optimizer change."""
+    def difference(self, masked: bool) -> str | None:
+        """Compares what comes out of both models, and what steps of the optimizer change.
+
+        Args:
+            masked: whether gradients of the wide model are made zero beside the values.
+
+        Returns:
+            What differs, in words; None for nothing.
+        """
+        narrow, wide = self._results
+        if masked:
+            pairs = zip(self._trainable, wide["gradients"], strict=True)
+            wide = {**wide, "gradients": [self._masked(at, gradient) for at, gradient in pairs]}
+        layers = walk_layers(self._models[1])
+        tolerance = max(_TOLERANCES.get(layer.compute_dtype, _TOLERANCE) for layer in layers)
+        for name, mine in narrow.items():
+            for one, other in zip(mine, wide[name], strict=True):
+                if not _close(one, other, tolerance):
+                    return f"with zeros beside it, a narrow model has other {name} than without"
+        for name in ("gradients", "weights after steps of the optimizer"):
+            if not all(map(self._is_zero_beside, self._trainable, wide[name])):
+                return f"the {name} of units that are zero are not zero"
+        _optimizers[self._structures[1].unsized_tokens] = None
+        while len(_optimizers) > _MOST:
+            _optimizers.popitem(last=False)
+        return None
+
+    @functools.cached_property
+    def _results(self) -> list[dict[str, list[Any]]]:
+        """What the narrow model gives, and what the wide one gives."""
         weights = {id(variable) for variable in self._models[0].variables}
         begin = [self._value(mine, id(mine) in weights) for mine, _ in self._pairs]
         # Units that all have one sign, of which a maximum over them is not 0.
@@ -76,23 +104,10 @@ class Comparison:
             for value, (mine, _) in zip(begin, self._pairs, strict=True)
         ]
         x = [self._input(tensor) for tensor in self._models[0].inputs]
-        layers = walk_layers(self._models[1])
-        tolerance = max(_TOLERANCES.get(layer.compute_dtype, _TOLERANCE) for layer in layers)
-        results = [
+        return [
             {**self._run(which, begin, x), "outputs": self._infer(which, alike, x)}
             for which in (0, 1)
         ]
-        for name, mine in results[0].items():
-            for one, other in zip(mine, results[1][name], strict=True):
-                if not _close(one, other, tolerance):
-                    return f"with zeros beside it, a narrow model has other {name} than without"
-        for name in ("gradients", "weights after steps of the optimizer"):
-            if not all(map(self._is_zero_beside, self._trainable, results[1][name])):
-                return f"the {name} of units that are zero are not zero"
-        _optimizers[self._structures[1].unsized_tokens] = None
-        while len(_optimizers) > _MOST:
-            _optimizers.popitem(last=False)
-        return None
 
     def _value(self, variable: keras.Variable, is_weight: bool) -> np.ndarray:
         """A value to begin with: of a weight one that hides nothing, as zeros would."""
@@ -149,6 +164,7 @@ class Comparison:
         own = [scalar for _, scalar in pairs]
         step = Step(self._models[which], variables, own, normalized=normalized)
         step.draws = _constant_draws
+        step.before = self._structures[which]
         stacked = stack_scalars([[mine for mine, _ in pairs]])
         scalars = ScalarValues(*(ops.convert_to_tensor(of[0]) for of in stacked))
         values = [
@@ -170,7 +186,7 @@ class Comparison:
         """The outputs of a model that does not train."""
         step, scalars, values = self._step(which, begin)
         inputs = _packed(self._models[which], x)
-        outputs = _at_once(lambda values: step.predict(values, scalars, inputs))(values)
+        outputs = _compiled(lambda values: step.predict(values, scalars, inputs))(values)
         return keras.tree.flatten(outputs)
 
     def _run(self, which: int, begin: list[np.ndarray], x: list[Any]) -> dict[str, list[Any]]:
@@ -208,12 +224,7 @@ class Comparison:
                 moved = step.update(moved, scalars, gradients_of_step)
             return [_dense(gradient) for gradient in gradients], total, after, moved
 
-        gradients, total, after, moved = _at_once(moves)(values)
-        if which and self._padding.masked:
-            gradients = [
-                self._masked(self._pairs[at][1], gradient)
-                for at, gradient in zip(trainable, gradients, strict=True)
-            ]
+        gradients, total, after, moved = _compiled(moves)(values)
         weights = [moved[at] for at in trainable]
         return {
             "loss": [total],
@@ -229,11 +240,10 @@ class Comparison:
             ],
         }
 
-    def _masked(self, wide: keras.Variable, gradient: Any) -> Any:
-        if id(wide) not in self._padding.axes:
-            return gradient
-        own = self._padding.extract(wide, gradient)
-        return self._padding.embed(wide, own)
+    def _masked(self, at: int, gradient: np.ndarray) -> np.ndarray:
+        """A gradient of the wide model with zeros beside what the narrow one has."""
+        wide = self._pairs[at][1]
+        return self._padding.embed(wide, self._padding.extract(wide, gradient))
 
     def _as(self, which: int, wide: keras.Variable, value: np.ndarray) -> Any:
         given = self._padding.embed(wide, value) if which else value
@@ -296,7 +306,7 @@ def _close(one: Any, other: Any, tolerance: float) -> bool:
     return bool(np.allclose(one, other, rtol=tolerance, atol=tolerance * scale))
 
 
-def _at_once(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _compiled(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """JAX compiles each operation, and so better all of them at once."""
     if keras.backend.backend() != "jax":
         return function

@@ -102,11 +102,7 @@ def padding_between(
         right = [result for other, result in known if other.has(case) and result.reason is None]
         found = next(iter(right), None)
     if found is None:
-        reason, masked = _difference(narrow, wide, structures, padding), False
-        if reason is not None:
-            with_masks = padding._replace(masked=True)
-            masked = _difference(narrow, wide, structures, with_masks) is None
-        found = _Result(None if masked else reason, masked)
+        found = _compare(narrow, wide, structures, padding)
         known.append((case, found))
     if found.reason is not None:
         raise NotPadded(found.reason)
@@ -247,16 +243,19 @@ def _chosen(narrow: ModelStructure, wide: ModelStructure) -> dict[int, int]:
     return found
 
 
-def _difference(
+def _compare(
     narrow: keras.Model,
     wide: keras.Model,
     structures: tuple[ModelStructure, ModelStructure],
     padding: Padding,
-) -> str | None:
-    """Runs both models, and says what comes out differently; None for nothing."""
+) -> _Result:
+    """Runs both models, and says what comes out differently, with masks and without."""
     try:
-        return Comparison(narrow, wide, structures, padding).difference()
+        comparison = Comparison(narrow, wide, structures, padding)
+        reason = comparison.difference(masked=False)
+        masked = reason is not None and comparison.difference(masked=True) is None
     except NotPadded as error:
-        return str(error)
+        reason, masked = str(error), False
     except Exception as error:  # What cannot be run here is not padded.
-        return f"the models could not be compared: {error!r}"
+        reason, masked = f"the models could not be compared: {error!r}", False
+    return _Result(None if masked else reason, masked)
