@@ -115,12 +115,12 @@ class State:
             for initial, now in zip(self._initial, self.values or self._initial, strict=True)
         ]
         known: dict[int, list[np.ndarray]] = {}  # Many lanes may be of one model.
-        for lane, model, structure in models:
+        for (lane, model, structure), padding in zip(models, paddings, strict=True):
             if id(model) not in known:
                 known[id(model)] = (
-                    self._values_derived(model)
+                    self._values_derived(model, padding)
                     if isinstance(model, DerivedModel)
-                    else self._values_of(model, structure)
+                    else self._values_of(model, structure, padding)
                 )
             for column, value in zip(columns, known[id(model)], strict=True):
                 column[lane] = value
@@ -175,20 +175,18 @@ class State:
         stacked = [np.ones(mask.shape) if value is None else value for value in of_lanes]
         self.values[index] = keras.ops.convert_to_tensor(np.stack(stacked), dtype=mask.dtype)
 
-    def _values_of(self, model: keras.Model, structure: ModelStructure) -> list[np.ndarray]:
+    def _values_of(
+        self, model: keras.Model, structure: ModelStructure, padding: Padding | None
+    ) -> list[np.ndarray]:
         """The values of a model for all variables; initial values where the model has none."""
         if self._own_slots and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         theirs = self._own.in_model(model, structure)
-        padding = self.padding_of(model, structure)
-        return [
-            _without_source(padding, variable, initial)
-            if (source := theirs.get(id(variable))) is None
-            else _embedded(padding, variable, _array(source))
-            for initial, variable in zip(self._initial, self.variables, strict=True)
-        ]
+        sources = [theirs.get(id(variable)) for variable in self.variables]
+        own = [None if source is None else _array(source) for source in sources]
+        return self._in_lane(own, padding)
 
-    def _values_derived(self, model: DerivedModel) -> list[np.ndarray]:
+    def _values_derived(self, model: DerivedModel, padding: Padding | None) -> list[np.ndarray]:
         """The values of a model that is not built; initial values where it has none."""
         template = model.template
         if id(template) not in self._sources:
@@ -202,15 +200,20 @@ class State:
             slots = {id(slot) for slot in optimizer_variables(self.model.optimizer).values()}
             pairs = zip(self.variables, sources, strict=True)
             if any(id(mine) in slots and source not in values for mine, source in pairs):
-                return self._values_of(*model.built)
-        padding = self.padding_of(model, model.structure)
-        every = zip(self._initial, sources, self.variables, strict=True)
-        return [
-            _embedded(padding, variable, values[source])
-            if source in values
-            else _without_source(padding, variable, initial)
-            for initial, source, variable in every
-        ]
+                return self._values_of(*model.built, padding)
+        return self._in_lane([values.get(source) for source in sources], padding)
+
+    def _in_lane(self, own: Sequence[Any], padding: Padding | None) -> list[np.ndarray]:
+        """Values of a model as a lane has them; initial values where the model has none."""
+        found = []
+        for value, variable, initial in zip(own, self.variables, self._initial, strict=True):
+            if value is None:
+                chosen = None if padding is None else padding.chosen.get(id(variable))
+                value = np.asarray(initial if chosen is None else chosen, initial.dtype)
+            elif padding is not None:
+                value = padding.embed(variable, value)
+            found.append(np.asarray(value))
+        return found
 
     def vary_all(self) -> None:
         """Makes constants of the program of no scalars: models loaded later may differ in any.
@@ -392,16 +395,6 @@ def _has_own_slots(optimizer: Any) -> bool:
             return True
     variables = optimizer_variables(optimizer).values()
     return any(np.any(_array(one)) for one in variables if id(one) not in plain)
-
-
-def _embedded(padding: Padding | None, variable: keras.Variable, value: Any) -> np.ndarray:
-    return np.asarray(value) if padding is None else padding.embed(variable, value)
-
-
-def _without_source(padding: Padding | None, variable: keras.Variable, initial: Any) -> np.ndarray:
-    """The value of a variable of which a model has none."""
-    chosen = None if padding is None else padding.chosen.get(id(variable))
-    return np.asarray(initial if chosen is None else chosen, initial.dtype)
 
 
 def _array(variable: keras.Variable) -> np.ndarray:
