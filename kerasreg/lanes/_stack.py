@@ -59,19 +59,17 @@ class ModelStack:
             raise ValueError(
                 f'`random_numbers` must be "vectorized" or "keras". Received: {random_numbers!r}'
             )
-        known: list[ModelStructure | None] = [None] * len(self.models)
-        if structures is not None:
-            known = list(structures)
-        for index, model in enumerate(self.models):
-            if known[index] is None:
-                same = model is self.models[0] and index > 0
-                known[index] = known[0] if same else self._own_structure(model)
-        self.structures = [structure for structure in known if structure is not None]
+        known = [None] * len(self.models) if structures is None else structures
+        first = known[0] or _structure_of(self.models[0])
+        self.structures = [
+            first if model is self.models[0] else found or _structure_of(model)
+            for model, found in zip(self.models, known, strict=True)
+        ]
         if template is None:
             self.model, structure = self._widest()
         else:
             self.model, given = template
-            structure = given or structure_of(self.model, self.model, None)
+            structure = given or structure_of(self.model)
         self.state = State(self.model, structure, len(self.models))
         if structures is None:
             for model, of_model in zip(self.models, self.structures, strict=True):
@@ -104,14 +102,9 @@ class ModelStack:
 
     def structure_of(self, model: AnyModel) -> ModelStructure:
         """The structure of a model, which must share the program of the lanes."""
-        structure = self._own_structure(model)
+        structure = _structure_of(model)
         self._check(model, structure)
         return structure
-
-    def _own_structure(self, model: AnyModel) -> ModelStructure:
-        if isinstance(model, DerivedModel):
-            return model.structure
-        return structure_of(model, model, None)
 
     def _widest(self) -> tuple[keras.Model, ModelStructure]:
         """The first model that is as wide as each of the others."""
@@ -197,3 +190,7 @@ class ModelStack:
         with self.scope(lane, shared) as scope:
             yield scope.model
         self.keep([scope])
+
+
+def _structure_of(model: AnyModel) -> ModelStructure:
+    return model.structure if isinstance(model, DerivedModel) else structure_of(model)

@@ -375,8 +375,7 @@ class ModelStructure:
         if id(value) in self._met:
             self._token("again", self._met[id(value)])
             return
-        self._met[id(value)] = len(self._met)
-        self._alive.append(value)
+        self._remember(value)
         tokens, variables, met = len(self._tokens), len(self.variables), len(self._met)
         try:
             self._visit_contents(value)
@@ -452,13 +451,16 @@ class ModelStructure:
         self.scalars.append(Scalar(owner, name, number, kind, index, fades))
         self._token("number", name, sides(self.scalars[-1]))
 
+    def _remember(self, value: Any) -> None:
+        self._met[id(value)] = len(self._met)
+        self._alive.append(value)
+
     def _is_known(self, value: Any) -> bool:
         return id(value) in self._met
 
     def _visit_numbers(self, values: Any, name: str, owner: Any) -> None:
         """A list or tuple of numbers of an object, as numbers that are its attributes."""
-        self._met[id(values)] = len(self._met)
-        self._alive.append(values)
+        self._remember(values)
         self._token("list", len(values))
         kind = type(owner)
         fades = draws(kind)
@@ -476,8 +478,7 @@ class ModelStructure:
         if not numbers or self._is_known(value):
             self._visit(value, place)
             return
-        self._met[id(value)] = len(self._met)
-        self._alive.append(value)
+        self._remember(value)
         self._path.append(place)
         self._token("dict", len(value))
         for key, item in value.items():
@@ -545,14 +546,12 @@ class ModelStructure:
             self._token("number", called, sides(number))
         elif index is None and _are_numbers(item) and not self._is_known(item):
             # A list, or a tuple, in the place of the number.
-            self._met[id(item)] = len(self._met)
-            self._alive.append(item)
+            self._remember(item)
             self._token("list", len(item))
             for place, part in enumerate(item):
                 self._visit_argument(owner, name, part, tried, called, place, dtype)
         elif type(item) in _DICTIONARIES and not self._is_known(item):
-            self._met[id(item)] = len(self._met)
-            self._alive.append(item)
+            self._remember(item)
             self._token("dict", len(item))
             for key, part in item.items():
                 self._visit(key, "key")
@@ -825,28 +824,19 @@ def why_not_a_lane(model: Any) -> str | None:
     return None
 
 
-def structure_of(
-    model: keras.Model, like: keras.Model, structure: ModelStructure | None
-) -> ModelStructure:
-    """The structure of a model that is to share the program of another one.
+def structure_of(model: keras.Model) -> ModelStructure:
+    """The structure of a model that is to be a lane.
 
     Args:
         model: a model.
-        like: the model whose program `model` is to share.
-        structure: the structure of `like`; None if `model` is `like` itself.
 
     Raises:
-        ValueError: if `model` cannot be a lane (the message gives the reason), or
-            the models share no program (the message names the place).
+        ValueError: if `model` cannot be a lane; the message gives the reason.
     """
     if (reason := why_not_a_lane(model)) is not None:
         name = getattr(model, "name", model)
         raise ValueError(f"{name!r} cannot be a lane: {reason}.")
-    found = ModelStructure(model)
-    if structure is not None and found.tokens != structure.tokens:
-        place = ModelStructure(like, places=True).difference(ModelStructure(model, places=True))
-        raise ValueError(f"{like.name!r} and {model.name!r} share no program: {place}.")
-    return found
+    return ModelStructure(model)
 
 
 def group_by_program(models: Sequence[keras.Model]) -> list[list[int]]:
