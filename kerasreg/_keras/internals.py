@@ -566,6 +566,23 @@ def build_by_batch(model: Any, batch: Any) -> None:
     model._symbolic_build(data_batch=batch)
 
 
+def symbolic_call(function: Any, given: Any) -> Any:
+    """Which symbolic tensors does a function give for so many samples as one likes?
+
+    Read for Keras 3.10 to 3.15.
+
+    Args:
+        function: a model, or any function of tensors.
+        given: tensors; the length of the first axis of each is left open.
+    """
+    from keras.src.backend import compute_output_spec
+
+    symbolic = keras.tree.map_structure(
+        lambda part: keras.KerasTensor((None, *part.shape[1:]), part.dtype), given
+    )
+    return compute_output_spec(function, symbolic)
+
+
 def takes(model: Any, inputs: Any) -> bool:
     """Can a model be called with inputs of such shapes? Found without running it.
 
@@ -575,13 +592,8 @@ def takes(model: Any, inputs: Any) -> bool:
         model: a built model.
         inputs: tensors; the length of the first axis of each is left open.
     """
-    from keras.src.backend import compute_output_spec
-
-    symbolic = keras.tree.map_structure(
-        lambda part: keras.KerasTensor((None, *part.shape[1:]), part.dtype), inputs
-    )
     try:
-        compute_output_spec(model, symbolic)
+        symbolic_call(model, inputs)
     except Exception:
         return False
     return True

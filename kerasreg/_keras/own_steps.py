@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from kerasreg._keras.ignored_attributes import module_of
+from kerasreg._keras.internals import symbolic_call
 from kerasreg._keras.patching import original, patched
 
 _STEPS = ("train_step", "test_step")
@@ -85,12 +86,7 @@ def specs_of_logs(step: Callable[[Any], Any], batch: Any) -> dict[str, Any]:
     Raises:
         ValueError: if they are no logs.
     """
-    from keras.src.backend import compute_output_spec
-
-    symbolic = keras.tree.map_structure(
-        lambda part: keras.KerasTensor((None, *part.shape[1:]), part.dtype), batch
-    )
-    return dict(compute_output_spec(lambda data: flat_logs(step(data)), symbolic))
+    return dict(symbolic_call(lambda data: flat_logs(step(data)), batch))
 
 
 def flat_logs(logs: Any) -> dict[str, Any]:

@@ -132,6 +132,14 @@ def test_takes_training_asks_the_signature_of_call():
     assert internals.takes_training(keras.layers.Flatten()) is False
 
 
+def test_symbolic_call_leaves_the_number_of_samples_open():
+    given = {"x": keras.ops.ones((2, 3)), "y": keras.ops.ones((2,))}
+    found = internals.symbolic_call(
+        lambda of: (of["x"] * 2.0, keras.ops.cast(of["y"], "int32")), given
+    )
+    assert [(of.shape, of.dtype) for of in found] == [((None, 3), "float32"), ((None,), "int32")]
+
+
 def test_takes_mask_asks_the_signature_of_call():
     assert internals.takes_mask(keras.layers.LSTM(1)) is True
     assert internals.takes_mask(keras.layers.Flatten()) is False
