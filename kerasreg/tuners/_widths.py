@@ -7,11 +7,12 @@ building models of other values.
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -68,7 +69,7 @@ class _Family:
     """
 
     def __init__(self) -> None:
-        self.levels: dict[str, list[int]] = {}
+        self.levels: Mapping[str, Sequence[int]] = {}
         self.activations: list[ModelStructure] = []
         self.wides: dict[tuple[int, ...], Wide | None] = {}
         self.refused: dict[Any, str | None] = {}
@@ -157,7 +158,8 @@ class Widths:
         if numbers:
             levels = self._levels(plan, numbers, widest, seconds)
             # Exact widths need a wide model only for the activations.
-            if family.activations or levels != numbers:
+            exact = all(len(of) == len(numbers[name]) for name, of in levels.items())
+            if family.activations or not exact:
                 family.levels = levels
 
     def _activations(self, plan: Plan, name: str, values: list[str]) -> list[ModelStructure]:
@@ -186,12 +188,12 @@ class Widths:
         except ValueError:  # It differs in more.
             return None
 
-    def _extremes(self, plan: Plan, numbers: Mapping[str, list[int]]) -> keras.Model | None:
+    def _extremes(self, plan: Plan, numbers: Mapping[str, Sequence[int]]) -> keras.Model | None:
         """The model of the largest values, if these and the least ones differ in widths only."""
         if not numbers:
             return None
         # What is 1 wide is spread over others, and is no width.
-        least = {name: next(of for of in values if of > 1) for name, values in numbers.items()}
+        least = {name: _rounded(2, values) for name, values in numbers.items()}
         widest = self._wide(plan, {name: values[-1] for name, values in numbers.items()})
         narrowest = None if widest is None else self._wide(plan, least)
         assert plan.structure is not None
@@ -233,8 +235,8 @@ class Widths:
         return (self._left() + 1) * _OPERATIONS * products / _operations_per_second()
 
     def _levels(
-        self, plan: Plan, numbers: dict[str, list[int]], widest: keras.Model, seconds: float
-    ) -> dict[str, list[int]]:
+        self, plan: Plan, numbers: Mapping[str, Sequence[int]], widest: keras.Model, seconds: float
+    ) -> Mapping[str, Sequence[int]]:
         """The values to round up to that are estimated to take the least time."""
         count = self._left() + 1
         values = plan.trial.hyperparameters.values
@@ -247,7 +249,7 @@ class Widths:
         draw = random.Random(0)
         draws = [{name: draw.choice(of) for name, of in numbers.items()} for _ in range(_DRAWS)]
 
-        def estimate(levels: Mapping[str, list[int]]) -> float:
+        def estimate(levels: Mapping[str, Sequence[int]]) -> float:
             programs = min(count, math.prod(map(len, levels.values())))
             rounded = [
                 {name: _rounded(of_draw[name], of) for name, of in levels.items()}
@@ -257,8 +259,9 @@ class Widths:
             mean = float(np.mean([_share(one, largest) ** power for one in rounded]))
             return programs * _SECONDS_OF_A_PROGRAM + seconds * mean
 
-        halved = [_halved(numbers, halvings) for halvings in range(_HALVINGS + 1)]
-        return min([*halved, numbers], key=estimate)
+        halvings = range(_HALVINGS + 1)
+        choices = [*(_halved(numbers, halving) for halving in halvings), numbers]
+        return min(choices, key=estimate)
 
 
 def _texts(hp: Any) -> dict[str, list[str]]:
@@ -273,17 +276,17 @@ def _texts(hp: Any) -> dict[str, list[str]]:
     }
 
 
-def _whole_numbers(hp: Any) -> dict[str, list[int]]:
+def _whole_numbers(hp: Any) -> dict[str, Sequence[int]]:
     """The hyperparameters of whole numbers that a model has, with the values of each, sorted."""
     kinds = keras_tuner.engine.hyperparameters
-    found: dict[str, list[int]] = {}
+    found: dict[str, Sequence[int]] = {}
     for one in hp.space:
         value = hp.values.get(one.name)
         if type(value) is not int or not hp.is_active(one):
             continue
         if isinstance(one, kinds.Int):
             step = one.step if one.sampling == "linear" and one.step else 1
-            values = list(range(one.min_value, one.max_value + 1, step))
+            values: Sequence[int] = range(one.min_value, one.max_value + 1, step)
         elif isinstance(one, kinds.Choice):
             values = sorted(one.values)
         else:
@@ -293,21 +296,19 @@ def _whole_numbers(hp: Any) -> dict[str, list[int]]:
     return found
 
 
-def _halved(numbers: Mapping[str, list[int]], halvings: int) -> dict[str, list[int]]:
+def _halved(numbers: Mapping[str, Sequence[int]], halvings: int) -> dict[str, list[int]]:
     """The largest values, and half of them, a quarter, ...: each the least value from there on."""
     return {
         name: sorted(
-            {
-                next(value for value in values if value * 2**halving >= values[-1])
-                for halving in range(halvings + 1)
-            }
+            {_rounded(-(-values[-1] // 2**halving), values) for halving in range(halvings + 1)}
         )
         for name, values in numbers.items()
     }
 
 
-def _rounded(value: int, levels: list[int]) -> int:
-    return next(level for level in levels if level >= value)
+def _rounded(value: int, levels: Sequence[int]) -> int:
+    """The least of sorted levels that a value does not exceed."""
+    return levels[bisect.bisect_left(levels, value)]
 
 
 def _share(values: Mapping[str, Any], largest: Mapping[str, int]) -> float:
