@@ -92,3 +92,18 @@ def made_ahead(monkeypatch):
 
     monkeypatch.setattr(Lanes, "precompile", counted)
     return counts
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """How many lanes each program began with."""
+    counts = []
+    fit = Lanes.fit
+
+    @functools.wraps(fit)
+    def counted(self, *args, **kwargs):
+        counts.append(len(self))
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(Lanes, "fit", counted)
+    return counts

@@ -1,6 +1,5 @@
 """Searches with lanes: KerasTuner's results, trained together."""
 
-import functools
 import inspect
 import json
 import os
@@ -56,21 +55,6 @@ def alone(build, blobs, trial, seed, epochs=3, initial_epoch=0, model=None):
         for name, values in found.history.items():
             history.setdefault(name, []).extend(values)
     return history
-
-
-@pytest.fixture
-def trainings(monkeypatch):
-    """How many lanes each program began with."""
-    counts = []
-    fit = Lanes.fit
-
-    @functools.wraps(fit)
-    def counted(self, *args, **kwargs):
-        counts.append(len(self))
-        return fit(self, *args, **kwargs)
-
-    monkeypatch.setattr(Lanes, "fit", counted)
-    return counts
 
 
 def check_scores(found, trials, build, blobs):

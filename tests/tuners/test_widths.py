@@ -9,7 +9,6 @@ import pytest
 from keras import layers
 
 from kerasreg import tuners
-from kerasreg.lanes import Lanes
 
 LOSS = keras.losses.SparseCategoricalCrossentropy
 
@@ -102,20 +101,6 @@ BUILDS = {
 }
 
 
-@pytest.fixture
-def programs(monkeypatch):
-    """How many lanes each program began with."""
-    counts, fit = [], Lanes.fit
-
-    @functools.wraps(fit)
-    def counted(self, *args, **kwargs):
-        counts.append(len(self))
-        return fit(self, *args, **kwargs)
-
-    monkeypatch.setattr(Lanes, "fit", counted)
-    return counts
-
-
 def trials_of(tuner):
     return list(tuner.oracle.trials.values())
 
@@ -159,29 +144,29 @@ def assert_as_without(build, tmp_path, blobs, **given):
         for name in BUILDS
     ],
 )
-def test_scores_are_those_of_a_search_without_padding(name, blobs, tmp_path, programs):
+def test_scores_are_those_of_a_search_without_padding(name, blobs, tmp_path, trainings):
     build = BUILDS[name]
     given = {"max_consecutive_failed_trials": 9}
     padded = searched(build, tmp_path / "padded", blobs, **given)
-    count = len(programs)
+    count = len(trainings)
     without = searched(build, tmp_path / "without", blobs, pad_widths=False, **given)
     assert_same_results(results(padded), results(without))
     if name in ("units", "without_input", "chosen"):
-        assert count == 1 < len(programs) - count
+        assert count == 1 < len(trainings) - count
     elif name == "several_layers":
         # One or two layers, with and without a dropout.
         assert count <= 4
     elif name == "coinciding":
         # All but those whose units are not told apart share a program; these are lanes as well.
         assert count == 2
-        assert sum(programs[:count]) == 8
+        assert sum(trainings[:count]) == 8
     elif name in ("raising", "unpadded"):
-        assert count == len(programs) - count
+        assert count == len(trainings) - count
 
 
-def test_best_models_have_their_own_width_and_score(blobs, tmp_path, programs):
+def test_best_models_have_their_own_width_and_score(blobs, tmp_path, trainings):
     tuner = searched(units, tmp_path, blobs)
-    assert programs == [8]
+    assert trainings == [8]
     widths = set()
     for trial, model in zip(tuner.oracle.get_best_trials(8), tuner.get_best_models(8), strict=True):
         width = trial.hyperparameters.get("units")
@@ -208,7 +193,7 @@ def test_a_search_goes_on(blobs, tmp_path):
     assert_same_results(results(parts), results(whole))
 
 
-def test_a_width_of_one_keeps_no_other_trial_from_being_padded(blobs, tmp_path, programs):
+def test_a_width_of_one_keeps_no_other_trial_from_being_padded(blobs, tmp_path, trainings):
     def build(hp):
         return compiled(hp, keras.Input((6,)), dense(hp.Choice("units", [1, 4, 8, 12]), "relu"))
 
@@ -218,19 +203,19 @@ def test_a_width_of_one_keeps_no_other_trial_from_being_padded(blobs, tmp_path, 
 
     # The first trial of a grid has the least value.
     searched(fixed, tmp_path, blobs, tuners.VectorizedGridSearch, max_trials=4)
-    assert sorted(programs) == [1, 3]
+    assert sorted(trainings) == [1, 3]
 
 
-def test_activations_are_chosen_within_a_program(blobs, tmp_path, programs):
+def test_activations_are_chosen_within_a_program(blobs, tmp_path, trainings):
     def build(hp):
         activation = hp.Choice("activation", ["relu", "tanh", "sigmoid"])
         hidden = dense(hp.Int("units", 4, 16, step=4), activation)
         return compiled(hp, keras.Input((6,)), hidden)
 
     padded = searched(build, tmp_path / "padded", blobs)
-    assert programs == [8]
+    assert trainings == [8]
     without = searched(build, tmp_path / "without", blobs, pad_widths=False)
-    assert len(programs) > 3
+    assert len(trainings) > 3
     assert_same_results(results(padded), results(without))
     assert len({trial.hyperparameters.get("activation") for trial in trials_of(padded)}) == 3
 
@@ -283,7 +268,7 @@ class Widths(keras.callbacks.Callback):
         assert first.shape[1] == second.shape[0] == self.model.layers[0].units
 
 
-def test_callbacks_see_the_narrow_model(blobs, tmp_path, programs):
+def test_callbacks_see_the_narrow_model(blobs, tmp_path, trainings):
     callbacks = [
         Widths(),
         keras.callbacks.EarlyStopping("val_loss", patience=1, restore_best_weights=True),
@@ -291,7 +276,7 @@ def test_callbacks_see_the_narrow_model(blobs, tmp_path, programs):
     ]
     given = {"callbacks": callbacks, "epochs": 5}
     tuner, _ = assert_as_without(units, tmp_path, blobs, **given)
-    assert programs[0] == 8
+    assert trainings[0] == 8
     for trial in tuner.oracle.trials.values():
         width = trial.metrics.get_history("width")[0].value[0]
         assert width == trial.hyperparameters.get("units")
