@@ -37,3 +37,24 @@ def sample_weights_of_classes(y: Any, class_weight: Mapping[int, float]) -> np.n
     classes, places = np.unique(np.round(y).astype("int32"), return_inverse=True)
     weights = [class_weight.get(int(one), 1.0) for one in classes]
     return np.array(weights, keras.config.floatx())[places]
+
+
+def is_class_weight(of: Any) -> bool:
+    """Whether something is a dictionary of numbers by whole numbers, of which Keras reads all.
+
+    Args:
+        of: what was given to `fit` as `class_weight`.
+
+    Example:
+
+    >>> from kerasreg._keras.class_weights import is_class_weight
+    >>> is_class_weight({0: 0.5, 2: 3.0}), is_class_weight({"0": 0.5})
+    (True, False)
+    """
+    return isinstance(of, Mapping) and all(
+        isinstance(number, (int, np.integer))
+        and not isinstance(number, bool)
+        and abs(int(number)) < 2**31
+        and isinstance(weight, (int, float, np.integer, np.floating))
+        for number, weight in of.items()
+    )

@@ -17,6 +17,7 @@ from kerasreg._keras.own_steps import own_steps, refuse_steps
 from kerasreg._keras.scope import Scope
 from kerasreg._warnings import warn
 from kerasreg.lanes._batches import Block
+from kerasreg.lanes._class_weights import ClassWeights
 from kerasreg.lanes._draws import RandomNumbers
 from kerasreg.lanes._program import Program, Run
 from kerasreg.lanes._programs import forget, program_for
@@ -199,6 +200,7 @@ class Epochs:
         active: np.ndarray,
         compiled: bool = False,
         hooks: BatchHooks | None = None,
+        class_weights: ClassWeights | None = None,
     ) -> dict[str, np.ndarray]:
         """One epoch of training or of testing: the metrics of all lanes.
 
@@ -208,6 +210,7 @@ class Epochs:
             active: the lanes to move, shape (lanes,), Boolean.
             compiled: whether XLA is worth its time.
             hooks: calls before and after each batch. Each block has one batch then.
+            class_weights: the weights of classes of each lane, if lanes have their own.
 
         Returns:
             For each metric, an array with one value for each lane; nothing if there is no batch.
@@ -227,7 +230,7 @@ class Epochs:
                     if block.having is None:
                         break  # Nor does any lane see a later one.
                     continue
-                run = self._run_of(kind, block, moved, compiled)
+                run = self._run_of(kind, block, moved, compiled, class_weights)
                 with self._taken(kind, block):
                     state.values = self._checked(program, functools.partial(program.run, run))
                 self._steps += block.count * (kind == "train")
@@ -256,6 +259,7 @@ class Epochs:
         blocks: Generator[Block, None, None],
         active: np.ndarray,
         compiled: bool = False,
+        class_weights: ClassWeights | None = None,
     ) -> None:
         """Traces what `run` needs for these arguments, and compiles it in a thread."""
         program, state, known = None, self.state, set()
@@ -267,20 +271,27 @@ class Epochs:
             if shapes in known:
                 continue
             known.add(shapes)
-            run = self._run_of(kind, block, active, compiled)
+            run = self._run_of(kind, block, active, compiled, class_weights)
             compiles = self._checked(program, functools.partial(program.precompile, run))
             self._compiling.append(self._thread.submit(compiles))
         if program is not None:
             program.results(state.values, state.scalars)
 
-    def _run_of(self, kind: Kind, block: Block, active: np.ndarray, compiled: bool) -> Run:
+    def _run_of(
+        self,
+        kind: Kind,
+        block: Block,
+        active: np.ndarray,
+        compiled: bool,
+        class_weights: ClassWeights | None,
+    ) -> Run:
         # A single batch, the ragged one, is not worth a compilation, nor are shapes that change.
         steps = len(block.order) if block.is_usual else 1
         return Run(
             kind=kind,
             pack=block.pack,
             values=self.state.values,
-            scalars=self.state.scalars,
+            scalars=self.state.scalars._replace(class_weights=class_weights or ()),
             data=block.arrays,
             order=block.order,
             count=block.count,

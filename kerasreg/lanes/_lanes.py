@@ -246,7 +246,7 @@ class Lanes:
         validation_steps: int | None = None,
         validation_freq: int | Sequence[int] = 1,
         sample_weight: Any = None,
-        class_weight: dict[int, float] | None = None,
+        class_weight: Mapping[int, float] | Sequence[Mapping[int, float] | None] | None = None,
         shuffle: bool = True,
         seed: int | None = None,
         callbacks: Sequence[Sequence[Any]] | None = None,
@@ -290,7 +290,9 @@ class Lanes:
             validation_freq: every so many epochs of a lane are validated; or a list of the numbers
                 of these epochs, from 1.
             sample_weight: weights of samples.
-            class_weight: a dictionary of weights by class number.
+            class_weight: a dictionary of weights by class number, or a list with one or None for
+                each lane. The weights of a list are values of the lanes, of one program. Samples of
+                a lane with None have weights of 1.
             shuffle: whether each epoch has another order of the samples. All lanes have
                 the order that `kerasreg.lanes.batch_order` returns.
             seed: the seed of that order. By default it is drawn at random; the

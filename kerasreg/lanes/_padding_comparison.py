@@ -166,7 +166,7 @@ class Comparison:
         step.draws = _constant_draws
         step.before = self._structures[which]
         stacked = stack_scalars([[mine for mine, _ in pairs]])
-        scalars = ScalarValues(*(ops.convert_to_tensor(of[0]) for of in stacked))
+        scalars = keras.tree.map_structure(lambda of: ops.convert_to_tensor(of[0]), stacked)
         values = [
             self._as(which, wide, value)
             for (_, wide), value in zip(self._pairs, begin, strict=True)

@@ -292,11 +292,14 @@ class ScalarValues(NamedTuple):
         complements: one minus each of `numbers`. In float32, `1 - beta_2` of a
             beta near 1 would have few digits left.
         seeds: whole numbers of 32 bits.
+        class_weights: a `kerasreg.lanes._class_weights.ClassWeights`; nothing if lanes have no
+            weights of classes of their own.
     """
 
     numbers: Any
     complements: Any
     seeds: Any
+    class_weights: Any = ()
 
 
 def stack_scalars(lanes: Sequence[Sequence[Scalar]]) -> ScalarValues:

@@ -402,5 +402,6 @@ def _array(variable: keras.Variable) -> np.ndarray:
 
 
 def _tensors(values: ScalarValues) -> ScalarValues:
-    as_they_are = [keras.ops.convert_to_tensor(part, dtype=str(part.dtype)) for part in values]
-    return ScalarValues(*as_they_are)
+    return keras.tree.map_structure(
+        lambda part: keras.ops.convert_to_tensor(part, dtype=str(part.dtype)), values
+    )

@@ -33,6 +33,7 @@ from kerasreg._keras.patching import patched
 from kerasreg._keras.scope import Scope
 from kerasreg._keras.stateless_optimizer import keys_by_identity, stateless
 from kerasreg._keras.tensors_for_numbers import tensors_for_numbers
+from kerasreg.lanes._class_weights import weighted
 from kerasreg.lanes._draws import RandomNumbers, lane_draws
 from kerasreg.lanes._padded_layers import padded_layers
 from kerasreg.lanes._scalars import LaneScalar, Scalar, ScalarValues, replaced_scalars
@@ -125,6 +126,8 @@ class Step:
         self, values: Sequence[Any], scalars: ScalarValues, batch: Any, differentiate: Differentiate
     ) -> list[Any]:
         """One training step: the values of the variables after it."""
+        if scalars.class_weights:
+            batch = weighted(batch, scalars.class_weights)
         if "train_step" in self.own:
             return self._own_step("train", values, scalars, batch)
         x, y, weights = batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import secrets
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +17,13 @@ from kerasreg._validation import check_count
 from kerasreg._warnings import warn
 from kerasreg.lanes._batches import Block, Samples, batch_order, split
 from kerasreg.lanes._callbacks import Callbacks, LaneHistory, Logs, SingleBatches, logs_of_lanes
+from kerasreg.lanes._class_weights import (
+    ClassWeight,
+    ClassWeights,
+    check_class_weight,
+    class_weights_of,
+    unweighted,
+)
 from kerasreg.lanes._derived import DerivedModel
 from kerasreg.lanes._epochs import Kind
 from kerasreg.lanes._stack import ModelStack
@@ -47,6 +54,7 @@ class Replacement:
             model that had the lane before.
         structure: the structure of `model`, if the caller knows that the model shares
             the program. The model is not checked then.
+        class_weight: a dictionary of weights by class number, if `fit` was given a list of them.
 
     Example:
 
@@ -76,6 +84,7 @@ class Replacement:
     epochs: int | None = None
     initial_epoch: int | None = None
     structure: ModelStructure | None = None
+    class_weight: ClassWeight = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,7 +111,7 @@ class FitArguments:
     validation_steps: int | None = None
     validation_freq: int | Sequence[int] = 1
     sample_weight: Any = None
-    class_weight: dict[int, float] | None = None
+    class_weight: ClassWeight | Sequence[ClassWeight] = None
     shuffle: bool = True
     seed: int | None = None
     callbacks: Sequence[Sequence[Any]] | None = None
@@ -127,7 +136,13 @@ class FitArguments:
                 f"Received: {len(self.callbacks)} for {self.lanes} lanes"
             )
         # Each of these checks what it is made of.
-        for name in ("first_epochs", "last_epochs", "rows_of_lanes", "validation_rows_of_lanes"):
+        for name in (
+            "class_weights_of_lanes",
+            "first_epochs",
+            "last_epochs",
+            "rows_of_lanes",
+            "validation_rows_of_lanes",
+        ):
             getattr(self, name)
 
     @functools.cached_property
@@ -170,7 +185,7 @@ class FitArguments:
     ) -> Samples | Stream:
         """The data as they are read: in whole, or batch by batch."""
         trains = name == "x"
-        class_weight = self.class_weight if trains else None
+        class_weight = self._class_weight_of_data if trains else None
         if is_stream(given[0]):
             check_nothing_beside(name, given)
             if (self.rows if trains else self.validation_rows) is not None:
@@ -208,6 +223,19 @@ class FitArguments:
     def validation(self) -> Samples | Stream | None:
         """The data that validate, if there are any."""
         return self._data[1]
+
+    @functools.cached_property
+    def class_weights_of_lanes(self) -> list[ClassWeight] | None:
+        """The weights of classes of each lane; None if lanes have none of their own."""
+        return check_class_weight(self.class_weight, self.lanes)
+
+    @property
+    def _class_weight_of_data(self) -> Mapping[int, float] | None:
+        of_lanes = self.class_weights_of_lanes
+        if of_lanes is not None:
+            return unweighted(of_lanes)
+        assert self.class_weight is None or isinstance(self.class_weight, Mapping)
+        return self.class_weight
 
     @functools.cached_property
     def first_epochs(self) -> list[int]:
@@ -341,12 +369,14 @@ class Training:
         self.stack, self.arguments = stack, arguments
         self.data, self.validation = arguments.data, arguments.validation
         self.seed = arguments.drawn_seed
-        # These four change when another model takes a lane over.
+        # These five change when another model takes a lane over.
         self.first = list(arguments.first_epochs)
         self.last = list(arguments.last_epochs)
         rows, validation_rows = arguments.rows_of_lanes, arguments.validation_rows_of_lanes
         self.rows = None if rows is None else list(rows)
         self.validation_rows = None if validation_rows is None else list(validation_rows)
+        of_lanes = arguments.class_weights_of_lanes
+        self.class_weights = None if of_lanes is None else list(of_lanes)
         params = {"steps": arguments.steps_of_epoch, "verbose": 0, "seed": self.seed}
         self.callbacks = Callbacks(stack, params)
         self.running = np.ones(count, dtype=bool)  # Until the lane has ended.
@@ -366,7 +396,8 @@ class Training:
         self._vary()
         epochs, every = self.stack.epochs, list(range(len(self.stack)))
         compiled = self._compiles("train")
-        epochs.precompile("train", self._training_blocks(every), self.running, compiled)
+        blocks, weights = self._training_blocks(every), self._class_weights()
+        epochs.precompile("train", blocks, self.running, compiled, weights)
         if isinstance(self.validation, Samples) and self.validation.is_resident:
             epochs.precompile(
                 "test", self._validation_blocks(), self.running, self._compiles("test")
@@ -446,8 +477,12 @@ class Training:
         if single:
             hooks = SingleBatches(self.callbacks, kind, self.stack.stopped)
         compiled = not single and self._compiles(kind)
-        found = epochs.run(kind, blocks, active, compiled, hooks)
+        weights = self._class_weights() if kind == "train" else None
+        found = epochs.run(kind, blocks, active, compiled, hooks, weights)
         return logs_of_lanes(found) if found else [{} for _ in range(len(self.stack))]
+
+    def _class_weights(self) -> ClassWeights | None:
+        return None if self.class_weights is None else class_weights_of(self.class_weights)
 
     def _compiles(self, kind: Kind) -> bool:
         """Whether the epochs of the training pay for a compilation of theirs."""
@@ -545,6 +580,13 @@ class Training:
                     self.validation,
                 ),
             )
+            if self.class_weights is not None:
+                check_class_weight([replacement.class_weight], 1)
+            elif replacement.class_weight is not None:
+                raise ValueError(
+                    "`class_weight` of a replacement must be None where `fit` was given no list "
+                    f"of them. Received: {replacement.class_weight!r}"
+                )
         self.stack.load(
             {lane: replacement.model for lane, replacement in replacements.items()},
             {lane: r.structure for lane, r in replacements.items() if r.structure is not None},
@@ -576,6 +618,8 @@ class Training:
             self.rows[lane] = rows
         if self.validation_rows is not None and validation_rows is not None:
             self.validation_rows[lane] = validation_rows
+        if self.class_weights is not None:
+            self.class_weights[lane] = replacement.class_weight
         if replacement.epochs is not None:
             self.last[lane] = check_count("epochs", replacement.epochs)
         if replacement.initial_epoch is not None:

@@ -801,6 +801,8 @@ class LaneGroup:
         if plans[0].rows is not None:
             every = [plan.rows for plan in plans if plan.rows is not None]
             more = {"rows": [r[0] for r in every], "validation_rows": [r[1] for r in every]}
+        if plans[0].class_weight is not None:
+            more["class_weight"] = [plan.class_weight for plan in plans]
         try:
             self._lanes = scheduler.look_ahead.take(plans)
             self._lanes.fit(
@@ -916,6 +918,7 @@ def _replacement(plan: Plan) -> Replacement:
         epochs=last,
         initial_epoch=first,
         structure=plan.structure,
+        class_weight=plan.class_weight,
     )
 
 
@@ -981,8 +984,12 @@ class LookAhead:
         lanes, first = self._lanes_of(plans), same[0]
         try:
             begin, end = first.epochs()
+            more: dict[str, Any] = {}
+            if first.class_weight is not None:
+                more["class_weight"] = [plan.class_weight for plan in plans]
             lanes.precompile(
                 **first.common_arguments(),
+                **more,
                 epochs=end,
                 initial_epoch=begin,
                 refill=lambda ended: {},

@@ -16,6 +16,7 @@ import keras_tuner
 import numpy as np
 
 from kerasreg._keras.batches import has_no_end
+from kerasreg._keras.class_weights import is_class_weight
 from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import (
     as_keras_arrays,
@@ -215,7 +216,10 @@ class Plan:
             return
         folded = self.rows is not None
         shared = self.structure if self.wide is None else self.wide[1]
-        self.key = digests.same((shared.tokens, folded, data, repr(sorted(given.items()))))
+        weighted = self.class_weight is not None
+        self.key = digests.same(
+            (shared.tokens, folded, weighted, data, repr(sorted(given.items())))
+        )
 
     def _why_not_shared(self) -> str | None:
         if self.arguments is None:
@@ -272,9 +276,17 @@ class Plan:
     def _lane_arguments(self) -> dict[str, Any]:
         """The arguments that lanes of one program must have in common, if there are some."""
         # Lanes may have their own of these.
-        own = ("verbose", "callbacks", "epochs", "initial_epoch")
+        own = {"verbose", "callbacks", "epochs", "initial_epoch"}
         given = self.arguments or {}
+        if self.class_weight is not None:
+            own.add("class_weight")
         return {name: value for name, value in given.items() if name not in own}
+
+    @property
+    def class_weight(self) -> Mapping[int, float] | None:
+        """The weights of classes of the training, which other lanes of the program may not have."""
+        found = (self.arguments or {}).get("class_weight")
+        return found if is_class_weight(found) else None
 
     def common_arguments(self) -> dict[str, Any]:
         """The arguments of `Lanes.fit` for plans of equal keys, but callbacks and rows."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_sample_weights
 
-from kerasreg._keras.class_weights import sample_weights_of_classes
+from kerasreg._keras.class_weights import is_class_weight, sample_weights_of_classes
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,20 @@ def test_sample_weights_of_classes_are_those_of_keras(y):
 def test_sample_weights_of_classes_refuse_targets_of_another_shape():
     with pytest.raises(ValueError, match=r"`y` must have the shape .* \(1, 2, 3\)"):
         sample_weights_of_classes(np.zeros((1, 2, 3)), {0: 1.0})
+
+
+@pytest.mark.parametrize(
+    ("of", "expected"),
+    [
+        ({0: 1, np.int64(2): np.float32(0.5)}, True),
+        ({}, True),
+        ({"0": 1.0}, False),
+        ({True: 1.0}, False),
+        ({0.5: 1.0}, False),
+        ({0: None}, False),
+        (None, False),
+        ([1.0, 2.0], False),
+    ],
+)
+def test_is_class_weight(of, expected):
+    assert is_class_weight(of) is expected

@@ -889,3 +889,25 @@ def test_an_interrupt_is_raised_where_the_code_of_a_trial_rests(handles, tmp_pat
     assert lines.count("interrupted True") == lines.count("left") == 3
     assert ("search interrupted" in lines) is not handles
     assert lines[-1] == str(["COMPLETED" if handles else "RUNNING"] * 3)
+
+
+def test_weights_of_classes_that_a_search_tries_are_values_of_lanes(tmp_path):
+    classes = (Y[:, 0] > 0).astype("int64")
+
+    def fit(hp, model, x, y, **given):
+        weight = {0: 1.0, 1: hp.Float("weight", 0.1, 9.0)}
+        return model.fit(x, classes, class_weight=weight, shuffle=False, **given)
+
+    found, expected = (
+        search(tmp_path / kind.__name__, Fit(fit), kind=kind, epochs=2)
+        for kind in (tuners.VectorizedRandomSearch, keras_tuner.RandomSearch)
+    )
+    assert [row.trials for row in found.lane_report()] == [4]
+    assert len({trial.hyperparameters.get("weight") for trial in found.oracle.trials.values()}) == 4
+    for name, trial in expected.oracle.trials.items():
+        mine = next(
+            of
+            for of in found.oracle.trials.values()
+            if of.hyperparameters.values == trial.hyperparameters.values
+        )
+        assert mine.score == pytest.approx(trial.score, rel=1e-4), name
