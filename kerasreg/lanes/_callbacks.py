@@ -77,7 +77,7 @@ class Callbacks:
         self._known = weakref.WeakValueDictionary[int, Any]()
         self._begun: set[int] = set()
 
-    def begin(self, lane: int, callbacks: Sequence[Any], epochs: int) -> None:
+    def begin(self, lane: int, callbacks: Sequence[Any], epochs: int, seed: int) -> None:
         """Gives a lane a history, and callbacks of its own."""
         for callback in callbacks:
             if self._known.get(id(callback)) is callback:
@@ -87,7 +87,7 @@ class Callbacks:
                 )
             self._known[id(callback)] = callback
         history = LaneHistory(lane)
-        params = {**self.params, "epochs": epochs}
+        params = {**self.params, "epochs": epochs, "seed": seed}
         history.set_params(params)
         self.histories[lane] = history
         self.all_histories.append(history)

@@ -248,7 +248,7 @@ class Lanes:
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | Sequence[Mapping[int, float] | None] | None = None,
         shuffle: bool = True,
-        seed: int | None = None,
+        seed: int | Sequence[int] | None = None,
         callbacks: Sequence[Sequence[Any]] | None = None,
         rows: Sequence[Any] | None = None,
         validation_rows: Sequence[Any] | None = None,
@@ -296,7 +296,9 @@ class Lanes:
             shuffle: whether each epoch has another order of the samples. All lanes have
                 the order that `kerasreg.lanes.batch_order` returns.
             seed: the seed of that order. By default it is drawn at random; the
-                `params` of each history have it.
+                `params` of each history have it. With a list of one for each lane, each lane of
+                arrays has the order of its seed, the same alone and among others. The members of
+                an ensemble then differ more. `rows` drawn with replacement are a bootstrap.
             callbacks: a list with a list of Keras callbacks for each lane. They see
                 the lane as their model. A callback that acts on single batches makes
                 each step a run of its own, which is slow.

@@ -55,6 +55,7 @@ class Replacement:
         structure: the structure of `model`, if the caller knows that the model shares
             the program. The model is not checked then.
         class_weight: a dictionary of weights by class number, if `fit` was given a list of them.
+        seed: the seed of the order of the batches, if `fit` was given a list of them.
 
     Example:
 
@@ -85,6 +86,7 @@ class Replacement:
     initial_epoch: int | None = None
     structure: ModelStructure | None = None
     class_weight: ClassWeight = None
+    seed: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,7 +115,7 @@ class FitArguments:
     sample_weight: Any = None
     class_weight: ClassWeight | Sequence[ClassWeight] = None
     shuffle: bool = True
-    seed: int | None = None
+    seed: int | Sequence[int] | None = None
     callbacks: Sequence[Sequence[Any]] | None = None
     rows: Sequence[Any] | None = None
     validation_rows: Sequence[Any] | None = None
@@ -126,8 +128,6 @@ class FitArguments:
             if (value := getattr(self, name)) is not None:
                 check_count(name, value)
         self._check_frequency()
-        if self.seed is not None:
-            check_count("seed", self.seed, minimum=0)
         if self.validation_rows is not None and self.validation is None:
             raise ValueError("`validation_rows` must be given with `validation_data`.")
         if self.callbacks is not None and len(self.callbacks) != self.lanes:
@@ -138,6 +138,7 @@ class FitArguments:
         # Each of these checks what it is made of.
         for name in (
             "class_weights_of_lanes",
+            "seeds_of_lanes",
             "first_epochs",
             "last_epochs",
             "rows_of_lanes",
@@ -147,8 +148,23 @@ class FitArguments:
 
     @functools.cached_property
     def drawn_seed(self) -> int:
-        """The seed, drawn at random if none was given."""
-        return secrets.randbits(31) if self.seed is None else int(self.seed)
+        """The seed, drawn at random if none was given; the first one if each lane has its own."""
+        if self.seeds_of_lanes is not None:
+            return self.seeds_of_lanes[0]
+        return secrets.randbits(31) if self.seed is None else check_count("seed", self.seed, 0)
+
+    @functools.cached_property
+    def seeds_of_lanes(self) -> list[int] | None:
+        """The seed of the order of each lane; None if all lanes have the same order."""
+        if self.seed is None or isinstance(self.seed, (int, np.integer)):
+            return None
+        found = self._count_of_lanes("seed", self.seed, minimum=0)
+        if self.shuffle and (is_stream(self.x) or self.steps_per_epoch is not None):
+            raise ValueError(
+                "`seed` must be one number where the data are read batch by batch, which all lanes "
+                f"see in one order; give arrays. Received: seed={self.seed!r}"
+            )
+        return found
 
     def _check_frequency(self) -> None:
         given = self.validation_freq
@@ -369,7 +385,7 @@ class Training:
         self.stack, self.arguments = stack, arguments
         self.data, self.validation = arguments.data, arguments.validation
         self.seed = arguments.drawn_seed
-        # These five change when another model takes a lane over.
+        # These six change when another model takes a lane over.
         self.first = list(arguments.first_epochs)
         self.last = list(arguments.last_epochs)
         rows, validation_rows = arguments.rows_of_lanes, arguments.validation_rows_of_lanes
@@ -377,13 +393,15 @@ class Training:
         self.validation_rows = None if validation_rows is None else list(validation_rows)
         of_lanes = arguments.class_weights_of_lanes
         self.class_weights = None if of_lanes is None else list(of_lanes)
-        params = {"steps": arguments.steps_of_epoch, "verbose": 0, "seed": self.seed}
+        seeds = arguments.seeds_of_lanes
+        self.seeds = None if seeds is None else list(seeds)
+        params = {"steps": arguments.steps_of_epoch, "verbose": 0}
         self.callbacks = Callbacks(stack, params)
         self.running = np.ones(count, dtype=bool)  # Until the lane has ended.
         self.epochs = list(self.first)  # The next one of each lane.
         self.logs: list[Logs] = [{} for _ in range(count)]  # Of the last one.
         for lane, callbacks in enumerate(arguments.callbacks_of_lanes):
-            self.callbacks.begin(lane, callbacks, self.last[lane])
+            self.callbacks.begin(lane, callbacks, self.last[lane], self._seed(lane))
         stack.stopped[:] = False
 
     def precompile(self) -> None:
@@ -531,20 +549,23 @@ class Training:
         # What is not in memory is read while the batches before are used.
         return blocks if samples.is_resident else ahead(blocks)
 
+    def _seed(self, lane: int) -> int:
+        return self.seed if self.seeds is None else self.seeds[lane]
+
     def _order(self, samples: Samples, now: list[int]) -> Order:
         count, rows, shuffle = samples.count, self.rows, self.arguments.shuffle
         if rows is None and not shuffle:
             return np.arange(count)
         epochs_now = {self.epochs[lane] for lane in now}
-        if rows is None and len(epochs_now) == 1:
+        if rows is None and self.seeds is None and len(epochs_now) == 1:
             # The same batches for all, which costs less.
             return batch_order(count, epochs_now.pop(), seed=self.seed)
         own = [np.arange(count)] * len(self.stack) if rows is None else rows
         if not shuffle:
             return own
         return [
-            mine[batch_order(len(mine), epoch, seed=self.seed)]
-            for mine, epoch in zip(own, self.epochs, strict=True)
+            mine[batch_order(len(mine), self.epochs[lane], seed=self._seed(lane))]
+            for lane, mine in enumerate(own)
         ]
 
     def _end(self, lane: int) -> LaneHistory:
@@ -580,6 +601,11 @@ class Training:
                     self.validation,
                 ),
             )
+            if (replacement.seed is None) != (self.seeds is None):
+                raise ValueError(
+                    "`seed` of a replacement must be given if, and only if, `fit` was given a list "
+                    f"of them. Received: seed={replacement.seed!r}"
+                )
             if self.class_weights is not None:
                 check_class_weight([replacement.class_weight], 1)
             elif replacement.class_weight is not None:
@@ -618,6 +644,8 @@ class Training:
             self.rows[lane] = rows
         if self.validation_rows is not None and validation_rows is not None:
             self.validation_rows[lane] = validation_rows
+        if self.seeds is not None:
+            self.seeds[lane] = check_count("seed", replacement.seed, minimum=0)
         if self.class_weights is not None:
             self.class_weights[lane] = replacement.class_weight
         if replacement.epochs is not None:
@@ -626,4 +654,4 @@ class Training:
             self.first[lane] = check_count("initial_epoch", replacement.initial_epoch, minimum=0)
         self.epochs[lane], self.running[lane] = self.first[lane], True
         self.logs[lane] = {}
-        self.callbacks.begin(lane, replacement.callbacks, self.last[lane])
+        self.callbacks.begin(lane, replacement.callbacks, self.last[lane], self._seed(lane))

@@ -12,7 +12,7 @@ import gc
 import itertools
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import keras
@@ -85,6 +85,7 @@ class SearchingTuner(Protocol):
     random_numbers: Literal["vectorized", "keras"]
     derive_models: bool
     pad_widths: bool
+    batches: Literal["shared", "own"]
 
     @property
     def runs_own_code(self) -> bool: ...
@@ -484,7 +485,7 @@ class Scheduler:
 
     def _prepare(self, plan: Plan) -> None:
         """Finds how a model is to be trained: the rows of its fold, and with which others."""
-        plan.check()
+        plan.check(self.tuner.batches == "own")
         if plan.fold is not None and plan.arguments is not None:
             plan.rows = self.fold_rows(plan.arguments, plan.fold)
         if self._may_pad(plan):
@@ -811,7 +812,7 @@ class LaneGroup:
                 epochs=[plan.epochs()[1] for plan in plans],
                 initial_epoch=[plan.epochs()[0] for plan in plans],
                 callbacks=[plan.callbacks_of_lane() for plan in plans],
-                seed=scheduler.oracle.seed,
+                seed=self._seeds(plans),
                 on_epoch_end=self._on_epoch_end,
                 refill=self._refill,
             )
@@ -866,13 +867,22 @@ class LaneGroup:
             scheduler.tuner.on_lanes_epoch_end(lanes, seen)
             scheduler.progress.update(int(sum(bool(of_lane) for of_lane in logs)))
 
+    def _seeds(self, plans: Sequence[Plan]) -> Any:
+        """The seed of the order of the batches, or those of trainings with orders of their own."""
+        seed = self._scheduler.oracle.seed
+        if self._scheduler.tuner.batches == "shared":
+            return seed
+        return [plan.seed(seed) for plan in plans]
+
     def _refill(self, ended: dict[int, Any]) -> dict[int, Replacement]:
         with self._own_errors() as lanes:
             self._take_results(lanes, ended)
             free = [lane for lane in range(len(lanes)) if lane not in self._plans]
             taken = dict(zip(free, self._next_plans(len(free), lanes), strict=False))
             self._plans |= taken
-            return {lane: _replacement(plan) for lane, plan in taken.items()}
+            own = self._scheduler.tuner.batches == "own"
+            seed = self._scheduler.oracle.seed if own else None
+            return {lane: _replacement(plan, seed) for lane, plan in taken.items()}
 
     def _take_results(self, lanes: Lanes, ended: dict[int, Any]) -> None:
         scheduler, done, at_once = self._scheduler, [], len(self._plans)
@@ -907,7 +917,7 @@ class LaneGroup:
         return plans
 
 
-def _replacement(plan: Plan) -> Replacement:
+def _replacement(plan: Plan, seed: int | None) -> Replacement:
     rows, validation_rows = plan.rows or (None, None)
     first, last = plan.epochs()
     return Replacement(
@@ -919,6 +929,7 @@ def _replacement(plan: Plan) -> Replacement:
         initial_epoch=first,
         structure=plan.structure,
         class_weight=plan.class_weight,
+        seed=None if seed is None else plan.seed(seed),
     )
 
 
@@ -939,6 +950,7 @@ class LookAhead:
             "jit_compile": tuner.jit_compile,
             "random_numbers": tuner.random_numbers,
         }
+        self._has_own_batches = tuner.batches == "own"
         self._made: tuple[Any, Lanes] | None = None
         self._tried: set[Any] = set()
         self._misses = 0
@@ -985,6 +997,8 @@ class LookAhead:
         try:
             begin, end = first.epochs()
             more: dict[str, Any] = {}
+            if self._has_own_batches:
+                more["seed"] = list(range(count))  # No step is taken.
             if first.class_weight is not None:
                 more["class_weight"] = [plan.class_weight for plan in plans]
             lanes.precompile(

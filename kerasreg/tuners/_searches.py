@@ -52,6 +52,9 @@ class VectorizedRandomSearch(VectorizedTuner):
         pad_widths: whether trials whose models differ in widths, such as `units`, are padded with
             zeros to train by one program, and activations computed side by side, where that is
             estimated to be faster. With False each width and each activation is a program.
+        batches: `"shared"`, or `"own"`: each training has an order of its batches that follows from
+            the oracle's seed and the id of its trial. Own ones make better ensembles; a step
+            gathers the samples of each trial. They need arrays.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -105,6 +108,7 @@ class VectorizedRandomSearch(VectorizedTuner):
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
         derive_models: bool = True,
         pad_widths: bool = True,
+        batches: Literal["shared", "own"] = "shared",
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -138,6 +142,7 @@ class VectorizedRandomSearch(VectorizedTuner):
             random_numbers=random_numbers,
             derive_models=derive_models,
             pad_widths=pad_widths,
+            batches=batches,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,
@@ -206,6 +211,9 @@ class VectorizedGridSearch(VectorizedTuner):
         pad_widths: whether trials whose models differ in widths, such as `units`, are padded with
             zeros to train by one program, and activations computed side by side, where that is
             estimated to be faster. With False each width and each activation is a program.
+        batches: `"shared"`, or `"own"`: each training has an order of its batches that follows from
+            the oracle's seed and the id of its trial. Own ones make better ensembles; a step
+            gathers the samples of each trial. They need arrays.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -258,6 +266,7 @@ class VectorizedGridSearch(VectorizedTuner):
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
         derive_models: bool = True,
         pad_widths: bool = True,
+        batches: Literal["shared", "own"] = "shared",
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -290,6 +299,7 @@ class VectorizedGridSearch(VectorizedTuner):
             random_numbers=random_numbers,
             derive_models=derive_models,
             pad_widths=pad_widths,
+            batches=batches,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,
@@ -338,6 +348,9 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         pad_widths: whether trials whose models differ in widths, such as `units`, are padded with
             zeros to train by one program, and activations computed side by side, where that is
             estimated to be faster. With False each width and each activation is a program.
+        batches: `"shared"`, or `"own"`: each training has an order of its batches that follows from
+            the oracle's seed and the id of its trial. Own ones make better ensembles; a step
+            gathers the samples of each trial. They need arrays.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -393,6 +406,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
         derive_models: bool = True,
         pad_widths: bool = True,
+        batches: Literal["shared", "own"] = "shared",
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -427,6 +441,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
             random_numbers=random_numbers,
             derive_models=derive_models,
             pad_widths=pad_widths,
+            batches=batches,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,
@@ -470,6 +485,9 @@ class VectorizedHyperband(VectorizedTuner):
         pad_widths: whether trials whose models differ in widths, such as `units`, are padded with
             zeros to train by one program, and activations computed side by side, where that is
             estimated to be faster. With False each width and each activation is a program.
+        batches: `"shared"`, or `"own"`: each training has an order of its batches that follows from
+            the oracle's seed and the id of its trial. Own ones make better ensembles; a step
+            gathers the samples of each trial. They need arrays.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -524,6 +542,7 @@ class VectorizedHyperband(VectorizedTuner):
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
         derive_models: bool = True,
         pad_widths: bool = True,
+        batches: Literal["shared", "own"] = "shared",
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -557,6 +576,7 @@ class VectorizedHyperband(VectorizedTuner):
             random_numbers=random_numbers,
             derive_models=derive_models,
             pad_widths=pad_widths,
+            batches=batches,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,

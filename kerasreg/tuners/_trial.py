@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import traceback
 import weakref
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -250,15 +251,27 @@ class Plan:
                 )
         return None
 
-    def check(self) -> None:
-        """Refuses a training that would never end.
+    def check(self, own_batches: bool) -> None:
+        """Refuses a training that would never end, or cannot be as it was asked for.
+
+        Args:
+            own_batches: whether each training is to have an order of its batches.
 
         Raises:
-            keras_tuner.errors.FatalValueError: if data have no end, and no number of steps.
+            keras_tuner.errors.FatalValueError: if data have no end, and no number of steps; or
+                their batches are those of all trainings.
         """
-        for name, stream in self._streams().items():
+        given = self.arguments or {}
+        streams = self._streams()
+        if own_batches and ("x" in streams or given.get("steps_per_epoch") is not None):
+            raise keras_tuner.errors.FatalValueError(
+                '`batches` must be "shared" where the data are read batch by batch, which all '
+                "trials see in one order; give arrays, and no `steps_per_epoch`. Received: "
+                'batches="own"'
+            )
+        for name, stream in streams.items():
             steps = _STEPS[name]
-            if (self.arguments or {}).get(steps) is None and has_no_end(stream):
+            if given.get(steps) is None and has_no_end(stream):
                 raise keras_tuner.errors.FatalValueError(
                     f"`{steps}` must be a whole number >= 1 for data without an end, such as a "
                     f"repeated dataset. Received: {steps}=None, and {name}={stream!r}"
@@ -326,6 +339,17 @@ class Plan:
             every.append(self._reached)
         found = [self._reached if isinstance(one, EpochReports) else one for one in every]
         return found if self.thread is None else [self.thread.around(one) for one in found]
+
+    def seed(self, of_search: int) -> int:
+        """The seed of an order of the batches that no other training of the search has.
+
+        Args:
+            of_search: the seed of the search.
+        """
+        which = zlib.crc32(str(self.trial.trial_id).encode())
+        fold = -1 if self.fold is None else self.fold
+        entropy = [of_search, which, self.execution, fold + 1]
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
     def has_reached(self, epoch: int) -> bool:
         """Whether an epoch of the lane is one to report: no callback raised before that."""

@@ -13,7 +13,7 @@ import keras_tuner
 from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import reset_automatic_names
-from kerasreg._validation import check_count
+from kerasreg._validation import check_choice, check_count
 from kerasreg._warnings import warn
 from kerasreg.lanes import Lanes
 from kerasreg.tuners import _best_epochs
@@ -67,6 +67,9 @@ class VectorizedTuner(keras_tuner.Tuner):
         pad_widths: whether trials whose models differ in widths, such as `units`, are padded with
             zeros to train by one program, and activations computed side by side, where that is
             estimated to be faster. With False each width and each activation is a program.
+        batches: `"shared"`, or `"own"`: each training has an order of its batches that follows from
+            the oracle's seed and the id of its trial. Own ones make better ensembles; a step
+            gathers the samples of each trial. They need arrays.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -80,8 +83,8 @@ class VectorizedTuner(keras_tuner.Tuner):
         executions_per_trial: how many trainings a trial has; their mean is its result.
             Executions are lanes too.
 
-    The order of batches is the same for all trials of a group, and follows from
-    the oracle's seed (`kerasreg.lanes.batch_order`). Weights of the best epoch of
+    Unless `batches="own"`, the order of batches is the same for all trials of a group, and follows
+    from the oracle's seed (`kerasreg.lanes.batch_order`). Weights of the best epoch of
     each trial are kept in one file for all trials that ended together. State on
     disk is whole at every instant, as with `kerasreg.tuners.crash_safe`. While a
     trial runs, each epoch is reported to the oracle (`update_trial`).
@@ -130,6 +133,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
         derive_models: bool = True,
         pad_widths: bool = True,
+        batches: Literal["shared", "own"] = "shared",
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -154,6 +158,8 @@ class VectorizedTuner(keras_tuner.Tuner):
         self.random_numbers = random_numbers
         self.derive_models = derive_models
         self.pad_widths = pad_widths
+        check_choice("batches", batches, ("shared", "own"))
+        self.batches = batches
         internals.reload_from_any_folder(oracle)
         super().__init__(
             oracle,

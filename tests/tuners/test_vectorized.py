@@ -428,3 +428,48 @@ def test_the_number_of_lanes_follows_memory(build, monkeypatch):
     assert _memory.lanes_that_fit(plan) == 1
     # The estimate is of the size of what there is: 8 of each weight, at 4 bytes.
     assert each > 8 * 4 * plan.model.count_params()
+
+
+def _orders(folder, **arguments):
+    """The seed of the batches of each trial, and its score, by its learning rate."""
+    seeds = {}
+
+    class Notes(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            seeds[self.model.optimizer.learning_rate.numpy().item()] = self.params["seed"]
+
+    def build(hp):
+        dense = keras.layers.Dense(1, kernel_initializer="zeros")
+        model = keras.Sequential([keras.Input((3,)), dense])
+        rate = hp.Float("rate", 0.01, 0.1)
+        model.compile(keras.optimizers.SGD(rate), "mse")
+        return model
+
+    tuner = tuners.VectorizedRandomSearch(
+        build, "loss", max_trials=6, seed=3, directory=folder, **arguments
+    )
+    x = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
+    tuner.search(x, x[:, :1], epochs=2, batch_size=8, callbacks=[Notes()], verbose=0)
+    return seeds, {
+        trial.hyperparameters.get("rate"): trial.score for trial in tuner.oracle.trials.values()
+    }
+
+
+def test_trials_may_have_batches_of_their_own(tmp_path):
+    seeds, scores = _orders(tmp_path / "own", batches="own")
+    assert len(set(seeds.values())) == 6
+    # Of a trial they are the same among fewer, where it takes a lane over.
+    again, others = _orders(tmp_path / "fewer", batches="own", max_lanes=2)
+    assert again == seeds
+    assert others == pytest.approx(scores, rel=1e-5)
+    shared, _ = _orders(tmp_path / "shared")
+    assert set(shared.values()) == {3}
+
+
+def test_batches_that_are_read_are_those_of_all(build, blobs, tmp_path):
+    x, y, _ = blobs
+    found = tuner(build, tmp_path, objective="loss", batches="own")
+    with pytest.raises(keras_tuner.errors.FatalValueError, match='`batches` must be "shared"'):
+        found.search(x, y, steps_per_epoch=2, verbose=0)
+    with pytest.raises(ValueError, match=r"`batches` must be one of .*each"):
+        tuner(build, tmp_path, batches="each")
