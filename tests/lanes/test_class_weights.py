@@ -62,7 +62,7 @@ def check(make, arguments, jit_compile=False, weights=WEIGHTS):
 
 @pytest.mark.parametrize(
     ("targets", "jit_compile"),
-    [("numbers", False), ("numbers", True), ("a column", False), ("one-hot", True)],
+    [("numbers", False), ("a column", False), ("one-hot", True)],
 )
 def test_each_lane_has_its_own(targets, jit_compile):
     y, loss = TARGETS[targets]
