@@ -3,6 +3,14 @@
 from kerasreg.tables._columns import Column, Columns, read_columns
 from kerasreg.tables._dates import DateNumbers
 from kerasreg.tables._numbers import RobustScaling
-from kerasreg.tables._table import Table
+from kerasreg.tables._table import EMBEDDINGS, Table
 
-__all__ = ["Column", "Columns", "DateNumbers", "RobustScaling", "Table", "read_columns"]
+__all__ = [
+    "EMBEDDINGS",
+    "Column",
+    "Columns",
+    "DateNumbers",
+    "RobustScaling",
+    "Table",
+    "read_columns",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -178,7 +179,8 @@ class Table:
         if task == "classification":
             found = np.unique(plain.astype(str) if plain.dtype == object else plain)
             if len(found) < 2:
-                raise ValueError(f"The target column {self.target!r} has one class, {found[0]!r}.")
+                label = found.tolist()[0]
+                raise ValueError(f"The target column {self.target!r} has one class, {label!r}.")
             self.classes = tuple(found.tolist())
             return
         numbers = numbers_in(str(self.target), values)
@@ -453,7 +455,7 @@ class Table:
         """
         taken = [*self._numbers, *self._dates, *self._booleans, *self._categories]
         inputs = {c.name: keras.Input((), name=_layer_name(c.name), dtype=c.dtype) for c in taken}
-        return keras.Model(inputs, self._preprocessed(inputs), name="preprocessing")
+        return _named_by_keys(inputs, self._preprocessed(inputs), "preprocessing")
 
     def _preprocessed(self, inputs: Mapping[str, Any]) -> Any:
         found = []
@@ -527,7 +529,7 @@ class Table:
         outputs = network(preprocessing.output)
         if self.target is not None and self.classes is None:
             outputs = keras.layers.Rescaling(self._scale, self._center, dtype="float32")(outputs)
-        return keras.Model(preprocessing.input, outputs, name="table")
+        return _named_by_keys(preprocessing.input, outputs, "table")
 
 
 def _column(frame: Any, name: str) -> Any:
@@ -587,6 +589,13 @@ def _parts_found(texts: np.ndarray, order: str) -> list[str]:
 def _token_of_missing(vocabulary: list[int]) -> int:
     """A whole number that is no category."""
     return min([0, *vocabulary]) - 1
+
+
+def _named_by_keys(inputs: Any, outputs: Any, name: str) -> keras.Model:
+    """A model whose inputs have the keys of a dictionary as names, whatever the layers have."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "When providing `inputs` as a dict", UserWarning)
+        return keras.Model(inputs, outputs, name=name)
 
 
 def _layer_name(name: str) -> str:
