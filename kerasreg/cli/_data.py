@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasreg._validation import check_choice
+from kerasreg.cli._command import loading
 from kerasreg.cli._options import BUNDLED, TASKS
 
 if TYPE_CHECKING:
@@ -130,11 +131,11 @@ def load_table(
     if columns is None and all(map(_is_plain, (features[name] for name in features.columns))):
         x = np.stack([_numbers(features[name]) for name in features.columns], axis=1)
         return Table(name, x, y, names, classes, notes)
-    from kerasreg.tables import read_columns
-
+    with loading():  # Of Keras, on which the package stands.
+        from kerasreg.tables import read_columns
     reading = read_columns(features, overrides=columns)
     if not reading.used:
-        raise ValueError(f"{data!r} must have a column that is of use.\n{reading}")
+        raise ValueError(f"{data!r} must have a column that is of use. {reading.dropped}")
     used = [column.name for column in reading.used]
     x = np.zeros((len(frame), 0), "float32")
     return Table(name, x, y, tuple(used), classes, notes, reading, features[used])

@@ -95,6 +95,11 @@ class Columns:
         """Those that are not dropped."""
         return tuple(column for column in self.columns if column.kind != "dropped")
 
+    @property
+    def dropped(self) -> str:
+        """Those that are dropped, and why, in a line."""
+        return "; ".join(f"{c.name!r} {c.reason}" for c in self.columns if c.kind == "dropped")
+
     def __str__(self) -> str:
         rows = [
             (
@@ -190,7 +195,8 @@ def missing_in(values: Any) -> np.ndarray:
     missing = values.isna().to_numpy(dtype=bool)
     if not _is_text(values):
         return missing
-    return missing | (values.astype(object).to_numpy() == "")
+    empty = [isinstance(value, str) and not value for value in values.astype(object).tolist()]
+    return missing | np.array(empty, dtype=bool)
 
 
 def numbers_in(name: str, values: Any) -> np.ndarray:
@@ -206,7 +212,7 @@ def numbers_in(name: str, values: Any) -> np.ndarray:
             row, value = _first(values, bad)
             comma = isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value)
             advice = (
-                "where a comma separates the decimals, read the file so: `decimal=','`"
+                "where a comma separates the decimals, use --decimal=, or `decimal` of pandas"
                 if comma
                 else "make it a number or missing, or read the column as a category"
             )

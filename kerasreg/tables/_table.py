@@ -112,7 +112,7 @@ class Table:
             for kind in ("number", "date", "boolean", "category")
         }
         if not any(by_kind.values()):
-            raise ValueError("`frame` must have a column that is of use. " + str(columns))
+            raise ValueError(f"`frame` must have a column that is of use. {columns.dropped}")
         self._numbers, self._dates = by_kind["number"], by_kind["date"]
         self._booleans, self._categories = by_kind["boolean"], by_kind["category"]
         raw = self.raw(frame)

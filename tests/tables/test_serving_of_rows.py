@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 import signal
+import time
 
 import keras
 import numpy as np
@@ -61,11 +62,17 @@ def test_the_server_answers_rows_as_a_client_has_them(table, exported):
     process = started("serve", str(folder), "--port=0")
     try:
         said = [process.stdout.readline(), process.stdout.readline()]
-        address = re.search(r"http://([^/]+):(\d+)(/\S+):predict", said[0])
+        address = re.search(r"http://([^/:]+):(\d+)(/\S+):predict", said[0])
 
         def ask(**body):
-            client = http.client.HTTPConnection(address[1], int(address[2]), timeout=60)
-            client.request("POST", f"{address[3]}:predict", json.dumps(body))
+            while True:
+                client = http.client.HTTPConnection(address[1], int(address[2]), timeout=60)
+                try:
+                    client.request("POST", f"{address[3]}:predict", json.dumps(body))
+                    break
+                except ConnectionRefusedError:  # It says where before it listens there.
+                    assert process.poll() is None
+                    time.sleep(0.05)
             answer = client.getresponse()
             return answer.status, json.loads(answer.read())
 
