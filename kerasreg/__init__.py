@@ -19,6 +19,7 @@ _COMPONENTS = (
     "random",
     "regularizers",
     "schedules",
+    "tables",
 )
 
 # Imported when first used: they need keras-tuner or TensorFlow, which take long
@@ -50,6 +51,7 @@ __all__ = [
     "schedules",
     "serving",
     "spaces",
+    "tables",
     "testing",
     "tuners",
 ]

@@ -20,6 +20,7 @@ from helpers.component_examples import (
     COMPONENTS,
     ENDING,
     EXAMPLES,
+    OF_TEXT,
     ON_REPLICAS,
     PUBLIC,
     REFUSED,
@@ -104,7 +105,7 @@ def test_every_class_that_is_registered_with_keras_is_exported():
         for key, cls in keras.saving.get_custom_objects().items()
         if key.startswith("kerasreg>") and inspect.isclass(cls)
     }
-    assert registered == set(COMPONENTS.values())
+    assert registered == {*COMPONENTS.values(), *(PUBLIC[name] for name in OF_TEXT)}
 
 
 def test_the_abstract_base_of_penalties_cannot_be_used():

@@ -18,14 +18,15 @@ MAY_IMPORT = {
     "callbacks": BELOW,
     "models": COMPONENTS,
     "distribute": set(),
+    "tables": {"layers"},
     "spaces": COMPONENTS,
     "lanes": {"random"},
-    "hypermodels": COMPONENTS | {"spaces", "distribute"},
+    "hypermodels": COMPONENTS | {"spaces", "distribute", "tables"},
     "tuners": COMPONENTS | {"spaces", "hypermodels", "distribute", "lanes"},
     "serving": COMPONENTS | {"models"},
     "testing": {"schedules", "regularizers", "layers", "distribute"},
     "cli": COMPONENTS
-    | {"models", "distribute", "spaces", "hypermodels", "lanes", "tuners", "serving"},
+    | {"models", "distribute", "spaces", "tables", "hypermodels", "lanes", "tuners", "serving"},
 }
 # Where TensorFlow may be imported at module level; elsewhere inside a function.
 TENSORFLOW_PACKAGES = {"distribute", "lanes", "serving"}

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import re
 import shlex
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kerasreg._validation import check_choice
+from kerasreg.cli._command import loading
 from kerasreg.cli._options import BUNDLED, TASKS
+
+if TYPE_CHECKING:
+    from kerasreg.tables import Columns
 
 # More distinct whole numbers than this are taken for a quantity, not for classes.
 _MOST_CLASSES_OF_NUMBERS = 20
@@ -37,6 +42,9 @@ class Table:
         classes: labels of the classes in order of their numbers; None for
             regression.
         notes: what a user has to know of how the table was read.
+        reading: how columns are read that are not all numbers without holes; `x` has no columns
+            then, but `frame` has: what is made of them depends on the training part.
+        frame: a pandas DataFrame of the features, or None.
     """
 
     name: str
@@ -45,6 +53,8 @@ class Table:
     columns: tuple[str, ...]
     classes: tuple[Any, ...] | None
     notes: tuple[str, ...] = ()
+    reading: Columns | None = None
+    frame: Any = None
 
     def fingerprint(self) -> str:
         """SHA-256 of the values: tells whether a search is resumed on the same data."""
@@ -52,6 +62,11 @@ class Table:
         for values in (self.x, self.y):
             digest.update(str((values.shape, values.dtype.str)).encode())
             digest.update(np.ascontiguousarray(values).tobytes())
+        if self.reading is not None:
+            import pandas
+
+            digest.update(json.dumps(self.reading.to_dict()).encode())
+            digest.update(pandas.util.hash_pandas_object(self.frame, index=False).to_numpy())
         return digest.hexdigest()
 
 
@@ -62,6 +77,7 @@ def load_table(
     drop: Sequence[str] = (),
     sep: str = ",",
     decimal: str = ".",
+    columns: str | None = None,
 ) -> Table:
     """Loads a bundled data set, or a CSV or Parquet file.
 
@@ -74,6 +90,8 @@ def load_table(
         drop: names of columns to leave out.
         sep: what separates the columns of a `.csv` file: one character, or `"tab"`.
         decimal: what separates the decimals of numbers in a `.csv` file, `"."` or `","`.
+        columns: the path of a JSON file that says how columns are read, see
+            `kerasreg.tables.read_columns`.
 
     Returns:
         A `Table`. A column without a name that numbers the rows, as pandas writes an index, is
@@ -107,10 +125,20 @@ def load_table(
     features = frame.drop(columns=[target])
     if features.shape[1] == 0:
         raise ValueError(f"{data!r} must have a column besides the target {target!r}.")
-    x = np.stack([_numbers(features[name], "feature") for name in features.columns], axis=1)
     y, classes = _target(frame[target], task)
     name = data if data in BUNDLED else os.path.basename(data)
-    return Table(name, x, y, tuple(map(str, features.columns)), classes, notes)
+    names = tuple(map(str, features.columns))
+    if columns is None and all(map(_is_plain, (features[name] for name in features.columns))):
+        x = np.stack([_numbers(features[name]) for name in features.columns], axis=1)
+        return Table(name, x, y, names, classes, notes)
+    with loading():  # Of Keras, on which the package stands.
+        from kerasreg.tables import read_columns
+    reading = read_columns(features, overrides=columns)
+    if not reading.used:
+        raise ValueError(f"{data!r} must have a column that is of use. {reading.dropped}")
+    used = [column.name for column in reading.used]
+    x = np.zeros((len(frame), 0), "float32")
+    return Table(name, x, y, tuple(used), classes, notes, reading, features[used])
 
 
 def _check_separators(sep: str, decimal: str) -> str:
@@ -217,22 +245,19 @@ def _check_column(name: str, columns: Any) -> None:
         check_choice("column", name, [str(column) for column in columns])
 
 
-def _numbers(column: Any, role: str) -> np.ndarray:
+def _is_plain(column: Any) -> bool:
+    """Whether a column has a number, or a boolean, in each row."""
+    import pandas
+
+    return bool(pandas.api.types.is_numeric_dtype(column)) and not column.isna().any()
+
+
+def _numbers(column: Any) -> np.ndarray:
     """A column as float32, or a `ValueError` that says what is wrong with it."""
     import pandas
 
-    missing = column.isna()
-    if missing.any():
-        raise ValueError(
-            f"Column {column.name!r} has {int(missing.sum())} missing values (NaN), the first in "
-            f"data row {int(np.argmax(missing.to_numpy())) + 1}. Fill them or remove those rows."
-        )
     if not (pandas.api.types.is_numeric_dtype(column) or pandas.api.types.is_bool_dtype(column)):
-        advice = (
-            f"Encode it as numbers, or leave it out with --drop={column.name}."
-            if role == "feature"
-            else "A regression needs numbers; for labels use --task=classification."
-        )
+        advice = "A regression needs numbers; for labels use --task=classification."
         if re.fullmatch(r"[-+]?\d+,\d+", str(column.iloc[0])):
             advice = "Where a comma separates the decimals, use --decimal=,"
         raise ValueError(
@@ -266,7 +291,7 @@ def _target(column: Any, task: str) -> tuple[np.ndarray, tuple[Any, ...] | None]
             whole = whole and len(distinct) <= _MOST_CLASSES_OF_NUMBERS
         task = "classification" if whole else "regression"
     if task == "regression":
-        values = _numbers(column, "target")
+        values = _numbers(column)
         if np.ptp(values) == 0:
             raise ValueError(f"The target column {column.name!r} has one value: {values[0]:g}.")
         return values, None

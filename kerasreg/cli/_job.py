@@ -78,7 +78,7 @@ class SearchJob:
         kind = "regression" if table.classes is None else f"{len(table.classes)} classes"
         sizes = [len(x) for x, _ in (self.parts.train, self.parts.validation, self.parts.test)]
         self.write(
-            f"{table.name}: {len(table.x)} rows, {table.x.shape[1]} features, {kind}; "
+            f"{table.name}: {len(table.y)} rows, {len(table.columns)} features, {kind}; "
             f"train {sizes[0]}, validation {sizes[1]}, test {sizes[2]}"
         )
         best = self._search(self.strategy)
@@ -93,16 +93,17 @@ class SearchJob:
         self.write(f"\ntest part ({sizes[2]} rows), the same network without and with:")
         self.write(format_scores(scores))
 
+        served, samples = self._served(winner)
         path = serving.export(
-            winner,
+            served,
             os.path.join(self.folder, "model"),
             labels=self._labels(),
-            samples=self.parts.test[0],
+            samples=samples,
             card=self._card(best, scores),
             tolerance=None,  # Below, so that the report has it also when it fails.
         )
         self.write(f"\nexported {path}")
-        verification = serving.verify(path, winner, self.parts.test[0])
+        verification = serving.verify(path, served, samples)
         self.write(
             f"loaded in a new process without Keras and kerasreg: outputs "
             f"{'equal' if verification.passed else 'DIFFER from'} Keras' on "
@@ -122,6 +123,13 @@ class SearchJob:
         if not verification.passed:
             raise RuntimeError(f"{path} differs from the Keras model; do not serve it.")
         return report
+
+    def _served(self, network: keras.Model) -> tuple[keras.Model, Any]:
+        """What is exported, and the test part as it takes it: raw columns where there are such."""
+        if self.parts.fitted is None:
+            return network, self.parts.test[0]
+        rows = self.table.frame.iloc[self.parts.test_rows]
+        return self.parts.fitted.model(network), self.parts.fitted.raw(rows)
 
     def _labels(self) -> list[str] | None:
         """The classes as text, where that tells them apart."""
@@ -149,7 +157,7 @@ class SearchJob:
             "data": {
                 "name": self.table.name,
                 "sha256": self.table.fingerprint(),
-                "rows": len(self.table.x),
+                "rows": len(self.table.y),
                 "columns": list(self.table.columns),
             },
         }
@@ -161,8 +169,7 @@ class SearchJob:
             classes=None if self.table.classes is None else len(self.table.classes),
             epochs=self.settings.epochs,
             samples=len(x),
-            mean=x.mean(axis=0, dtype="float64"),
-            variance=x.var(axis=0, dtype="float64"),
+            **self.parts.first_layers(),
             regularized=regularized,
             seed=self.settings.seed,
         )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import keras
 
     from kerasreg.cli._data import Table
+    from kerasreg.cli._split import Parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,13 @@ def _run(options: LrFindOptions, given: Set[str], path: str | None) -> None:
         from kerasreg.cli import _data
 
         table = _data.load_table(
-            options.data, options.target, options.task, options.drop, options.sep, options.decimal
+            options.data,
+            options.target,
+            options.task,
+            options.drop,
+            options.sep,
+            options.decimal,
+            columns=options.columns,
         )
         for line in table.notes:
             note(line)
@@ -68,9 +75,10 @@ def _find(options: LrFindOptions, table: Table) -> None:
 
     if options.plot is not None:
         check_picture(options.plot)
-    x, y = split(table, seed=options.seed).train
+    parts = split(table, seed=options.seed)
+    x, y = parts.train
     keras.utils.set_random_seed(options.seed)
-    model = _loaded(options.model, table) if options.model else _dense(options, table, x)
+    model = _loaded(options.model, table, x) if options.model else _dense(options, table, parts)
     write(f"{table.name}: {len(x)} rows to train on, {x.shape[1]} features; {model.name}")
     found = find_learning_rate(
         model,
@@ -87,7 +95,7 @@ def _find(options: LrFindOptions, table: Table) -> None:
         write(f"wrote {options.plot}")
 
 
-def _dense(options: LrFindOptions, table: Table, x: Any) -> keras.Model:
+def _dense(options: LrFindOptions, table: Table, parts: Parts) -> keras.Model:
     import keras_tuner
 
     from kerasreg.hypermodels import DenseHyperModel
@@ -96,19 +104,18 @@ def _dense(options: LrFindOptions, table: Table, x: Any) -> keras.Model:
     names = ("optimizer", "depth", "width", "batch_size")
     values.values = {name: getattr(options, name) for name in names}
     return DenseHyperModel(
-        features=x.shape[1],
+        features=parts.train[0].shape[1],
         classes=None if table.classes is None else len(table.classes),
         epochs=1,
-        samples=len(x),
-        mean=x.mean(axis=0, dtype="float64"),
-        variance=x.var(axis=0, dtype="float64"),
+        samples=len(parts.train[0]),
+        **parts.first_layers(),
         regularized=False,
         seed=options.seed,
         name="dense",
     ).build(values)
 
 
-def _loaded(path: str, table: Table) -> keras.Model:
+def _loaded(path: str, table: Table, x: Any) -> keras.Model:
     """The model of a file, which must be compiled and for this table."""
     import keras
 
@@ -126,9 +133,9 @@ def _loaded(path: str, table: Table) -> keras.Model:
             f"`model` must be one that was compiled before it was saved. Received: model={path!r}"
         )
     shape = getattr(model, "input_shape", None)
-    if not isinstance(shape, tuple) or shape[1:] != table.x.shape[1:]:
+    if not isinstance(shape, tuple) or shape[1:] != x.shape[1:]:
         raise ValueError(
-            f"`model` must take the {table.x.shape[1]} features of {table.name}. "
+            f"`model` must take the {x.shape[1]} features of {table.name}. "
             f"Received: model={path!r} with inputs of shape {shape}"
         )
     return model

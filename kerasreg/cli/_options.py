@@ -56,6 +56,11 @@ class TableOptions:
         choices=TASKS,
     )
     drop: tuple[str, ...] = option((), "Columns to leave out, separated by commas.")
+    columns: str | None = option(
+        None,
+        "A .json file that says how columns are read, by name: number, boolean, category, date or "
+        "dropped. A table without it says how each column was read.",
+    )
     sep: str = option(
         ",", "What separates the columns of a .csv file: one character, or tab. Often ; in Europe."
     )

@@ -32,7 +32,7 @@ class SearchSettings(TableOptions):
 
 _FINGERPRINT = {"fingerprint": (str, False)}  # Of the data.
 # Settings that searches which earlier versions began do not have: they had the defaults.
-_LATER = ("sep", "decimal")
+_LATER = ("sep", "decimal", "columns")
 
 
 def read_record(folder: str) -> dict[str, Any] | None:

@@ -47,6 +47,8 @@ def _run(options: SearchOptions, given: Set[str], path: str | None) -> None:
         if settings.data not in BUNDLED and os.path.exists(settings.data):
             # So that a search may be resumed from another folder.
             settings = dataclasses.replace(settings, data=os.path.abspath(settings.data))
+        if settings.columns is not None:
+            settings = dataclasses.replace(settings, columns=os.path.abspath(settings.columns))
         fixed = (given & set(_SETTINGS)) - _CHANGEABLE
         record = check_record(folder, settings, fixed, options.resume)
         if record is not None:
@@ -59,6 +61,7 @@ def _run(options: SearchOptions, given: Set[str], path: str | None) -> None:
             settings.drop,
             settings.sep,
             settings.decimal,
+            columns=settings.columns,
         )
         if record is not None and record["fingerprint"] != table.fingerprint():
             raise ValueError(
@@ -67,6 +70,8 @@ def _run(options: SearchOptions, given: Set[str], path: str | None) -> None:
             )
         for line in table.notes:
             note(line)
+        if table.reading is not None:
+            write(f"{table.reading}\n")
         # Here, after the data has been read: this imports TensorFlow.
         with loading():
             from kerasreg.cli import _job
@@ -101,7 +106,7 @@ def _interrupt(*_: Any) -> None:
 SEARCH = Command(
     name="search",
     summary=[
-        "search a dense network for a table of numbers, compare the best",
+        "search a dense network for a table, compare the best",
         "setting with the same network without regularization, and export",
         "it as a SavedModel",
     ],

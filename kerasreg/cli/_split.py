@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kerasreg.cli._data import Table
+
+if TYPE_CHECKING:
+    from kerasreg import tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +23,8 @@ class Parts:
         test: `(x, y)` that nothing looks at before the report.
         target_mean: what was subtracted from regression targets, else 0.
         target_scale: what they were then divided by, else 1.
+        fitted: of a table with more than numbers, what its training part says of its columns.
+        test_rows: the rows of the test part.
     """
 
     train: tuple[np.ndarray, np.ndarray]
@@ -26,6 +32,15 @@ class Parts:
     test: tuple[np.ndarray, np.ndarray]
     target_mean: float
     target_scale: float
+    fitted: tables.Table | None
+    test_rows: np.ndarray
+
+    def first_layers(self) -> dict[str, Any]:
+        """Arguments of `DenseHyperModel` for its first layers."""
+        if self.fitted is not None:
+            return {"table": self.fitted}
+        x, _ = self.train
+        return {"mean": x.mean(axis=0, dtype="float64"), "variance": x.var(axis=0, dtype="float64")}
 
 
 def split(
@@ -50,7 +65,7 @@ def split(
     """
     from sklearn.model_selection import train_test_split
 
-    rows = np.arange(len(table.x))
+    rows = np.arange(len(table.y))
     try:
         rest, test = train_test_split(
             rows, test_size=test_fraction, random_state=seed, stratify=_strata(table, rows)
@@ -69,12 +84,20 @@ def split(
     if table.classes is None:
         mean, scale = float(y[train].mean()), float(y[train].std()) or 1.0
     standardised = y if table.classes is not None else ((y - mean) / scale).astype("float32")
+    x, fitted = table.x, None
+    if table.reading is not None:
+        from kerasreg import tables
+
+        fitted = tables.Table(table.frame.iloc[train], table.reading)
+        x = fitted.arrays(table.frame)
     return Parts(
-        (table.x[train], standardised[train]),
-        (table.x[validation], standardised[validation]),
-        (table.x[test], y[test]),
+        (x[train], standardised[train]),
+        (x[validation], standardised[validation]),
+        (x[test], y[test]),
         mean,
         scale,
+        fitted,
+        test,
     )
 
 

@@ -10,12 +10,13 @@ import keras_tuner
 import numpy as np
 
 from kerasreg import spaces
-from kerasreg._validation import check_count
+from kerasreg._validation import check_choice, check_count
 from kerasreg.hypermodels._fit import fit
+from kerasreg.tables import EMBEDDINGS, Table
 
 
 class DenseHyperModel(keras_tuner.HyperModel):
-    """A KerasTuner hypermodel of dense networks for tables of numbers.
+    """A KerasTuner hypermodel of dense networks for tables.
 
     Searched: penalty kind and strength, dropout rate and schedule,
     learning-rate policy, optimizer, batch size, initializer, activation, width
@@ -33,6 +34,10 @@ class DenseHyperModel(keras_tuner.HyperModel):
             constant in the training data is centred only, as scikit-learn's
             `StandardScaler` does; Keras' `Normalization` would divide what it
             meets there later by 1e-7.
+        table: a `kerasreg.tables.Table`, for columns that are not all numbers without holes. The
+            network takes rows of `table.arrays`, and begins with `table.encode`; `table.model`
+            makes a model of raw rows of it. `mean` and `variance` are None then.
+        embedding: of the numbers of `table`, see `kerasreg.tables.Table.encode`.
         widths: smallest and largest number of units of a layer.
         depths: smallest and largest number of hidden layers.
         regularized: False leaves penalty, dropout and weight decay out whatever
@@ -72,6 +77,8 @@ class DenseHyperModel(keras_tuner.HyperModel):
         samples: int,
         mean: Any = None,
         variance: Any = None,
+        table: Table | None = None,
+        embedding: str = "piecewise_linear",
         widths: tuple[int, int] = (16, 256),
         depths: tuple[int, int] = (1, 3),
         regularized: bool = True,
@@ -86,6 +93,13 @@ class DenseHyperModel(keras_tuner.HyperModel):
         if (mean is None) != (variance is None):
             raise ValueError("`mean` and `variance` must be given together, or neither.")
         self.mean = mean if mean is None else np.asarray(mean, dtype="float32")
+        if table is not None and (mean is not None or len(table.features) != self.features):
+            raise ValueError(
+                f"`table` must be one of {self.features} features, as `features`, and `mean` None. "
+                f"Received: a table of {len(table.features)} features, mean={mean!r}"
+            )
+        self.table = table
+        self.embedding = check_choice("embedding", embedding, EMBEDDINGS)
         self.variance = None
         if variance is not None:
             found = np.asarray(variance, dtype="float32")
@@ -113,6 +127,8 @@ class DenseHyperModel(keras_tuner.HyperModel):
         if self.mean is not None:
             layer = keras.layers.Normalization(mean=self.mean, variance=self.variance)
             x = layer(x)
+        elif self.table is not None:
+            x = self.table.encode(x, embedding=self.embedding, seed=self.seed)
         for index in range(depth):
             penalty = spaces.penalty(hp)
             dropout = spaces.dropout(hp, steps, seed=self._seed(index))

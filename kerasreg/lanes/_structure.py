@@ -409,6 +409,10 @@ class ModelStructure:
             self._token("list", len(value))
             for index, item in enumerate(value):
                 self._visit(item, str(index))
+        elif isinstance(value, slice):
+            self._token("slice")
+            for name in ("start", "stop", "step"):
+                self._visit(getattr(value, name), name)
         elif isinstance(value, (set, frozenset)):
             plain = all(isinstance(item, _PLAIN) for item in value)
             self._token("set", tuple(sorted(map(repr, value))) if plain else Itself(value))

@@ -2,6 +2,12 @@
 
 from kerasreg.layers._alpha_dropout import ScheduledAlphaDropout, alpha_dropout
 from kerasreg.layers._base import BaseScheduledDropout
+from kerasreg.layers._column_embeddings import (
+    CategoryEmbedding,
+    FeatureScale,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+)
 from kerasreg.layers._concrete_dropout import ConcreteDropout, concrete_dropout
 from kerasreg.layers._drop_block import ScheduledDropBlock2D, drop_block
 from kerasreg.layers._drop_connect import DropConnect
@@ -17,9 +23,13 @@ from kerasreg.layers._stochastic_depth import ScheduledStochasticDepth
 
 __all__ = [
     "BaseScheduledDropout",
+    "CategoryEmbedding",
     "ConcreteDropout",
     "DropConnect",
+    "FeatureScale",
     "NoisyLayer",
+    "PeriodicEmbedding",
+    "PiecewiseLinearEmbedding",
     "ScheduledAlphaDropout",
     "ScheduledDropBlock2D",
     "ScheduledDropout",

@@ -8,8 +8,8 @@ from helpers.commands import check_refused, command, command_inside, python
 import kerasreg
 
 FLAGS = (
-    "data", "target", "task", "drop", "sep", "decimal", "tuner", "trials", "epochs", "seed",
-    "replicas", "output_dir", "resume",
+    "data", "target", "task", "drop", "columns", "sep", "decimal", "tuner", "trials", "epochs",
+    "seed", "replicas", "output_dir", "resume",
 )  # fmt: skip
 
 

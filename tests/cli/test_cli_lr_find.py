@@ -10,8 +10,8 @@ from helpers.commands import command, command_inside
 from kerasreg import callbacks
 
 FLAGS = (
-    "data", "target", "task", "drop", "sep", "decimal", "model", "optimizer", "depth", "width",
-    "batch_size", "seed", "low", "high", "steps", "plot",
+    "data", "target", "task", "drop", "columns", "sep", "decimal", "model", "optimizer", "depth",
+    "width", "batch_size", "seed", "low", "high", "steps", "plot",
 )  # fmt: skip
 
 

@@ -208,7 +208,7 @@ def test_a_classification_is_whole_on_disk_and_in_print(kinds):
     # Whole, so that it can be resumed from another folder.
     assert pathlib.Path(job.pop("data")) == path / "fruit.csv"
     assert job == {
-        "target": "kind", "task": "auto", "drop": [], "sep": ",", "decimal": ".",
+        "target": "kind", "task": "auto", "drop": [], "columns": None, "sep": ",", "decimal": ".",
         "tuner": "random", "trials": 2, "epochs": 10, "seed": 0, "replicas": 1,
         "fingerprint": table.fingerprint(),
     }  # fmt: skip

@@ -34,7 +34,13 @@ ABSTRACT = {
     "random.Key": "what `key` returns",
     "schedules.Schedule": "the base class: `__call__` is for subclasses to define",
     "regularizers.Penalty": "the base class: `unit_penalty` is for subclasses to define",
+    "tables.Column": "a column in what `read_columns` returns",
+    "tables.Columns": "what `read_columns` returns",
+    "tables.DateNumbers": "takes text, which no training is of: see tests/tables",
+    "tables.Table": "makes layers and is none",
 }
+# Layers among these, which are registered with Keras.
+OF_TEXT = ["tables.DateNumbers"]
 
 RAMP = PolynomialDecay(0.8, 6, end_learning_rate=0.2)
 
@@ -255,6 +261,24 @@ EXAMPLES = {
             "temperature": PolynomialDecay(1.0, 6, 0.1),
             "seed": 2,
         },
+    ],
+    "layers.FeatureScale": [{}, {"name": "scale"}],
+    "layers.PiecewiseLinearEmbedding": [
+        {"edges": [[-1.0, 0.0, 0.0, 2.0]] * 3, "width": 4, "seed": 1},
+        {"edges": [[-9.0, 0.0, 9.0]] * 3, "width": 1, "activation": "tanh", "seed": 2},
+    ],
+    "layers.PeriodicEmbedding": [
+        {"frequencies": 3, "width": 4, "seed": 1},
+        # At the learning rate of these trainings, frequencies that learn are chaotic.
+        {"frequencies": 4, "width": 1, "sigma": 0.3, "seed": 2, "trainable": False},
+    ],
+    "layers.CategoryEmbedding": [
+        {"sizes": [2, 3, 4], "one_hot": 3, "unused": [[2, 1]], "seed": 1},
+        {"sizes": [2, 3, 4], "width": 1, "one_hot": 1, "unused": [(0, 1)], "seed": 2},
+    ],
+    "tables.RobustScaling": [
+        {"center": [0.0, 1.0, 2.0], "scale": [1.0, 2.0, 0.5], "indicators": [0, 2]},
+        {"center": [0.5] * 3, "scale": [2.0] * 3},
     ],
     "callbacks.LearningRateScheduler": [
         {"schedule": 0.3},
@@ -482,6 +506,32 @@ REFUSED = {
     "regularizers.Sum": {
         "penalties": [[], None, [keras.regularizers.L1(0.1)], 3],
         "strength": [*POSITIVE, TURNS_NEGATIVE],
+    },
+    "layers.FeatureScale": {},
+    "layers.PiecewiseLinearEmbedding": {
+        "edges": [None, 1, "1", [[1.0]], [[0.0, math.nan]], [[1.0, 0.0]], [0.0, 1.0]],
+        "width": [*COUNTS, 0],
+        "activation": ["none such", 3],
+        "seed": SEEDS,
+    },
+    "layers.PeriodicEmbedding": {
+        "frequencies": [*COUNTS, 0],
+        "width": [*COUNTS, 0],
+        "sigma": [*POSITIVE, 0.0],
+        "activation": ["none such", 3],
+        "seed": SEEDS,
+    },
+    "layers.CategoryEmbedding": {
+        "sizes": [[], None, 3, "3", [0], [0.5], [None]],
+        "width": [*COUNTS, 0],
+        "one_hot": COUNTS,
+        "unused": [None, 1, [1], [(3, 0)], [(0, 2)], [(-1, 0)]],
+        "seed": SEEDS,
+    },
+    "tables.RobustScaling": {
+        "center": [*LISTS, [[0.0]]],
+        "scale": [*LISTS, [0.0, 1.0, 1.0], [1.0]],
+        "indicators": [None, 1, [3], [-1], [0.5], [True], "0"],
     },
     "layers.ScheduledDropout": {
         "rate": RATES,

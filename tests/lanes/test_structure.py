@@ -196,3 +196,16 @@ def test_what_cannot_be_a_lane_is_said(make, why):
 def test_no_models():
     with pytest.raises(ValueError, match="models"):
         Lanes([])
+
+
+def sliced(stop, seed):
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Dense(1)(inputs[:, :stop]))
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_models_that_cut_their_inputs_alike_share_a_program():
+    assert len(group_by_program([sliced(2, 0), sliced(2, 1)])) == 1
+    assert len(group_by_program([sliced(2, 0), sliced(3, 1)])) == 2

@@ -1,0 +1,16 @@
+"""Columns of a table, as the inputs and first layers of a model."""
+
+from kerasreg.tables._columns import Column, Columns, read_columns
+from kerasreg.tables._dates import DateNumbers
+from kerasreg.tables._numbers import RobustScaling
+from kerasreg.tables._table import EMBEDDINGS, Table
+
+__all__ = [
+    "EMBEDDINGS",
+    "Column",
+    "Columns",
+    "DateNumbers",
+    "RobustScaling",
+    "Table",
+    "read_columns",
+]
