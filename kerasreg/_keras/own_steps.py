@@ -195,12 +195,12 @@ def watching_tapes(scope: Any, variables: Sequence[keras.Variable]) -> Iterator[
 
     ways = {"gradient": gradient, "jacobian": jacobian}
     with patched(tf.GradientTape, __enter__=enter, __exit__=leave, watch=watch, **ways):
-        before = getattr(scope, "assigned", None)
-        scope.assigned = assigned
+        before = getattr(scope, "on_assign", None)
+        scope.on_assign = assigned
         try:
             yield
         finally:
-            scope.assigned = before
+            scope.on_assign = before
 
 
 @contextlib.contextmanager

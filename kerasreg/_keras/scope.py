@@ -15,16 +15,16 @@ class Scope(keras.StatelessScope):
     `a.assign(b)` would keep `b` itself, and give what it is when it is asked for.
 
     Attributes:
-        assigned: is given a variable and the value that it is assigned, and gives the value that
+        on_assign: is given a variable and the value that it is assigned, and gives the value that
             the scope keeps; None to keep values as they are.
     """
 
-    assigned: Callable[[keras.Variable, Any], Any] | None = None
+    on_assign: Callable[[keras.Variable, Any], Any] | None = None
 
     def add_update(self, update: tuple[keras.Variable, Any]) -> None:
         variable, value = update
         if isinstance(value, keras.Variable):
             value = value.value
-        if self.assigned is not None:
-            value = self.assigned(variable, value)
+        if self.on_assign is not None:
+            value = self.on_assign(variable, value)
         super().add_update((variable, value))

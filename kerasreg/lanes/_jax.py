@@ -27,7 +27,7 @@ def differentiate(
         return value
 
     def gradients(values: Sequence[Any]) -> tuple[Any, Any]:
-        of_values = functools.partial(function, assigned=assigned)
+        of_values = lambda of: function(of, assigned)  # noqa: E731
         (_, besides), found = jax.value_and_grad(of_values, has_aux=True)(list(values))
         return found, besides
 

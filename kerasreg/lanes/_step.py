@@ -148,7 +148,7 @@ class Step:
             for index, value in zip(self._trainable, of, strict=True):
                 inside[index] = value
             with self.lane(inside, scalars) as scope:
-                scope.assigned = self._assigned(assigned)
+                scope.on_assign = self._assigned(assigned)
                 found = self.model.optimizer.scale_loss(self._loss(x, y, weights, training=True))
                 return found, self._values_behind(scope, inside)
 

@@ -260,7 +260,10 @@ class TensorFlowProgram(Program):
                 every = list(values)
                 for place, value in zip(changed, now, strict=True):
                     every[place] = value
-                return index + 1, trace(every, scalars, batch)
+                after = list(trace(every, scalars, batch))
+                for new, old in zip(after, now, strict=True):
+                    new.set_shape(old.shape)  # Of some operations TensorFlow knows no shape.
+                return index + 1, after
 
             _, after = tf.while_loop(
                 lambda index, _: index < count,

@@ -138,7 +138,7 @@ def test_watching_tapes_when_a_weight_is_assigned():
     scope = Scope(state_mapping=[(variable, tf.constant([2.0, 3.0]))])
     with scope, own_steps.watching_tapes(scope, [variable]):
         assert steps(variable) == outside
-    assert scope.assigned is None
+    assert scope.on_assign is None
 
 
 def test_total_gradient():
