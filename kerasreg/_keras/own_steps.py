@@ -108,12 +108,26 @@ def flat_logs(logs: Any) -> dict[str, Any]:
     return found
 
 
+def total_gradient(parts: Sequence[Any]) -> Any:
+    """What is the gradient of a variable on TensorFlow, from those of the values that it had?
+
+    Args:
+        parts: tensors or slices; None for values on which nothing depends.
+    """
+    import tensorflow as tf
+
+    found = [part for part in parts if part is not None]
+    if len(found) < 2:
+        return found[0] if found else None
+    return tf.add_n([tf.convert_to_tensor(part) for part in found])
+
+
 @contextlib.contextmanager
 def watching_tapes(scope: Any, variables: Sequence[keras.Variable]) -> Iterator[None]:
     """Within, a `tf.GradientTape` finds the values that variables have in a stateless scope.
 
     It watches those of trainable variables, as it does outside, and gives gradients with respect
-    to variables.
+    to variables: to all values that a variable had, and through none that it was assigned.
 
     Args:
         scope: the scope.
@@ -122,7 +136,10 @@ def watching_tapes(scope: Any, variables: Sequence[keras.Variable]) -> Iterator[
     import tensorflow as tf
 
     trained = [variable for variable in variables if variable.trainable]
+    alive: list[Any] = []  # The id of what is gone could be given again.
+    tapes: list[Any] = []  # Those that record.
     sources: dict[int, dict[int, Any]] = {}  # The values that each tape has watched.
+    later: dict[tuple[int, int], list[Any]] = {}  # And those that were assigned meanwhile.
 
     def value_of(tape: Any, source: Any) -> Any:
         if not isinstance(source, keras.Variable):
@@ -137,6 +154,8 @@ def watching_tapes(scope: Any, variables: Sequence[keras.Variable]) -> Iterator[
             current = {id(of): scope.get_current_value(of) for of in trained}
             values = {key: value for key, value in current.items() if value is not None}
             sources[id(tape)] = {**values, **sources.get(id(tape), {})}
+            tapes.append(tape)
+            alive.append(tape)
             for value in values.values():
                 original(tf.GradientTape, "watch")(tape, value)
         return entered
@@ -146,18 +165,42 @@ def watching_tapes(scope: Any, variables: Sequence[keras.Variable]) -> Iterator[
             value = value_of(tape, part)
             if isinstance(part, keras.Variable):
                 sources.setdefault(id(tape), {})[id(part)] = value
+                tapes.append(tape)
+                alive.append(tape)
             original(tf.GradientTape, "watch")(tape, value)
 
-    def found(name: str) -> Callable[..., Any]:
-        def of_values(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
-            values = keras.tree.map_structure(lambda of: value_of(tape, of), sources)
-            return original(tf.GradientTape, name)(tape, target, values, *args, **kwargs)
+    def leave(tape: Any, *error: Any) -> Any:
+        tapes[:] = [other for other in tapes if other is not tape]
+        return original(tf.GradientTape, "__exit__")(tape, *error)
 
-        return of_values
+    def assigned(variable: keras.Variable, value: Any) -> Any:
+        key = id(variable)
+        watching = {id(tape): tape for tape in tapes if key in sources.get(id(tape), {})}
+        if watching:
+            value = tf.stop_gradient(value)
+        for tape in watching.values():
+            later.setdefault((id(tape), key), []).append(value)
+            original(tf.GradientTape, "watch")(tape, value)
+        return value
 
-    kinds = {name: found(name) for name in ("gradient", "jacobian")}
-    with patched(tf.GradientTape, __enter__=enter, watch=watch, **kinds):
-        yield
+    def gradient(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
+        flat = keras.tree.flatten(sources)
+        values = [[value_of(tape, of), *later.get((id(tape), id(of)), ())] for of in flat]
+        found = original(tf.GradientTape, "gradient")(tape, target, values, *args, **kwargs)
+        return keras.tree.pack_sequence_as(sources, list(map(total_gradient, found)))
+
+    def jacobian(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
+        values = keras.tree.map_structure(lambda of: value_of(tape, of), sources)
+        return original(tf.GradientTape, "jacobian")(tape, target, values, *args, **kwargs)
+
+    ways = {"gradient": gradient, "jacobian": jacobian}
+    with patched(tf.GradientTape, __enter__=enter, __exit__=leave, watch=watch, **ways):
+        before = getattr(scope, "on_assign", None)
+        scope.on_assign = assigned
+        try:
+            yield
+        finally:
+            scope.on_assign = before
 
 
 @contextlib.contextmanager

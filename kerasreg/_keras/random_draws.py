@@ -123,7 +123,7 @@ def dropout_of_keras(inputs: Any, rate: Any, noise_shape: Any = None, seed: Any 
 
     if isinstance(rate, (int, float)):
         return original(backend.random, "dropout")(inputs, rate, noise_shape, seed)
-    rate = keras.ops.cast(rate, inputs.dtype)
+    rate = keras.ops.convert_to_tensor(rate, dtype=inputs.dtype)
     shape = backend.random._get_concrete_noise_shape(inputs, noise_shape)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

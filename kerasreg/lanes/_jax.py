@@ -12,14 +12,23 @@ import jax.numpy as jnp
 from kerasreg.lanes._batches import Packing
 from kerasreg.lanes._program import Program, Run
 from kerasreg.lanes._scalars import ScalarValues
-from kerasreg.lanes._step import Step
+from kerasreg.lanes._step import Assigned, Step
 
 
-def differentiate(function: Callable[[Any], tuple[Any, Any]]) -> Callable[[Any], tuple[Any, Any]]:
-    """A function that gives the gradients of the first thing that another one gives."""
+def differentiate(
+    function: Callable[[Any, Assigned], tuple[Any, Any]],
+) -> Callable[[Any], tuple[Any, Any]]:
+    """A function that gives the gradients of the first thing that another one gives.
+
+    They go through what is assigned to a weight, as in Keras on JAX.
+    """
+
+    def assigned(number: int, value: Any) -> Any:
+        return value
 
     def gradients(values: Sequence[Any]) -> tuple[Any, Any]:
-        (_, besides), found = jax.value_and_grad(function, has_aux=True)(list(values))
+        of_values = lambda of: function(of, assigned)  # noqa: E731
+        (_, besides), found = jax.value_and_grad(of_values, has_aux=True)(list(values))
         return found, besides
 
     return gradients

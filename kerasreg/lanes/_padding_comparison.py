@@ -20,7 +20,7 @@ from kerasreg._keras.stateless_optimizer import optimizer_variables
 from kerasreg.lanes._derived import OwnVariables
 from kerasreg.lanes._padding import NotPadded, Padding, chosen_of, ones_at
 from kerasreg.lanes._scalars import Scalar, ScalarValues, stack_scalars
-from kerasreg.lanes._step import Step
+from kerasreg.lanes._step import Differentiate, Step
 from kerasreg.lanes._structure import ModelStructure
 
 # Two runs of the same sums, in another order.
@@ -217,7 +217,7 @@ class Comparison:
                 return found, (found, [scope.get_current_value(of) for of in step.variables])
 
         def moves(values: list[Any]) -> Any:
-            of_values = _differentiate()(lambda of: loss(of, list(values)))
+            of_values = _differentiate()(lambda of, assigned: loss(of, list(values)))
             gradients, (total, after) = of_values([values[at] for at in trainable])
             moved = list(after)
             for gradients_of_step in steps:
@@ -316,7 +316,7 @@ def _compiled(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return compiled
 
 
-def _differentiate() -> Callable[[Any], Callable[[Any], tuple[Any, Any]]]:
+def _differentiate() -> Differentiate:
     if keras.backend.backend() == "jax":
         from kerasreg.lanes._jax import differentiate
 

@@ -52,6 +52,10 @@ _OF_KERAS: dict[type, tuple[str, ...]] = {
     ),
 }
 _OF_OPTIMIZERS = ("weight_decay", "momentum", "beta_1", "beta_2", "rho", "epsilon")
+_PENALTIES = (_regularizers.L1, _regularizers.L2, _regularizers.L1L2)
+# A norm to which no gradient is clipped: a power of two, by which each is multiplied and divided
+# without rounding. Gradients of float16 cannot be.
+_NO_CLIPNORM = 2.0**63
 
 
 # Any floating-point number of these is tried.
@@ -91,6 +95,7 @@ class Scalar(NamedTuple):
         fades: whether zero is a number of it like others, as of the rate of a `Dropout`.
         called: the name that the user's code has for it, where `name` is none.
         dtype: the type of the tensor that it makes beside others; None for that of Keras.
+        absent: whether the model goes without it, with which `value` does exactly the same.
     """
 
     owner: Any
@@ -101,6 +106,12 @@ class Scalar(NamedTuple):
     fades: bool = False
     called: str | None = None
     dtype: str | None = None
+    absent: bool = False
+
+    @property
+    def has_sign(self) -> bool:
+        """Whether the sign of one that fades is known, as no negative one is among them."""
+        return self.name in RATES or isinstance(self.owner, _PENALTIES)
 
     @property
     def key(self) -> tuple[Tried | None, str]:
@@ -195,12 +206,15 @@ def may_be_tried(item: Any, tried: Tried, called: str) -> bool:
 
 
 def sides(scalar: Scalar) -> tuple[int, ...]:
-    """On which side of zero, and of the bounds that are known, a tried number lies."""
+    """On which side of zero, and of the bounds that are known, a number lies."""
     number, bounds = scalar.value, _bounds_of(scalar)
+    if scalar.tried is None and not scalar.fades:
+        # Whether there is such a number at all may decide what is built.
+        return (int(number == 0 and scalar.name != "seed"),)
     if not scalar.fades:
         bounds = bounds | {0.0}
     found = tuple((number > bound) - (number < bound) for bound in sorted(bounds))
-    return (*found, number < 0) if scalar.fades and scalar.name in RATES else found
+    return (*found, number < 0) if scalar.fades and scalar.has_sign else found
 
 
 def _positive_example(scalar: Scalar) -> float:
@@ -264,6 +278,34 @@ def varying_names(owner: Any) -> tuple[str, ...]:
     if isinstance(owner, keras.optimizers.Optimizer):
         return _OF_OPTIMIZERS if kind.__module__.split(".")[0] == "keras" else ()
     return _OF_KERAS.get(kind, getattr(kind, "lane_numbers", ()))
+
+
+def known_number(owner: Any, name: str, item: Any, half: bool) -> Scalar | None:
+    """An attribute as a number of which it is known that it is used as a tensor would be.
+
+    None if it is no such number. Keras does without the decay of weights, and the clipping of
+    gradients, exactly what it does with some numbers for them.
+
+    Args:
+        owner: the object that has it.
+        name: the name of the attribute.
+        item: the attribute.
+        half: whether there are weights of float16.
+    """
+    kind, number = type(owner), plain_number(item)
+    of_keras = isinstance(owner, keras.optimizers.Optimizer) and module_of(kind) == "keras"
+    if of_keras and name == "weight_decay" and item is None:
+        return Scalar(owner, name, 0.0, fades=True, absent=True)
+    if of_keras and name == "clipnorm" and not half and (kind, name) not in _decisions:
+        others = [getattr(owner, of, None) for of in ("global_clipnorm", "clipvalue")]
+        if item is None and others == [None, None]:
+            return Scalar(owner, name, _NO_CLIPNORM, kind, absent=True)
+        return None if number is None else Scalar(owner, name, float(number), kind)
+    number = number if name in varying_names(owner) else None
+    if number is None:
+        return None
+    fades = isinstance(owner, _PENALTIES) or (of_keras and name == "weight_decay")
+    return Scalar(owner, name, number, fades=fades)
 
 
 def plain_number(item: Any) -> int | float | None:
@@ -334,7 +376,7 @@ def replaced_scalars(scalars: Sequence[Scalar], values: ScalarValues) -> Iterato
             value, complement = values.numbers[index], values.complements[index]
             if scalar.fades:
                 stack.enter_context(with_generator(scalar.owner))
-                signed = scalar.name in RATES
+                signed = scalar.has_sign
                 example = _positive_example(scalar) if signed else scalar.value
                 stand_in = LaneScalar(value, complement, example, scalar, signed=signed)
             else:
@@ -411,10 +453,7 @@ class LaneScalar:
     def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
         if dtype is not None:
             return ops.cast(self.value, dtype.name)
-        # TensorFlow takes a Python number for a float32, where nothing says otherwise:
-        # so it is in Keras' `ops.cast(self.momentum, dtype)`, but not in `1 - self.beta_1`.
-        plain = not self._computed and (self.scalar is None or self.scalar.tried is None)
-        return ops.cast(self.value, "float32" if plain else self._dtype())
+        return ops.cast(self.value, self._dtype())
 
     def __jax_array__(self) -> Any:
         return ops.cast(self.value, self._dtype())
@@ -506,9 +545,11 @@ class LaneScalar:
         of_tensors = getattr(ops, {"pow": "power", "fabs": "abs"}.get(name, name), None)
         if of_tensors is None or name not in _OF_MATH:
             raise mine._refuse(f"an argument of math.{name}")
-        plain = [a.value if isinstance(a, LaneScalar) else a for a in arguments]
+        plain = [
+            a.value if isinstance(a, LaneScalar) else _exact(a, mine.value.dtype) for a in arguments
+        ]
         examples = [a.example if isinstance(a, LaneScalar) else a for a in arguments]
-        found = of_tensors(*(ops.cast(a, mine.value.dtype) for a in plain))
+        found = of_tensors(*plain)
         return mine._made(found, 1.0 - found, function(*examples), name in _POSITIVE)
 
     def _with(self, other: Any, operation: Callable[[Any, Any], Any], signed: bool = False) -> Any:
@@ -522,7 +563,7 @@ class LaneScalar:
         if isinstance(other, LaneScalar):
             value, example, known = other.value, other.example, other._signed
         elif isinstance(other, (int, float)):
-            value, example, known = ops.cast(other, self.value.dtype), other, True
+            value, example, known = _exact(other, self.value.dtype), other, True
         else:
             return operation(self.like(other), other)
         found = operation(self.value, value)
@@ -574,6 +615,11 @@ class LaneScalar:
 
     def __rpow__(self, other: Any) -> Any:
         return self._with(other, lambda mine, its: its**mine, True)
+
+
+def _exact(number: float, dtype: Any) -> Any:
+    """A Python number as a tensor. Keras' `cast` makes one of float32 of it first."""
+    return ops.convert_to_tensor(number, dtype=keras.backend.standardize_dtype(dtype))
 
 
 # Functions of `math` that Keras' operations have too.

@@ -218,13 +218,13 @@ class State:
     def vary_all(self) -> None:
         """Makes constants of the program of no scalars: models loaded later may differ in any.
 
-        Those that are only tried stay constants until two lanes differ in them: a tensor in the
-        place of each number of each layer would make the program slower.
+        Those that are only tried, and those that the model goes without, stay constants until two
+        lanes differ in them: a tensor in the place of each number would make the program slower.
         """
         self._vary(
             index
             for index, scalar in enumerate(self.structure.scalars)
-            if scalar.tried is None or index in self.varying
+            if (scalar.tried is None and not scalar.absent) or index in self.varying
         )
 
     def copy(self, source: int, target: int) -> None:

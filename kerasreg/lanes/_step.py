@@ -40,8 +40,13 @@ from kerasreg.lanes._scalars import LaneScalar, Scalar, ScalarValues, replaced_s
 from kerasreg.lanes._structure import ModelStructure
 
 Kind = Literal["train", "test"]
-# `differentiate(function)(values)` is `(gradients, what the function gave besides)`.
-Differentiate = Callable[[Callable[[Any], tuple[Any, Any]]], Callable[[Any], tuple[Any, Any]]]
+# Is given the number of a weight and what a layer assigns to it; gives what the weight is then.
+Assigned = Callable[[int, Any], Any]
+# `differentiate(function)(values)` is `(gradients, what the function gave besides)`. The function
+# takes the values, and what is to be called for each that is assigned meanwhile.
+Differentiate = Callable[
+    [Callable[[Any, Assigned], tuple[Any, Any]]], Callable[[Any], tuple[Any, Any]]
+]
 
 
 class Step:
@@ -106,6 +111,15 @@ class Step:
     def _values(self, scope: Scope) -> list[Any]:
         return [scope.get_current_value(variable) for variable in self.variables]
 
+    def _values_behind(self, scope: Scope, values: Sequence[Any]) -> list[Any]:
+        """The values of the variables after a forward pass, which began with `values`."""
+        found = self._values(scope)
+        if keras.backend.backend() == "jax":
+            # There, Keras forgets what a layer assigns to a weight that is trained.
+            for index in self._trainable:
+                found[index] = values[index]
+        return found
+
     def forward(self, x: Any, training: bool) -> Any:
         """The outputs of the model for inputs."""
         if takes_training(self.model):
@@ -132,16 +146,28 @@ class Step:
             return self._own_step("train", values, scalars, batch)
         x, y, weights = batch
 
-        def loss(of: Sequence[Any]) -> tuple[Any, Any]:
+        def loss(of: Sequence[Any], assigned: Assigned) -> tuple[Any, Any]:
             inside = list(values)
             for index, value in zip(self._trainable, of, strict=True):
                 inside[index] = value
             with self.lane(inside, scalars) as scope:
+                scope.on_assign = self._assigned(assigned)
                 found = self.model.optimizer.scale_loss(self._loss(x, y, weights, training=True))
-                return found, self._values(scope)
+                return found, self._values_behind(scope, inside)
 
         gradients, after = differentiate(loss)([values[index] for index in self._trainable])
         return self.update(after, scalars, self._masked(gradients, values))
+
+    def _assigned(self, assigned: Assigned) -> Callable[[keras.Variable, Any], Any]:
+        """For variables what `assigned` is for the numbers of weights."""
+        trainable = enumerate(self._trainable)
+        numbers = {id(self.variables[index]): number for number, index in trainable}
+
+        def kept(variable: keras.Variable, value: Any) -> Any:
+            number = numbers.get(id(variable))
+            return value if number is None else assigned(number, value)
+
+        return kept
 
     def _masked(self, gradients: Sequence[Any], values: Sequence[Any]) -> list[Any]:
         """The gradients with zeros beside what the lane has."""
@@ -267,7 +293,7 @@ class Step:
         with self.lane(values, scalars) as scope:
             x, y, weights = batch
             self._loss(x, y, weights, training=False)
-            return self._values(scope)
+            return self._values_behind(scope, values)
 
     def predict(self, values: Sequence[Any], scalars: ScalarValues, x: Any) -> Any:
         """The model's outputs for a batch."""

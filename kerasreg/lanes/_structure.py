@@ -56,10 +56,10 @@ from kerasreg.lanes._scalars import (
     Tried,
     findings,
     is_tried,
+    known_number,
     may_be_tried,
     plain_number,
     sides,
-    varying_names,
 )
 
 # Types of plain values, as their tokens begin.
@@ -185,6 +185,8 @@ class ModelStructure:
         self._path: list[str] = []
         self._findings = [findings()]  # Shared by structures that differ in scalars alone.
         self._outermost = functional_of(model)
+        dtypes = [str(variable.dtype) for variable in getattr(model, "trainable_variables", ())]
+        self._half = "float16" in dtypes
         self._met: dict[int, int] = {}
         self._alive: list[Any] = []  # The id of what is gone could be given again.
         self.variables: list[keras.Variable] = []
@@ -627,17 +629,15 @@ class ModelStructure:
                 self._token("opaque", Itself(value))
                 return
             attributes = {name: getattr(value, name, None) for name in slots}
-        names = varying_names(value)
         fading = _fading(value, attributes)
         if fading is not None:
             attributes = {n: item for n, item in attributes.items() if n not in ATTRIBUTES}
         for name in getattr(kind, "lane_hyperparameters", ()):
             self.hyperparameters.append(getattr(value, name))
         for name, item in attributes.items():
-            if name in names and (number := plain_number(item)) is not None:
-                self.scalars.append(Scalar(value, name, number))
-                # Whether there is such a number at all may decide what is built.
-                self._token("number", name, number == 0 and name != "seed")
+            if (known := known_number(value, name, item, self._half)) is not None:
+                self.scalars.append(known)
+                self._token("number", name, sides(known))
             elif not is_bookkeeping(value, name, item):
                 self._token("attribute", name)
                 if is_tried(value, name, item, kind):

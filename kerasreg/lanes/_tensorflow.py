@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from kerasreg._keras.lane_convolutions import lane_convolutions
 from kerasreg._keras.lane_recurrence import unrolled_recurrence
+from kerasreg._keras.own_steps import total_gradient
 from kerasreg._keras.pfor_converters import (
     assignments,
     calls_of_python,
@@ -26,18 +27,35 @@ from kerasreg.lanes._batches import Packing
 from kerasreg.lanes._program import Program, Run
 from kerasreg.lanes._scalars import ScalarValues
 from kerasreg.lanes._shares import at_once, joined, shares_of
-from kerasreg.lanes._step import Step
+from kerasreg.lanes._step import Assigned, Step
 
 
-def differentiate(function: Callable[[Any], tuple[Any, Any]]) -> Callable[[Any], tuple[Any, Any]]:
-    """A function that gives the gradients of the first thing that another one gives."""
+def differentiate(
+    function: Callable[[Any, Assigned], tuple[Any, Any]],
+) -> Callable[[Any], tuple[Any, Any]]:
+    """A function that gives the gradients of the first thing that another one gives.
+
+    No gradient goes through what is assigned to a weight, as it goes through no `assign` of a
+    `tf.Variable`. The gradient of the weight is that of all values that it had.
+    """
 
     def gradients(values: Sequence[Any]) -> tuple[Any, Any]:
+        later: list[tuple[int, Any]] = []
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
-            loss, besides = function(values)
+
+            def assigned(number: int, value: Any) -> Any:
+                value = tf.stop_gradient(value)
+                tape.watch(value)
+                later.append((number, value))
+                return value
+
+            loss, besides = function(values, assigned)
         # Those of an embedding stay slices: Keras squares each of them on its own.
-        return tape.gradient(loss, values), besides
+        found, of_later = tape.gradient(loss, (list(values), [value for _, value in later]))
+        for (number, _), gradient in zip(later, of_later, strict=True):
+            found[number] = total_gradient([found[number], gradient])
+        return found, besides
 
     return gradients
 
@@ -242,7 +260,10 @@ class TensorFlowProgram(Program):
                 every = list(values)
                 for place, value in zip(changed, now, strict=True):
                     every[place] = value
-                return index + 1, trace(every, scalars, batch)
+                after = list(trace(every, scalars, batch))
+                for new, old in zip(after, now, strict=True):
+                    new.set_shape(old.shape)  # Of some operations TensorFlow knows no shape.
+                return index + 1, after
 
             _, after = tf.while_loop(
                 lambda index, _: index < count,

@@ -121,6 +121,34 @@ def test_watching_tapes():
             assert tape.gradient(found, one) is None
 
 
+def test_watching_tapes_when_a_weight_is_assigned():
+    """As outside: no gradient goes through what it is assigned, and each value has its own."""
+
+    def steps(variable):
+        with tf.GradientTape() as tape:
+            before = variable.value * 7.0
+            variable.assign(variable.value * variable.value)
+            found = tf.reduce_sum(variable.value * variable.value + before)
+        after = tape.gradient(found, {"of": [variable]})["of"][0]
+        return after.numpy().tolist(), variable.numpy().tolist()
+
+    variable = keras.Variable([2.0, 3.0])
+    outside = steps(variable)
+    assert outside == ([15.0, 25.0], [4.0, 9.0])
+    scope = Scope(state_mapping=[(variable, tf.constant([2.0, 3.0]))])
+    with scope, own_steps.watching_tapes(scope, [variable]):
+        assert steps(variable) == outside
+    assert scope.on_assign is None
+
+
+def test_total_gradient():
+    one = tf.constant([1.0, 2.0])
+    rows = tf.IndexedSlices(tf.constant([3.0]), tf.constant([1]), tf.constant([2]))
+    assert own_steps.total_gradient([None]) is None
+    assert own_steps.total_gradient([None, rows]) is rows
+    assert own_steps.total_gradient([one, None, rows]).numpy().tolist() == [1.0, 5.0]
+
+
 def test_scopes_within():
     given, own = keras.Variable(1.0), keras.Variable(1.0)
     pairs = [(given, tf.constant(2.0)), (own, tf.constant(3.0))]

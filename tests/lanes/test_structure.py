@@ -105,7 +105,6 @@ DIFFERENT = {
     "side of a bound": lambda v: build(layer=layers.ELU((0.5, 1.0)[v])),
     "metrics": lambda v: build(metrics=[["mae"], ["mse"]][v]),
     "momentum or none": lambda v: build(optimizers.SGD(0.1, momentum=(0.0, 0.9)[v])),
-    "weight decay or none": lambda v: build(optimizers.SGD(0.1, weight_decay=(None, 0.1)[v])),
     "optimizer": lambda v: build(("sgd", "adam")[v]),
     "schedule or number": lambda v: build(optimizers.SGD((0.1, decay(0.1, 10, 0.9))[v])),
     "wiring": lambda v: wired(bool(v)),
