@@ -27,7 +27,7 @@ def model_with(metrics):
         ("acc", "acc", "max"),
         (keras.metrics.AUC(name="place"), "val_place", "max"),
         (keras.metrics.Precision(name="p"), "p", "max"),
-        (keras.metrics.Recall(), "val_recall", "max"),
+        (keras.metrics.Recall(name="recall"), "val_recall", "max"),
         (keras.metrics.R2Score(name="explained"), "explained", "max"),
         ("mae", "val_mae", "min"),
         (keras.metrics.MeanSquaredError(name="accurate"), "val_accurate", "min"),

@@ -95,10 +95,20 @@ def test_dropout_of_keras_is_the_one_of_a_number(noise_shape):
     assert dropout_of_keras(x, 0.0, None, 4) is x
 
 
+class Number:
+    """A number that becomes a tensor of the type of the one beside it."""
+
+    def like(self, tensor):
+        return keras.ops.convert_to_tensor(0.25, getattr(tensor, "dtype", "float32"))
+
+
 def test_tensors_for_numbers_are_taken_by_each_operation():
     x = np.array([-2.0, 0.0, 3.0], "float32")
     slope = keras.ops.convert_to_tensor(0.25)
-    with tensors_for_numbers(object):
+    with tensors_for_numbers(Number):
+        wide = keras.ops.maximum(keras.ops.convert_to_tensor(x, "float64"), Number())
+        assert keras.backend.standardize_dtype(wide.dtype) == "float64"
+        assert np.array(wide).tolist() == [0.25, 0.25, 3.0]
         assert np.array(keras.ops.leaky_relu(x, slope)).tolist() == [-0.5, 0.0, 3.0]
         assert np.array(keras.ops.leaky_relu(x, 0.5)).tolist() == [-1.0, 0.0, 3.0]
     assert np.array(keras.ops.leaky_relu(x, 0.5)).tolist() == [-1.0, 0.0, 3.0]
