@@ -17,7 +17,6 @@ from kerasreg._keras.pfor_converters import register_converters
 _LOOKUPS = (keras.layers.IntegerLookup, keras.layers.StringLookup, keras.layers.TextVectorization)
 
 
-@keras.saving.register_keras_serializable(package="kerasreg_internal")
 class MemberStack(keras.layers.Layer):
     """The outputs of all members for the same inputs, by one program in inference mode.
 

@@ -237,7 +237,6 @@ def ensemble(
     return Ensemble(models, weights, spread, logits, name)
 
 
-@keras.saving.register_keras_serializable(package="kerasreg_internal")
 class MembersMean(keras.layers.Layer):
     """The weighted mean of stacks of members and of single ones, and their spread."""
 
