@@ -84,6 +84,7 @@ bench: $(INSTALLED)-test
 	$(BIN)/python benchmarks/components.py
 	$(BIN)/python benchmarks/compressed.py
 	$(BIN)/python benchmarks/dropout.py
+	$(BIN)/python benchmarks/ensemble.py
 	$(BIN)/python benchmarks/exact_zeros.py
 	$(BIN)/python benchmarks/lane_layers.py
 	$(BIN)/python benchmarks/one_model.py

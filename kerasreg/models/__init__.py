@@ -1,4 +1,4 @@
-"""Functions of a Keras model: regularizers, dropout, initial weights, reports, compression."""
+"""Functions of a Keras model: regularizers, dropout, initial weights, compression, ensembles."""
 
 from kerasreg.models._batch_normalization import update_batch_normalization
 from kerasreg.models._compression.compress import compress
@@ -10,6 +10,7 @@ from kerasreg.models._dropout import (
     replace_dropout,
 )
 from kerasreg.models._edits import RegularizerEdit, RegularizerEdits
+from kerasreg.models._ensemble import Ensemble, ensemble
 from kerasreg.models._initialization_report import InitializationReport
 from kerasreg.models._initialize import initialize
 from kerasreg.models._lsuv import lsuv
@@ -28,6 +29,7 @@ __all__ = [
     "Compressed",
     "DropoutEdit",
     "DropoutInsertion",
+    "Ensemble",
     "InitializationReport",
     "LayerWidth",
     "LeftOut",
@@ -40,6 +42,7 @@ __all__ = [
     "SparsityRow",
     "attach_regularizer",
     "compress",
+    "ensemble",
     "initialize",
     "insert_dropout",
     "lsuv",

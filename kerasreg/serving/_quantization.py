@@ -13,6 +13,7 @@ from keras import ops
 
 from kerasreg._keras.fans import kernel_fans
 from kerasreg._keras.internals import walk_layers
+from kerasreg._keras.member_stack import MemberStack
 from kerasreg._keras.weights import own_weights
 from kerasreg._validation import check_choice
 
@@ -45,9 +46,9 @@ class StoredWeights(tf.Module):
         self._kernels: list[Any] = []
         self.stored: list[tf.Variable] = []
         self.scales: list[tf.Variable] = []
-        for layer, kernel in _kernels(model):
+        for layer, kernel, like in _kernels(model):
             values = ops.convert_to_numpy(ops.cast(kernel, "float32"))
-            stored, scale = _narrow(layer, kernel, values, mode)
+            stored, scale = _narrow(layer, kernel, like, values, mode)
             self._kernels.append(kernel)
             self.stored.append(tf.Variable(stored, trainable=False))
             self.scales.append(tf.Variable(scale, trainable=False))
@@ -84,18 +85,25 @@ class StoredWeights(tf.Module):
         )
 
 
-def _kernels(model: keras.Model) -> Iterator[tuple[Any, Any]]:
-    """Each floating weight with two or more axes, once, and a layer that owns it."""
+def _kernels(model: keras.Model) -> Iterator[tuple[Any, Any, Any]]:
+    """Each floating weight with two or more axes, once, and what a layer owns: it, or its like.
+
+    A weight of several members of an ensemble is like one of a member, behind an axis of members.
+    """
     seen = set()
     for layer in walk_layers(model):
-        for weight in own_weights(layer):
+        if isinstance(layer, MemberStack):
+            owned = layer.originals()
+        else:
+            owned = [(weight, weight, layer) for weight in own_weights(layer)]
+        for weight, like, owner in owned:
             floating = keras.backend.is_float_dtype(weight.dtype)
-            if floating and len(weight.shape) >= 2 and id(weight) not in seen:
+            if floating and len(like.shape) >= 2 and id(weight) not in seen:
                 seen.add(id(weight))
-                yield layer, weight
+                yield owner, weight, like
 
 
-def _narrow(layer: Any, kernel: Any, values: np.ndarray, mode: str) -> tuple[Any, Any]:
+def _narrow(layer: Any, kernel: Any, like: Any, values: np.ndarray, mode: str) -> tuple[Any, Any]:
     """Values in fewer bits, and by what they are multiplied when they are read."""
     largest = float(np.max(np.abs(values), initial=0.0))
     limit = float(np.finfo("float16").max) if mode == "float16" else float(np.finfo("float32").max)
@@ -106,9 +114,11 @@ def _narrow(layer: Any, kernel: Any, values: np.ndarray, mode: str) -> tuple[Any
         )
     if mode == "float16":
         return values.astype("float16"), np.float32(1)
-    axes = kernel_fans(layer, kernel.name, kernel.shape).summed
+    axes = kernel_fans(layer, like.name, like.shape).summed
     if isinstance(layer, keras.layers.Embedding):
         axes = (1,)
+    # Each member has scales of its own.
+    axes = tuple(axis + len(kernel.shape) - len(like.shape) for axis in axes)
     scale = np.max(np.abs(values), axis=axes, keepdims=True, initial=0.0) / _LARGEST
     # What is all zero, or so small that its scale is zero, stays zero.
     scale = np.where(scale > 0, scale, 1).astype("float32")
