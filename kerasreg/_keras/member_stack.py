@@ -11,9 +11,10 @@ import keras
 from keras import ops, tree
 
 from kerasreg._keras.internals import functional_of, input_structure, walk_layers
-from kerasreg._keras.lane_convolutions import lane_convolutions
-from kerasreg._keras.pfor_converters import register_converters
+from kerasreg._keras.pfor_converters import register_converters, unrolled_convolutions
 
+# Tensors with so many axes are images.
+_IMAGES = 4
 _LOOKUPS = (keras.layers.IntegerLookup, keras.layers.StringLookup, keras.layers.TextVectorization)
 
 
@@ -108,9 +109,12 @@ class MemberStack(keras.layers.Layer):
     def _batched(self, values: Any, inputs: Any, vectorized_map: Any) -> list[Any]:
         flat = tree.flatten(inputs)
         # Of numbers that weights are multiplied with one copy for each member: the first product
-        # is then a batched one too, which moves no weights. What is looked up is one for all.
+        # is then a batched one too, which moves no weights. What is looked up is one for all, and
+        # so are images, of which one convolution has the filters of all members.
         copied = [
-            keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)) for x in flat
+            len(x.shape) < _IMAGES
+            and keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype))
+            for x in flat
         ]
         copies = [
             ops.repeat(ops.expand_dims(x, 0), self.count, axis=0)
@@ -129,7 +133,7 @@ class MemberStack(keras.layers.Layer):
         with contextlib.ExitStack() as stack:
             if keras.backend.backend() == "tensorflow":
                 register_converters()
-                stack.enter_context(lane_convolutions())
+                stack.enter_context(unrolled_convolutions())
             return list(vectorized_map(one, (values, copies)))
 
     def _one(self, values: Sequence[Any], inputs: Any) -> list[Any]:

@@ -5,8 +5,10 @@ An operation without one runs in a loop over the lanes: right, and slow.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kerasreg._keras.tensorflow_internals import (
@@ -16,6 +18,24 @@ from kerasreg._keras.tensorflow_internals import (
     path_in_vectorized_map,
     widen_converter,
 )
+
+_UNROLLED = threading.local()
+
+
+@contextlib.contextmanager
+def unrolled_convolutions() -> Iterator[None]:
+    """Gives convolutions with a kernel for each lane a form without a loop while it is entered.
+
+    Each lane has an operation of its own; where all have the same images, they share one. For
+    outputs alone, where nothing of XLA is asked: gradients and XLA have better forms, see
+    `lane_convolutions`.
+    """
+    before = getattr(_UNROLLED, "convolutions", False)
+    _UNROLLED.convolutions = True
+    try:
+        yield
+    finally:
+        _UNROLLED.convolutions = before
 
 
 def register_converters() -> None:
@@ -100,6 +120,26 @@ def register_converters() -> None:
             tf.cond(known, lambda: tf.reshape(found, [-1])[1:], lambda: unknown), False
         )
 
+    def has_kernels(converted: Any) -> bool:
+        return getattr(_UNROLLED, "convolutions", False) and bool(converted.input(1).is_stacked)
+
+    def convolve_each(converted: Any) -> Any:
+        names = [of.name for of in converted.op.op_def.attr if of.name != "T"]
+        attributes = {name: converted.get_attr(name) for name in names}
+        (images, stacked, _), kernels = converted.input(0), converted.stacked_input(1)
+        if stacked or attributes["data_format"] != b"NHWC":
+            each = tf.unstack(images) if stacked else [images] * kernels.shape[0]
+            pairs = zip(each, tf.unstack(kernels), strict=True)
+            found = [tf.raw_ops.Conv2D(input=one, filter=own, **attributes) for one, own in pairs]
+            return pfor.wrap(tf.stack(found), True)
+        # All have the same images: a single convolution with the filters of all.
+        count, *window, filters = kernels.shape
+        joined = tf.reshape(tf.transpose(kernels, [1, 2, 3, 0, 4]), [*window, count * filters])
+        found = tf.raw_ops.Conv2D(input=images, filter=joined, **attributes)
+        apart = tf.reshape(found, tf.concat([tf.shape(found)[:-1], [count, filters]], 0))
+        return pfor.wrap(tf.transpose(apart, [3, 0, 1, 2, 4]), True)
+
+    widen_converter("Conv2D", has_kernels, convolve_each)
     widen_converter("ZerosLike", is_list, zeros_like_list)
     widen_converter("TensorListElementShape", has_known_rank, shape_of_elements)
 

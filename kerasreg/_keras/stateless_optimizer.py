@@ -123,6 +123,14 @@ def keys_by_identity(optimizer: Any) -> Iterator[None]:
             variables = trainable_variables_of(part) if part.built else []
             indices = {part._var_key(variable): index for index, variable in enumerate(variables)}
             stack.enter_context(patched(part, _trainable_variables_indices=indices))
+            # One with several optimizers knows by such keys which of them has a variable.
+            with outside_stateless_scopes():
+                new = {_key(part, variable): part._var_key(variable) for variable in variables}
+            for name, held in list(vars(part).items()):
+                is_by_variable = isinstance(held, dict) and held and held.keys() <= new.keys()
+                if is_by_variable and name != "_trainable_variables_indices":
+                    mine = {new[key]: value for key, value in held.items()}
+                    stack.enter_context(patched(part, **{name: mine}))
             if (decay := decaying(part, variables)) is not None:
                 of = dict(zip(map(id, variables), decay, strict=True))
                 stack.enter_context(

@@ -18,6 +18,7 @@ from kerasreg._keras.pfor_converters import (
     draws_random_numbers,
     fallbacks,
     register_converters,
+    unrolled_convolutions,
 )
 from kerasreg._keras.stateless_optimizer import (
     inner_optimizers,
@@ -236,3 +237,27 @@ def test_initializer_of_is_known_until_the_value_is_another_one():
     kernel.assign(np.ones((2, 3)))
     assert initializer_of(kernel) is None
     assert initializer_of(keras.Variable([1.0])) is None
+
+
+@pytest.mark.parametrize("shares_images", [True, False])
+def test_unrolled_convolutions_need_no_loop(shares_images):
+    register_converters()
+    draw = np.random.default_rng(0)
+    images = draw.normal(size=(2, 5, 5, 3) if shares_images else (4, 2, 5, 5, 3))
+    kernels = draw.normal(size=(4, 2, 2, 3, 6))
+
+    @tf.function
+    def every(images, kernels):
+        def one(of):
+            return tf.nn.conv2d(images if shares_images else of[1], of[0], 2, "SAME")
+
+        with unrolled_convolutions():
+            return tf.vectorized_map(one, (kernels, tf.zeros(4) if shares_images else images))
+
+    found = every(tf.constant(images), tf.constant(kernels))
+    graph = every.get_concrete_function(tf.constant(images), tf.constant(kernels)).graph
+    assert not any("While" in one.type for one in graph.get_operations())
+    for number in range(4):
+        own = images if shares_images else images[number]
+        expected = tf.nn.conv2d(own, kernels[number], 2, "SAME")
+        np.testing.assert_allclose(found[number], expected, rtol=1e-9)

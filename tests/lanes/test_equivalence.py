@@ -500,3 +500,27 @@ def test_the_check_can_fail(blobs, same_as_alone):
     rates = iter([0.1, 0.1, 0.1001])  # That of the one alone is another.
     with pytest.raises(AssertionError, match="loss"):
         same_as_alone(lambda number: classifier(optimizer=optimizers.SGD(next(rates))), x, y)
+
+
+def test_several_optimizers_in_one(blobs, same_as_alone):
+    x, y, validation_data = blobs
+
+    def build(number):
+        of_kernels = {".*kernel": optimizers.SGD(0.1 * (number + 1), momentum=0.5 + 0.2 * number)}
+        several = optimizers.OptimizerMap(optimizers.Adam(0.01), of_kernels)
+        return classifier(optimizer=optimizers.MultiOptimizer(several))
+
+    same_as_alone(build, x, y, validation_data=validation_data)
+
+
+def test_a_layer_that_assigns_to_its_own_kernel(blobs, same_as_alone):
+    x, y, validation_data = blobs
+    same_as_alone(
+        lambda number: classifier(
+            layers.SpectralNormalization(layers.Dense(4, kernel_regularizer="l2")),
+            optimizer=optimizers.SGD(0.05 * (number + 1), momentum=0.9),
+        ),
+        x,
+        y,
+        validation_data=validation_data,
+    )
