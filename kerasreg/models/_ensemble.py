@@ -254,6 +254,11 @@ class MembersMean(keras.layers.Layer):
         self.spread, self.logits = bool(spread), logits
         self.built = True
 
+    def member_outputs(self) -> list[list[Any]]:
+        """For each structure of members the symbolic outputs of one of them."""
+        models = [p.template() if isinstance(p, MemberStack) else p for p in self.parts]
+        return [tree.flatten(_symbolic(model, output_structure)) for model in models]
+
     def call(self, inputs: Any) -> Any:
         flat: list[list[Any]] = []
         for part in self.parts:

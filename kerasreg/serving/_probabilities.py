@@ -115,6 +115,8 @@ def _ends_with(tensor: Any) -> str:
                 return "unknown"
             tensor = tree.flatten(output_structure(inner))[output_place(tensor)]
             continue
+        if hasattr(operation, "member_outputs"):
+            return _of_members(operation, output_place(tensor))
         if isinstance(operation, layers.Softmax) or name == "Softmax":
             kind = "softmax" if _is_last(operation.axis, tensor) else "other"
         elif isinstance(operation, layers.Activation) and activation is keras.activations.linear:
@@ -144,6 +146,17 @@ def _ends_with(tensor: Any) -> str:
         if kind is not None:
             return kind
         tensor = node.input_tensors[0]
+
+
+def _of_members(mean: Any, place: int) -> str:
+    """Of the mean that an ensemble takes; behind the means there are spreads."""
+    every = mean.member_outputs()
+    if place >= len(every[0]):
+        return "other"
+    if mean.logits != "none":
+        return "logits"
+    kinds = {_ends_with(outputs[place]) for outputs in every}
+    return kinds.pop() if len(kinds) == 1 else "unknown"
 
 
 def _of_activation(activation: Any) -> str:

@@ -299,6 +299,20 @@ def test_it_exports_as_one_saved_model_without_a_loop(quantization, tmp_path):
     assert report.passed
 
 
+def test_what_its_outputs_are_is_known_to_an_export(tmp_path):
+    both = ensemble(
+        [*members(dense()), *members(sequential((6,), lambda: layers.Dense(4, "softmax")))]
+    )
+    assert serving._probabilities.scores_of(both, 4, None) == "probabilities"
+    assert serving.export(both, tmp_path, labels=["a", "b", "c", "d"])
+    of_numbers = ensemble(members(dense(4, "relu")))
+    assert serving._probabilities.scores_of(of_numbers, 4, None) is None
+    models = members(dense(4, None))
+    for model in models:
+        model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+    assert serving._probabilities.scores_of(ensemble(models), 4, None) == "logits"
+
+
 @pytest.mark.parametrize("kind", ["gru", "attention", "text"])
 def test_it_answers_in_another_process_as_here(kind, tmp_path):
     make, x = KINDS[kind]
