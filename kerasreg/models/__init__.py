@@ -11,6 +11,7 @@ from kerasreg.models._dropout import (
 )
 from kerasreg.models._edits import RegularizerEdit, RegularizerEdits
 from kerasreg.models._ensemble import Ensemble, ensemble
+from kerasreg.models._greedy_selection import greedy_selection
 from kerasreg.models._initialization_report import InitializationReport
 from kerasreg.models._initialize import initialize
 from kerasreg.models._lsuv import lsuv
@@ -43,6 +44,7 @@ __all__ = [
     "attach_regularizer",
     "compress",
     "ensemble",
+    "greedy_selection",
     "initialize",
     "insert_dropout",
     "lsuv",
