@@ -292,7 +292,7 @@ def known_number(owner: Any, name: str, item: Any, half: bool) -> Scalar | None:
         item: the attribute.
         half: whether there are weights of float16.
     """
-    kind, number = type(owner), plain_number(item)
+    kind = type(owner)
     of_keras = isinstance(owner, keras.optimizers.Optimizer) and module_of(kind) == "keras"
     if of_keras and name == "weight_decay" and item is None:
         return Scalar(owner, name, 0.0, fades=True, absent=True)
@@ -300,8 +300,10 @@ def known_number(owner: Any, name: str, item: Any, half: bool) -> Scalar | None:
         others = [getattr(owner, of, None) for of in ("global_clipnorm", "clipvalue")]
         if item is None and others == [None, None]:
             return Scalar(owner, name, _NO_CLIPNORM, kind, absent=True)
+        number = plain_number(item)
         return None if number is None else Scalar(owner, name, float(number), kind)
-    number = number if name in varying_names(owner) else None
+    # Few attributes are such numbers, and to look into a tensor takes its time.
+    number = plain_number(item) if name in varying_names(owner) else None
     if number is None:
         return None
     fades = isinstance(owner, _PENALTIES) or (of_keras and name == "weight_decay")
