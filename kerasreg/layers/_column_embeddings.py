@@ -53,8 +53,66 @@ class FeatureScale(keras.layers.Layer):
         return input_shape
 
 
+class _NumberEmbedding(keras.layers.Layer):
+    """What embeddings of numbers share: a dense layer of each feature's own behind an encoding.
+
+    A subclass makes the encoding, and calls `_add_dense` and `_dense`.
+
+    Args:
+        width: as for the subclass.
+        activation: as for the subclass.
+        seed: as for the subclass.
+        **kwargs: as for the subclass.
+    """
+
+    def __init__(self, width: int, activation: Any, seed: int | None, **kwargs: Any) -> None:
+        # In half precision, what tells numbers apart would be rounded: encoded before the cast.
+        super().__init__(**{"autocast": False, **kwargs})
+        self.width = check_count("width", width)
+        self.activation = _activation(activation)
+        self._seeds = _seeds(seed)
+
+    def _add_dense(self, features: int, inner: int, first: int) -> None:
+        """Makes the weights, with seeds that begin `first` after that of the layer.
+
+        They begin as those of a dense layer of so many inputs in PyTorch, of which the papers'
+        figures are.
+        """
+        bound = 1 / math.sqrt(inner)
+        shapes = {"kernel": (features, inner, self.width), "bias": (features, self.width)}
+        self.kernel, self.bias = (
+            self.add_weight(
+                name=name,
+                shape=shape,
+                initializer=keras.initializers.RandomUniform(
+                    -bound, bound, seed=self._seeds.seed + first + number
+                ),
+            )
+            for number, (name, shape) in enumerate(shapes.items())
+        )
+
+    def _dense(self, encoded: Any) -> Any:
+        """(batch, features, inner) to (batch, features, width)."""
+        dtype = self.compute_dtype
+        kernel, bias = ops.cast(self.kernel, dtype), ops.cast(self.bias, dtype)
+        return self.activation(ops.einsum("bfi,fiw->bfw", ops.cast(encoded, dtype), kernel) + bias)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """(batch, features, width)."""
+        return (*input_shape, self.width)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments."""
+        return {
+            **super().get_config(),
+            "width": self.width,
+            "activation": keras.activations.serialize(self.activation),
+            "seed": self._seeds.seed,
+        }
+
+
 @keras.saving.register_keras_serializable(package="kerasreg")
-class PiecewiseLinearEmbedding(keras.layers.Layer):
+class PiecewiseLinearEmbedding(_NumberEmbedding):
     """A vector for each number, linear between the edges of bins.
 
     With edges `b₀ ≤ b₁ ≤ ... ≤ b_T` of a feature, its encoding has the entries
@@ -98,15 +156,11 @@ class PiecewiseLinearEmbedding(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        # In half precision, edges that differ would be the same: encoded before the cast.
-        super().__init__(**{"autocast": False, **kwargs})
+        super().__init__(width, activation, seed, **kwargs)
         found = _check_edges(edges)
         # Lanes may differ in what an initializer has, as in the variable that it begins.
         self._initial_edges = keras.initializers.Constant(found.tolist())
         self._shape = found.shape
-        self.width = check_count("width", width)
-        self.activation = _activation(activation)
-        self._seeds = _seeds(seed)
 
     def build(self, input_shape: Any) -> None:
         """Makes the edges and the weights."""
@@ -123,16 +177,7 @@ class PiecewiseLinearEmbedding(keras.layers.Layer):
             trainable=False,
             autocast=False,
         )
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(features, bins, self.width),
-            initializer=_uniform(bins, self._seeds.seed),
-        )
-        self.bias = self.add_weight(
-            name="bias",
-            shape=(features, self.width),
-            initializer=_uniform(bins, self._seeds.seed + 1),
-        )
+        self._add_dense(features, bins, first=0)
 
     def call(self, inputs: Any) -> Any:
         """Encodes each number by its bins, and embeds it."""
@@ -140,27 +185,15 @@ class PiecewiseLinearEmbedding(keras.layers.Layer):
         low, size = edges[:, :-1], edges[:, 1:] - edges[:, :-1]
         rate = ops.where(size > 0, 1 / ops.where(size > 0, size, ops.ones_like(size)), 0 * size)
         inputs = ops.cast(inputs, edges.dtype)
-        encoded = ops.clip((inputs[..., None] - low) * rate, 0, 1)
-        encoded = ops.cast(encoded, self.compute_dtype)
-        return self.activation(_by_feature(encoded, self.kernel, self.bias, self.compute_dtype))
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """(batch, features, width)."""
-        return (*input_shape, self.width)
+        return self._dense(ops.clip((inputs[..., None] - low) * rate, 0, 1))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments."""
-        return {
-            **super().get_config(),
-            "edges": self._initial_edges.value,
-            "width": self.width,
-            "activation": keras.activations.serialize(self.activation),
-            "seed": self._seeds.seed,
-        }
+        return {**super().get_config(), "edges": self._initial_edges.value}
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
-class PeriodicEmbedding(keras.layers.Layer):
+class PeriodicEmbedding(_NumberEmbedding):
     """A vector for each number, of sines and cosines whose frequencies are learned.
 
     `activation(W·[sin(2π·c·x), cos(2π·c·x)] + b)`, with `c`, `W` and `b` of each feature's own;
@@ -202,13 +235,9 @@ class PeriodicEmbedding(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        # In half precision, the angle of a large number would be nothing but rounding.
-        super().__init__(**{"autocast": False, **kwargs})
+        super().__init__(width, activation, seed, **kwargs)
         self.frequencies = check_count("frequencies", frequencies)
-        self.width = check_count("width", width)
         self.sigma = check_positive("sigma", sigma)
-        self.activation = _activation(activation)
-        self._seeds = _seeds(seed)
 
     def build(self, input_shape: Any) -> None:
         """Makes the frequencies and the weights."""
@@ -219,41 +248,18 @@ class PeriodicEmbedding(keras.layers.Layer):
             initializer=keras.initializers.RandomNormal(stddev=self.sigma, seed=self._seeds.seed),
             autocast=False,
         )
-        inner = 2 * self.frequencies
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(features, inner, self.width),
-            initializer=_uniform(inner, self._seeds.seed + 1),
-        )
-        self.bias = self.add_weight(
-            name="bias",
-            shape=(features, self.width),
-            initializer=_uniform(inner, self._seeds.seed + 2),
-        )
+        self._add_dense(features, 2 * self.frequencies, first=1)
 
     def call(self, inputs: Any) -> Any:
         """Embeds each number by its sines and cosines."""
         frequency = ops.convert_to_tensor(self.frequency)
         inputs = ops.cast(inputs, frequency.dtype)
         angle = (2 * math.pi) * frequency * inputs[..., None]
-        waves = ops.concatenate([ops.sin(angle), ops.cos(angle)], axis=-1)
-        waves = ops.cast(waves, self.compute_dtype)
-        return self.activation(_by_feature(waves, self.kernel, self.bias, self.compute_dtype))
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """(batch, features, width)."""
-        return (*input_shape, self.width)
+        return self._dense(ops.concatenate([ops.sin(angle), ops.cos(angle)], axis=-1))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments."""
-        return {
-            **super().get_config(),
-            "frequencies": self.frequencies,
-            "width": self.width,
-            "sigma": self.sigma,
-            "activation": keras.activations.serialize(self.activation),
-            "seed": self._seeds.seed,
-        }
+        return {**super().get_config(), "frequencies": self.frequencies, "sigma": self.sigma}
 
 
 @keras.saving.register_keras_serializable(package="kerasreg")
@@ -372,23 +378,11 @@ class CategoryEmbedding(keras.layers.Layer):
         }
 
 
-def _by_feature(encoded: Any, kernel: Any, bias: Any, dtype: str) -> Any:
-    """A dense layer for each feature: (batch, features, inner) to (batch, features, width)."""
-    product = ops.einsum("bfi,fiw->bfw", encoded, ops.cast(kernel, dtype))
-    return product + ops.cast(bias, dtype)
-
-
 def _seeds(seed: Any) -> Any:
     """What has a seed, given or drawn: an initializer, in which lanes may differ."""
     if seed is not None:
         check_count("seed", seed, minimum=0)
     return keras.initializers.RandomUniform(seed=seed)
-
-
-def _uniform(inner: int, seed: int) -> keras.initializers.Initializer:
-    """As a dense layer of so many inputs begins in PyTorch, of which the papers' figures are."""
-    bound = 1 / math.sqrt(inner)
-    return keras.initializers.RandomUniform(-bound, bound, seed=seed)
 
 
 def _check_edges(edges: Any) -> np.ndarray:
