@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasreg._classes import are_classes
 from kerasreg._validation import check_choice
 from kerasreg.cli._command import loading
 from kerasreg.cli._options import BUNDLED, TASKS
@@ -21,8 +22,6 @@ from kerasreg.cli._options import BUNDLED, TASKS
 if TYPE_CHECKING:
     from kerasreg.tables import Columns
 
-# More distinct whole numbers than this are taken for a quantity, not for classes.
-_MOST_CLASSES_OF_NUMBERS = 20
 _LEAST_ROWS = 10
 _LEAST_ROWS_OF_A_CLASS = 3  # One each for training, validation and test.
 # How pandas calls an index that a table was written with, in a .csv file and in a .parquet file.
@@ -284,11 +283,8 @@ def _target(column: Any, task: str) -> tuple[np.ndarray, tuple[Any, ...] | None]
         )
     numeric = pandas.api.types.is_numeric_dtype(column)
     if task == "auto":
-        whole = not numeric or pandas.api.types.is_bool_dtype(column)
-        if not whole:
-            distinct = column.unique()
-            whole = bool((distinct == np.round(distinct.astype("float64"))).all())
-            whole = whole and len(distinct) <= _MOST_CLASSES_OF_NUMBERS
+        labels = not numeric or pandas.api.types.is_bool_dtype(column)
+        whole = labels or are_classes(column.to_numpy("float64"))
         task = "classification" if whole else "regression"
     if task == "regression":
         values = _numbers(column)

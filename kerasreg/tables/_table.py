@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._classes import are_classes
 from kerasreg._validation import check_choice, check_count
 from kerasreg.layers import (
     CategoryEmbedding,
@@ -32,8 +33,6 @@ from kerasreg.tables._numbers import RobustScaling, scale_of, scaled
 
 TASKS = ("auto", "classification", "regression")
 EMBEDDINGS = ("none", "piecewise_linear", "periodic")
-# More distinct whole numbers than this are taken for a quantity, not for classes.
-_MOST_CLASSES_OF_NUMBERS = 20
 # Places of a category that is missing, and of one that training never saw.
 _MISSING, _NEVER_SEEN, _FIRST = 0, 1, 2
 
@@ -123,7 +122,7 @@ class Table:
         self._center, self._scale = 0.0, 1.0
         if self.target is not None:
             self._fit_target(_column(frame, self.target), task)
-        coded = self.arrays(frame)
+        coded = self._arrays(raw)
         self._edges_of = coded[:, : self.numbers]
         width = coded.shape[1] - len(self.sizes)
         self.unused = [
@@ -174,7 +173,7 @@ class Table:
         _check_target(self.target, values)
         plain = values.to_numpy()
         if task == "auto":
-            whole = values.dtype.kind not in "iuf" or _is_whole(plain)
+            whole = values.dtype.kind not in "iuf" or are_classes(plain)
             task = "classification" if whole else "regression"
         if task == "classification":
             found = np.unique(plain.astype(str) if plain.dtype == object else plain)
@@ -254,15 +253,9 @@ class Table:
         >>> kerasreg.tables.Table(frame).arrays(frame)[:, 0].tolist()
         [2.0, 0.0, 3.0, 2.0, 3.0]
         """
-        raw = self.raw(frame)
-        for column in self._dates:
-            lost = np.isnan(_days(raw[column.name], column.order)) & (raw[column.name] != "")
-            if lost.any():
-                row = int(np.argmax(lost))
-                raise ValueError(
-                    f"Column {column.name!r} is one of dates, {column.order}, but has "
-                    f"{raw[column.name][row]!r} in data row {row + 1}."
-                )
+        return self._arrays(self.raw(frame))
+
+    def _arrays(self, raw: Mapping[str, np.ndarray]) -> np.ndarray:
         numbers = self._uncoded(raw)
         if numbers.shape[1]:
             numbers = scaled(numbers, self._centers, self._scales, self._indicators, np)
@@ -276,7 +269,15 @@ class Table:
         found = [raw[c.name].astype("float64")[:, None] for c in self._numbers]
         for date in self._dates:
             fields = fields_of(raw[date.name], date.order)
-            found.append(parts_of(fields, date.order, self._parts[date.name], np))
+            numbers = parts_of(fields, date.order, self._parts[date.name], np)
+            lost = np.isnan(numbers[:, 0]) & (raw[date.name] != "")
+            if lost.any():
+                row = int(np.argmax(lost))
+                raise ValueError(
+                    f"Column {date.name!r} is one of dates, {date.order}, but has "
+                    f"{raw[date.name][row]!r} in data row {row + 1}."
+                )
+            found.append(numbers)
         for column in self._booleans:
             values = raw[column.name]
             if column.dtype == "string":
@@ -548,13 +549,6 @@ def _check_target(name: Any, values: Any) -> None:
         )
 
 
-def _is_whole(numbers: np.ndarray) -> bool:
-    distinct = np.unique(numbers)
-    return len(distinct) <= _MOST_CLASSES_OF_NUMBERS and bool(
-        (distinct == np.round(distinct)).all()
-    )
-
-
 def _is_missing(values: np.ndarray) -> np.ndarray:
     return values == "" if values.dtype == object else np.isnan(values.astype("float64"))
 
@@ -567,10 +561,6 @@ def _places(values: np.ndarray, vocabulary: list[Any]) -> np.ndarray:
     found = index.get_indexer(pandas.Index(values, dtype=index.dtype))
     places = np.where(found < 0, _NEVER_SEEN, found + _FIRST)
     return np.where(_is_missing(values), _MISSING, places).astype("float32")
-
-
-def _days(texts: np.ndarray, order: str) -> np.ndarray:
-    return np.asarray(parts_of(fields_of(texts, order), order, ["days"], np)[:, 0])
 
 
 def _parts_found(texts: np.ndarray, order: str) -> list[str]:
