@@ -32,11 +32,29 @@ def sample_weights_of_classes(y: Any, class_weight: Mapping[int, float]) -> np.n
             "`y` must have the shape (samples,), (samples, 1) or (samples, classes) where "
             f"`class_weight` is given. Received: y of shape {y.shape}"
         )
-    if y.ndim == 2:
-        y = np.argmax(y, axis=-1) if y.shape[-1] != 1 else y[:, 0]
-    classes, places = np.unique(np.round(y).astype("int32"), return_inverse=True)
+    classes, places = np.unique(class_numbers(y, np).astype("int32"), return_inverse=True)
     weights = [class_weight.get(int(one), 1.0) for one in classes]
     return np.array(weights, keras.config.floatx())[places]
+
+
+def class_numbers(y: Any, xp: Any) -> Any:
+    """The number of each sample's class, as Keras reads targets where classes have weights.
+
+    Args:
+        y: class numbers, also in a column, or scores of classes, of which the largest is the class.
+        xp: `numpy`, or `keras.ops`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from kerasreg._keras.class_weights import class_numbers
+    >>> class_numbers(np.array([[0.1, 0.9], [0.8, 0.2]]), np).tolist()
+    [1, 0]
+    """
+    if len(y.shape) > 1:
+        y = xp.squeeze(y, -1) if y.shape[-1] == 1 else xp.argmax(y, -1)
+    is_floating = keras.backend.is_float_dtype(keras.backend.standardize_dtype(y.dtype))
+    return xp.round(y) if is_floating else y
 
 
 def is_class_weight(of: Any) -> bool:

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._keras.class_weights import is_class_weight
+from kerasreg._keras.class_weights import class_numbers, is_class_weight
 
 ClassWeight = Mapping[int, float] | None
 # Stands for no class, where another lane has more of them.
@@ -69,14 +69,8 @@ def weighted(batch: Any, of: ClassWeights) -> Any:
         of: the weights of the lane, each tensor of shape (classes,).
     """
     x, y, sample_weight = batch
-    numbers = y
-    # As Keras reads targets: scores, of which the largest is the class, or numbers in a column.
-    if len(numbers.shape) > 1:
-        last = numbers.shape[-1]
-        numbers = ops.squeeze(numbers, -1) if last == 1 else ops.argmax(numbers, -1)
-    if keras.backend.is_float_dtype(keras.backend.standardize_dtype(numbers.dtype)):
-        numbers = ops.round(numbers)
-    is_one = ops.expand_dims(ops.cast(numbers, "int32"), -1) == of.classes
+    numbers = ops.cast(class_numbers(y, ops), "int32")
+    is_one = ops.expand_dims(numbers, -1) == of.classes
     # One term at most is not zero, so that the sum is exact. A class without a weight has 1.
     found = ops.sum(ops.where(is_one, of.weights, ops.zeros_like(of.weights)), -1)
     found = ops.where(ops.any(is_one, -1), found, ops.ones_like(found))

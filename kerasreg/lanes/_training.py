@@ -414,7 +414,7 @@ class Training:
         self._vary()
         epochs, every = self.stack.epochs, list(range(len(self.stack)))
         compiled = self._compiles("train")
-        blocks, weights = self._training_blocks(every), self._class_weights()
+        blocks, weights = self._training_blocks(every), self._class_weights
         epochs.precompile("train", blocks, self.running, compiled, weights)
         if isinstance(self.validation, Samples) and self.validation.is_resident:
             epochs.precompile(
@@ -495,11 +495,13 @@ class Training:
         if single:
             hooks = SingleBatches(self.callbacks, kind, self.stack.stopped)
         compiled = not single and self._compiles(kind)
-        weights = self._class_weights() if kind == "train" else None
+        weights = self._class_weights if kind == "train" else None
         found = epochs.run(kind, blocks, active, compiled, hooks, weights)
         return logs_of_lanes(found) if found else [{} for _ in range(len(self.stack))]
 
+    @functools.cached_property
     def _class_weights(self) -> ClassWeights | None:
+        """The weights of classes of the lanes as they are now: see `_begin`."""
         return None if self.class_weights is None else class_weights_of(self.class_weights)
 
     def _compiles(self, kind: Kind) -> bool:
@@ -648,6 +650,7 @@ class Training:
             self.seeds[lane] = check_count("seed", replacement.seed, minimum=0)
         if self.class_weights is not None:
             self.class_weights[lane] = replacement.class_weight
+            vars(self).pop("_class_weights", None)
         if replacement.epochs is not None:
             self.last[lane] = check_count("epochs", replacement.epochs)
         if replacement.initial_epoch is not None:

@@ -1,10 +1,11 @@
 """Weights of classes are the weights of samples that Keras makes of them."""
 
+import keras
 import numpy as np
 import pytest
 from keras.src.trainers.data_adapters.data_adapter_utils import class_weight_to_sample_weights
 
-from kerasreg._keras.class_weights import is_class_weight, sample_weights_of_classes
+from kerasreg._keras.class_weights import class_numbers, is_class_weight, sample_weights_of_classes
 
 
 @pytest.mark.parametrize(
@@ -46,3 +47,10 @@ def test_sample_weights_of_classes_refuse_targets_of_another_shape():
 )
 def test_is_class_weight(of, expected):
     assert is_class_weight(of) is expected
+
+
+@pytest.mark.parametrize("xp", [np, keras.ops])
+def test_class_numbers_are_equal_in_arrays_and_tensors(xp):
+    for y in ([2, 0], [[1.6], [0.2]], [[0.1, 0.2, 0.9], [0.8, 0.1, 0.3]]):
+        given = np.array(y) if xp is np else keras.ops.convert_to_tensor(y)
+        assert np.array(class_numbers(given, xp)).tolist() == [2, 0]
