@@ -16,7 +16,7 @@ import math
 import operator
 import sys
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -280,34 +280,37 @@ def varying_names(owner: Any) -> tuple[str, ...]:
     return _OF_KERAS.get(kind, getattr(kind, "lane_numbers", ()))
 
 
-def known_number(owner: Any, name: str, item: Any, half: bool) -> Scalar | None:
-    """An attribute as a number of which it is known that it is used as a tensor would be.
+def known_numbers(owner: Any, attributes: Mapping[str, Any], half: bool) -> dict[str, Scalar]:
+    """The numbers of an object of which it is known that they are used as tensors would be.
 
-    None if it is no such number. Keras does without the decay of weights, and the clipping of
-    gradients, exactly what it does with some numbers for them.
+    Keras does without the decay of weights, and the clipping of gradients, exactly what it does
+    with some numbers for them.
 
     Args:
-        owner: the object that has it.
-        name: the name of the attribute.
-        item: the attribute.
+        owner: the object.
+        attributes: the attributes of the object by name.
         half: whether there are weights of float16.
     """
     kind = type(owner)
     of_keras = isinstance(owner, keras.optimizers.Optimizer) and module_of(kind) == "keras"
-    if of_keras and name == "weight_decay" and item is None:
-        return Scalar(owner, name, 0.0, fades=True, absent=True)
-    if of_keras and name == "clipnorm" and not half and (kind, name) not in _decisions:
+    found: dict[str, Scalar] = {}
+    for name in varying_names(owner):
+        # Few attributes are such numbers, and to look into a tensor takes its time.
+        number = plain_number(attributes[name]) if name in attributes else None
+        if number is not None:
+            decays = of_keras and name == "weight_decay"
+            fades = decays or isinstance(owner, _PENALTIES)
+            found[name] = Scalar(owner, name, number, fades=fades)
+    if of_keras and attributes.get("weight_decay", 0.0) is None:
+        found["weight_decay"] = Scalar(owner, "weight_decay", 0.0, fades=True, absent=True)
+    if of_keras and not half and (kind, "clipnorm") not in _decisions and "clipnorm" in attributes:
         others = [getattr(owner, of, None) for of in ("global_clipnorm", "clipvalue")]
-        if item is None and others == [None, None]:
-            return Scalar(owner, name, _NO_CLIPNORM, kind, absent=True)
-        number = plain_number(item)
-        return None if number is None else Scalar(owner, name, float(number), kind)
-    # Few attributes are such numbers, and to look into a tensor takes its time.
-    number = plain_number(item) if name in varying_names(owner) else None
-    if number is None:
-        return None
-    fades = isinstance(owner, _PENALTIES) or (of_keras and name == "weight_decay")
-    return Scalar(owner, name, number, fades=fades)
+        number = plain_number(attributes["clipnorm"])
+        if attributes["clipnorm"] is None and others == [None, None]:
+            found["clipnorm"] = Scalar(owner, "clipnorm", _NO_CLIPNORM, kind, absent=True)
+        elif number is not None:
+            found["clipnorm"] = Scalar(owner, "clipnorm", float(number), kind)
+    return found
 
 
 def plain_number(item: Any) -> int | float | None:

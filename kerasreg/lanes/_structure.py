@@ -56,7 +56,7 @@ from kerasreg.lanes._scalars import (
     Tried,
     findings,
     is_tried,
-    known_number,
+    known_numbers,
     may_be_tried,
     plain_number,
     sides,
@@ -634,10 +634,11 @@ class ModelStructure:
             attributes = {n: item for n, item in attributes.items() if n not in ATTRIBUTES}
         for name in getattr(kind, "lane_hyperparameters", ()):
             self.hyperparameters.append(getattr(value, name))
+        known = known_numbers(value, attributes, self._half)
         for name, item in attributes.items():
-            if (known := known_number(value, name, item, self._half)) is not None:
-                self.scalars.append(known)
-                self._token("number", name, sides(known))
+            if name in known:
+                self.scalars.append(known[name])
+                self._token("number", name, sides(known[name]))
             elif not is_bookkeeping(value, name, item):
                 self._token("attribute", name)
                 if is_tried(value, name, item, kind):
