@@ -798,21 +798,13 @@ class LaneGroup:
         """Trains, and more of the key as long as there are some; returns an error of the lanes."""
         scheduler, plans = self._scheduler, self.unfinished
         scheduler.key_now = self._key
-        more: dict[str, Any] = {}
-        if plans[0].rows is not None:
-            every = [plan.rows for plan in plans if plan.rows is not None]
-            more = {"rows": [r[0] for r in every], "validation_rows": [r[1] for r in every]}
-        if plans[0].class_weight is not None:
-            more["class_weight"] = [plan.class_weight for plan in plans]
         try:
             self._lanes = scheduler.look_ahead.take(plans)
             self._lanes.fit(
-                **plans[0].common_arguments(),
-                **more,
+                **_fit_arguments(scheduler.tuner, plans),
                 epochs=[plan.epochs()[1] for plan in plans],
                 initial_epoch=[plan.epochs()[0] for plan in plans],
                 callbacks=[plan.callbacks_of_lane() for plan in plans],
-                seed=self._seeds(plans),
                 on_epoch_end=self._on_epoch_end,
                 refill=self._refill,
             )
@@ -867,22 +859,14 @@ class LaneGroup:
             scheduler.tuner.on_lanes_epoch_end(lanes, seen)
             scheduler.progress.update(int(sum(bool(of_lane) for of_lane in logs)))
 
-    def _seeds(self, plans: Sequence[Plan]) -> Any:
-        """The seed of the order of the batches, or those of trainings with orders of their own."""
-        seed = self._scheduler.oracle.seed
-        if self._scheduler.tuner.batches == "shared":
-            return seed
-        return [plan.seed(seed) for plan in plans]
-
     def _refill(self, ended: dict[int, Any]) -> dict[int, Replacement]:
         with self._own_errors() as lanes:
             self._take_results(lanes, ended)
             free = [lane for lane in range(len(lanes)) if lane not in self._plans]
             taken = dict(zip(free, self._next_plans(len(free), lanes), strict=False))
             self._plans |= taken
-            own = self._scheduler.tuner.batches == "own"
-            seed = self._scheduler.oracle.seed if own else None
-            return {lane: _replacement(plan, seed) for lane, plan in taken.items()}
+            tuner = self._scheduler.tuner
+            return {lane: _replacement(tuner, plan) for lane, plan in taken.items()}
 
     def _take_results(self, lanes: Lanes, ended: dict[int, Any]) -> None:
         scheduler, done, at_once = self._scheduler, [], len(self._plans)
@@ -917,7 +901,25 @@ class LaneGroup:
         return plans
 
 
-def _replacement(plan: Plan, seed: int | None) -> Replacement:
+def _own_seed(tuner: SearchingTuner, plan: Plan) -> int | None:
+    """The seed of the order of the batches of a training; None if all have one order."""
+    return plan.seed(tuner.oracle.seed) if tuner.batches == "own" else None
+
+
+def _fit_arguments(tuner: SearchingTuner, plans: Sequence[Plan]) -> dict[str, Any]:
+    """Arguments of `Lanes.fit`: what trainings of equal keys have in common, and each its own."""
+    found = {**plans[0].common_arguments(), "seed": tuner.oracle.seed}
+    if plans[0].rows is not None:
+        every = [plan.rows for plan in plans if plan.rows is not None]
+        found |= {"rows": [r[0] for r in every], "validation_rows": [r[1] for r in every]}
+    if plans[0].class_weight is not None:
+        found["class_weight"] = [plan.class_weight for plan in plans]
+    if _own_seed(tuner, plans[0]) is not None:
+        found["seed"] = [_own_seed(tuner, plan) for plan in plans]
+    return found
+
+
+def _replacement(tuner: SearchingTuner, plan: Plan) -> Replacement:
     rows, validation_rows = plan.rows or (None, None)
     first, last = plan.epochs()
     return Replacement(
@@ -929,7 +931,7 @@ def _replacement(plan: Plan, seed: int | None) -> Replacement:
         initial_epoch=first,
         structure=plan.structure,
         class_weight=plan.class_weight,
-        seed=None if seed is None else plan.seed(seed),
+        seed=_own_seed(tuner, plan),
     )
 
 
@@ -950,7 +952,7 @@ class LookAhead:
             "jit_compile": tuner.jit_compile,
             "random_numbers": tuner.random_numbers,
         }
-        self._has_own_batches = tuner.batches == "own"
+        self._tuner = tuner
         self._made: tuple[Any, Lanes] | None = None
         self._tried: set[Any] = set()
         self._misses = 0
@@ -996,14 +998,8 @@ class LookAhead:
         lanes, first = self._lanes_of(plans), same[0]
         try:
             begin, end = first.epochs()
-            more: dict[str, Any] = {}
-            if self._has_own_batches:
-                more["seed"] = list(range(count))  # No step is taken.
-            if first.class_weight is not None:
-                more["class_weight"] = [plan.class_weight for plan in plans]
             lanes.precompile(
-                **first.common_arguments(),
-                **more,
+                **_fit_arguments(self._tuner, plans),
                 epochs=end,
                 initial_epoch=begin,
                 refill=lambda ended: {},
