@@ -141,6 +141,11 @@ def watching_tapes(scope: Any, variables: Sequence[keras.Variable]) -> Iterator[
     sources: dict[int, dict[int, Any]] = {}  # The values that each tape has watched.
     later: dict[tuple[int, int], list[Any]] = {}  # And those that were assigned meanwhile.
 
+    def watched_by(tape: Any) -> dict[int, Any]:
+        tapes.append(tape)
+        alive.append(tape)
+        return sources.setdefault(id(tape), {})
+
     def value_of(tape: Any, source: Any) -> Any:
         if not isinstance(source, keras.Variable):
             return source
@@ -153,9 +158,8 @@ def watching_tapes(scope: Any, variables: Sequence[keras.Variable]) -> Iterator[
         if tape._watch_accessed_variables:
             current = {id(of): scope.get_current_value(of) for of in trained}
             values = {key: value for key, value in current.items() if value is not None}
-            sources[id(tape)] = {**values, **sources.get(id(tape), {})}
-            tapes.append(tape)
-            alive.append(tape)
+            watched = watched_by(tape)
+            watched.update({**values, **watched})
             for value in values.values():
                 original(tf.GradientTape, "watch")(tape, value)
         return entered
@@ -164,9 +168,7 @@ def watching_tapes(scope: Any, variables: Sequence[keras.Variable]) -> Iterator[
         for part in tf.nest.flatten(tensor):
             value = value_of(tape, part)
             if isinstance(part, keras.Variable):
-                sources.setdefault(id(tape), {})[id(part)] = value
-                tapes.append(tape)
-                alive.append(tape)
+                watched_by(tape)[id(part)] = value
             original(tf.GradientTape, "watch")(tape, value)
 
     def leave(tape: Any, *error: Any) -> Any:
@@ -194,13 +196,9 @@ def watching_tapes(scope: Any, variables: Sequence[keras.Variable]) -> Iterator[
         return original(tf.GradientTape, "jacobian")(tape, target, values, *args, **kwargs)
 
     ways = {"gradient": gradient, "jacobian": jacobian}
-    with patched(tf.GradientTape, __enter__=enter, __exit__=leave, watch=watch, **ways):
-        before = getattr(scope, "on_assign", None)
-        scope.on_assign = assigned
-        try:
-            yield
-        finally:
-            scope.on_assign = before
+    of_tapes = patched(tf.GradientTape, __enter__=enter, __exit__=leave, watch=watch, **ways)
+    with of_tapes, patched(scope, on_assign=assigned):
+        yield
 
 
 @contextlib.contextmanager

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-import threading
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from kerasreg._keras.patching import patched
 from kerasreg._keras.tensorflow_internals import (
     all_operations,
     has_converter,
@@ -19,7 +20,9 @@ from kerasreg._keras.tensorflow_internals import (
     widen_converter,
 )
 
-_UNROLLED = threading.local()
+
+def _unrolls_convolutions() -> bool:
+    return False
 
 
 @contextlib.contextmanager
@@ -30,12 +33,9 @@ def unrolled_convolutions() -> Iterator[None]:
     outputs alone, where nothing of XLA is asked: gradients and XLA have better forms, see
     `lane_convolutions`.
     """
-    before = getattr(_UNROLLED, "convolutions", False)
-    _UNROLLED.convolutions = True
-    try:
+    # Replaced for the thread that enters.
+    with patched(sys.modules[__name__], _unrolls_convolutions=lambda: True):
         yield
-    finally:
-        _UNROLLED.convolutions = before
 
 
 def register_converters() -> None:
@@ -121,7 +121,7 @@ def register_converters() -> None:
         )
 
     def has_kernels(converted: Any) -> bool:
-        return getattr(_UNROLLED, "convolutions", False) and bool(converted.input(1).is_stacked)
+        return _unrolls_convolutions() and bool(converted.input(1).is_stacked)
 
     def convolve_each(converted: Any) -> Any:
         names = [of.name for of in converted.op.op_def.attr if of.name != "T"]

@@ -27,8 +27,8 @@ def differentiate(
         return value
 
     def gradients(values: Sequence[Any]) -> tuple[Any, Any]:
-        of_values = lambda of: function(of, assigned)  # noqa: E731
-        (_, besides), found = jax.value_and_grad(of_values, has_aux=True)(list(values))
+        of_values = jax.value_and_grad(lambda of: function(of, assigned), has_aux=True)
+        (_, besides), found = of_values(list(values))
         return found, besides
 
     return gradients

@@ -148,7 +148,7 @@ class Ensemble(keras.Model):
         found: dict[int, keras.Model] = {}
         for part, places in zip(self._mean.parts, self._mean.places, strict=True):
             for number, place in enumerate(places):
-                source = part.template() if isinstance(part, MemberStack) else part
+                source = _model_of(part)
                 found[place] = rebuild(source, lambda _: None) if has_graph(source) else source
                 if isinstance(part, MemberStack):
                     part.show(found[place], number)
@@ -168,9 +168,7 @@ class Ensemble(keras.Model):
     def get_config(self) -> dict[str, Any]:
         parts = [
             {
-                "model": keras.saving.serialize_keras_object(
-                    part.template() if isinstance(part, MemberStack) else part
-                ),
+                "model": keras.saving.serialize_keras_object(_model_of(part)),
                 "stacked": isinstance(part, MemberStack),
                 "members": places,
             }
@@ -197,8 +195,7 @@ class Ensemble(keras.Model):
             parts.append(MemberStack(model, None, len(places[-1])) if part["stacked"] else model)
         mean = MembersMean(parts, places, config["shares"], config["spread"], config["logits"])
         made = cls.__new__(cls)
-        first = parts[0].template() if isinstance(parts[0], MemberStack) else parts[0]
-        made._assemble(first, mean, config["name"])
+        made._assemble(_model_of(parts[0]), mean, config["name"])
         made.trainable = config["trainable"]
         return made
 
@@ -256,8 +253,8 @@ class MembersMean(keras.layers.Layer):
 
     def member_outputs(self) -> list[list[Any]]:
         """For each structure of members the symbolic outputs of one of them."""
-        models = [p.template() if isinstance(p, MemberStack) else p for p in self.parts]
-        return [tree.flatten(_symbolic(model, output_structure)) for model in models]
+        structures = [_symbolic(_model_of(part), output_structure) for part in self.parts]
+        return [tree.flatten(structure) for structure in structures]
 
     def call(self, inputs: Any) -> Any:
         flat: list[list[Any]] = []
@@ -289,9 +286,7 @@ class MembersMean(keras.layers.Layer):
         return {"mean": mean, "spread": tree.pack_sequence_as(structure, list(spreads))}
 
     def _outputs_of_member(self) -> Any:
-        part = self.parts[0]
-        model = part.template() if isinstance(part, MemberStack) else part
-        return _symbolic(model, output_structure)
+        return _symbolic(_model_of(self.parts[0]), output_structure)
 
     def _moments(self, y: Any, shares: np.ndarray) -> tuple[Any, Any]:
         kind = keras.backend.standardize_dtype(y.dtype)
@@ -314,6 +309,11 @@ class MembersMean(keras.layers.Layer):
         if self.spread:
             spread = ops.sqrt(ops.sum(w * ops.square(each - middle), axis=0))
         return ops.cast(mean, kind), ops.cast(spread, kind)
+
+
+def _model_of(part: Any) -> Any:
+    """A model of the structure of a part of an ensemble."""
+    return part.template() if isinstance(part, MemberStack) else part
 
 
 def _part(models: list[Any]) -> Any:
