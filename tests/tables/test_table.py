@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-import pandas
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -321,7 +320,7 @@ def test_numbers_may_come_as_one_vector():
     generator = np.random.default_rng(2)
     x = generator.lognormal(size=(60, 3)).astype("float32")
     x[::7, 1] = np.nan
-    frame = pandas.DataFrame(x, columns=["a", "b", "c"]).assign(y=generator.normal(5, 9, 60))
+    frame = pd.DataFrame(x, columns=["a", "b", "c"]).assign(y=generator.normal(5, 9, 60))
     table = Table(frame, target="y", task="regression")
     inputs = table.inputs()
     network = keras.Model(inputs, keras.layers.Dense(1)(table.encode(inputs, seed=1)))
