@@ -17,6 +17,7 @@ import kerasreg
 TOOLS = {
     "distribute": "functions that choose a strategy and batches",
     "models": "functions of models, and what they return",
+    "losses": "no part of a model: see tests/losses",
     "lanes": "no components: what trains many models that have them",
     "hypermodels": "KerasTuner serialises its own hypermodels, and no model holds them",
     "serving": "functions, and a result that is no part of a model",

