@@ -1,4 +1,4 @@
-"""The main job: search, retrain the best setting, report, export, verify."""
+"""The main job: search, choose an ensemble, report, export, verify."""
 
 from __future__ import annotations
 
@@ -16,25 +16,30 @@ import keras
 import keras_tuner
 import numpy as np
 
-from kerasreg import distribute, serving, tuners
+from kerasreg import distribute, models, serving, tuners
 from kerasreg._files import write_json
 from kerasreg._validation import check_choice, check_count
+from kerasreg.cli._baselines import baselines
 from kerasreg.cli._data import Table
 from kerasreg.cli._progress import reporting
 from kerasreg.cli._record import TUNERS, SearchSettings
-from kerasreg.cli._scores import format_scores, score
-from kerasreg.cli._split import Parts, split
-from kerasreg.hypermodels import DenseHyperModel
+from kerasreg.cli._scores import differences, format_scores, score
+from kerasreg.cli._split import SearchData, search_data
+from kerasreg.hypermodels import TableHyperModel, fit
 
-# Of 20 trials 4 structures: measured on digits, four times as fast as 20 of them.
-_TRIALS_PER_STRUCTURE = 5
+# Of rows: with fewer than the first number 8 folds, with more than the second none.
+_FEW_ROWS, _MANY_ROWS = 2_000, 50_000
+# So many trials are proposed at a time where the next ones learn from them.
+_INFORMED = 8
+_REFERENCE = "ensemble"
 
 
 class SearchJob:
     """One search in one folder.
 
     The folder holds `job.json` (settings and fingerprint of the data), `search/`
-    (KerasTuner's project), and in the end `report.json` and `model/<version>/`.
+    (KerasTuner's project), and in the end `report.json`, `results.csv`, `ensemble.keras` and
+    `model/<version>/`.
 
     Args:
         settings: what to do.
@@ -49,20 +54,63 @@ class SearchJob:
         check_choice("tuner", settings.tuner, TUNERS)
         check_count("trials", settings.trials)
         check_count("epochs", settings.epochs)
+        check_count("replicas", settings.replicas)
         self.settings = settings
         self.table = table
         self.folder = folder
         self.write = write
-        check_count("replicas", settings.replicas)
-        self.parts = split(table, seed=settings.seed)
-        fewest = min(len(x) for x, _ in (self.parts.train, self.parts.validation))
-        if settings.replicas > fewest:
-            raise ValueError(
-                f"`replicas` must be at most the rows of the validation part, {fewest}. "
-                f"Received: replicas={settings.replicas}"
-            )
+        self.data = search_data(table, seed=settings.seed)
+        self.folds = self._folds()
+        self._fit_arguments = self._validation()
         # Before anything is computed: logical devices cannot be made later.
         self.strategy = distribute.mirrored_strategy(settings.replicas)
+
+    def _folds(self) -> int | None:
+        """The number of folds; None for one validation part."""
+        asked, rows = self.settings.folds, len(self.data.y)
+        if self.settings.replicas > 1:
+            if asked > 1:
+                raise ValueError(
+                    "`folds` must be 0 or 1 with several replicas, whose trainings are no lanes. "
+                    f"Received: folds={asked}"
+                )
+            return None
+        if asked == 0:
+            asked = 8 if rows < _FEW_ROWS else 5 if rows <= _MANY_ROWS else 1
+            asked = min(asked, max(2, rows // 8))
+        if asked > rows:
+            raise ValueError(
+                f"`folds` must be at most the number of rows to search with, {rows}. "
+                f"Received: folds={asked}"
+            )
+        return asked if asked > 1 else None
+
+    def _validation(self) -> dict[str, Any]:
+        """The data that the trials are given."""
+        x, y = self.data.x, self.data.y
+        if self.folds is not None:
+            return {"x": x, "y": y}
+        train, validation = self._parts()
+        if self.settings.replicas > len(validation):
+            raise ValueError(
+                f"`replicas` must be at most the rows of the validation part, {len(validation)}. "
+                f"Received: replicas={self.settings.replicas}"
+            )
+        part = x[validation], y[validation]
+        return {"x": x[train], "y": y[train], "validation_data": part}
+
+    def _parts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Places of rows to train and to validate, where there are no folds."""
+        from sklearn.model_selection import train_test_split
+
+        strata = None if self.table.classes is None else self.data.y
+        train, validation = train_test_split(
+            np.arange(len(self.data.y)),
+            test_size=0.25,
+            random_state=self.settings.seed,
+            stratify=strata,
+        )
+        return train, validation
 
     def run(self) -> dict[str, Any]:
         """Does all of it; returns the report.
@@ -76,24 +124,38 @@ class SearchJob:
         write_json(os.path.join(self.folder, "job.json"), record)
 
         kind = "regression" if table.classes is None else f"{len(table.classes)} classes"
-        sizes = [len(x) for x, _ in (self.parts.train, self.parts.validation, self.parts.test)]
+        how = "one validation part" if self.folds is None else f"{self.folds} folds"
         self.write(
             f"{table.name}: {len(table.y)} rows, {len(table.columns)} features, {kind}; "
-            f"train {sizes[0]}, validation {sizes[1]}, test {sizes[2]}"
+            f"{len(self.data.rows)} to search with in {how}, {len(self.data.test_rows)} to test"
         )
-        best = self._search(self.strategy)
+        hypermodel = self._hypermodel(True, settings.replicas)
+        tuner = self._tuner("search", hypermodel, self.strategy)
+        best = self._search(tuner)
         setting = ", ".join(f"{name}={_short(value)}" for name, value in best.values.items())
         self.write(f"best setting: {setting}")
-
-        winner, baseline = self._retrain(best, True), self._retrain(best, False)
-        scores = {
-            "baseline": self._test(baseline),
-            "winner": self._test(winner),
+        selection = tuner.select_ensemble()
+        self.write(_told(selection))
+        networks = {
+            "baseline": self._baseline(best, selection.best_trial_id),
+            "winner": tuner.select_ensemble(candidates=1).model(),
+            _REFERENCE: selection.model(),
         }
-        self.write(f"\ntest part ({sizes[2]} rows), the same network without and with:")
-        self.write(format_scores(scores))
+        outputs = {name: self._outputs(network) for name, network in networks.items()}
+        notes: list[str] = []
+        outputs |= baselines(
+            table, self.data.rows, self.data.test_rows, settings.seed, notes.append
+        )
+        truth, is_classified = table.y[self.data.test_rows], table.classes is not None
+        scores = {name: score(truth, each, is_classified) for name, each in outputs.items()}
+        compared = differences(truth, outputs, is_classified, _REFERENCE)
+        for line in notes:
+            self.write(f"note: {line}")
+        self.write(f"\ntest part ({len(truth)} rows), which nothing has seen:")
+        self.write(format_scores(scores, compared, _REFERENCE))
 
-        served, samples = self._served(winner)
+        served, samples = self._served(networks[_REFERENCE])
+        served.save(os.path.join(self.folder, "ensemble.keras"))
         path = serving.export(
             served,
             os.path.join(self.folder, "model"),
@@ -113,9 +175,11 @@ class SearchJob:
         report = {
             "settings": record,
             "best_hyperparameters": best.values,
+            "ensemble": selection.to_dict(),
             "classes": table.classes,
             "columns": table.columns,
             "test": scores,
+            "compared": {name: list(each) for name, each in compared.items()},
             "saved_model": path,
             "verification": dataclasses.asdict(verification),
         }
@@ -126,10 +190,12 @@ class SearchJob:
 
     def _served(self, network: keras.Model) -> tuple[keras.Model, Any]:
         """What is exported, and the test part as it takes it: raw columns where there are such."""
-        if self.parts.fitted is None:
-            return network, self.parts.test[0]
-        rows = self.table.frame.iloc[self.parts.test_rows]
-        return self.parts.fitted.model(network), self.parts.fitted.raw(rows)
+        fitted, rows = self.data.fitted, self.data.test_rows
+        if self.table.reading is None:
+            model = fitted.vector_model(network)
+            return _in_raw_units(model, self.data), self.table.x[rows]
+        model = fitted.model(_in_raw_units(network, self.data))
+        return model, fitted.raw(self.table.frame.iloc[rows])
 
     def _labels(self) -> list[str] | None:
         """The classes as text, where that tells them apart."""
@@ -162,27 +228,22 @@ class SearchJob:
             },
         }
 
-    def _hypermodel(self, regularized: bool) -> DenseHyperModel:
-        x, _ = self.parts.train
-        return DenseHyperModel(
-            features=x.shape[1],
-            classes=None if self.table.classes is None else len(self.table.classes),
+    def _hypermodel(self, regularized: bool, replicas: int = 1) -> TableHyperModel:
+        samples = len(self._fit_arguments["x"])
+        if self.folds is not None:
+            samples = samples * (self.folds - 1) // self.folds
+        return (TableHyperModel if replicas == 1 else _OfReplicas)(
+            self.data.fitted,
+            None if self.table.classes is None else len(self.table.classes),
+            samples=samples,
             epochs=self.settings.epochs,
-            samples=len(x),
-            **self.parts.first_layers(),
             regularized=regularized,
             seed=self.settings.seed,
         )
 
-    @property
-    def _objective(self) -> keras_tuner.Objective:
-        if self.table.classes is None:
-            return keras_tuner.Objective("val_rmse", "min")
-        return keras_tuner.Objective("val_accuracy", "max")
-
-    def _search(self, strategy: Any) -> keras_tuner.HyperParameters:
+    def _search(self, tuner: keras_tuner.Tuner) -> keras_tuner.HyperParameters:
         """Runs what is left of the search; returns the best setting."""
-        tuner = self._tuner(strategy)
+        hypermodel = tuner.hypermodel
         # KerasTuner prints the traceback of a trial that failed, and keeps it in the
         # trial's file. Here the line of the trial says that it failed, and a note why.
         with (
@@ -191,22 +252,29 @@ class SearchJob:
         ):
             warnings.simplefilter("always")
             completed = tuners.run_search(
-                tuner, *self.parts.train, validation_data=self.parts.validation, verbose=0
+                tuner,
+                **self._fit_arguments,
+                epochs=hypermodel.epochs,
+                batch_size=hypermodel.batch_size,
+                verbose=0,
             )
         for warning in caught:
             if "trials failed" in str(warning.message):
                 self.write(f"note: {warning.message}")
         return completed[0].hyperparameters
 
-    def _tuner(self, strategy: Any) -> keras_tuner.Tuner:
+    def _tuner(self, project: str, hypermodel: TableHyperModel, strategy: Any) -> Any:
         settings = self.settings
         common = {
-            "hypermodel": self._hypermodel(regularized=True),
-            "objective": self._objective,
+            "hypermodel": hypermodel,
+            "objective": hypermodel.objective,
             "seed": settings.seed + 1,  # 0 would mean "any" to KerasTuner.
             "directory": self.folder,
-            "project_name": "search",
+            "project_name": project,
             "distribution_strategy": strategy,
+            "folds": self.folds,
+            # Members of an ensemble are better for it. Replicas are no lanes.
+            "batches": "own" if strategy is None else "shared",
         }
         classes = {
             "random": tuners.VectorizedRandomSearch,
@@ -223,45 +291,78 @@ class SearchJob:
                 # KerasTuner's default, three random points a dimension, is more than
                 # most searches have trials.
                 common["num_initial_points"] = max(settings.trials // 3, 2)
-            if settings.tuner == "random":
-                # Trials of one structure are trained together; there are to be four at least.
-                most = max(1, settings.trials // 4)
-                common["trials_per_structure"] = min(_TRIALS_PER_STRUCTURE, most)
+                common["max_lanes"] = _INFORMED * (self.folds or 1)
             return tuner(max_trials=settings.trials, **common)
 
-    def _retrain(self, setting: keras_tuner.HyperParameters, regularized: bool) -> keras.Model:
-        """Trains a setting anew; returns the model of its best epoch on raw targets."""
-        hypermodel = self._hypermodel(regularized)
-        # Hyperband's own entries are about the search, not about the model.
-        values = keras_tuner.HyperParameters()
-        values.values = dict(setting.values)
-        model = hypermodel.build(values)
-        objective = self._objective
-        best_epoch = keras.callbacks.EarlyStopping(
-            objective.name,
-            mode=objective.direction,
-            patience=self.settings.epochs,
-            restore_best_weights=True,
-        )
-        hypermodel.fit(
-            values,
-            model,
-            *self.parts.train,
-            validation_data=self.parts.validation,
-            callbacks=[best_epoch],
-        )
-        return _in_raw_units(model, self.parts)
+    def _baseline(self, setting: keras_tuner.HyperParameters, trial_id: str) -> models.Ensemble:
+        """Trains a setting without regularization, in the same folds."""
+        hypermodel = self._hypermodel(regularized=False)
+        given = keras_tuner.HyperParameters()
+        for name, value in setting.values.items():
+            # Hyperband's own entries are about the search, not about the model.
+            if not name.startswith("tuner/"):
+                given.Fixed(name, value)
+        with contextlib.redirect_stdout(io.StringIO()):
+            tuner = tuners.VectorizedRandomSearch(
+                hypermodel,
+                hypermodel.objective,
+                max_trials=1,
+                seed=self.settings.seed + 1,
+                hyperparameters=given,
+                tune_new_entries=False,
+                folds=self.folds,
+                batches="own",
+                directory=self.folder,
+                # Of another best setting there is another one.
+                project_name=f"baseline-{trial_id}",
+            )
+        self._search(tuner)
+        return tuner.ensemble(candidates=1)
 
-    def _test(self, model: keras.Model) -> dict[str, float]:
-        x, y = self.parts.test
-        return score(y, model.predict(x, verbose=0), self.table.classes is not None)
+    def _outputs(self, network: keras.Model) -> np.ndarray:
+        """What a network answers for the test part, in the units of the data."""
+        frame = self.table.frame
+        if frame is None:
+            import pandas
+
+            frame = pandas.DataFrame(self.table.x, columns=list(self.table.columns))
+        x = self.data.fitted.arrays(frame.iloc[self.data.test_rows])
+        found = network.predict(x, verbose=0)
+        return np.asarray(found * self.data.target_scale + self.data.target_mean)
 
 
-def _in_raw_units(model: keras.Model, parts: Parts) -> keras.Model:
+class _OfReplicas(TableHyperModel):
+    """Trains on several replicas, with batches that divide evenly."""
+
+    def fit(
+        self,
+        hp: keras_tuner.HyperParameters,
+        model: keras.Model,
+        x: Any,
+        y: Any,
+        validation_data: Any,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        return fit(model, x, y, validation_data, seed=self.seed, **kwargs)
+
+
+def _told(selection: tuners.EnsembleSelection) -> str:
+    """The ensemble in a line."""
+    name, count = selection.metric, len(selection.rows)
+    line = f"ensemble of {count} {'trial' if count == 1 else 'trials'}: {name} "
+    if selection.expected_score is None:
+        return line + f"{selection.score:.4f} where its trials were chosen"
+    return line + (
+        f"{selection.expected_score:.4f} ± {selection.standard_error:.4f} is to be expected; "
+        f"the best trial alone: {selection.best_score:.4f}"
+    )
+
+
+def _in_raw_units(model: keras.Model, data: SearchData) -> keras.Model:
     """The model with its output in the units of the data, not standardised."""
-    if parts.target_mean == 0.0 and parts.target_scale == 1.0:
+    if data.target_mean == 0.0 and data.target_scale == 1.0:
         return model
-    rescaling = keras.layers.Rescaling(parts.target_scale, parts.target_mean, name="raw_units")
+    rescaling = keras.layers.Rescaling(data.target_scale, data.target_mean, name="raw_units")
     return keras.Model(model.input, rescaling(model.output), name=model.name)
 
 

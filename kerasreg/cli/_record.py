@@ -18,8 +18,14 @@ class SearchSettings(TableOptions):
     """Everything that decides what a search does, beside its data: its record."""
 
     tuner: str = option("random", "Search algorithm of KerasTuner.", choices=TUNERS)
-    trials: int = option(10, "Number of settings to try; hyperband decides by itself.", minimum=1)
-    epochs: int = option(20, "Epochs of a whole training.", minimum=1)
+    trials: int = option(32, "Number of settings to try; hyperband decides by itself.", minimum=1)
+    epochs: int = option(40, "Epochs of a whole training.", minimum=1)
+    folds: int = option(
+        0,
+        "Folds of the cross-validation, 1 for a single validation part of a fifth. 0 for 8 below "
+        "2,000 rows, 5 up to 50,000, and 1 above, or with --replicas.",
+        minimum=0,
+    )
     seed: int = option(
         0, "Seed of the split, the search and the trainings.", minimum=0, maximum=2**32 - 1
     )
@@ -47,6 +53,8 @@ def read_record(folder: str) -> dict[str, Any] | None:
     try:
         with open(path, encoding="utf-8") as file:
             record = json.load(file)
+        if "trials" in record and "folds" not in record:
+            raise ValueError("an earlier version of kerasreg began it, and can go on with it")
         defaults = {one.name: one.default for one in dataclasses.fields(SearchSettings)}
         record = {**{name: defaults[name] for name in _LATER}, **record}
         for name, (kind, may_be_none) in (kinds(SearchSettings) | _FINGERPRINT).items():

@@ -1,4 +1,4 @@
-"""Training, validation and test parts of a table."""
+"""Parts of a table: to train, to validate and to test; or to search with, and to test."""
 
 from __future__ import annotations
 
@@ -79,11 +79,8 @@ def split(
             f"{table.name!r} has too few rows ({len(rows)}) for a test part of {test_fraction:g} "
             f"and a validation part of {validation_fraction:g}: {error}"
         ) from error
-    mean, scale = 0.0, 1.0
+    mean, scale, standardised = _standardised(table, train)
     y = table.y
-    if table.classes is None:
-        mean, scale = float(y[train].mean()), float(y[train].std()) or 1.0
-    standardised = y if table.classes is not None else ((y - mean) / scale).astype("float32")
     x, fitted = table.x, None
     if table.reading is not None:
         from kerasreg import tables
@@ -99,6 +96,81 @@ def split(
         fitted,
         test,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchData:
+    """What a search is given of a table, and what it is not.
+
+    Attributes:
+        x: rows of `fitted.arrays` to search with.
+        y: their class numbers, or standardised targets.
+        rows: their numbers in the table.
+        test_rows: the numbers of the rows that nothing looks at before the report.
+        fitted: what the rows to search with say of the columns.
+        target_mean: what was subtracted from regression targets, else 0.
+        target_scale: what they were then divided by, else 1.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    rows: np.ndarray
+    test_rows: np.ndarray
+    fitted: tables.Table
+    target_mean: float
+    target_scale: float
+
+
+def search_data(table: Table, test_fraction: float = 0.2, seed: int = 0) -> SearchData:
+    """Divides a table into rows to search with, and rows to test on; classes keep their shares.
+
+    Args:
+        table: the table.
+        test_fraction: share of the rows to test on.
+        seed: seed of the shuffle.
+
+    Raises:
+        ValueError: if there are too few rows for a test part.
+    """
+    import pandas
+
+    from kerasreg import tables
+
+    rows, test_rows = _divided(table, np.arange(len(table.y)), test_fraction, seed)
+    mean, scale, y = _standardised(table, rows)
+    frame, reading = table.frame, table.reading
+    if reading is None:
+        frame = pandas.DataFrame(table.x, columns=list(table.columns))
+        # All of them, so that the model takes the columns of the file.
+        overrides = dict.fromkeys(table.columns, "number")
+        reading = tables.read_columns(frame, overrides=overrides)
+    fitted = tables.Table(frame.iloc[rows], reading)
+    x = fitted.arrays(frame.iloc[rows])
+    return SearchData(x, y[rows], rows, test_rows, fitted, mean, scale)
+
+
+def _divided(
+    table: Table, rows: np.ndarray, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.model_selection import train_test_split
+
+    try:
+        first, second = train_test_split(
+            rows, test_size=share, random_state=seed, stratify=_strata(table, rows)
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"{table.name!r} has too few rows ({len(table.y)}) for its parts: {error}"
+        ) from error
+    return first, second
+
+
+def _standardised(table: Table, rows: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """The mean and the scale of regression targets in some rows, and all targets by these."""
+    if table.classes is not None:
+        return 0.0, 1.0, table.y
+    mean, scale = float(table.y[rows].mean()), float(table.y[rows].std()) or 1.0
+    return mean, scale, ((table.y - mean) / scale).astype("float32")
 
 
 def _strata(table: Table, rows: np.ndarray) -> np.ndarray | None:

@@ -9,10 +9,11 @@ import pytest
 from helpers.commands import SearchFolder, command_inside, command_stopped, contents, python
 
 # A regression, whose scores are all different numbers.
-SEARCH = ("search", "--data=diabetes", "--trials=3", "--epochs=2", "--seed=5", "--output_dir=out")
+SEARCH = ("search", "--data=diabetes", "--trials=3", "--epochs=2", "--folds=3",
+          "--seed=5", "--output_dir=out")  # fmt: skip
 RESUME = ("search", "--resume", "--output_dir=out")
-SHORT = ("--data=wine", "--epochs=1", "--seed=4")
-GRID = ("search", "--data=wine", "--tuner=grid", "--epochs=1", "--output_dir=out")
+SHORT = ("--data=wine", "--epochs=1", "--folds=2", "--seed=4")
+GRID = ("search", "--data=wine", "--tuner=grid", "--epochs=1", "--folds=2", "--output_dir=out")
 
 
 def _state(path):
@@ -84,7 +85,7 @@ def _check_same_end(where, reference):
     assert _results(where.trials) == _results(reference.trials)
     report, expected = where.report, reference.report
     assert report["best_hyperparameters"] == expected["best_hyperparameters"]
-    for model in ("baseline", "winner"):
+    for model in ("baseline", "winner", "ensemble"):
         assert report["test"][model] == pytest.approx(expected["test"][model])
     assert report["settings"] == expected["settings"]
     assert where.versions == [1]
@@ -177,7 +178,7 @@ from kerasreg.cli._command import loading
 from kerasreg.cli._main import main
 with loading():
     from kerasreg import hypermodels
-fit = hypermodels.DenseHyperModel.fit
+build = hypermodels.TableHyperModel.build
 class Finaliser:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -185,8 +186,8 @@ class Finaliser:
             pass
 def stopped(self, *args, **kwargs):
     Finaliser()
-    return fit(self, *args, **kwargs)
-hypermodels.DenseHyperModel.fit = stopped
+    return build(self, *args, **kwargs)
+hypermodels.TableHyperModel.build = stopped
 main()
 """
 
@@ -212,7 +213,7 @@ def test_a_finished_search_is_published_again_without_its_trials(uninterrupted):
     assert report["saved_model"].endswith("2")
     assert report["verification"]["relative_difference"] <= 1e-6
     assert report["best_hyperparameters"] == first.report["best_hyperparameters"]
-    for model in ("baseline", "winner"):
+    for model in ("baseline", "winner", "ensemble"):
         assert report["test"][model] == pytest.approx(first.report["test"][model])
     # The version that somebody may be serving is as it was.
     assert contents(second.path / "model" / "1") == contents(first.path / "model" / "1")

@@ -3,6 +3,7 @@
 The command runs within the process of the tests, but for what needs one of its own.
 """
 
+import itertools
 import json
 import math
 import pathlib
@@ -17,7 +18,7 @@ from sklearn import metrics
 
 from kerasreg import hypermodels, serving
 from kerasreg.cli._data import load_table
-from kerasreg.cli._split import split
+from kerasreg.cli._split import search_data
 
 ROWS = 150
 FEATURES = ["weight", "length", "light"]
@@ -73,20 +74,21 @@ def prices(tmp_path_factory):
     )  # fmt: skip
 
 
-SHORT = ("search", "--data=wine", "--epochs=1", "--output_dir=out")
+SHORT = ("search", "--data=wine", "--epochs=1", "--folds=2", "--output_dir=out")
+MODELS = ["baseline", "winner", "ensemble", "linear", "HistGradientBoosting"]
 
 
 def _failing(monkeypatch, calls):
-    """Lets the first trainings fail, as many as `calls`."""
-    fit, failed = hypermodels.DenseHyperModel.fit, []
+    """Lets the first models fail after that by which the space is learnt, as many as `calls`."""
+    build, built = hypermodels.TableHyperModel.build, []
 
-    def failing(self, *args, **kwargs):
-        if len(failed) < calls:
-            failed.append(1)
+    def failing(self, hp):
+        built.append(1)
+        if 1 < len(built) <= calls + 1:
             raise RuntimeError("out of luck")
-        return fit(self, *args, **kwargs)
+        return build(self, hp)
 
-    monkeypatch.setattr(hypermodels.DenseHyperModel, "fit", failing)
+    monkeypatch.setattr(hypermodels.TableHyperModel, "build", failing)
 
 
 # TensorFlow alone: the process has no Keras and no kerasreg to help it.
@@ -113,12 +115,12 @@ def _printed_scores(out):
     """Rows of the printed table: {model: {score: number}}."""
     lines = out.splitlines()
     (first,) = [number for number, line in enumerate(lines) if line.startswith("baseline ")]
-    names = lines[first - 1].split()
-    rows = [line.split() for line in lines[first : first + 2]]
-    return {row[0]: dict(zip(names, map(float, row[1:]), strict=True)) for row in rows}
+    names = [name for name in lines[first - 1].partition(" - that")[0].split()][:-1]
+    rows = itertools.takewhile(bool, (line.split() for line in lines[first:]))
+    return {row[0]: dict(zip(names, map(float, row[1:]), strict=False)) for row in rows}
 
 
-def _check_progress(out, total, metric, larger_is_better=True):
+def _check_progress(out, total, metric):
     """One line for each trial, with the best score so far; returns the scores."""
     pattern = (
         rf"trial (\d+)/{total}: {metric} (\d+\.\d{{4}}), best (\d+\.\d{{4}}) \(trial \d+\), "
@@ -129,8 +131,7 @@ def _check_progress(out, total, metric, larger_is_better=True):
     assert all(found), lines
     assert [int(one[1]) for one in found] == list(range(1, total + 1))
     scores = [float(one[2]) for one in found]
-    best = max if larger_is_better else min
-    assert [float(one[3]) for one in found] == [best(scores[: n + 1]) for n in range(total)]
+    assert [float(one[3]) for one in found] == [min(scores[: n + 1]) for n in range(total)]
     assert lines[-1].endswith("about 0:00 left")
     return scores
 
@@ -144,16 +145,18 @@ def _check_whole(where, done, rows, trials):
     assert sorted(path.name for path in (where.path / "model").iterdir()) == ["1"]
     assert [trial["status"] for trial in where.trials] == ["COMPLETED"] * trials
 
-    maximise = report["classes"] is not None
     scores = [trial["score"] for trial in where.trials]
-    best = scores.index((max if maximise else min)(scores))
+    best = scores.index(min(scores))
     assert report["best_hyperparameters"] == where.trials[best]["hyperparameters"]["values"]
 
     assert _printed_scores(done.out) == {
         model: {name: round(value, 4) for name, value in values.items()}
         for model, values in report["test"].items()
     }
-    assert list(report["test"]) == ["baseline", "winner"]
+    assert set(report["test"]) >= set(MODELS)
+    assert set(report["compared"]) == set(report["test"]) - {"ensemble"}
+    shares = [member["share"] for member in report["ensemble"]["members"]]
+    assert sum(shares) == pytest.approx(1.0)
     verification = report["verification"]
     assert verification["samples"] == rows
     assert verification["tolerance"] == 1e-6
@@ -171,7 +174,7 @@ def _check_whole(where, done, rows, trials):
     assert card["data"]["sha256"] == report["settings"]["fingerprint"]
     assert card["command"].startswith("kerasreg search --data=")
     assert (version / "assets.extra" / "tf_serving_warmup_requests").is_file()
-    if maximise:
+    if report["classes"] is not None:
         labels = (version / "assets" / "labels.txt").read_text().splitlines()
         assert labels == [str(label) for label in report["classes"]]
     return report
@@ -179,8 +182,9 @@ def _check_whole(where, done, rows, trials):
 
 def _check_rates(report):
     for scores in report["test"].values():
-        assert list(scores) == ["accuracy", "precision", "recall", "f1"]
-        assert all(0.0 <= value <= 1.0 for value in scores.values())
+        assert list(scores) == ["log_loss", "accuracy", "precision", "recall", "f1"]
+        assert scores["log_loss"] >= 0.0
+        assert all(0.0 <= value <= 1.0 for name, value in scores.items() if name != "log_loss")
 
 
 # --- Classification of a CSV file -----------------------------------------------------
@@ -193,10 +197,10 @@ def test_a_classification_is_whole_on_disk_and_in_print(kinds):
     _check_rates(report)
     assert done.err == ""
     # Mistakes are made: scores of other rows or of another model would be others.
-    assert 0.5 < report["test"]["winner"]["accuracy"] < 1.0
-    _check_progress(done.out, 2, "val_accuracy")
+    assert 0.5 < report["test"]["ensemble"]["accuracy"] < 1.0
+    _check_progress(done.out, 2, "val_log_loss")
     assert done.out.startswith(
-        "fruit.csv: 150 rows, 3 features, 3 classes; train 90, validation 30, test 30\n"
+        "fruit.csv: 150 rows, 3 features, 3 classes; 120 to search with in 8 folds, 30 to test\n"
     )
     assert report["columns"] == FEATURES
     assert report["classes"] == sorted(LABELS)
@@ -209,7 +213,7 @@ def test_a_classification_is_whole_on_disk_and_in_print(kinds):
     assert pathlib.Path(job.pop("data")) == path / "fruit.csv"
     assert job == {
         "target": "kind", "task": "auto", "drop": [], "columns": None, "sep": ",", "decimal": ".",
-        "tuner": "random", "trials": 2, "epochs": 10, "seed": 0, "replicas": 1,
+        "tuner": "random", "trials": 2, "epochs": 10, "folds": 0, "seed": 0, "replicas": 1,
         "fingerprint": table.fingerprint(),
     }  # fmt: skip
 
@@ -218,7 +222,8 @@ def test_a_classification_is_whole_on_disk_and_in_print(kinds):
 def served(kinds):
     """Features of the test part, the SavedModel's outputs for them, and for moved features."""
     path, _ = kinds
-    raw = split(load_table(str(path / "fruit.csv"), "kind"), seed=0).test[0]
+    table = load_table(str(path / "fruit.csv"), "kind")
+    raw = table.x[search_data(table, seed=0).test_rows]
     moved = np.repeat([[20040.0, -3e-3, 505.0]], 3, axis=0)
     moved[1, 0] += 40.0
     moved[2, 1] += 1e-4
@@ -240,8 +245,9 @@ def test_the_saved_model_on_raw_features_has_the_reported_scores(kinds, served):
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         truth, predicted, average="macro", zero_division=0.0
     )
-    assert report["test"]["winner"] == pytest.approx(
+    assert report["test"]["ensemble"] == pytest.approx(
         {
+            "log_loss": metrics.log_loss(truth, outputs.astype("float64")),
             "accuracy": (truth == predicted).mean(),
             "precision": precision,
             "recall": recall,
@@ -266,9 +272,9 @@ def test_a_regression_is_whole_on_disk_and_in_print(prices):
     where = SearchFolder(path / "out" / "below")
     report = _check_whole(where, done, rows=30, trials=2)
     assert done.err == ""
-    _check_progress(done.out, 2, "val_rmse", larger_is_better=False)
+    _check_progress(done.out, 2, "val_rmse")
     assert done.out.startswith(
-        "houses.parquet: 150 rows, 2 features, regression; train 90, validation 30, test 30\n"
+        "houses.parquet: 150 rows, 2 features, regression; 120 to search with in 8 folds, 30 to te"
     )
     assert (report["columns"], report["classes"]) == (["size", "built"], None)
     assert (report["settings"]["drop"], report["settings"]["tuner"]) == (["town"], "bayesian")
@@ -285,12 +291,13 @@ def test_a_regressions_saved_model_answers_in_the_units_of_the_file(prices, tmp_
     path, _ = prices
     where = SearchFolder(path / "out" / "below")
     table = load_table(str(path / "houses.parquet"), "price", drop=["town"])
-    raw, truth = split(table, seed=3).test
+    rows = search_data(table, seed=3).test_rows
+    raw, truth = table.x[rows], table.y[rows]
     assert 500_000.0 < truth.mean() < 1_000_000.0
     outputs = _serve(where.path / "model" / "1", raw, tmp_path)
     assert outputs.shape == (30, 1)
     errors = outputs[:, 0].astype("float64") - truth
-    reported = where.report["test"]["winner"]
+    reported = where.report["test"]["ensemble"]
     assert reported["rmse"] == pytest.approx(math.sqrt((errors**2).mean()), rel=1e-4)
     spread = ((truth - truth.mean(dtype="float64")) ** 2).mean()
     assert reported["r2"] == pytest.approx(1.0 - (errors**2).mean() / spread, abs=1e-4)
@@ -308,7 +315,7 @@ def test_without_flags_it_searches_digits_here(tmp_path):
     report = _check_whole(where, done, rows=360, trials=1)
     _check_rates(report)
     assert done.out.startswith(
-        "digits: 1797 rows, 64 features, 10 classes; train 1077, validation 360, test 360\n"
+        "digits: 1797 rows, 64 features, 10 classes; 1437 to search with in 8 folds, 360 to test\n"
     )
     assert report["settings"]["data"] == "digits"
     assert report["classes"] == list(range(10))
@@ -323,7 +330,7 @@ def test_hyperband_decides_its_trials_itself(tmp_path):
     where = SearchFolder(tmp_path / "out")
     report = _check_whole(where, done, rows=36, trials=6)
     _check_rates(report)
-    _check_progress(done.out, 6, "val_accuracy")
+    _check_progress(done.out, 6, "val_log_loss")
     # Successive halving: some trials are longer than others.
     lengths = [trial["hyperparameters"]["values"]["tuner/epochs"] for trial in where.trials]
     assert set(lengths) == {1, 3}
@@ -332,7 +339,7 @@ def test_hyperband_decides_its_trials_itself(tmp_path):
 def test_a_process_of_its_own_succeeds_and_says_nothing_on_stderr(tmp_path):
     done = command(*SHORT, "--trials=1", cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
-    _check_progress(done.out, 1, "val_accuracy")
+    _check_progress(done.out, 1, "val_log_loss")
     _check_whole(SearchFolder(tmp_path / "out"), done, rows=36, trials=1)
 
 
@@ -345,13 +352,13 @@ sys.argv[0] = "kerasreg"
 from kerasreg.cli._command import loading
 from kerasreg.cli._main import main
 with loading():
-    from kerasreg import hypermodels
-fit = hypermodels.DenseHyperModel.fit
+    from kerasreg.cli import _job
+fit = _job._OfReplicas.fit
 def counting(self, hp, model, *args, **kwargs):
     strategy = getattr(model, "distribute_strategy", None)
     print("replicas:", 1 if strategy is None else strategy.num_replicas_in_sync)
     return fit(self, hp, model, *args, **kwargs)
-hypermodels.DenseHyperModel.fit = counting
+_job._OfReplicas.fit = counting
 main()
 """
     arguments = ["search", "--data=breast_cancer", "--replicas=2", "--trials=1", "--epochs=1"]
@@ -360,8 +367,7 @@ main()
     _check_rates(report)
     assert report["settings"]["replicas"] == 2
     assert len(report["columns"]) == 30
-    # The trial on both; the winner and the baseline are trained on one.
-    assert re.findall(r"replicas: (\d)", done.out) == ["2", "1", "1"]
+    assert re.findall(r"replicas: (\d)", done.out) == ["2"]
 
 
 # --- Failures -------------------------------------------------------------------------
@@ -374,7 +380,7 @@ def test_a_failed_trial_costs_itself_alone(tmp_path, monkeypatch):
     where = SearchFolder(tmp_path / "out")
     assert (done.code, done.err) == (0, "")
     assert re.search(r"^trial 1/2: failed, none completed, ", done.out, re.MULTILINE)
-    assert re.search(r"^trial 2/2: val_accuracy .*\(trial 1\)", done.out, re.MULTILINE)
+    assert re.search(r"^trial 2/2: val_log_loss .*\(trial 1\)", done.out, re.MULTILINE)
     assert "out of luck" in done.out
     assert [trial["status"] for trial in where.trials] == ["FAILED", "COMPLETED"]
     assert where.report["best_hyperparameters"] == where.trials[1]["hyperparameters"]["values"]

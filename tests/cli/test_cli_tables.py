@@ -9,7 +9,7 @@ import tensorflow as tf
 from helpers.commands import SearchFolder, command_inside
 
 from kerasreg.cli._data import load_table
-from kerasreg.cli._split import split
+from kerasreg.cli._split import search_data, split
 
 ROWS = 160
 
@@ -38,7 +38,7 @@ def searched(tmp_path_factory):
     homes().to_csv(path / "homes.csv", index=False)
     (path / "columns.json").write_text(json.dumps({"rooms": "category"}))
     flags = ["--data=homes.csv", "--target=price", "--columns=columns.json"]
-    flags += ["--trials=2", "--epochs=8", "--output_dir=out"]
+    flags += ["--trials=2", "--epochs=8", "--folds=3", "--output_dir=out"]
     return path, command_inside("search", *flags, cwd=path)
 
 
@@ -65,7 +65,7 @@ def test_the_saved_model_takes_raw_rows_by_name_and_has_the_reported_score(searc
     path, _ = searched
     report = SearchFolder(path / "out").report
     table = load_table(str(path / "homes.csv"), "price")
-    rows = homes().iloc[split(table).test_rows]
+    rows = homes().iloc[search_data(table).test_rows]
     served = tf.saved_model.load(str(path / report["saved_model"])).signatures["serving_default"]
     given = {
         "living-area (m²)": rows["living-area (m²)"].to_numpy("float32"),
@@ -76,7 +76,7 @@ def test_the_saved_model_takes_raw_rows_by_name_and_has_the_reported_score(searc
     }
     (found,) = served(**{name: tf.constant(values) for name, values in given.items()}).values()
     error = np.sqrt(np.mean((found.numpy()[:, 0] - rows["price"]) ** 2))
-    assert error == pytest.approx(report["test"]["winner"]["rmse"], rel=1e-4)
+    assert error == pytest.approx(report["test"]["ensemble"]["rmse"], rel=1e-4)
 
 
 def test_a_search_goes_on_with_its_table_but_not_with_another(searched):
