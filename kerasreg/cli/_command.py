@@ -8,8 +8,8 @@ import errno
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence, Set
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator, Sequence
+from typing import TextIO
 
 from absl import flags
 
@@ -38,8 +38,9 @@ class Command:
         examples: calls, in its help.
         options: the dataclass of its options.
         run: does its work, given the options, the names of those that were given, and the
-            argument that is no flag, or None.
-        takes: the argument that is no flag, and flags that it needs, as the help shows them.
+            arguments that are no flags, None for one that is missing.
+        takes: the arguments that are no flags, and flags that it needs, as the help shows them.
+        paths: how many arguments that are no flags there may be, if it takes any.
     """
 
     name: str
@@ -47,8 +48,9 @@ class Command:
     purpose: str
     examples: Sequence[str]
     options: type
-    run: Callable[[Any, Set[str], str | None], None]
+    run: Callable[..., None]
     takes: str = ""
+    paths: int = 1
 
     def __call__(self, arguments: Sequence[str]) -> None:
         """Runs the command, or prints its help.
@@ -64,10 +66,10 @@ class Command:
             options, given, rest = parse(self.options, self.name, arguments)
         except flags.Error as error:
             raise UsageError(str(error)) from error
-        path = rest.pop(0) if rest and self.takes else None
-        if rest:
-            raise UsageError(f"unexpected argument {rest[0]!r}; see kerasreg {self.name} --help")
-        self.run(options, given, path)
+        most = self.paths if self.takes else 0
+        if len(rest) > most:
+            raise UsageError(f"unexpected argument {rest[most]!r}; see kerasreg {self.name} --help")
+        self.run(options, given, *rest, *[None] * (self.paths - len(rest)))
 
     def help(self) -> str:
         """How the command is called, and each of its flags."""

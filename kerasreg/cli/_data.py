@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasreg._classes import are_classes
+from kerasreg._classes import MOST_CLASSES_OF_NUMBERS, are_classes
 from kerasreg._validation import check_choice
 from kerasreg.cli._command import loading
 from kerasreg.cli._options import BUNDLED, TASKS
@@ -26,6 +27,10 @@ _LEAST_ROWS = 10
 _LEAST_ROWS_OF_A_CLASS = 3  # One each for training, validation and test.
 # How pandas calls an index that a table was written with, in a .csv file and in a .parquet file.
 _INDEX = re.compile(r"Unnamed: 0(\.\d+)*|__index_level_\d+__")
+_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+\s*")
+# A target of text of which so many values are numbers is one of numbers, with mistakes.
+_MOSTLY_NUMBERS = 0.8
+_EXTENSIONS = (".csv", ".parquet")
 _SEPARATORS = (",", ";", "\t", "|")
 
 
@@ -125,6 +130,7 @@ def load_table(
     if features.shape[1] == 0:
         raise ValueError(f"{data!r} must have a column besides the target {target!r}.")
     y, classes = _target(frame[target], task)
+    notes += _duplicates(features, y, data)
     name = data if data in BUNDLED else os.path.basename(data)
     names = tuple(map(str, features.columns))
     if columns is None and all(map(_is_plain, (features[name] for name in features.columns))):
@@ -138,6 +144,21 @@ def load_table(
     used = [column.name for column in reading.used]
     x = np.zeros((len(frame), 0), "float32")
     return Table(name, x, y, tuple(used), classes, notes, reading, features[used])
+
+
+def _duplicates(features: Any, y: np.ndarray, data: str) -> tuple[str, ...]:
+    """A note, if there are rows that are equal: of them, training may have what tests it."""
+    try:
+        count = int(features.assign(**{"\0": y}).duplicated(keep=False).sum())
+    except TypeError:  # Of lists and the like, which are refused when columns are read.
+        return ()
+    if not count:
+        return ()
+    return (
+        f"{count} of the {len(y)} rows of {os.path.basename(data)!r} are equal to another one in "
+        "all features and the target: where one is in training and the other in a test, scores are "
+        "better than those of new rows",
+    )
 
 
 def _check_separators(sep: str, decimal: str) -> str:
@@ -169,33 +190,95 @@ def _read(data: str, target: str | None, sep: str, decimal: str) -> tuple[Any, s
 
         frame = getattr(datasets, f"load_{data}")(as_frame=True).frame
         return frame, "target"
-    extension = os.path.splitext(data)[1].lower()
-    if not os.path.exists(data) and extension not in (".csv", ".parquet"):
+    if not os.path.exists(data) and _extension(data) not in _EXTENSIONS:
         check_choice("data", data, BUNDLED)
     if not os.path.isfile(data):
         raise ValueError(
             f"`data` must be one of {', '.join(BUNDLED)}, or a file. No file: {data!r}"
         )
-    if extension not in (".csv", ".parquet"):
-        raise ValueError(f"`data` must end in .csv or .parquet. Received: {data!r}")
+    _check_file("`data`", data, sep, decimal)
     if target is None:
         raise ValueError("`target` must name the column to predict, when `data` is a file.")
-    if os.path.getsize(data) == 0:
-        raise ValueError(f"{data!r} is empty.")
-    if extension != ".csv" and (sep, decimal) != (",", "."):
-        raise ValueError(f"`sep` and `decimal` are for .csv files. Received: {data!r}")
+    return _read_file(data, [target], sep, decimal), target
+
+
+def read_features(
+    path: str, names: Sequence[str], texts: Sequence[str], sep: str = ",", decimal: str = "."
+) -> Any:
+    """Reads a file of rows to predict.
+
+    Args:
+        path: of a `.csv` or `.parquet` file.
+        names: columns that it must have.
+        texts: those of all columns whose text is to be as it is written, also where it is one of
+            numbers.
+        sep: as for `load_table`.
+        decimal: as for `load_table`.
+
+    Returns:
+        A pandas DataFrame of all columns.
+
+    Raises:
+        ValueError: if the file cannot be read, has no rows, or lacks a column.
+    """
+    check_file(path, sep, decimal)
+    sep = _check_separators(sep, decimal)
+    frame = _read_file(path, names, sep, decimal, texts)
+    for name in names:
+        if name not in frame.columns:
+            near = difflib.get_close_matches(name, frame.columns, n=1)
+            hint = f"; did you mean its {near[0]!r}?" if near else ""
+            raise ValueError(f"{path!r} has no column {name!r}, which is needed{hint}")
+    if not len(frame):
+        raise ValueError(f"{path!r} has no rows.")
+    return frame
+
+
+def check_file(path: str, sep: str, decimal: str) -> None:
+    """A `ValueError` if a file of rows to predict is none, or its columns cannot be told."""
+    sep = _check_separators(sep, decimal)
+    if not os.path.isfile(path):
+        raise ValueError(f"FILE must be a .csv or .parquet file. No file: {path!r}")
+    _check_file("FILE", path, sep, decimal)
+
+
+def index_columns(frame: Any) -> list[str]:
+    """The columns without a name that only number the rows, as pandas writes an index."""
+    return [name for name in frame.columns if _INDEX.fullmatch(name) and _is_index(frame[name])]
+
+
+def _extension(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
+
+
+def _check_file(argument: str, path: str, sep: str, decimal: str) -> None:
+    if _extension(path) not in _EXTENSIONS:
+        raise ValueError(f"{argument} must end in .csv or .parquet. Received: {path!r}")
+    if os.path.getsize(path) == 0:
+        raise ValueError(f"{path!r} is empty.")
+    if _extension(path) != ".csv" and (sep, decimal) != (",", "."):
+        raise ValueError(f"`sep` and `decimal` are for .csv files. Received: {path!r}")
+
+
+def _read_file(
+    path: str, wanted: Sequence[str], sep: str, decimal: str, texts: Sequence[str] = ()
+) -> Any:
+    """A file as a pandas DataFrame, whose names are text."""
     try:
-        if extension == ".csv":
-            frame = _read_csv(data, target, sep, decimal)
+        if _extension(path) == ".csv":
+            frame = _read_csv(path, wanted, sep, decimal, texts)
         else:
-            frame = _read_parquet(data)
+            frame = _read_parquet(path)
     except (_HeaderError, ModuleNotFoundError):
         raise
     except Exception as error:  # The readers raise many types of their own libraries.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{data!r} cannot be read as {extension[1:]}: {reason}") from error
+        advice = "; save it as UTF-8" if isinstance(error, UnicodeError) else ""
+        raise ValueError(
+            f"{path!r} cannot be read as {_extension(path)[1:]}: {reason}{advice}"
+        ) from error
     frame.columns = [str(name) for name in frame.columns]
-    return frame, target
+    return frame
 
 
 class _HeaderError(ValueError):
@@ -208,7 +291,9 @@ def _check_twice(data: str, names: Sequence[str]) -> None:
         raise _HeaderError(f"{data!r} has two columns named {twice[0]!r}.")
 
 
-def _read_csv(data: str, target: str, sep: str, decimal: str) -> Any:
+def _read_csv(
+    data: str, wanted: Sequence[str], sep: str, decimal: str, texts: Sequence[str]
+) -> Any:
     import pandas
 
     def names(sep: str) -> list[str]:
@@ -216,19 +301,22 @@ def _read_csv(data: str, target: str, sep: str, decimal: str) -> Any:
         return list(pandas.read_csv(data, sep=sep, **options).iloc[0])
 
     columns = names(sep)
-    if target not in columns:
-        for other in _SEPARATORS:
-            if other != sep and target in names(other):
+    for name in wanted:
+        for other in _SEPARATORS if name not in columns else ():
+            if other != sep and name in names(other):
                 shown = "tab" if other == "\t" else other
                 raise _HeaderError(
-                    f"{data!r} has no column {target!r} where its columns are separated by "
+                    f"{data!r} has no column {name!r} where its columns are separated by "
                     f"{sep!r}; with --sep={shown!r} it has."
                 )
     _check_twice(data, [name for name in columns if name])
+    options: dict[str, Any] = {"index_col": False, "sep": sep, "decimal": decimal}
+    # All rows at once: of parts that are read one by one, each would have types of its own.
+    options |= {"dtype": dict.fromkeys(texts, str), "low_memory": False}
     # A row that is longer than the header is an error, and its first field no index.
     with warnings.catch_warnings():
         warnings.simplefilter("error", pandas.errors.ParserWarning)
-        return pandas.read_csv(data, index_col=False, sep=sep, decimal=decimal)
+        return pandas.read_csv(data, **options)
 
 
 def _read_parquet(data: str) -> Any:
@@ -244,23 +332,28 @@ def _check_column(name: str, columns: Any) -> None:
         check_choice("column", name, [str(column) for column in columns])
 
 
-def _is_plain(column: Any) -> bool:
-    """Whether a column has a number, or a boolean, in each row."""
+def _is_numeric(column: Any) -> bool:
     import pandas
 
-    return bool(pandas.api.types.is_numeric_dtype(column)) and not column.isna().any()
+    return bool(pandas.api.types.is_numeric_dtype(column))
+
+
+def _is_plain(column: Any) -> bool:
+    """Whether a column has a number, or a boolean, in each row."""
+    return _is_numeric(column) and not column.isna().any()
 
 
 def _numbers(column: Any) -> np.ndarray:
     """A column as float32, or a `ValueError` that says what is wrong with it."""
     import pandas
 
-    if not (pandas.api.types.is_numeric_dtype(column) or pandas.api.types.is_bool_dtype(column)):
+    if not (_is_numeric(column) or pandas.api.types.is_bool_dtype(column)):
+        row, value = _no_number(column)
         advice = "A regression needs numbers; for labels use --task=classification."
-        if re.fullmatch(r"[-+]?\d+,\d+", str(column.iloc[0])):
+        if re.fullmatch(_DECIMAL_COMMA, str(value)):
             advice = "Where a comma separates the decimals, use --decimal=,"
         raise ValueError(
-            f"Column {column.name!r} is not numeric: for example {column.iloc[0]!r}. {advice}"
+            f"Column {column.name!r} is not numeric: it has {value!r} in data row {row}. {advice}"
         )
     with np.errstate(over="ignore"):
         values = column.to_numpy().astype("float32")
@@ -273,25 +366,50 @@ def _numbers(column: Any) -> np.ndarray:
     return values
 
 
-def _target(column: Any, task: str) -> tuple[np.ndarray, tuple[Any, ...] | None]:
+def _no_number(column: Any) -> tuple[int, Any]:
+    """The first value that is no number, and its row, from 1; else those of the first row."""
+    row = int(np.argmin(_are_numbers(column)))
+    return row + 1, _plain(column.iloc[row])
+
+
+def _are_numbers(column: Any) -> np.ndarray:
     import pandas
 
+    plain = column.astype(object)
+    return np.asarray(pandas.to_numeric(plain, errors="coerce").notna())
+
+
+def _task_of(column: Any) -> str:
+    """The task of a target, if nobody says it."""
+    import pandas
+
+    if _is_numeric(column) and not pandas.api.types.is_bool_dtype(column):
+        return "classification" if are_classes(column.to_numpy("float64")) else "regression"
+    if column.dtype.kind in "OSUT" and not hasattr(column.dtype, "categories"):
+        plain = _are_numbers(column)
+        commas = [re.fullmatch(_DECIMAL_COMMA, str(value)) is not None for value in column]
+        numbers = float(np.mean(plain | np.array(commas, dtype=bool)))
+        many = column.nunique() > MOST_CLASSES_OF_NUMBERS
+        if many and numbers >= _MOSTLY_NUMBERS and not plain.all():
+            return "regression"  # Which names the others: they are taken for mistakes.
+    return "classification"
+
+
+def _target(column: Any, task: str) -> tuple[np.ndarray, tuple[Any, ...] | None]:
     if column.isna().any():
+        row = int(np.argmax(column.isna())) + 1
         raise ValueError(
             f"The target column {column.name!r} has {int(column.isna().sum())} missing values "
-            "(NaN). Remove those rows."
+            f"(NaN), the first in data row {row}. Remove those rows."
         )
-    numeric = pandas.api.types.is_numeric_dtype(column)
     if task == "auto":
-        labels = not numeric or pandas.api.types.is_bool_dtype(column)
-        whole = labels or are_classes(column.to_numpy("float64"))
-        task = "classification" if whole else "regression"
+        task = _task_of(column)
     if task == "regression":
         values = _numbers(column)
         if np.ptp(values) == 0:
             raise ValueError(f"The target column {column.name!r} has one value: {values[0]:g}.")
         return values, None
-    labels_are_plain = numeric or column.dtype.kind in "OSUb"
+    labels_are_plain = _is_numeric(column) or column.dtype.kind in "OSUb"
     if not labels_are_plain or not all(
         isinstance(_plain(label), (bool, int, float, str)) for label in column
     ):
@@ -305,14 +423,24 @@ def _target(column: Any, task: str) -> tuple[np.ndarray, tuple[Any, ...] | None]
             f"The target column {column.name!r} has one class, {labels[0]!r}; it must have at "
             "least two."
         )
-    rarest = int(np.argmin(counts))
-    if counts[rarest] < _LEAST_ROWS_OF_A_CLASS:
-        raise ValueError(
-            f"Each class must have at least {_LEAST_ROWS_OF_A_CLASS} rows. Class "
-            f"{_plain(labels[rarest])!r} of "
-            f"{column.name!r} has {counts[rarest]}; if it is a quantity, use --task=regression."
-        )
+    _check_counts(column, labels, counts)
     return numbers.astype("int64"), tuple(_plain(label) for label in labels)
+
+
+def _check_counts(column: Any, labels: np.ndarray, counts: np.ndarray) -> None:
+    rare = counts < _LEAST_ROWS_OF_A_CLASS
+    if not rare.any():
+        return
+    rarest = int(np.argmin(counts))
+    advice = "leave the rows of rare classes out, or give them one class together"
+    if _is_numeric(column):
+        advice += "; if it is a quantity, use --task=regression"
+    raise ValueError(
+        f"Each class must have at least {_LEAST_ROWS_OF_A_CLASS} rows, but {int(rare.sum())} of "
+        f"the {len(labels)} classes of {column.name!r} have fewer: {_plain(labels[rarest])!r} has "
+        f"{counts[rarest]}, first in data row {int(np.argmax(column == labels[rarest])) + 1}: "
+        f"{advice}."
+    )
 
 
 def _plain(label: Any) -> Any:

@@ -85,13 +85,13 @@ def _export(model: str, options: ExportOptions) -> None:
     from kerasreg import serving
 
     arguments = dataclasses.asdict(options)
-    loaded = _load("`model`", model)
+    loaded = load("`model`", model)
     arguments["samples"] = _samples(options.samples)
     arguments["labels"] = options.labels or None
     arguments["outputs"] = options.outputs or None
     arguments["card"] = _card(options.card)
     if options.original is not None:
-        arguments["original"] = _load("--original", options.original)
+        arguments["original"] = load("--original", options.original)
     arguments["validation_data"] = _validation_data(options.validation_data)
     path = serving.export(loaded, **arguments)
     write(f"exported {path}")
@@ -115,7 +115,7 @@ def _export(model: str, options: ExportOptions) -> None:
         write(f"{name}: {before:.6g}, exported {after:.6g}")
 
 
-def _load(argument: str, path: str) -> keras.Model:
+def load(argument: str, path: str) -> keras.Model:
     import keras
 
     if not path.endswith(".keras") or not os.path.isfile(path):

@@ -42,6 +42,18 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def sep_option() -> Any:
+    """The option `sep` of a command that reads tables."""
+    return option(
+        ",", "What separates the columns of a .csv file: one character, or tab. Often ; in Europe."
+    )
+
+
+def decimal_option() -> Any:
+    """The option `decimal` of a command that reads tables."""
+    return option(".", "What separates the decimals of numbers in a .csv file.", choices=[".", ","])
+
+
 @dataclasses.dataclass(frozen=True)
 class TableOptions:
     """Where a table is, and how it is read."""
@@ -61,12 +73,8 @@ class TableOptions:
         "A .json file that says how columns are read, by name: number, boolean, category, date or "
         "dropped. A table without it says how each column was read.",
     )
-    sep: str = option(
-        ",", "What separates the columns of a .csv file: one character, or tab. Often ; in Europe."
-    )
-    decimal: str = option(
-        ".", "What separates the decimals of numbers in a .csv file.", choices=[".", ","]
-    )
+    sep: str = sep_option()
+    decimal: str = decimal_option()
 
 
 def kinds(options: type) -> dict[str, tuple[type, bool]]:

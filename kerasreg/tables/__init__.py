@@ -3,7 +3,7 @@
 from kerasreg.tables._columns import Column, Columns, read_columns
 from kerasreg.tables._dates import DateNumbers
 from kerasreg.tables._numbers import RobustScaling
-from kerasreg.tables._table import EMBEDDINGS, Table
+from kerasreg.tables._table import EMBEDDINGS, Table, model_columns
 
 __all__ = [
     "EMBEDDINGS",
@@ -12,5 +12,6 @@ __all__ = [
     "DateNumbers",
     "RobustScaling",
     "Table",
+    "model_columns",
     "read_columns",
 ]

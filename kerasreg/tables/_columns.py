@@ -122,6 +122,106 @@ class Columns:
                 columns[column.name]["order"] = column.order
         return {"target": self.target, "columns": columns}
 
+    def raw(self, frame: Any) -> dict[str, np.ndarray]:
+        """Rows as a model takes them that reads columns so, such as one of `Table.model`.
+
+        Args:
+            frame: a pandas DataFrame that has all the columns that are used.
+
+        Returns:
+            Arrays of the shape (rows,) by name, without the target: numbers with NaN where missing,
+            text with `""`.
+
+        Raises:
+            ValueError: if a column is not there, or a value in it cannot be read; the message has
+                the column and the row, counted from 1.
+
+        Example:
+
+        >>> import pandas, kerasreg
+        >>> frame = pandas.DataFrame({"paid": [20.5, None, 3.0], "job": ["cook", "", "clerk"]})
+        >>> columns = kerasreg.tables.read_columns(frame)
+        >>> columns.raw(pandas.DataFrame({"job": ["cook", None], "paid": ["7", ""]}))["paid"]
+        array([ 7., nan], dtype=float32)
+        """
+        used = [column for column in self.used if column.name != self.target]
+        found = raw_arrays(frame, used)
+        for column in used:
+            if column.kind == "date":
+                values = frame[column.name]
+                _check_dates(column.name, values, missing_in(values), column.order)
+        return found
+
+
+def raw_arrays(frame: Any, columns: Sequence[Column]) -> dict[str, np.ndarray]:
+    """As `Columns.raw`, of some columns; dates are not looked at."""
+    found: dict[str, np.ndarray] = {}
+    names = check_frame(frame)
+    for column in columns:
+        if column.name not in names:
+            raise ValueError(f"`frame` must have the column {column.name!r}. It has {names}")
+        values = frame[column.name]
+        if column.kind == "boolean":
+            found[column.name] = _raw_booleans(column, values)
+        elif column.dtype == "string":
+            found[column.name] = np.array(texts_in(values, column.order), dtype=object)
+        else:
+            found[column.name] = _raw_numbers(column, values)
+    return found
+
+
+def _raw_booleans(column: Column, values: Any) -> np.ndarray:
+    missing = missing_in(values)
+    if column.dtype != "string":
+        _check_all_there(column.name, missing)
+    # Numbers may be 0 and 1.
+    known = {"true": "True", "1": "True", "false": "False", "0": "False", "": ""}
+    found = [known.get(text.lower()) for text in texts_in(values)]
+    bad = np.array([text is None for text in found], dtype=bool)
+    if bad.any():
+        row, value = _first(values, bad)
+        raise ValueError(
+            f"Column {column.name!r} is one of booleans, but has {value!r} in data row {row}: make "
+            "it True, False or missing."
+        )
+    texts = np.array(found, dtype=object)
+    return texts if column.dtype == "string" else texts == "True"
+
+
+def _raw_numbers(column: Column, values: Any) -> np.ndarray:
+    numbers = numbers_in(column.name, values)
+    if column.kind == "category" or column.dtype.startswith("int"):
+        _check_whole(column.name, values, numbers)
+    if not column.dtype.startswith("float"):
+        _check_all_there(column.name, np.isnan(numbers))
+    with np.errstate(over="ignore"):
+        found = numbers.astype(column.dtype)
+    if not np.isfinite(found[~np.isnan(numbers)]).all():
+        row, value = _first(values, np.isinf(found))
+        raise ValueError(
+            f"Column {column.name!r} has {value!r} in data row {row}, which is too large for "
+            f"{column.dtype}."
+        )
+    return found
+
+
+def _check_all_there(name: str, missing: np.ndarray) -> None:
+    if missing.any():
+        row = int(np.argmax(missing)) + 1
+        raise ValueError(
+            f"Column {name!r} has no value in data row {row}; it had one in each row of training."
+        )
+
+
+def _check_whole(name: str, values: Any, numbers: np.ndarray) -> None:
+    fraction = ~np.isnan(numbers) & (numbers != np.round(numbers))
+    if fraction.any():
+        row, value = _first(values, fraction)
+        raise ValueError(
+            f"Column {name!r} cannot be read as a category: it has {value!r} in data row {row}, "
+            "which is no whole number."
+        )
+
 
 def read_columns(frame: Any, target: str | None = None, *, overrides: Any = None) -> Columns:
     """Decides how each column of a table is read.
@@ -227,11 +327,17 @@ def numbers_in(name: str, values: Any) -> np.ndarray:
     return numbers
 
 
-def texts_in(values: Any) -> list[str]:
-    """A pandas Series as text, `""` where missing; dates and times as ISO 8601 has them."""
+def texts_in(values: Any, order: str = "") -> list[str]:
+    """A pandas Series as text, `""` where missing.
+
+    Dates and times are as ISO 8601 has them, or in another order of year, month and day.
+    """
     missing = missing_in(values)
     if values.dtype.kind == "M":
-        texts = values.dt.strftime("%Y-%m-%dT%H:%M:%S%z")
+        day = order or "year-month-day"
+        for word, directive in (("year", "%Y"), ("month", "%m"), ("day", "%d")):
+            day = day.replace(word, directive)
+        texts = values.dt.strftime(f"{day}T%H:%M:%S%z")
     else:
         texts = values.astype(object)
     return [
@@ -449,7 +555,7 @@ def _share_of_dates(texts: Sequence[str], order: str) -> float:
 
 
 def _check_dates(name: str, values: Any, missing: np.ndarray, order: str) -> None:
-    days = parts_of(fields_of(texts_in(values), order), order, ["days"], np)[:, 0]
+    days = parts_of(fields_of(texts_in(values, order), order), order, ["days"], np)[:, 0]
     bad = np.isnan(days) & ~missing
     if bad.any():
         row, value = _first(values, bad)
@@ -491,14 +597,7 @@ def _as_asked(
         raise ValueError(
             f"Column {name!r} of type {values.dtype} cannot be read as a category: make it text."
         )
-    numbers = numbers_in(name, values)
-    fraction = ~missing & (numbers != np.round(numbers))
-    if fraction.any():
-        row, value = _first(values, fraction)
-        raise ValueError(
-            f"Column {name!r} cannot be read as a category: it has {value!r} in data row {row}, "
-            "which is no whole number."
-        )
+    _check_whole(name, values, numbers_in(name, values))
     dtype = "float64" if missing.any() else "int64"
     return Column(name, kind, dtype, _grouped(reason, counts), **counts)
 

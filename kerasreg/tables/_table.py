@@ -11,6 +11,8 @@ import numpy as np
 from keras import ops
 
 from kerasreg._classes import are_classes
+from kerasreg._keras.graph import nodes, unmasked
+from kerasreg._keras.internals import input_structure
 from kerasreg._validation import check_choice, check_count
 from kerasreg.layers import (
     CategoryEmbedding,
@@ -25,14 +27,17 @@ from kerasreg.tables._columns import (
     check_frame,
     missing_in,
     numbers_in,
+    raw_arrays,
     read_columns,
-    texts_in,
 )
 from kerasreg.tables._dates import DateNumbers, fields_of, names_of, parts_of
 from kerasreg.tables._numbers import RobustScaling, scale_of, scaled
 
 TASKS = ("auto", "classification", "regression")
 EMBEDDINGS = ("none", "piecewise_linear", "periodic")
+# What a model takes of such a type, if nothing else is known of a column.
+KIND_OF_DTYPE = {"string": "category", "int64": "category", "bool": "boolean"}
+_BOOLEANS = ["False", "True"]
 # Places of a category that is missing, and of one that training never saw.
 _MISSING, _NEVER_SEEN, _FIRST = 0, 1, 2
 
@@ -114,6 +119,7 @@ class Table:
             raise ValueError(f"`frame` must have a column that is of use. {columns.dropped}")
         self._numbers, self._dates = by_kind["number"], by_kind["date"]
         self._booleans, self._categories = by_kind["boolean"], by_kind["category"]
+        self._taken = [*self._numbers, *self._dates, *self._booleans, *self._categories]
         raw = self.raw(frame)
         self._parts = {c.name: _parts_found(raw[c.name], c.order) for c in self._dates}
         self._fit_numbers(raw)
@@ -218,21 +224,7 @@ class Table:
         >>> kerasreg.tables.Table(frame).raw(frame)["job"].tolist()
         ['clerk', '', 'cook', 'clerk']
         """
-        found = {}
-        for column in [*self._numbers, *self._dates, *self._booleans, *self._categories]:
-            values = _column(frame, column.name)
-            if column.dtype == "string":
-                found[column.name] = np.array(texts_in(values), dtype=object)
-                continue
-            numbers = numbers_in(column.name, values)
-            if column.dtype in ("int64", "bool") and np.isnan(numbers).any():
-                row = int(np.argmax(np.isnan(numbers))) + 1
-                raise ValueError(
-                    f"Column {column.name!r} has no value in data row {row}; it had one in each "
-                    "row of training."
-                )
-            found[column.name] = numbers.astype(column.dtype)
-        return found
+        return raw_arrays(frame, self._taken)
 
     def arrays(self, frame: Any) -> np.ndarray:
         """Rows as a network takes them that begins with `inputs`.
@@ -454,8 +446,9 @@ class Table:
         >>> sorted(model.input)
         ['job', 'x']
         """
-        taken = [*self._numbers, *self._dates, *self._booleans, *self._categories]
-        inputs = {c.name: keras.Input((), name=_layer_name(c.name), dtype=c.dtype) for c in taken}
+        inputs = {
+            c.name: keras.Input((), name=_layer_name(c.name), dtype=c.dtype) for c in self._taken
+        }
         return _named_by_keys(inputs, self._preprocessed(inputs), "preprocessing")
 
     def _preprocessed(self, inputs: Mapping[str, Any]) -> Any:
@@ -469,9 +462,7 @@ class Table:
             value = inputs[column.name]
             if column.dtype == "string":
                 # Of two places for text that is none of the two: NaN.
-                index = keras.layers.StringLookup(vocabulary=["False", "True"], mask_token=None)(
-                    value
-                )
+                index = keras.layers.StringLookup(vocabulary=_BOOLEANS, mask_token=None)(value)
                 value = ops.take(np.array([np.nan, 0.0, 1.0]), index)
             found.append(ops.expand_dims(ops.cast(value, "float64"), -1))
         parts = []
@@ -573,6 +564,51 @@ class Table:
                 f"Received: network={network.name!r}, which takes "
                 f"{getattr(network, 'input_shape', None)}"
             )
+
+
+def model_columns(model: keras.Model) -> Columns:
+    """How a model of raw columns reads them, as far as its layers tell.
+
+    Args:
+        model: one that `Table.model` or `Table.preprocessing` made, also saved and loaded; or
+            another functional model whose inputs are a dictionary.
+
+    Returns:
+        A `Columns`, of which `raw` makes of a table what the model takes.
+
+    Raises:
+        ValueError: if the model does not take a dictionary of columns.
+
+    Example:
+
+    >>> import pandas, kerasreg
+    >>> frame = pandas.DataFrame({"born": ["1.2.1999", "31.7.2001"], "x": [1, 2]})
+    >>> model = kerasreg.tables.Table(frame).preprocessing()
+    >>> kerasreg.tables.model_columns(model)["born"].order
+    'day-month-year'
+    """
+    inputs = input_structure(model)
+    if not isinstance(inputs, dict) or not all(
+        isinstance(one, keras.KerasTensor) for one in inputs.values()
+    ):
+        raise ValueError(
+            "`model` must be a functional model that takes a dictionary of columns. Received: "
+            f"model={model.name!r}, which takes {inputs}"
+        )
+    readers = {id(taken): node.operation for node in nodes(model) for taken in unmasked(node)}
+    columns = []
+    for name, tensor in inputs.items():
+        dtype = keras.backend.standardize_dtype(tensor.dtype)
+        layer = readers.get(id(tensor))
+        kind = KIND_OF_DTYPE.get(dtype, "number")
+        if isinstance(layer, DateNumbers):
+            kind = "date"
+        elif isinstance(layer, keras.layers.StringLookup):
+            words = layer.get_vocabulary(include_special_tokens=False)
+            kind = "boolean" if (layer.mask_token, words) == (None, _BOOLEANS) else kind
+        order = layer.order if isinstance(layer, DateNumbers) else ""
+        columns.append(Column(name, kind, dtype, "as the model has it", order=order))
+    return Columns(tuple(columns))
 
 
 def _column(frame: Any, name: str) -> Any:

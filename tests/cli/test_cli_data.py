@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from sklearn import datasets
 
 from kerasreg.cli._data import Table, load_table
-from kerasreg.cli._scores import format_scores, score
 from kerasreg.cli._split import split
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -363,39 +362,3 @@ def test_a_seed_decides_the_parts(y, seed):
 def test_other_shares():
     parts = split(load_table("digits"), validation_fraction=0.1, test_fraction=0.5)
     assert [len(x) for x, _ in (parts.train, parts.validation, parts.test)] == [718, 180, 899]
-
-
-# --- Scores ---------------------------------------------------------------------------
-
-
-def test_classification_scores_by_hand():
-    # Class 2 is never predicted: its precision counts as 0, not as missing.
-    y = np.array([0, 0, 0, 1, 1, 2])
-    outputs = np.eye(3)[[0, 0, 1, 1, 1, 1]] * 0.5 + 0.1
-    found = score(y, outputs, classification=True)
-    assert found == pytest.approx(
-        {
-            "accuracy": 4 / 6,
-            "precision": (1.0 + 2 / 4 + 0.0) / 3,
-            "recall": (2 / 3 + 1.0 + 0.0) / 3,
-            "f1": (0.8 + 2 / 3 + 0.0) / 3,
-        }
-    )
-
-
-def test_regression_scores_by_hand():
-    y = np.array([1.0, 2.0, 3.0, 6.0])
-    found = score(y, np.array([[1.0], [2.0], [5.0], [4.0]]), classification=False)
-    assert found == pytest.approx({"r2": 1.0 - 8.0 / 14.0, "rmse": 2.0**0.5})
-
-
-def test_the_printed_table_has_a_row_for_each_model():
-    text = format_scores(
-        {"baseline": {"r2": -0.5, "rmse": 1234.56789}, "winner": {"r2": 1.0, "rmse": 0.0}}
-    )
-    assert [line.split() for line in text.splitlines()] == [
-        ["r2", "rmse"],
-        ["baseline", "-0.5000", "1234.5679"],
-        ["winner", "1.0000", "0.0000"],
-    ]
-    assert len({len(line) for line in text.splitlines()}) == 1

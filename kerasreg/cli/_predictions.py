@@ -1,0 +1,385 @@
+"""What a saved model says of the rows of a file: from columns to its inputs, and from outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import pandas
+import tensorflow as tf
+
+from kerasreg import serving, tables
+from kerasreg._files import plain_path, write_bytes
+from kerasreg._keras.internals import first_call_signature, functional_of, input_structure
+from kerasreg.cli import _data
+from kerasreg.cli._export import load
+from kerasreg.cli._predict import PredictOptions
+from kerasreg.tables import Column, Columns
+
+
+@dataclasses.dataclass(frozen=True)
+class _Input:
+    """An input of a model: its shape without the batch, and its type."""
+
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Model:
+    """A model as a function of named arrays.
+
+    Attributes:
+        inputs: by name.
+        batch: the size of a batch, if the model takes no other; or None.
+        columns: names of the columns of a model that takes rows of numbers, where it tells; else
+            empty.
+        reading: how a model reads its columns, where it tells.
+        labels: of classes, where it tells; perhaps only after it was asked.
+        ask: from arrays to arrays, by name.
+    """
+
+    inputs: Mapping[str, _Input]
+    batch: int | None
+    columns: Sequence[str]
+    reading: Columns | None
+    labels: list[str]
+    ask: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+
+
+def predict(path: str, file: str, options: PredictOptions, note: Callable[[str], None]) -> str:
+    """Loads a model, asks it of each row of a file, and writes the answers.
+
+    Args:
+        path: of the model.
+        file: of the rows.
+        options: of the command.
+        note: is given what the user has to know.
+
+    Returns:
+        What was written, in a line.
+    """
+    model = _keras_model(path) if path.endswith(".keras") else _saved_model(path, options.spread)
+    frame, features = _features(model, file, options)
+    outputs = _asked(model, features, options.batch_size)
+    found = {name: frame[name].to_numpy() for name in options.keep}
+    labels = model.labels or list(options.labels)
+    if options.labels and list(options.labels) != labels:
+        raise ValueError(f"--labels must be left out: the model has its own, {', '.join(labels)}")
+    predicted = _named(outputs, labels, options.spread)
+    both = set(found) & set(predicted)
+    if both:
+        raise ValueError(f"--keep must not name {min(both)!r}: a column of the predictions.")
+    _tell_of_what_is_not_finite(predicted, note)
+    written = pandas.DataFrame({**found, **predicted})
+    _write(written, str(options.output), options)
+    return f"wrote {options.output}: {len(written)} rows of {', '.join(_shortened(written))}"
+
+
+def _shortened(names: Any) -> list[str]:
+    names = list(names)
+    return names if len(names) <= 6 else [*names[:5], f"{len(names) - 5} more columns"]
+
+
+def _tell_of_what_is_not_finite(
+    predicted: Mapping[str, np.ndarray], note: Callable[[str], None]
+) -> None:
+    for name, values in predicted.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            bad = ~np.isfinite(values)
+            note(
+                f"{name!r} is not finite in {int(bad.sum())} rows, the first of which is data row "
+                f"{int(np.argmax(bad)) + 1}"
+            )
+
+
+def _write(frame: Any, path: str, options: PredictOptions) -> None:
+    if path.lower().endswith(".parquet"):
+        content = io.BytesIO()
+        frame.to_parquet(content, index=False)
+        write_bytes(path, content.getvalue())
+        return
+    sep = {"tab": "\t", "\\t": "\t"}.get(options.sep, options.sep)
+    text = frame.to_csv(index=False, sep=sep, decimal=options.decimal, lineterminator="\n")
+    write_bytes(path, text.encode())
+
+
+# --- From a file to what a model takes --------------------------------------------------
+
+
+def _features(
+    model: _Model, file: str, options: PredictOptions
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """The table of a file, and the arrays of it that a model takes, by name."""
+
+    def read(names: Sequence[str], texts: Sequence[str]) -> Any:
+        texts = [*texts, *options.keep]
+        wanted = [*names, *options.keep]
+        return _data.read_features(file, wanted, texts, options.sep, options.decimal)
+
+    vector = _vector(model)
+    if vector is None:
+        if options.features:
+            raise ValueError(
+                "--features is for models of rows of numbers; this one takes columns by name: "
+                f"{', '.join(map(repr, model.inputs))}"
+            )
+        columns = [_column(name, each, model.reading) for name, each in model.inputs.items()]
+        as_written = [c.name for c in columns if c.kind in ("category", "date", "boolean")]
+        frame = read([c.name for c in columns], [n for n in as_written if _is_text(model, n)])
+        raw = _raw(columns, frame, options.decimal)
+        return frame, {
+            name: raw[name].reshape([-1] + [1] * len(each.shape))
+            for name, each in model.inputs.items()
+        }
+    (name,), (count,) = model.inputs, vector
+    names = list(options.features or model.columns)
+    frame = read(names, ())
+    names = names or [one for one in frame.columns if one not in _data.index_columns(frame)]
+    if len(names) != count:
+        given = "--features names" if options.features else f"{file!r} has"
+        raise ValueError(
+            f"The model takes rows of {count} numbers, but {given} {len(names)} columns; name the "
+            "columns of its features, in their order, with --features"
+        )
+    dtype = model.inputs[name].dtype
+    columns = [Column(one, "number", dtype, "") for one in names]
+    raw = _raw(columns, frame, options.decimal)
+    for one, values in raw.items():
+        if values.dtype.kind == "f" and np.isnan(values).any():
+            row = int(np.argmax(np.isnan(values))) + 1
+            raise ValueError(
+                f"Column {one!r} has no value in data row {row}; the model takes numbers only."
+            )
+    return frame, {name: np.stack([raw[one] for one in names], axis=1)}
+
+
+def _raw(columns: Sequence[Column], frame: Any, decimal: str) -> dict[str, np.ndarray]:
+    """What a model takes of a table."""
+    plain = {}
+    for column in columns:
+        values = frame[column.name]
+        # With a value that is no number a column is text, all of it.
+        if decimal != "." and column.kind == "number" and values.dtype.kind not in "biuf":
+            texts = values.astype(object).tolist()
+            plain[column.name] = [
+                one.replace(decimal, ".") if isinstance(one, str) else one for one in texts
+            ]
+    return Columns(tuple(columns)).raw(frame.assign(**plain))
+
+
+def _is_text(model: _Model, name: str) -> bool:
+    return model.inputs[name].dtype in ("string", "bool")
+
+
+def _vector(model: _Model) -> tuple[int] | None:
+    """How many numbers the rows have that a model takes, or None for one of columns by name."""
+    wrong = {name: one for name, one in model.inputs.items() if one.shape not in ((), (1,))}
+    if len(model.inputs) == 1:
+        (only,) = model.inputs.values()
+        if len(only.shape) == 1 and only.shape[0] is not None and only.dtype != "string":
+            return (only.shape[0],)
+    if wrong:
+        name, one = next(iter(wrong.items()))
+        raise ValueError(
+            "MODEL must take rows of numbers, or columns of a table by name. Received: one with "
+            f"the input {name!r} of the shape {(None, *one.shape)}"
+        )
+    return None
+
+
+def _column(name: str, given: _Input, reading: Columns | None) -> Any:
+    """How a column is read that a model takes: of its own knowledge, or by its type."""
+    known = {column.name: column for column in reading or ()}
+    kinds = {"string": "category", "int64": "category", "bool": "boolean"}
+    if name in known and known[name].kind != "dropped":
+        return dataclasses.replace(known[name], dtype=given.dtype)
+    return Column(name, kinds.get(given.dtype, "number"), given.dtype, "as the model takes it")
+
+
+# --- Models -----------------------------------------------------------------------------
+
+
+def _saved_model(path: str, spread: bool) -> _Model:
+    """A version of a SavedModel, or the newest of a folder."""
+    folder = path
+    if not os.path.isfile(os.path.join(folder, "saved_model.pb")):
+        versions = serving.list_versions(folder)
+        if not versions:
+            inside = os.path.join(folder, "model")
+            hint = f"; did you mean {inside!r}?" if serving.list_versions(inside) else ""
+            raise ValueError(
+                "MODEL must be a .keras file, a SavedModel, or a folder of its versions. "
+                f"Received: {path!r}{hint}"
+            )
+        folder = os.path.join(folder, str(versions[-1]))
+    try:
+        with plain_path(folder) as plain:
+            loaded = tf.saved_model.load(plain)
+    except Exception as error:  # Whatever is wrong with the files.
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"MODEL {folder!r} cannot be loaded: {lines[0]}") from error
+    signatures = loaded.signatures
+    # Of the two, `classify` has the labels, and probabilities also of logits.
+    name = "classify" if "classify" in signatures and not spread else "serving_default"
+    if name not in signatures:
+        raise ValueError(f"MODEL {folder!r} has no signature {name!r}. It has {list(signatures)}")
+    # An argument is called by letters; its spec has the name of the input.
+    specs = signatures[name].structured_input_signature[1]
+    arguments = {spec.name or key: key for key, spec in specs.items()}
+    inputs = {
+        name: _Input(tuple(specs[key].shape[1:]), specs[key].dtype.name)
+        for name, key in arguments.items()
+    }
+    columns, reading, labels = _of_card(folder)
+
+    def ask(features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        tensors = {
+            key: tf.constant(features[name], specs[key].dtype) for name, key in arguments.items()
+        }
+        # By what was loaded, which a signature does not keep.
+        answered = loaded.signatures[name](**tensors)
+        outputs = {key: value.numpy() for key, value in answered.items()}
+        if name != "classify":
+            return outputs
+        labels[:] = [label.decode() for label in outputs["classes"][0]]
+        return {"scores": outputs["scores"]}
+
+    batches = {spec.shape[0] for spec in specs.values()} - {None}
+    return _Model(inputs, min(batches, default=None), columns, reading, labels, ask)
+
+
+def _of_card(folder: str) -> tuple[list[str], Columns | None, list[str]]:
+    """The columns of a model, how they are read, and its classes, as far as its card tells."""
+    try:
+        data = serving.read_card(folder)["data"]
+        reading = (data.get("reading") or {}).get("columns") or {}
+        columns = [
+            Column(name, one["kind"], "", one.get("reason", ""), order=one.get("order", ""))
+            for name, one in reading.items()
+        ]
+        names = [[str(one) for one in data.get(key) or ()] for key in ("columns", "classes")]
+    except (ValueError, KeyError, TypeError, AttributeError):  # No card, or another one.
+        return [], None, []
+    return names[0], Columns(tuple(columns)), names[1]
+
+
+def _keras_model(path: str) -> _Model:
+    """The model of a .keras file."""
+    model = load("MODEL", path)
+    structure = input_structure(functional_of(model)) if functional_of(model) else None
+    if structure is None:
+        specs = list(first_call_signature(model))
+        structure = specs[0] if len(specs) == 1 else specs
+    paths = [path for path, _ in keras.tree.flatten_with_path(structure)]
+    tensors = keras.tree.flatten(structure)
+    reading = None
+    if isinstance(structure, dict) and all(len(path) == 1 for path in paths):
+        names = [str(path[0]) for path in paths]
+        reading = tables.model_columns(model) if input_structure(model) else None
+    else:
+        names = [one.name for one in tensors]
+    types = [keras.backend.standardize_dtype(one.dtype) for one in tensors]
+    inputs = {
+        name: _Input(tuple(tensor.shape[1:]), dtype)
+        for name, tensor, dtype in zip(names, tensors, types, strict=True)
+    }
+    batches = {tensor.shape[0] for tensor in tensors} - {None}
+
+    @tf.function(reduce_retracing=True)
+    def answer(*flat: Any) -> Any:
+        return model(keras.tree.pack_sequence_as(structure, flat), training=False)
+
+    def ask(features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        flat = [
+            tf.constant(features[name], dtype) for name, dtype in zip(names, types, strict=True)
+        ]
+        outputs = keras.tree.flatten_with_path(answer(*flat))
+        return {"_".join(map(str, path)) or "outputs": np.array(one) for path, one in outputs}
+
+    return _Model(inputs, min(batches, default=None), (), reading, [], ask)
+
+
+def _asked(
+    model: _Model, features: Mapping[str, np.ndarray], batch_size: int
+) -> dict[str, np.ndarray]:
+    """The answers to all rows, batch by batch."""
+    size = model.batch or batch_size
+    count = len(next(iter(features.values())))
+    parts: dict[str, list[np.ndarray]] = {}
+    for begin in range(0, count, size):
+        batch = {name: values[begin : begin + size] for name, values in features.items()}
+        given = min(size, count - begin)
+        if model.batch and given < size:
+            batch = {
+                name: np.resize(values, (size, *values.shape[1:])) for name, values in batch.items()
+            }
+        for name, values in model.ask(batch).items():
+            parts.setdefault(name, []).append(values[:given])
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+# --- From what a model answers to columns -----------------------------------------------
+
+
+def _named(
+    outputs: Mapping[str, np.ndarray], labels: Sequence[str], spread: bool
+) -> dict[str, np.ndarray]:
+    """Columns of predictions, by name."""
+    deviation = outputs["spread"] if set(outputs) == {"mean", "spread"} else None
+    if deviation is not None:
+        outputs = {"mean": outputs["mean"]}
+    elif spread:
+        raise ValueError(
+            "--spread needs an ensemble that was made with spread=True; the model answers "
+            f"{', '.join(outputs)}"
+        )
+    if len(outputs) > 1:
+        if labels:
+            raise ValueError(f"--labels is for a model with one output. Received: {list(outputs)}")
+        return {key: one for name, each in outputs.items() for key, one in _each(name, each)}
+    (values,) = outputs.values()
+    values = values.reshape(len(values), -1)
+    count = values.shape[1]
+    if not labels and count > 1 and _are_probabilities(values):
+        labels = [str(k) for k in range(count)]
+    found = {}
+    if labels:
+        if count == 1:
+            values = np.concatenate([1 - values, values], axis=1)
+        if len(labels) != values.shape[1] or not _are_probabilities(values):
+            raise ValueError(
+                f"--labels must be names of the {max(count, 2)} classes of a model whose outputs "
+                f"are probabilities. Received: {', '.join(labels)}"
+            )
+        found["prediction"] = np.array(labels, dtype=object)[values.argmax(axis=1)]
+        found |= {f"probability_{label}": values[:, k] for k, label in enumerate(labels)}
+    else:
+        found |= dict(_each("prediction", values))
+    if spread and deviation is not None:
+        deviation = deviation.reshape(len(values), -1)
+        if labels:
+            wide = np.broadcast_to(deviation, values.shape)  # Both of two classes have the same.
+            found |= {f"spread_{label}": wide[:, k] for k, label in enumerate(labels)}
+        else:
+            found |= dict(_each("spread", deviation))
+    return found
+
+
+def _each(name: str, values: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """The numbers of an output as columns: one of its name, or several with numbers behind it."""
+    values = values.reshape(len(values), -1)
+    count = values.shape[1]
+    return [(name if count == 1 else f"{name}_{k}", values[:, k]) for k in range(count)]
+
+
+def _are_probabilities(values: np.ndarray) -> bool:
+    if values.dtype.kind != "f":
+        return False
+    sums = values.astype("float64").sum(axis=1)
+    return bool((values >= 0).all() and (values <= 1).all() and np.allclose(sums, 1, atol=1e-2))
