@@ -58,7 +58,7 @@ from kerasreg.tuners._widths import Widths
 _FEWEST_AHEAD = 8
 # So often lanes may be made that are not used, as lanes of other shapes were wanted.
 _MISSES = 2
-# So many trainings in a row that share no program show that others will not either.
+# So many trials in a row that share no program show that others will not either.
 _UNLIKE = 8
 
 
@@ -163,7 +163,8 @@ class Scheduler:
         self._failures = Failures(self.oracle)
         self._told: set[str] = set()
         self._places = CallbackPlaces(kwargs.get("callbacks"))
-        self._unlike = 0  # So many trainings in a row shared no program with another one.
+        self._unlike = 0  # So many trials in a row shared no program with another one.
+        self._prepared = ""  # The trial of the last training that was prepared.
         self._directions: dict[str, str | None] = {}  # Of metrics: is more better?
 
     def run(self) -> None:
@@ -500,7 +501,9 @@ class Scheduler:
         same = plan.key is not None and (
             plan.key == self.key_now or any(other.key == plan.key for other in self.waiting)
         )
-        self._unlike = 0 if same else self._unlike + 1
+        # The folds of a trial are prepared before any of them waits, and count as one.
+        first, self._prepared = plan.trial.trial_id != self._prepared, plan.trial.trial_id
+        self._unlike = 0 if same else self._unlike + first
 
     def _may_pad(self, plan: Plan) -> bool:
         """Whether models may be built for the widths of others: code of the user's sees each."""

@@ -283,3 +283,13 @@ def test_weights_of_samples_are_split_with_them(build, blobs, tmp_path):
     alone = one_by_one.oracle.trials[trial.trial_id]
     assert len(alone.metrics.get_history("val_loss")[0].value) == 2
     assert alone.score == pytest.approx(trial.score, rel=1e-4)
+
+
+def test_trials_of_many_folds_share_a_program(build, blobs, tmp_path):
+    found = tuners.VectorizedRandomSearch(
+        build, "val_loss", max_trials=3, directory=tmp_path, seed=5, folds=9
+    )
+    x, y, _ = blobs
+    found.search(x, y, epochs=1, batch_size=16, verbose=0)
+    (row,) = found.lane_report().rows
+    assert (row.trials, row.at_once) == (3, 27)
