@@ -170,13 +170,13 @@ class TableHyperModel(keras_tuner.HyperModel):
             name="output",
         )(x)
         model = keras.Model(inputs, outputs, name="table_network")
+        loss: Any = "mse"
+        metrics: list[Any] = [keras.metrics.RootMeanSquaredError(name="rmse")]
         if self.classes:
             smoothed = smoothing if self.regularized else 0.0
             loss = SparseCategoricalCrossentropy(label_smoothing=smoothed)
             log_loss = keras.metrics.SparseCategoricalCrossentropy(name="log_loss")
             metrics = ["accuracy", log_loss]
-        else:
-            loss, metrics = "mse", [keras.metrics.RootMeanSquaredError(name="rmse")]
         model.compile(optimizer=optimizer, loss=loss, weighted_metrics=metrics)
         # With its slots in place, a checkpoint of a trial loads whole.
         optimizer.build(model.trainable_variables)
