@@ -43,7 +43,7 @@ class _Ranges(NamedTuple):
 
 # Classes of small tables are soon fitted by heart; numbers take long, and little that holds back.
 _CLASSIFICATION = _Ranges(
-    [0.0, 1e-6, 1e-5, 1e-4, 3e-4], [0.0, 1e-5, 1e-4, 1e-3], 0.6, (1e-4, 5e-3), 1.0
+    [0.0, 1e-6, 1e-5, 1e-4, 3e-4], [0.0, 1e-5, 1e-4, 1e-3], 0.6, (3e-4, 5e-3), 1.0
 )
 _REGRESSION = _Ranges([0.0, 1e-7, 1e-6, 1e-5], [0.0, 1e-6, 1e-5, 1e-4], 0.3, (1e-3, 1.5e-2), 0.1)
 _BETA_2 = [0.9, 0.95, 0.98, 0.999]
