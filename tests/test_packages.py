@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "spaces": COMPONENTS,
     "lanes": {"random"},
     "hypermodels": COMPONENTS | {"losses", "spaces", "distribute", "tables"},
-    "tuners": COMPONENTS | {"spaces", "hypermodels", "distribute", "lanes"},
+    "tuners": COMPONENTS | {"models", "spaces", "hypermodels", "distribute", "lanes"},
     "serving": COMPONENTS | {"models"},
     "testing": {"schedules", "regularizers", "layers", "distribute"},
     "cli": COMPONENTS

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import keras_tuner
@@ -22,9 +22,30 @@ from kerasreg.regularizers import ElasticNet
 from kerasreg.schedules import WarmupStableDecay
 from kerasreg.tables import EMBEDDINGS, Table
 
-# Strengths, of which each may be none at all.
-_L1 = [0.0, 1e-7, 1e-6, 1e-5, 1e-4]
-_L2 = [0.0, 1e-6, 1e-5, 1e-4, 1e-3]
+
+class _Ranges(NamedTuple):
+    """Where the numbers are searched whose best values differ between tasks.
+
+    Attributes:
+        l1: strengths of the absolute part of the penalty, of which one is none at all.
+        l2: of the quadratic part, likewise.
+        dropout: the highest rate.
+        learning_rate: the smallest and the largest one.
+        weight_decay: the largest one.
+    """
+
+    l1: list[float]
+    l2: list[float]
+    dropout: float
+    learning_rate: tuple[float, float]
+    weight_decay: float
+
+
+# Classes of small tables are soon fitted by heart; numbers take long, and little that holds back.
+_CLASSIFICATION = _Ranges(
+    [0.0, 1e-6, 1e-5, 1e-4, 3e-4], [0.0, 1e-5, 1e-4, 1e-3], 0.6, (3e-4, 5e-3), 1.0
+)
+_REGRESSION = _Ranges([0.0, 1e-7, 1e-6, 1e-5], [0.0, 1e-6, 1e-5, 1e-4], 0.3, (1e-3, 1.5e-2), 0.1)
 _BETA_2 = [0.9, 0.95, 0.98, 0.999]
 # Shares of the training: a rate rises, stays, and falls along half a cosine in the rest.
 _WARM_UP, _RISE, _FALL = 0.05, 0.25, 0.5
@@ -141,9 +162,10 @@ class TableHyperModel(keras_tuner.HyperModel):
         width = hp.Int("width", *self.widths, sampling="log", default=self.widths[0])
         activation = hp.Choice("activation", self.activations)
         # All declared even where unused, so that the baseline has the same space.
-        absolute, quadratic = hp.Choice("l1", _L1), hp.Choice("l2", _L2)
-        dropout = self._dropout(hp)
-        optimizer = self._optimizer(hp)
+        ranges = _CLASSIFICATION if self.classes else _REGRESSION
+        absolute, quadratic = hp.Choice("l1", ranges.l1), hp.Choice("l2", ranges.l2)
+        dropout = self._dropout(hp, ranges.dropout)
+        optimizer = self._optimizer(hp, ranges)
         smoothing = hp.Float("label_smoothing", 1e-3, 0.1, sampling="log") if self.classes else 0.0
 
         inputs = self.table.inputs()
@@ -170,27 +192,32 @@ class TableHyperModel(keras_tuner.HyperModel):
             name="output",
         )(x)
         model = keras.Model(inputs, outputs, name="table_network")
+        loss: Any = "mse"
+        metrics: list[Any] = [keras.metrics.RootMeanSquaredError(name="rmse")]
         if self.classes:
             smoothed = smoothing if self.regularized else 0.0
             loss = SparseCategoricalCrossentropy(label_smoothing=smoothed)
             log_loss = keras.metrics.SparseCategoricalCrossentropy(name="log_loss")
             metrics = ["accuracy", log_loss]
-        else:
-            loss, metrics = "mse", [keras.metrics.RootMeanSquaredError(name="rmse")]
         model.compile(optimizer=optimizer, loss=loss, weighted_metrics=metrics)
         # With its slots in place, a checkpoint of a trial loads whole.
         optimizer.build(model.trainable_variables)
         return model
 
-    def _dropout(self, hp: keras_tuner.HyperParameters) -> WarmupStableDecay:
-        rate = max(hp.Float("dropout", 0.0, 0.5, default=0.15), _LEAST)
+    def _dropout(self, hp: keras_tuner.HyperParameters, most: float) -> WarmupStableDecay:
+        rate = max(hp.Float("dropout", 0.0, most, default=0.15), _LEAST)
         first = hp.Float("dropout_first", 0.01, 1.0, default=1.0)
         last = hp.Float("dropout_last", 0.01, 1.0, default=1.0)
         return self._course(rate, rate * first, rate * last, rise=_RISE)
 
-    def _optimizer(self, hp: keras_tuner.HyperParameters) -> keras.optimizers.Optimizer:
-        rate = hp.Float("learning_rate", 5e-4, 2e-2, sampling="log", default=3e-3)
-        decay = hp.Float("weight_decay", 1e-4, 1.0, sampling="log", default=1e-2)
+    def _optimizer(
+        self, hp: keras_tuner.HyperParameters, ranges: _Ranges
+    ) -> keras.optimizers.Optimizer:
+        low, high = ranges.learning_rate
+        middle = math.sqrt(low * high)
+        rate = hp.Float("learning_rate", low, high, sampling="log", default=middle)
+        most = ranges.weight_decay
+        decay = hp.Float("weight_decay", 1e-3, most, sampling="log", default=1e-2)
         beta_2 = hp.Choice("beta_2", _BETA_2, default=0.95)
         course = self._course(rate, None, rate * 0.01, rise=_WARM_UP)
         optimizer = keras.optimizers.AdamW(course, weight_decay=decay, beta_2=beta_2)

@@ -184,3 +184,22 @@ def test_python_math_calls_another_function():
         assert math.pow(2.0, 3.0) == "other"
     assert seen == [("sqrt", 2.0), ("pow", 8.0)]
     assert math.sqrt(4.0) == 2.0
+
+
+def test_python_math_compares_by_operations_that_objects_see():
+    """With tolerances, which have names."""
+    import math
+
+    class Number(float):
+        def __sub__(self, other):
+            seen.append(other)
+            return float(self) - other
+
+    seen = []
+    cases = [(1.0, 1.0), (1.0, 1.05), (1.0, 1.2), (math.inf, math.inf), (math.inf, 1.0), (0.0, 0.1)]
+    named = [{}, {"rel_tol": 0.1}, {"abs_tol": 0.15}, {"rel_tol": 0.1, "abs_tol": 0.15}]
+    expected = [math.isclose(*case, **of) for case in cases for of in named]
+    with python_math(lambda name, function, arguments: function(*arguments)):
+        assert [math.isclose(*case, **of) for case in cases for of in named] == expected
+        assert math.isclose(Number(1.0), 1.05, rel_tol=0.1)
+    assert seen == [1.05]

@@ -61,8 +61,7 @@ def test_the_network_begins_with_the_columns_of_its_table(table, frame, embeddin
     np.testing.assert_allclose(predicted.sum(axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("own", ["own", "shared"])
-def test_trials_are_lanes_of_one_program_and_few_models_are_built(table, frame, tmp_path, own):
+def test_trials_are_lanes_of_one_program_and_few_models_are_built(table, frame, tmp_path):
     built = []
 
     class Counted(TableHyperModel):
@@ -80,7 +79,7 @@ def test_trials_are_lanes_of_one_program_and_few_models_are_built(table, frame, 
             searched.objective,
             max_trials=12,
             folds=2,
-            batches=own,
+            batches="own",
             seed=1,
             directory=tmp_path,
         )
@@ -92,6 +91,7 @@ def test_trials_are_lanes_of_one_program_and_few_models_are_built(table, frame, 
     assert len(built) < 8
 
 
+@pytest.mark.long
 def test_depths_are_programs_and_widths_are_padded(prices, frame, tmp_path):
     searched = hypermodel(
         prices, None, epochs=2, widths=(4, 8), depths=(1, 2), activations=("mish", "relu")
