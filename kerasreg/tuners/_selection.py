@@ -242,7 +242,7 @@ class Selection(Report):
         return "\n".join(lines)
 
 
-def select(
+def select_trial(
     tuner: Any, rule: str = "best", complexity: str | Callable[[Any], float] | None = None
 ) -> Selection:
     """Chooses a trial of a search: `VectorizedTuner.select` says how.

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from kerasreg import tuners
+from kerasreg.tuners._selection import select_trial
 
 
 def draw(rng, count, folds, spread, noise=1.0, of_folds=1.0):
@@ -313,17 +314,11 @@ class Measured(keras_tuner.RandomSearch):
         self.oracle.update_space(hp)
 
 
-def select(tuner, *args):
-    from kerasreg.tuners._selection import select
-
-    return select(tuner, *args)
-
-
 def test_trials_are_chosen_by_the_scores_of_their_folds(tmp_path):
     rng = np.random.default_rng(5)
     _, scores = draw(rng, 6, 3, spread=1.0)
     tuner = Measured(scores, 3, 1, tmp_path)
-    selection = select(tuner)
+    selection = select_trial(tuner)
     expected = tuners.shrunken_scores(scores, "max")
     assert selection.score == pytest.approx(expected[expected.best()].shrunken)
     assert selection.standard_error == pytest.approx(expected[expected.best()].shrunken_error)
@@ -331,9 +326,11 @@ def test_trials_are_chosen_by_the_scores_of_their_folds(tmp_path):
     assert [row.setting for row in selection.rows] == [f"{i}" for i in expected.ranking()]
     assert f"trial {selection.trial.trial_id} by" in str(selection)
     units = [tuner.oracle.trials[f"{i}"].hyperparameters.get("units") for i in range(6)]
-    smallest = select(tuner, "one_standard_error", "units")
+    smallest = select_trial(tuner, "one_standard_error", "units")
     assert smallest.trial.trial_id == f"{expected.best('one_standard_error', units)}"
-    largest = select(tuner, "one_standard_error", lambda trial: -trial.hyperparameters.get("units"))
+    largest = select_trial(
+        tuner, "one_standard_error", lambda trial: -trial.hyperparameters.get("units")
+    )
     negative = [-number for number in units]
     assert largest.trial.trial_id == f"{expected.best('one_standard_error', negative)}"
 
@@ -342,7 +339,7 @@ def test_executions_of_a_fold_count_as_one_score(tmp_path):
     _, scores = draw(np.random.default_rng(6), 4, 3, spread=1.0)
     again = np.concatenate([scores - 0.5, scores + 0.5], axis=1)
     tuner = Measured(again, 3, 2, tmp_path)
-    selection = select(tuner)
+    selection = select_trial(tuner)
     expected = tuners.shrunken_scores(scores, "max")
     assert selection.scores.noise == pytest.approx(expected.noise)
     assert selection.rows[0].measured == 3
@@ -350,20 +347,20 @@ def test_executions_of_a_fold_count_as_one_score(tmp_path):
 
 def test_trials_without_a_finite_score_are_not_compared(tmp_path):
     tuner = Measured([[1.0, 2.0], [np.nan, 9.0], [0.0, 1.5]], 2, 1, tmp_path)
-    assert [row.setting for row in select(tuner).rows] == ["0", "2"]
+    assert [row.setting for row in select_trial(tuner).rows] == ["0", "2"]
 
 
 @pytest.mark.parametrize("complexity", [None, "kind", "no such", lambda trial: "many", 3])
 def test_a_complexity_that_is_no_number_is_refused(complexity, tmp_path):
     tuner = Measured([[1.0, 2.0], [2.0, 9.0]], 2, 1, tmp_path)
     with pytest.raises(ValueError, match="`complexity` must be"):
-        select(tuner, "one_standard_error", complexity)
-    assert select(tuner, "one_standard_error", "size").trial.trial_id
+        select_trial(tuner, "one_standard_error", complexity)
+    assert select_trial(tuner, "one_standard_error", "size").trial.trial_id
 
 
 def test_a_search_without_completed_trials_has_none_to_choose(tmp_path):
     with pytest.raises(ValueError, match="`tuner` must have a completed trial"):
-        select(Measured([[np.nan]], None, 1, tmp_path))
+        select_trial(Measured([[np.nan]], None, 1, tmp_path))
 
 
 def test_the_tuner_chooses_by_the_same_function(searched):
