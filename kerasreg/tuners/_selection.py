@@ -17,6 +17,8 @@ from kerasreg.tuners._standard_error import scores_of_folds, values_of
 RULES = ("best", "one_standard_error")
 # Settings worse than most by more of their standard deviations tell nothing of good ones.
 _FAR = 3.0
+# Of fewer settings that are better than the median, their deviation is not known.
+_FEWEST = 3
 # So many trials are in the text of a selection.
 _SHOWN = 10
 
@@ -150,7 +152,8 @@ def shrunken_scores(
     they are `mean + s / (s + v) (mean of the setting − mean)`.
 
     Settings that are far worse than most tell nothing of how good ones differ, and are left as they
-    are: those worse than the median by more than three standard deviations of the better half.
+    are: those worse than the median by more than three standard deviations of the better half, if
+    that has three settings at least.
 
     Folds share training samples, so that the errors are too small rather than too large (Bengio
     and Grandvalet 2004). Scores of one holdout tell nothing of other samples.
@@ -179,8 +182,8 @@ def shrunken_scores(
     ...     [[0.90, 0.80], [0.93, 0.81], [0.89, 0.82], [0.91, 0.80]], mode="max")
     >>> print(scores)
     setting  measured   mean  standard_error  shrunken  shrunken_error
-          0         2   0.85          0.0108     0.858          0.0509
-          1         2   0.87          0.0108     0.858          0.0525
+          0         2   0.85          0.0108     0.858          0.0508
+          1         2   0.87          0.0108     0.858          0.0523
           2         2  0.855          0.0108     0.858          0.0501
           3         2  0.855          0.0108     0.858          0.0501
     >>> scores.best()
@@ -357,10 +360,11 @@ def _good(fitted: _Fitted, mode: str) -> np.ndarray:
         return good
     while True:
         from_median = worse - np.median(worse[good])
-        better = from_median[good & (from_median < 0)]
-        # Half of them may be equal.
-        width = max(np.sqrt((better**2).mean()) if better.size else 0.0, fitted.errors.min())
-        fewer = good & (from_median <= _FAR * width)
+        better = np.sort(from_median[good])[: good.sum() // 2]
+        if better.size < _FEWEST:
+            return good
+        width = max(np.sqrt((better**2).mean()), fitted.errors.min())
+        fewer = good & (from_median <= _FAR * width * (1 + 1e-9))  # Rounding decides nothing.
         if (fewer == good).all():
             return good
         good = fewer
@@ -458,11 +462,11 @@ def _kept(spread: float, variances: np.ndarray) -> np.ndarray:
 
 def _slopes(found: np.ndarray, variances: np.ndarray, spread: float) -> np.ndarray:
     """How far each difference moves if the spread moves by its standard error."""
-    if np.isinf(spread) or not (variances > 0).all() or not found.any():
+    if np.isinf(spread) or not (variances > 0).all():
         return np.zeros(len(found))
     total = spread + variances
-    # The variance of a sum of m squares of standard normals is 2 m.
-    error = np.sqrt(2 * len(found)) / (found**2 / total**2).sum()
+    # By Fisher's information, and larger as the equation of the spread has m - 1.
+    error = len(found) / (len(found) - 1) * np.sqrt(2 / (1 / total**2).sum())
     return found * variances / total**2 * error
 
 

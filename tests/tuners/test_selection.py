@@ -113,6 +113,13 @@ def test_no_differences_but_noise_leave_the_means_to_decide():
     assert tuners.shrunken_scores(scores, "min").best() == 0
 
 
+def test_equal_means_are_as_sure_as_their_noise_is_small():
+    found = tuners.shrunken_scores([[-1, 3, 4, -1], [0, 4, -1, 2], [1, 1, 2, 1]], "max")
+    assert [row.shrunken for row in found.rows] == pytest.approx([1.25] * 3)
+    assert found.difference_error(0, 1) == pytest.approx(0.0, abs=1e-9)
+    assert found.rows[0].shrunken_error < found.noise
+
+
 def test_scores_without_noise_stay_as_they_are():
     scores = np.array([1.0, 2.0, 4.0, 3.0])[:, None] + np.array([0.0, 5.0, 1.0])
     found = tuners.shrunken_scores(scores, "max")
