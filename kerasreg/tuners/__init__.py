@@ -17,6 +17,12 @@ from kerasreg.tuners._searches import (
     VectorizedHyperband,
     VectorizedRandomSearch,
 )
+from kerasreg.tuners._selection import (
+    Selection,
+    SettingScore,
+    ShrunkenScores,
+    shrunken_scores,
+)
 from kerasreg.tuners._standard_error import standard_error
 from kerasreg.tuners._trial_ensembles import EnsembleMember, EnsembleSelection
 from kerasreg.tuners._vectorized import VectorizedTuner
@@ -31,6 +37,9 @@ __all__ = [
     "PopulationBasedTraining",
     "RegularizationPath",
     "SearchFailedError",
+    "Selection",
+    "SettingScore",
+    "ShrunkenScores",
     "TrainedTrial",
     "VectorizedBayesianOptimization",
     "VectorizedGridSearch",
@@ -42,5 +51,6 @@ __all__ = [
     "expected_trials",
     "regularization_path",
     "run_search",
+    "shrunken_scores",
     "standard_error",
 ]

@@ -92,6 +92,12 @@ class Progress:
         self._width = len(line)
         self.stream.flush()
 
+    def say(self, text: str) -> None:
+        """Writes a line for good."""
+        if not self.quiet:
+            self.stream.write(text + "\n")
+            self.stream.flush()
+
     def line(self) -> str:
         """The line as it is now."""
         oracle = self.tuner.oracle

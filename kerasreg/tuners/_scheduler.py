@@ -43,6 +43,7 @@ from kerasreg.tuners._progress import Progress
 from kerasreg.tuners._pruning import Pruning
 from kerasreg.tuners._structure_first import StructuralProbe
 from kerasreg.tuners._templates import Templates
+from kerasreg.tuners._time_limit import TimeLimit
 from kerasreg.tuners._traced_build import traced
 from kerasreg.tuners._trial import (
     Digests,
@@ -117,6 +118,7 @@ class Scheduler:
         files: the state files of the tuner.
         pruning: ends trials early; None to end none.
         record: learns how each trial was trained.
+        limit: tells when the search is to end.
 
     Attributes:
         waiting: trainings whose models are built, and which have not begun.
@@ -140,7 +142,9 @@ class Scheduler:
         files: StateFiles,
         pruning: Pruning | None,
         record: LaneRecord,
+        limit: TimeLimit,
     ) -> None:
+        self.limit = limit
         self.tuner, self.oracle = tuner, tuner.oracle
         self.args, self.kwargs, self.groups = args, kwargs, groups
         self.files, self.pruning, self.record = files, pruning, record
@@ -168,7 +172,7 @@ class Scheduler:
         self._directions: dict[str, str | None] = {}  # Of metrics: is more better?
 
     def run(self) -> None:
-        """Runs the search until the oracle has no more trials.
+        """Runs the search until the oracle has no more trials, or the time is over.
 
         Raises:
             RuntimeError: if too many trials failed one after another. Those that ran beside them
@@ -181,11 +185,16 @@ class Scheduler:
         finally:
             self._abandon()
         self.progress.update(0, last=True)
+        if self.limit.over:
+            self.progress.say(self.limit.note(self.oracle))
         self._failures.check()
 
     def _run(self) -> None:
         while True:
             status = self.ask(self.lanes_now or 1)
+            if self._shall_end:
+                self._give_back()
+                return
             if self.waiting:
                 alone = next((plan for plan in self.waiting if plan.key is None), None)
                 self.train(self.take(None if alone else self.waiting[0].key))
@@ -193,6 +202,22 @@ class Scheduler:
                 return
             else:
                 time.sleep(1.0)  # Others' results are waited for.
+
+    @property
+    def _shall_end(self) -> bool:
+        """Whether the time is over. One trial at least is trained, so that there is a result."""
+        return self.limit.over and bool(self.oracle.end_order)
+
+    def _give_back(self) -> None:
+        """Gives the trials that have not ended to the oracle, for a search to come."""
+        with self.files.written_once():
+            for running in reversed(self.running.values()):  # The last in the queue is the first.
+                trial_id = running.trial.trial_id
+                self.limit.give_back(self.oracle, trial_id)
+                self.files.save_trial(self.oracle.trials[trial_id])
+                self._places.leave(running.trial)
+                if self.pruning is not None:
+                    self.pruning.end(trial_id, None, False)
 
     def ask(self, count: int) -> str:
         """Asks the oracle for trials until so many trainings wait; returns its last word.
@@ -208,7 +233,9 @@ class Scheduler:
                 stack.enter_context(self.files.written_once())
                 stack.enter_context(_no_garbage_collection())
             while len(self.waiting) < count and not self._shall_not_wait():
-                if self._failures.too_many:
+                if self._failures.too_many or (
+                    self.limit.over and (self.waiting or self._shall_end)
+                ):
                     return "STOPPED"
                 self.tuner.pre_create_trial()
                 trial = self.oracle.create_trial(self._free_place())
@@ -285,7 +312,7 @@ class Scheduler:
                 self._prepare_again(unfinished)
             plans = unfinished
         for plan in plans:
-            if plan.trial.trial_id in self.running:
+            if plan.trial.trial_id in self.running and not self._shall_end:
                 self._tell_why_alone(plan)
                 self._train_alone(plan, plan.why_alone or str(error))
 
@@ -415,7 +442,8 @@ class Scheduler:
         for trial_id in stopped:
             self.running[trial_id].pruned = True
         self.progress.stopped += len(stopped)
-        return stopped
+        own = self.tuner.runs_own_code  # Which may compute the objective when it has trained.
+        return stopped | self.limit.ending(seen, None if own else objective)
 
     def _check_objective(self, plan: Plan, logs: dict[str, Any]) -> None:
         """Ends a search whose objective no epoch will have, after the first one.
@@ -890,7 +918,8 @@ class LaneGroup:
             ending = scheduler.watch(seen)
             for lane, plan in self._plans.items():
                 trial_id = plan.trial.trial_id
-                if trial_id not in scheduler.running or trial_id in ending:
+                is_other = not plan.watched and scheduler.limit.over
+                if trial_id not in scheduler.running or trial_id in ending or is_other:
                     lanes.stopped[lane] = True
             scheduler.tuner.on_lanes_epoch_end(lanes, seen)
             scheduler.progress.update(int(sum(bool(of_lane) for of_lane in logs)))
@@ -928,6 +957,8 @@ class LaneGroup:
     def _next_plans(self, free: int, lanes: Lanes) -> list[Plan]:
         """Trainings of this program for free lanes: those that wait, and new ones."""
         scheduler = self._scheduler
+        if scheduler.limit.over:
+            return []
         # The user's code has a model again when its training has ended.
         if scheduler.tuner.runs_own_code and not lanes.is_current():
             return []

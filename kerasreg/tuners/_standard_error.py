@@ -1,4 +1,4 @@
-"""How sure the mean over folds or executions of a trial is."""
+"""The values of a metric of a trial in its folds and executions, and how sure their mean is."""
 
 from __future__ import annotations
 
@@ -35,11 +35,49 @@ def standard_error(trial: Any, metric: str) -> float | None:
     >>> round(kerasreg.tuners.standard_error(trial, "val_loss"), 3)
     0.577
     """
+    values = values_of(trial, metric)
+    if len(values) < 2:
+        return None
+    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def values_of(trial: Any, metric: str) -> list[float]:
+    """The values of a metric in each execution and fold of a trial, at its best epoch.
+
+    Args:
+        trial: a trial, completed.
+        metric: the name of the metric.
+
+    Returns:
+        The values, those of the folds of an execution one after the other.
+
+    Raises:
+        ValueError: if the trial has no such metric.
+    """
     if not trial.metrics.exists(metric):
         raise ValueError(
             f"`metric` must be one of {sorted(trial.metrics.metrics)}. Received: metric={metric!r}"
         )
-    values = trial.metrics.get_history(metric)[-1].value
-    if len(values) < 2:
-        return None
-    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
+    history = trial.metrics.get_history(metric)
+    # Code of the user's may have reported several steps.
+    at_best = [observation for observation in history if observation.step == trial.best_step]
+    return [float(value) for value in (at_best or history)[-1].value]
+
+
+def scores_of_folds(tuner: Any, trial: Any, metric: str) -> list[float]:
+    """The values of a metric in each fold of a trial: the mean over executions, if there are some.
+
+    Args:
+        tuner: the tuner of the trial.
+        trial: a trial, completed.
+        metric: the name of the metric.
+
+    Returns:
+        A value for each fold; without folds, one for each execution.
+    """
+    values = values_of(trial, metric)
+    executions = getattr(tuner, "executions_per_trial", 1)
+    if getattr(tuner, "folds", None) is None or len(values) % executions:
+        return values
+    # Executions of a fold have its samples in common, and so are no independent repeats.
+    return [float(value) for value in np.mean(np.reshape(values, (executions, -1)), axis=0)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import keras
@@ -23,7 +23,10 @@ from kerasreg.tuners._folds import check_folds
 from kerasreg.tuners._lane_report import LaneRecord, LaneReport, report_of
 from kerasreg.tuners._out_of_fold import OutOfFold, Searched, models_of, out_of_fold
 from kerasreg.tuners._pruning import Pruning
+from kerasreg.tuners._results import results
 from kerasreg.tuners._scheduler import Scheduler, Seen
+from kerasreg.tuners._selection import Selection, select_trial
+from kerasreg.tuners._time_limit import TimeLimit
 from kerasreg.tuners._trial import Plan
 from kerasreg.tuners._trial_ensembles import EnsembleSelection, select
 
@@ -182,16 +185,33 @@ class VectorizedTuner(keras_tuner.Tuner):
         self._pruning = None if pruner is None else Pruning(pruner, self.oracle.objective)
         self._files = StateFiles(self)
 
-    def search(self, *fit_args: Any, groups: Any = None, **fit_kwargs: Any) -> None:
+    def search(
+        self,
+        *fit_args: Any,
+        groups: Any = None,
+        time_limit: float | str | None = None,
+        **fit_kwargs: Any,
+    ) -> None:
         """Searches, as `keras_tuner.Tuner.search` does.
 
         Args:
             *fit_args: given to the hypermodel's `fit`: the training data.
             groups: with `folds`, the group of each sample: no group is divided.
+            time_limit: the time after which the search ends: seconds, or a text such as `"60s"`,
+                `"5m"` or `"1h30m"`. None for no limit.
             **fit_kwargs: given to the hypermodel's `fit`: `validation_data`,
                 `epochs`, `callbacks`, ... `verbose=0` shows nothing.
 
+        When the time is over, no trial begins, and each training ends at its next epoch that has
+        the objective. Its trial is completed, with the results and the weights that it had. A
+        trial ends without a result if one of its folds or executions has not begun, or its own
+        code trains again: the next search, also one that resumes the project, trains that trial
+        anew. One trial at least is trained for one epoch. Code that does not call `model.fit`, and
+        a trial with a `distribution_strategy`, run to their end. A line says how many trials there
+        are, unless `verbose=0`.
+
         Raises:
+            ValueError: if `time_limit` is no time > 0.
             keras_tuner.errors.FatalError: if `folds` stand beside validation data or a
                 strategy, the data of folds are no arrays, data without an end have no number of
                 steps, or `build` returns no model.
@@ -199,7 +219,8 @@ class VectorizedTuner(keras_tuner.Tuner):
             ImportError: if there are `folds` and scikit-learn is not installed.
         """
         self.oracle.verbose = 0  # Its table for each trial is nothing for many at once.
-        self._scheduler = self._new_scheduler(fit_args, fit_kwargs, groups)
+        limit = TimeLimit(time_limit)
+        self._scheduler = self._new_scheduler(fit_args, fit_kwargs, groups, limit)
         self.searched = Searched(fit_args, fit_kwargs, groups)
         self.on_search_begin()
         policy = keras.config.dtype_policy()
@@ -243,6 +264,92 @@ class VectorizedTuner(keras_tuner.Tuner):
         ([(1, 4, 4)], 1.0)
         """
         return report_of(self._lane_records)
+
+    def results(self) -> Any:
+        """The trials as a table of pandas, in the order in which they began.
+
+        Returns:
+            A `pandas.DataFrame` with the columns
+
+            - `trial`: the id; `status`: `"COMPLETED"`, `"FAILED"` or `"RUNNING"`;
+            - `score`: the objective; `standard_error`: that of the mean over folds;
+            - `fold_0`, ...: the objective in each fold, the mean over executions if there are
+              some; without `folds`, `execution_0`, ... if there are several;
+            - `best_epoch`: the epoch of the score, from 0;
+            - each hyperparameter by its name, with `hp_` before it if the table has another column
+              of that name; missing where its condition does not hold;
+            - `message`: the last line of the error of a trial that failed;
+            - `program`, `at_once`: the program whose lane the trial was, and how many ran together;
+              `why_alone`: why Keras trained the trial alone;
+            - `seconds`: an equal part of the time of all trainings of the program, or of all that
+              were trained alone for that reason. Tracing is in it, building models is not.
+
+            The last four columns are of trials that this process has trained, as in `lane_report`.
+
+        Raises:
+            ImportError: if pandas is not installed.
+
+        Example:
+
+        >>> import tempfile, keras, numpy as np, kerasreg
+        >>> def build(hp):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+        ...     model.compile(keras.optimizers.SGD(rate), "mse")
+        ...     return model
+        >>> tuner = kerasreg.tuners.VectorizedRandomSearch(
+        ...     build, "val_loss", max_trials=4, folds=2, directory=tempfile.mkdtemp())
+        >>> x, y = np.ones((8, 3)), np.ones((8, 1))
+        >>> tuner.search(x, y, epochs=2, verbose=0)
+        >>> list(tuner.results().columns[:8])
+        ['trial', 'status', 'score', 'standard_error', 'fold_0', 'fold_1', 'best_epoch',
+         'learning_rate']
+        """
+        return results(self, self.lane_report())
+
+    def select(
+        self, rule: str = "best", complexity: str | Callable[[Any], float] | None = None
+    ) -> Selection:
+        """Chooses a trial by the scores of its folds, as noise allows, and says what it scores.
+
+        The best of many trials looks better than it is. Trials are compared by their means over
+        folds, shrunken toward the mean of all of them by as much as noise explains of their
+        differences (`kerasreg.tuners.shrunken_scores`). Without folds, executions take their place,
+        of which the noise tells nothing of other samples; the scores of single trainings are
+        left as they are.
+
+        Args:
+            rule: `"best"` for the trial with the best shrunken score, or `"one_standard_error"`
+                for the least complex of those whose difference from the best one is at most its
+                standard error.
+            complexity: for the latter, the number that is to be small: a function of a KerasTuner
+                trial, or the name of a hyperparameter or of a metric.
+
+        Returns:
+            A `Selection`: its `trial`, `score` and `standard_error`, and the trials in order. `str`
+            of it is a table.
+
+        Raises:
+            ValueError: if an argument is none of these, or no trial is completed.
+
+        Example:
+
+        >>> import tempfile, keras, numpy as np, kerasreg
+        >>> def build(hp):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+        ...     model.compile(keras.optimizers.SGD(rate), "mse")
+        ...     return model
+        >>> tuner = kerasreg.tuners.VectorizedRandomSearch(
+        ...     build, "val_loss", max_trials=4, folds=3, directory=tempfile.mkdtemp())
+        >>> x, y = np.random.default_rng(1).normal(size=(2, 30, 3))
+        >>> tuner.search(x, y[:, :1], epochs=2, verbose=0)
+        >>> selection = tuner.select()
+        >>> selection.rows[0].setting == selection.trial.trial_id, selection.rows[0].measured
+        (True, 3)
+        >>> sparsest = tuner.select("one_standard_error", complexity="learning_rate")
+        """
+        return select_trial(self, rule, complexity)
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> Any:
         """Trains a trial, as `keras_tuner.Tuner.run_trial` does. A subclass may extend it.
@@ -579,7 +686,11 @@ class VectorizedTuner(keras_tuner.Tuner):
         """
 
     def _new_scheduler(
-        self, fit_args: tuple[Any, ...], fit_kwargs: dict[str, Any], groups: Any
+        self,
+        fit_args: tuple[Any, ...],
+        fit_kwargs: dict[str, Any],
+        groups: Any,
+        limit: TimeLimit,
     ) -> Scheduler:
         """Makes the owner of a search that begins."""
         record = LaneRecord(getattr(self.oracle, "trials_per_structure", None))
@@ -592,6 +703,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             files=self._files,
             pruning=self._pruning,
             record=record,
+            limit=limit,
         )
 
     def _has_hooks(self) -> bool:

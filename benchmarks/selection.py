@@ -1,0 +1,75 @@
+"""How much too good the best setting of a search looks, and what is left of that when shrunken.
+
+Usage: python benchmarks/selection.py [SEARCHES]
+
+Searches are simulated: each setting has a true score, folds have an effect that is common to all
+settings, and noise of standard deviation 1 is added. The setting with the best score is chosen. For
+each regime the table has the bias of what is reported of it, larger than 0 where it is too good:
+the mean of its folds, and the shrunken score with the standard error of the simulation; the
+standard error that is reported; and how much worse the chosen setting is than the best one.
+"""
+
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from kerasreg import tuners
+
+NAMES = {
+    "equal": lambda rng, count: np.zeros(count),
+    "normal, spread 0.3": lambda rng, count: 0.3 * rng.normal(size=count),
+    "normal, spread 1": lambda rng, count: rng.normal(size=count),
+    "normal, spread 3": lambda rng, count: 3.0 * rng.normal(size=count),
+    # As in spaces in which many choices lose.
+    "40 % far worse": lambda rng, count: np.where(
+        rng.random(count) < 0.4, -5.0 * rng.random(count), 0.3 * rng.normal(size=count)
+    ),
+    "exponential": lambda rng, count: -rng.exponential(size=count),
+}
+
+
+def simulate(draw, count, folds, searches, of_folds=1.0):
+    """The means over searches, and the standard error of the second."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(searches):
+        truth = draw(rng, count)
+        noise = rng.normal(size=(count, folds))
+        scores = truth[:, None] + of_folds * rng.normal(size=folds) + noise
+        shrunken = tuners.shrunken_scores(scores, "max")
+        best = shrunken.best()
+        row = shrunken[best]
+        regret = truth.max() - truth[best]
+        found.append(
+            (row.mean - truth[best], row.shrunken - truth[best], row.shrunken_error, regret)
+        )
+    each = np.array(found)
+    naive, reported, error, regret = each.mean(axis=0)
+    return naive, reported, each[:, 1].std(ddof=1) / np.sqrt(searches), error, regret
+
+
+def main():
+    searches = int(sys.argv[1]) if len(sys.argv) > 1 else 500
+    print(f"{searches} searches for each line")
+    print(
+        f"{'settings':20} {'number':>6} {'folds':>5} {'mean':>7} {'shrunken':>8} {'(±)':>6} "
+        f"{'reported error':>14} {'regret':>6}"
+    )
+    for name, draw in NAMES.items():
+        for count in (10, 100):
+            for folds in (2, 5, 25):
+                naive, reported, of_simulation, error, regret = simulate(
+                    draw, count, folds, searches
+                )
+                print(
+                    f"{name:20} {count:6} {folds:5} {naive:7.3f} {reported:8.3f} "
+                    f"{of_simulation:6.3f} {error:14.3f} {regret:6.3f}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
