@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kerasreg.tables import Columns
 
 _LEAST_ROWS = 10
+_LEAST_GROUPS = 3
 _LEAST_ROWS_OF_A_CLASS = 3  # One each for training, validation and test.
 # How pandas calls an index that a table was written with, in a .csv file and in a .parquet file.
 _INDEX = re.compile(r"Unnamed: 0(\.\d+)*|__index_level_\d+__")
@@ -49,6 +50,7 @@ class Table:
         reading: how columns are read that are not all numbers without holes; `x` has no columns
             then, but `frame` has: what is made of them depends on the training part.
         frame: a pandas DataFrame of the features, or None.
+        groups: the number of the group of each row, or None.
     """
 
     name: str
@@ -59,11 +61,14 @@ class Table:
     notes: tuple[str, ...] = ()
     reading: Columns | None = None
     frame: Any = None
+    groups: np.ndarray | None = None
 
     def fingerprint(self) -> str:
         """SHA-256 of the values: tells whether a search is resumed on the same data."""
         digest = hashlib.sha256()
-        for values in (self.x, self.y):
+        for values in (self.x, self.y, self.groups):
+            if values is None:
+                continue
             digest.update(str((values.shape, values.dtype.str)).encode())
             digest.update(np.ascontiguousarray(values).tobytes())
         if self.reading is not None:
@@ -82,6 +87,7 @@ def load_table(
     sep: str = ",",
     decimal: str = ".",
     columns: str | None = None,
+    groups: str | None = None,
 ) -> Table:
     """Loads a bundled data set, or a CSV or Parquet file.
 
@@ -96,6 +102,7 @@ def load_table(
         decimal: what separates the decimals of numbers in a `.csv` file, `"."` or `","`.
         columns: the path of a JSON file that says how columns are read, see
             `kerasreg.tables.read_columns`.
+        groups: name of a column of groups, which is no feature.
 
     Returns:
         A `Table`. A column without a name that numbers the rows, as pandas writes an index, is
@@ -108,9 +115,14 @@ def load_table(
     check_choice("task", task, TASKS)
     sep = _check_separators(sep, decimal)
     frame, target = _read(data, target, sep, decimal)
-    for column in (target, *drop):
+    for column in (target, *drop, *([] if groups is None else [groups])):
         _check_column(column, frame.columns)
-    frame = frame.drop(columns=list(drop))
+    if groups == target or groups in drop:
+        raise ValueError(
+            f"`groups` must be neither the target nor dropped. Received: groups={groups!r}"
+        )
+    numbers = None if groups is None else _groups(frame[groups])
+    frame = frame.drop(columns=[*drop, *([] if groups is None else [groups])])
     unnamed = [name for name in frame.columns if name != target and _INDEX.fullmatch(name)]
     index = [name for name in unnamed if _is_index(frame[name])]
     frame = frame.drop(columns=index)
@@ -135,7 +147,7 @@ def load_table(
     names = tuple(map(str, features.columns))
     if columns is None and all(map(_is_plain, (features[name] for name in features.columns))):
         x = np.stack([_numbers(features[name]) for name in features.columns], axis=1)
-        return Table(name, x, y, names, classes, notes)
+        return Table(name, x, y, names, classes, notes, groups=numbers)
     with loading():  # Of Keras, on which the package stands.
         from kerasreg.tables import read_columns
     reading = read_columns(features, overrides=columns)
@@ -143,7 +155,25 @@ def load_table(
         raise ValueError(f"{data!r} must have a column that is of use. {reading.dropped}")
     used = [column.name for column in reading.used]
     x = np.zeros((len(frame), 0), "float32")
-    return Table(name, x, y, tuple(used), classes, notes, reading, features[used])
+    return Table(name, x, y, tuple(used), classes, notes, reading, features[used], numbers)
+
+
+def _groups(column: Any) -> np.ndarray:
+    """The number of the group of each row."""
+    missing = column.isna().to_numpy(dtype=bool)
+    if missing.any():
+        raise ValueError(
+            f"The column of groups {column.name!r} has no value in data row "
+            f"{int(np.argmax(missing)) + 1}."
+        )
+    numbers = np.unique(column.astype(str).to_numpy(dtype=str), return_inverse=True)[1]
+    count = int(numbers.max()) + 1
+    if count < _LEAST_GROUPS:
+        raise ValueError(
+            f"The column of groups {column.name!r} must have at least {_LEAST_GROUPS} groups: to "
+            f"train, to validate and to test. It has {count}."
+        )
+    return np.asarray(numbers)
 
 
 def _duplicates(features: Any, y: np.ndarray, data: str) -> tuple[str, ...]:

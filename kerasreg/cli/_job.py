@@ -17,6 +17,7 @@ import keras_tuner
 import numpy as np
 
 from kerasreg import distribute, models, serving, tuners
+from kerasreg._durations import check_duration
 from kerasreg._files import write_json
 from kerasreg._validation import check_choice, check_count
 from kerasreg.cli._baselines import baselines
@@ -28,7 +29,7 @@ from kerasreg.cli._split import SearchData, search_data
 from kerasreg.hypermodels import TableHyperModel, fit
 
 # Of rows: with fewer than the first number 8 folds, with more than the second none.
-_FEW_ROWS, _MANY_ROWS = 2_000, 50_000
+_FEW_ROWS, _MANY_ROWS = 1_000, 50_000
 # So many trials are proposed at a time where the next ones learn from them.
 _INFORMED = 8
 _REFERENCE = "ensemble"
@@ -54,6 +55,8 @@ class SearchJob:
         check_choice("tuner", settings.tuner, TUNERS)
         check_count("trials", settings.trials)
         check_count("epochs", settings.epochs)
+        if settings.time is not None:
+            check_duration("time", settings.time)
         check_count("replicas", settings.replicas)
         self.settings = settings
         self.table = table
@@ -78,9 +81,13 @@ class SearchJob:
         if asked == 0:
             asked = 8 if rows < _FEW_ROWS else 5 if rows <= _MANY_ROWS else 1
             asked = min(asked, max(2, rows // 8))
+        what, groups = "rows", self.data.groups
+        if groups is not None:
+            what, rows = "groups", len(np.unique(groups))
+            asked = asked if self.settings.folds else min(asked, rows)
         if asked > rows:
             raise ValueError(
-                f"`folds` must be at most the number of rows to search with, {rows}. "
+                f"`folds` must be at most the number of {what} to search with, {rows}. "
                 f"Received: folds={asked}"
             )
         return asked if asked > 1 else None
@@ -89,8 +96,8 @@ class SearchJob:
         """The data that the trials are given."""
         x, y = self.data.x, self.data.y
         if self.folds is not None:
-            return {"x": x, "y": y}
-        train, validation = self._parts()
+            return {"x": x, "y": y, "groups": self.data.groups}
+        train, validation = self.data.parts(self.table, 0.25, self.settings.seed)
         if self.settings.replicas > len(validation):
             raise ValueError(
                 f"`replicas` must be at most the rows of the validation part, {len(validation)}. "
@@ -98,19 +105,6 @@ class SearchJob:
             )
         part = x[validation], y[validation]
         return {"x": x[train], "y": y[train], "validation_data": part}
-
-    def _parts(self) -> tuple[np.ndarray, np.ndarray]:
-        """Places of rows to train and to validate, where there are no folds."""
-        from sklearn.model_selection import train_test_split
-
-        strata = None if self.table.classes is None else self.data.y
-        train, validation = train_test_split(
-            np.arange(len(self.data.y)),
-            test_size=0.25,
-            random_state=self.settings.seed,
-            stratify=strata,
-        )
-        return train, validation
 
     def run(self) -> dict[str, Any]:
         """Does all of it; returns the report.
@@ -131,14 +125,17 @@ class SearchJob:
         )
         hypermodel = self._hypermodel(True, settings.replicas)
         tuner = self._tuner("search", hypermodel, self.strategy)
-        best = self._search(tuner)
+        self._search(tuner, settings.time)
+        tuner.results().to_csv(os.path.join(self.folder, "results.csv"), index=False)
+        chosen = tuner.select()
+        best = chosen.trial.hyperparameters
         setting = ", ".join(f"{name}={_short(value)}" for name, value in best.values.items())
-        self.write(f"best setting: {setting}")
+        self.write(f"best setting, trial {chosen.trial.trial_id}: {setting}")
         selection = tuner.select_ensemble()
         self.write(_told(selection))
         networks = {
-            "baseline": self._baseline(best, selection.best_trial_id),
-            "winner": tuner.select_ensemble(candidates=1).model(),
+            "baseline": self._baseline(best, chosen.trial.trial_id),
+            "winner": tuner.ensemble(candidates=[chosen.trial.trial_id]),
             _REFERENCE: selection.model(),
         }
         outputs = {name: self._outputs(network) for name, network in networks.items()}
@@ -174,6 +171,7 @@ class SearchJob:
         )
         report = {
             "settings": record,
+            "best_trial": chosen.trial.trial_id,
             "best_hyperparameters": best.values,
             "ensemble": selection.to_dict(),
             "classes": table.classes,
@@ -241,8 +239,8 @@ class SearchJob:
             seed=self.settings.seed,
         )
 
-    def _search(self, tuner: keras_tuner.Tuner) -> keras_tuner.HyperParameters:
-        """Runs what is left of the search; returns the best setting."""
+    def _search(self, tuner: keras_tuner.Tuner, time: str | None = None) -> None:
+        """Runs what is left of a search, in a time if there is a limit."""
         hypermodel = tuner.hypermodel
         # KerasTuner prints the traceback of a trial that failed, and keeps it in the
         # trial's file. Here the line of the trial says that it failed, and a note why.
@@ -251,17 +249,17 @@ class SearchJob:
             contextlib.redirect_stderr(io.StringIO()),
         ):
             warnings.simplefilter("always")
-            completed = tuners.run_search(
+            tuners.run_search(
                 tuner,
                 **self._fit_arguments,
                 epochs=hypermodel.epochs,
                 batch_size=hypermodel.batch_size,
+                time_limit=time,
                 verbose=0,
             )
         for warning in caught:
             if "trials failed" in str(warning.message):
                 self.write(f"note: {warning.message}")
-        return completed[0].hyperparameters
 
     def _tuner(self, project: str, hypermodel: TableHyperModel, strategy: Any) -> Any:
         settings = self.settings

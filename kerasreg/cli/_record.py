@@ -18,13 +18,23 @@ class SearchSettings(TableOptions):
     """Everything that decides what a search does, beside its data: its record."""
 
     tuner: str = option("random", "Search algorithm of KerasTuner.", choices=TUNERS)
-    trials: int = option(32, "Number of settings to try; hyperband decides by itself.", minimum=1)
-    epochs: int = option(40, "Epochs of a whole training.", minimum=1)
+    trials: int = option(16, "Number of settings to try; hyperband decides by itself.", minimum=1)
+    epochs: int = option(30, "Epochs of a whole training.", minimum=1)
     folds: int = option(
         0,
         "Folds of the cross-validation, 1 for a single validation part of a fifth. 0 for 8 below "
-        "2,000 rows, 5 up to 50,000, and 1 above, or with --replicas.",
+        "1,000 rows, 5 up to 50,000, and 1 above, or with --replicas.",
         minimum=0,
+    )
+    groups: str | None = option(
+        None,
+        "Column of groups, such as patients: the rows of a group are all to train, to validate or "
+        "to test. It is no feature.",
+    )
+    time: str | None = option(
+        None,
+        "Time of the search, such as 60s, 5m or 1h30m: then it ends, with the trials that it has. "
+        "What comes after, the report and the export, takes its own.",
     )
     seed: int = option(
         0, "Seed of the split, the search and the trainings.", minimum=0, maximum=2**32 - 1

@@ -24,7 +24,7 @@ from kerasreg.cli._options import BUNDLED, option
 from kerasreg.cli._record import SearchSettings, check_record
 
 # What a resumed search may change: everything else decides what it found so far.
-_CHANGEABLE = frozenset({"trials"})
+_CHANGEABLE = frozenset({"trials", "time"})
 _SETTINGS = [field.name for field in dataclasses.fields(SearchSettings)]
 
 
@@ -62,6 +62,7 @@ def _run(options: SearchOptions, given: Set[str], path: str | None) -> None:
             settings.sep,
             settings.decimal,
             columns=settings.columns,
+            groups=settings.groups,
         )
         if record is not None and record["fingerprint"] != table.fingerprint():
             raise ValueError(

@@ -110,6 +110,7 @@ class SearchData:
         fitted: what the rows to search with say of the columns.
         target_mean: what was subtracted from regression targets, else 0.
         target_scale: what they were then divided by, else 1.
+        groups: the number of the group of each row to search with, or None.
     """
 
     x: np.ndarray
@@ -119,6 +120,16 @@ class SearchData:
     fitted: tables.Table
     target_mean: float
     target_scale: float
+    groups: np.ndarray | None
+
+    def parts(self, table: Table, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Places in `x` to train with, and others to validate with, as the table was divided."""
+        train, validation = _divided(table, self.rows, share, seed)
+        places = np.argsort(self.rows)
+        found = (
+            places[np.searchsorted(self.rows, part, sorter=places)] for part in (train, validation)
+        )
+        return next(found), next(found)
 
 
 def search_data(table: Table, test_fraction: float = 0.2, seed: int = 0) -> SearchData:
@@ -146,17 +157,28 @@ def search_data(table: Table, test_fraction: float = 0.2, seed: int = 0) -> Sear
         reading = tables.read_columns(frame, overrides=overrides)
     fitted = tables.Table(frame.iloc[rows], reading)
     x = fitted.arrays(frame.iloc[rows])
-    return SearchData(x, y[rows], rows, test_rows, fitted, mean, scale)
+    groups = None if table.groups is None else table.groups[rows]
+    return SearchData(x, y[rows], rows, test_rows, fitted, mean, scale, groups)
 
 
 def _divided(
     table: Table, rows: np.ndarray, share: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.model_selection import train_test_split
+    """Divides rows in two, of which the second has a share of them."""
+    from sklearn import model_selection
 
+    strata = _strata(table, rows)
     try:
-        first, second = train_test_split(
-            rows, test_size=share, random_state=seed, stratify=_strata(table, rows)
+        if table.groups is not None:
+            groups = table.groups[rows]
+            count = min(round(1 / share), len(np.unique(groups)))
+            kind = "GroupKFold" if strata is None else "StratifiedGroupKFold"
+            given = {} if strata is None else {"shuffle": True, "random_state": seed}
+            splitter = getattr(model_selection, kind)(count, **given)
+            first, second = next(iter(splitter.split(rows, strata, groups)))
+            return rows[first], rows[second]
+        first, second = model_selection.train_test_split(
+            rows, test_size=share, random_state=seed, stratify=strata
         )
     except ValueError as error:
         raise ValueError(

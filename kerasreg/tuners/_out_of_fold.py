@@ -13,6 +13,7 @@ from kerasreg._keras.batches import are_batches, batches
 from kerasreg._keras.internals import as_keras_arrays, rows_for_fit
 from kerasreg._keras.rows import are_rows
 from kerasreg._keras.streams import is_generator
+from kerasreg._validation import check_count
 from kerasreg._warnings import warn
 from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._folds import folds_of
@@ -78,12 +79,14 @@ class Searched(NamedTuple):
 
 
 def out_of_fold(
-    tuner: Any, data: Any = None, groups: Any = None, *, most: int | None = None
+    tuner: Any,
+    data: Any = None,
+    groups: Any = None,
+    *,
+    candidates: int | Sequence[str] | None = None,
 ) -> OutOfFold:
     """Computes the predictions of the completed trials of a search, see the tuner's method."""
-    trials = completed_trials(tuner)[:most]
-    if not trials:
-        raise ValueError("There is no completed trial in this search.")
+    trials = _candidates(completed_trials(tuner), candidates)
     given = tuner.searched if data is None else None
     if data is None and given is None:
         raise ValueError(
@@ -104,6 +107,24 @@ def out_of_fold(
             "neither validation data nor folds. Received: data=None"
         )
     return _of_validation(tuner, trials, stored, *_gathered(found))
+
+
+def _candidates(trials: list[Any], candidates: int | Sequence[str] | None) -> list[Any]:
+    """The trials that are asked for, the best one first."""
+    if isinstance(candidates, (list, tuple)) and candidates:
+        wanted = set(candidates)
+        missing = sorted(map(str, wanted - {trial.trial_id for trial in trials}))
+        if missing:
+            raise ValueError(
+                "`candidates` must be ids of trials that completed with a finite score. "
+                f"Received: {missing[0]!r}, which is none"
+            )
+        return [trial for trial in trials if trial.trial_id in wanted]
+    if candidates is not None:
+        trials = trials[: check_count("candidates", candidates)]
+    if not trials:
+        raise ValueError("There is no completed trial in this search.")
+    return trials
 
 
 def models_of(tuner: Any, trial: Any, values: Sequence[Sequence[np.ndarray]]) -> list[keras.Model]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -438,7 +438,11 @@ class VectorizedTuner(keras_tuner.Tuner):
         return model
 
     def out_of_fold(
-        self, data: Any = None, *, groups: Any = None, candidates: int | None = None
+        self,
+        data: Any = None,
+        *,
+        groups: Any = None,
+        candidates: int | Sequence[str] | None = None,
     ) -> OutOfFold:
         """Computes what trials predict for samples that their models were not trained with.
 
@@ -449,7 +453,8 @@ class VectorizedTuner(keras_tuner.Tuner):
             data: the data of the search as a pair `(x, y)`: with folds all samples, else those of
                 validation, also as a dataset. None for those of the last search of this tuner.
             groups: of these data, as for `search`.
-            candidates: of so many trials, the best ones; None for all.
+            candidates: of so many trials, the best ones, or of the trials of these ids. None for
+                all.
 
         Returns:
             An `OutOfFold`, whose trials are those that completed, the best one first.
@@ -472,8 +477,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         >>> len(found.trial_ids), found.predictions[0].shape
         (4, (8, 1))
         """
-        most = None if candidates is None else check_count("candidates", candidates)
-        return out_of_fold(self, data, groups, most=most)
+        return out_of_fold(self, data, groups, candidates=candidates)
 
     def select_ensemble(
         self,
@@ -481,7 +485,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         *,
         mode: str = "auto",
         size: int = 40,
-        candidates: int | None = 200,
+        candidates: int | Sequence[str] | None = 200,
         data: Any = None,
         groups: Any = None,
     ) -> EnsembleSelection:
@@ -497,7 +501,8 @@ class VectorizedTuner(keras_tuner.Tuner):
                 loss of the models, without penalties.
             mode: `"min"`, `"max"` or `"auto"`, as for `greedy_selection`.
             size: a trial is chosen so many times at most, some of them again.
-            candidates: so many trials are chosen from, the best ones by the objective.
+            candidates: so many trials are chosen from, the best ones by the objective; or the ids
+                of the trials to choose from.
             data: as for `out_of_fold`.
             groups: as for `out_of_fold`.
 
@@ -548,7 +553,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         *,
         mode: str = "auto",
         size: int = 40,
-        candidates: int | None = 200,
+        candidates: int | Sequence[str] | None = 200,
         data: Any = None,
         groups: Any = None,
         spread: bool = False,
