@@ -171,36 +171,16 @@ class Ensemble(keras.Model):
         return self.fit()
 
     def get_config(self) -> dict[str, Any]:
-        parts = [
-            {
-                "model": keras.saving.serialize_keras_object(_model_of(part)),
-                "stacked": isinstance(part, MemberStack),
-                "members": places,
-            }
-            for part, places in zip(self._mean.parts, self._mean.places, strict=True)
-        ]
-        mean = self._mean
-        return {
-            "name": self.name,
-            "trainable": self.trainable,
-            "parts": parts,
-            "shares": mean.shares,
-            "spread": mean.spread,
-            "logits": mean.logits,
-        }
+        of_mean = self._mean.get_config()
+        own = {name: of_mean[name] for name in ("parts", "shares", "spread", "logits")}
+        return {"name": self.name, "trainable": self.trainable, **own}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Ensemble:
-        parts, places = [], []
-        for part in config["parts"]:
-            model = keras.saving.deserialize_keras_object(
-                part["model"], custom_objects=custom_objects
-            )
-            places.append(list(part["members"]))
-            parts.append(MemberStack(model, None, len(places[-1])) if part["stacked"] else model)
-        mean = MembersMean(parts, places, config["shares"], config["spread"], config["logits"])
+        of_mean = {k: v for k, v in config.items() if k not in ("name", "trainable")}
+        mean = MembersMean.from_config(of_mean, custom_objects)
         made = cls.__new__(cls)
-        made._assemble(_model_of(parts[0]), mean, config["name"])
+        made._assemble(_model_of(mean.parts[0]), mean, config["name"])
         made.trainable = config["trainable"]
         return made
 
@@ -239,6 +219,8 @@ def ensemble(
     return Ensemble(models, weights, spread, logits, name)
 
 
+# Also a model made of inputs and outputs of an ensemble is saved.
+@keras.saving.register_keras_serializable(package="kerasreg")
 class MembersMean(keras.layers.Layer):
     """The weighted mean of stacks of members and of single ones, and their spread."""
 
@@ -249,12 +231,36 @@ class MembersMean(keras.layers.Layer):
         shares: Sequence[float],
         spread: bool,
         logits: str,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(autocast=False, name="members")
+        super().__init__(**{"autocast": False, "name": "members", **kwargs})
         self.parts = list(parts)
         self.places, self.shares = [list(each) for each in places], [float(w) for w in shares]
         self.spread, self.logits = bool(spread), logits
         self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        parts = [
+            {
+                "model": keras.saving.serialize_keras_object(_model_of(part)),
+                "stacked": isinstance(part, MemberStack),
+                "members": places,
+            }
+            for part, places in zip(self.parts, self.places, strict=True)
+        ]
+        own = {"shares": self.shares, "spread": self.spread, "logits": self.logits}
+        return {**super().get_config(), "parts": parts, **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> MembersMean:
+        config, parts, places = dict(config), [], []
+        for part in config.pop("parts"):
+            model = keras.saving.deserialize_keras_object(
+                part["model"], custom_objects=custom_objects
+            )
+            places.append(list(part["members"]))
+            parts.append(MemberStack(model, None, len(places[-1])) if part["stacked"] else model)
+        return cls(parts, places, **config)
 
     def member_outputs(self) -> list[list[Any]]:
         """For each structure of members the symbolic outputs of one of them."""

@@ -351,3 +351,20 @@ def test_models_that_differ_are_refused_by_what_differs():
         ensemble([dense(4)(), other()])
     with pytest.raises(ValueError, match="`models` must be a list of built Keras models"):
         ensemble([])
+
+
+def test_a_model_of_the_inputs_and_outputs_of_an_ensemble_is_saved_too(tmp_path):
+    def member(units):
+        return keras.Sequential(
+            [keras.Input((3,)), keras.layers.Dense(units, "relu"), keras.layers.Dense(2)]
+        )
+
+    mean = ensemble([member(4), member(4), member(5)])
+    scaled = keras.layers.Rescaling(3.0, 1.0)(mean.output)
+    model = keras.Model(mean.input, scaled)
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+    expected = 3.0 * mean.predict(x, verbose=0) + 1.0
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-6)
