@@ -21,6 +21,8 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)
 	rm -rf $(DEMO_OUTPUT)
 	$(BIN)/kerasreg search --output_dir=$(DEMO_OUTPUT)
+	$(BIN)/kerasreg search --data=examples/penguins.csv --target=species --trials=4 --epochs=30 \
+		--output_dir=$(DEMO_OUTPUT)/penguins
 
 # What a change must pass before its tests are worth their time: the source, what the package
 # knows of the insides of Keras (each test once with its function broken), and who imports whom.

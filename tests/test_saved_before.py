@@ -11,7 +11,7 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
-from helpers.commands import command_inside
+from helpers.commands import command_inside, contents
 
 import kerasreg
 from kerasreg._keras import fused
@@ -113,13 +113,14 @@ def test_a_search_of_keras_tuner_is_read(folder):
     assert tuner.get_best_models()[0].predict(X, verbose=0).shape == (8, 1)
 
 
-def test_the_command_goes_on_with_its_search(folder):
+def test_the_command_says_that_it_does_not_go_on_with_a_search_of_other_networks(folder):
     arguments = ["search", "--resume", "--output_dir=houses", "--trials=3"]
+    before = contents(folder / "houses")
     done = command_inside(*arguments, cwd=folder)
-    assert done.code == 0, done.err
-    oracle = json.loads((folder / "houses" / "search" / "oracle.json").read_text())
-    assert len(oracle["end_order"]) == 3
-    assert (folder / "houses" / "model" / "1" / "saved_model.pb").exists()
+    assert done.code == 2
+    assert "an earlier version of kerasreg began it" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert contents(folder / "houses") == before
 
 
 def test_a_card_says_now_all_that_it_said_then(folder, tmp_path):

@@ -54,7 +54,7 @@ class SearchJob:
     ) -> None:
         check_choice("tuner", settings.tuner, TUNERS)
         check_count("trials", settings.trials)
-        check_count("epochs", settings.epochs)
+        check_count("epochs", settings.epochs, minimum=0)
         if settings.time is not None:
             check_duration("time", settings.time)
         check_count("replicas", settings.replicas)
@@ -234,7 +234,7 @@ class SearchJob:
             self.data.fitted,
             None if self.table.classes is None else len(self.table.classes),
             samples=samples,
-            epochs=self.settings.epochs,
+            epochs=self.settings.epochs or None,
             regularized=regularized,
             seed=self.settings.seed,
         )
@@ -284,7 +284,7 @@ class SearchJob:
         # KerasTuner prints when it goes on with a project.
         with contextlib.redirect_stdout(io.StringIO()):
             if settings.tuner == "hyperband":
-                return tuner(max_epochs=settings.epochs, **common)
+                return tuner(max_epochs=hypermodel.epochs, **common)
             if settings.tuner == "bayesian":
                 # KerasTuner's default, three random points a dimension, is more than
                 # most searches have trials.

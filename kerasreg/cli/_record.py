@@ -19,7 +19,9 @@ class SearchSettings(TableOptions):
 
     tuner: str = option("random", "Search algorithm of KerasTuner.", choices=TUNERS)
     trials: int = option(16, "Number of settings to try; hyperband decides by itself.", minimum=1)
-    epochs: int = option(30, "Epochs of a whole training.", minimum=1)
+    epochs: int = option(
+        0, "Epochs of a whole training; 0 for 20 to 100, by the task and the rows.", minimum=0
+    )
     folds: int = option(
         0,
         "Folds of the cross-validation, 1 for a single validation part of a fifth. 0 for 8 below "

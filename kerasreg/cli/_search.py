@@ -1,4 +1,4 @@
-"""`kerasreg search`: the best setting of a network for a table, exported as a SavedModel."""
+"""`kerasreg search`: an ensemble of networks for a table, exported as a SavedModel."""
 
 from __future__ import annotations
 
@@ -107,14 +107,14 @@ def _interrupt(*_: Any) -> None:
 SEARCH = Command(
     name="search",
     summary=[
-        "search a dense network for a table, compare the best",
-        "setting with the same network without regularization, and export",
+        "search dense networks for a table, compare their ensemble with the",
+        "network without regularization and with other models, and export",
         "it as a SavedModel",
     ],
     purpose="find a network's regularization, training and shape for a table",
     examples=[
         "kerasreg search                                  # scikit-learn's digits",
-        "kerasreg search --data=houses.csv --target=price --trials=30",
+        "kerasreg search --data=houses.csv --target=price --time=5m --trials=100",
         "kerasreg search --resume                         # go on after an interruption",
     ],
     options=SearchOptions,

@@ -252,7 +252,8 @@ def test_the_saved_model_on_raw_features_has_the_reported_scores(kinds, served):
             "precision": precision,
             "recall": recall,
             "f1": f1,
-        }
+        },
+        rel=1e-5,
     )
 
 

@@ -1,0 +1,124 @@
+"""How a table is divided for a search: a test part, folds or a validation part, groups."""
+
+import dataclasses
+
+import numpy as np
+import pandas
+import pytest
+
+from kerasreg.cli import _job
+from kerasreg.cli._data import load_table
+from kerasreg.cli._record import SearchSettings
+from kerasreg.cli._split import search_data
+
+ROWS = 120
+
+
+@pytest.fixture
+def patients(tmp_path):
+    generator = np.random.default_rng(0)
+    frame = pandas.DataFrame(
+        {
+            "patient": [f"p{k % 30}" for k in range(ROWS)],
+            "age": generator.integers(20, 80, ROWS),
+            "weight": generator.normal(70.0, 9.0, ROWS),
+            "ill": np.where(np.arange(ROWS) % 30 < 10, "yes", "no"),
+            "days": generator.normal(5.0, 2.0, ROWS),
+        }
+    )
+    path = tmp_path / "patients.csv"
+    frame.to_csv(path, index=False)
+    return str(path)
+
+
+def job(table, tmp_path, **settings):
+    return _job.SearchJob(SearchSettings(**settings), table, str(tmp_path / "out"), print)
+
+
+@pytest.mark.parametrize("target", ["ill", "days"])
+def test_no_group_is_divided(patients, target):
+    table = load_table(patients, target, groups="patient")
+    assert "patient" not in table.columns
+    assert len(np.unique(table.groups)) == 30
+    data = search_data(table)
+    assert sorted([*data.rows, *data.test_rows]) == list(range(ROWS))
+    assert not set(table.groups[data.rows]) & set(table.groups[data.test_rows])
+    np.testing.assert_array_equal(data.groups, table.groups[data.rows])
+    assert 0.1 < len(data.test_rows) / ROWS < 0.3
+    train, validation = data.parts(table, 0.25, 0)
+    assert sorted([*train, *validation]) == list(range(len(data.rows)))
+    assert not set(data.groups[train]) & set(data.groups[validation])
+    if target == "ill":
+        assert np.mean(table.y[data.test_rows]) == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_the_places_of_parts_are_those_of_the_rows(patients):
+    table = load_table(patients, "ill")
+    data = search_data(table, seed=3)
+    train, validation = data.parts(table, 0.25, 3)
+    # Stratified, as the whole is.
+    assert np.mean(data.y[validation]) == pytest.approx(1 / 3, abs=0.03)
+    assert len(validation) == 24
+    assert not set(data.rows[train]) & set(data.test_rows)
+
+
+def test_what_is_served_takes_the_columns_of_the_file(tmp_path):
+    frame = pandas.DataFrame({"same": 1.0, "few": np.arange(40) % 3, "x": np.arange(40) / 7})
+    frame.assign(y=frame["x"] * 2).to_csv(tmp_path / "t.csv", index=False)
+    data = search_data(load_table(str(tmp_path / "t.csv"), "y"))
+    # A table of numbers: none of them is a category, and none is left out.
+    assert [column.kind for column in data.fitted.columns] == ["number"] * 3
+    assert data.x.shape == (32, 3)
+    assert np.mean(data.y) == pytest.approx(0.0, abs=1e-6)
+    assert np.std(data.y) == pytest.approx(1.0, abs=1e-5)
+
+
+FOLDS = [
+    ({}, 8),
+    ({"folds": 3}, 3),
+    ({"folds": 1}, None),
+    ({"replicas": 2}, None),
+    ({"groups": "patient"}, 8),
+]
+
+
+@pytest.mark.parametrize(("settings", "folds"), FOLDS)
+def test_folds_are_as_many_as_asked_for_or_as_the_rows_allow(patients, tmp_path, settings, folds):
+    table = load_table(patients, "ill", groups=settings.get("groups"))
+    made = object.__new__(_job.SearchJob)
+    made.settings, made.table = SearchSettings(**settings), table
+    made.data = search_data(table)
+    assert made._folds() == folds
+
+
+@pytest.mark.parametrize(
+    ("rows", "folds"), [(10, 2), (40, 5), (999, 8), (1000, 5), (50_000, 5), (50_001, None)]
+)
+def test_large_tables_have_fewer_folds(patients, rows, folds):
+    made = object.__new__(_job.SearchJob)
+    made.settings = SearchSettings()
+    made.data = dataclasses.replace(
+        search_data(load_table(patients, "ill")), y=np.zeros(rows), groups=None
+    )
+    assert made._folds() == folds
+
+
+def test_what_cannot_be_divided_is_refused(patients, tmp_path):
+    table = load_table(patients, "ill", groups="patient")
+    with pytest.raises(ValueError, match=r"`folds` must be at most the number of groups .*, 24"):
+        job(table, tmp_path, groups="patient", folds=25)
+    with pytest.raises(ValueError, match="`folds` must be 0 or 1 with several replicas"):
+        job(table, tmp_path, replicas=2, folds=3)
+    with pytest.raises(ValueError, match="`time` must be a number of seconds > 0"):
+        job(table, tmp_path, time="soon")
+    with pytest.raises(ValueError, match="`groups` must be neither the target nor dropped"):
+        load_table(patients, "ill", groups="ill")
+    with pytest.raises(ValueError, match="`column` must be"):
+        load_table(patients, "ill", groups="patients")
+    frame = pandas.read_csv(patients)
+    frame.assign(patient=frame["patient"].where(frame.index != 4)).to_csv(patients, index=False)
+    with pytest.raises(ValueError, match="'patient' has no value in data row 5"):
+        load_table(patients, "ill", groups="patient")
+    frame.assign(patient="a").to_csv(patients, index=False)
+    with pytest.raises(ValueError, match="'patient' must have at least 3 groups"):
+        load_table(patients, "ill", groups="patient")
