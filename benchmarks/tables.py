@@ -270,7 +270,7 @@ def by_defaults(task, contender):
 
 
 def run(contender, arguments):
-    """What a contender gives on a table, by the name of each model."""
+    """What a contender, or several with defaults, give on a table, by the name of each model."""
     task = Task(arguments.tables, arguments.seed)
     if contender == "kerasreg":
         return searched_by_kerasreg(task, arguments.epochs, arguments.seconds, arguments.lanes)
@@ -278,7 +278,10 @@ def run(contender, arguments):
         return searched_by_keras_tuner(
             task, contender, arguments.epochs, arguments.trials, arguments.seconds
         )
-    return by_defaults(task, contender)
+    found = {}
+    for one in contender.split(","):
+        found |= by_defaults(task, one)
+    return found
 
 
 class Done:
@@ -311,8 +314,10 @@ def fill(done, name, seed, contenders, arguments):
     # The first one gives the time of the others.
     searches = [one for one in contenders if one in SEARCHES]
     needed = ["RandomSearch", *searches] if searches and not arguments.seconds else searches
-    for contender in dict.fromkeys([*needed, *(one for one in contenders if one in PLAIN)]):
-        names = OF_KERASREG if contender == "kerasreg" else (contender,)
+    plain = [one for one in contenders if one in PLAIN and not done.of(name, seed, one)]
+    # Those are together in one process, which takes longer to start than most of them.
+    for contender in dict.fromkeys([*needed, *([",".join(plain)] if plain else [])]):
+        names = OF_KERASREG if contender == "kerasreg" else contender.split(",")
         if all(done.of(name, seed, one) for one in names):
             continue
         given = ["--one", contender, "--tables", name, "--seed", seed]
@@ -371,9 +376,9 @@ def show(done, names, seeds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tables", default=",".join(TABLES))
+    parser.add_argument("--tables")
     parser.add_argument("--contenders", default=",".join([*SEARCHES, *PLAIN]))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int)
     parser.add_argument("--epochs", type=int, help="instead of those of the hypermodel")
     parser.add_argument("--trials", type=int, default=10, help="of RandomSearch")
     parser.add_argument("--lanes", type=int, default=40, help="at most at a time")
@@ -387,8 +392,10 @@ def main():
         print(json.dumps(run(arguments.one, arguments)))
         return
     if arguments.quick:
-        arguments.tables, arguments.seeds = "attrition,concrete", 1
         arguments.epochs, arguments.trials = 10, 3
+    few = "attrition,concrete" if arguments.quick else ",".join(TABLES)
+    arguments.tables = arguments.tables or few
+    arguments.seeds = arguments.seeds or (1 if arguments.quick else 3)
     keys = ("epochs", "trials", "lanes", "seconds")
     settings = {key: getattr(arguments, key) for key in keys}
     path = arguments.done or "build/tables{}.json".format("-quick" if arguments.quick else "")

@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import pathlib
 import threading
+import types
 
 import keras
 import keras_tuner
@@ -31,6 +32,11 @@ def people():
 @pytest.fixture(scope="module")
 def parts():
     yield from module_of("_parts")
+
+
+@pytest.fixture(scope="module")
+def tables():
+    yield from module_of("tables")
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +113,61 @@ def test_a_search_tells_what_each_part_of_it_takes(searches, parts, monkeypatch)
 def test_the_floor_is_that_of_the_weights_that_the_model_has(searches):
     for kind, count in searches.WEIGHTS.items():
         assert searches.model(kind, 0.0, 0.0, 0.0, 0.1).count_params() == count, kind
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        # A trial takes a second, the second one begins at 4. One there is always.
+        (8, 3),
+        (7, 2),
+        (5, 2),
+        (4, 1),
+        (0.5, 1),
+    ],
+)
+def test_a_search_on_tables_begins_no_trial_that_would_not_end_in_time(
+    tables, monkeypatch, seconds, expected
+):
+    now = itertools.count()
+    monkeypatch.setattr(tables.time, "perf_counter", lambda: float(next(now)))
+    oracle = types.SimpleNamespace(max_trials=100, trials=0)
+
+    def create_trial(tuner_id):
+        if oracle.trials >= oracle.max_trials:
+            return types.SimpleNamespace(trial_id="", status="STOPPED")
+        oracle.trials += 1
+        return types.SimpleNamespace(trial_id=str(oracle.trials), status="RUNNING")
+
+    oracle.create_trial, oracle.end_trial = create_trial, lambda trial: None
+    budget = tables.Budget(types.SimpleNamespace(oracle=oracle), seconds)
+    while (trial := oracle.create_trial("tuner")).status == "RUNNING":
+        oracle.end_trial(trial)
+    assert len(budget.in_time) == expected
+
+
+def test_what_is_done_of_tables_is_kept_and_not_mixed(tables, tmp_path):
+    path = tmp_path / "folder" / "done.json"
+    done = tables.Done(path, {"trials": 3})
+    done.add("cells", 1, {"linear": {"error": 0.5}})
+    done.add("cells", 1, {"MLP": {"error": 0.25}})
+    again = tables.Done(path, {"trials": 3})
+    assert again.of("cells", 1, "linear") == {"error": 0.5}
+    assert again.of("cells", 1, "MLP") == {"error": 0.25}
+    assert again.of("cells", 2, "MLP") is None
+    with pytest.raises(SystemExit, match="results of other settings"):
+        tables.Done(path, {"trials": 4})
+
+
+def test_tables_are_compared_by_their_errors(tables, tmp_path, capsys):
+    done = tables.Done(tmp_path / "done.json", {})
+    for seed, more in ((1, 0.0), (2, 0.1)):
+        for name, of_linear in (("cells", 0.44), ("ames", 0.1)):
+            of = {"score": 0.9, "seconds": 1.0}
+            done.add(name, seed, {"linear": {"error": of_linear + more, **of}})
+            done.add(name, seed, {"kerasreg ensemble": {"error": 0.2 + more, **of}})
+    tables.show(done, ["cells", "ames"], 2)
+    shown = capsys.readouterr().out.splitlines()
+    assert "linear                     0.4900 ± 0.0500   0.9000 ± 0.0000" in "\n".join(shown)
+    # 0.49 and 0.15 beside 0.25: √(1.96 · 0.6) is 1.084.
+    assert shown[-1].split() == ["linear", "2", "1", "1", "8.4%"]

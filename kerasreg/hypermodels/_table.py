@@ -47,12 +47,12 @@ class _Ranges(NamedTuple):
 
 # Classes of small tables are soon fitted by heart; numbers take long, and little that holds back.
 _CLASSIFICATION = _Ranges(
-    l1=[0.0, 1e-5, 1e-4, 3e-4, 1e-3],
+    l1=[0.0, 1e-5, 1e-4, 3e-4],
     l2=[0.0, 1e-5, 1e-4, 1e-3],
     dropout=0.6,
-    learning_rate=(3e-4, 5e-3),
+    learning_rate=(1e-3, 2e-2),
     weight_decay=1.0,
-    steps=700,
+    steps=1000,
     depths=(2, 2),
 )
 _REGRESSION = _Ranges(
@@ -98,7 +98,7 @@ class TableHyperModel(keras_tuner.HyperModel):
         samples: number of samples of one training, to count its steps: with `folds=5` four
             fifths of those that are given to `search`.
         epochs: length of a whole training, to be given to `search` too. By default from 20 to 100,
-            so that a training has about 700 steps for classes and 2000 for numbers.
+            so that a training has about 1000 steps for classes and 2000 for numbers.
         batch_size: to be given to `search` too. By default a power of two from 32 to 256, with
             which an epoch has at least about 16 steps.
         embedding: of the numbers of the table, see `kerasreg.tables.Table.encode`.
