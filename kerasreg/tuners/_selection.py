@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -223,6 +223,8 @@ class Selection(Report):
         rule: the rule by which it was chosen.
         score: its shrunken score, an estimate of its score with new folds.
         standard_error: the standard error of `score`.
+        search_score: its score in the search, which is too good for the best of many.
+        confirmed_score: its mean score when it was trained again; None if it was not.
         scores: the `ShrunkenScores` of the trials.
     """
 
@@ -231,6 +233,8 @@ class Selection(Report):
     rule: str
     score: float
     standard_error: float
+    search_score: float
+    confirmed_score: float | None
     scores: ShrunkenScores
 
     objects: ClassVar[tuple[str, ...]] = ("trial", "scores")
@@ -242,11 +246,18 @@ class Selection(Report):
             lines.append(f"and {len(self.rows) - _SHOWN} others")
         error = "" if np.isnan(self.standard_error) else f" ± {self.standard_error:.2g}"
         lines.append(f'trial {self.trial.trial_id} by rule="{self.rule}": {self.score:.4g}{error}')
+        if self.confirmed_score is not None:
+            lines.append(
+                f"{self.search_score:.4g} in the search, {self.confirmed_score:.4g} trained again"
+            )
         return "\n".join(lines)
 
 
 def select_trial(
-    tuner: Any, rule: str = "best", complexity: str | Callable[[Any], float] | None = None
+    tuner: Any,
+    rule: str = "best",
+    complexity: str | Callable[[Any], float] | None = None,
+    again: Mapping[str, Sequence[float]] | None = None,
 ) -> Selection:
     """Chooses a trial of a search: `VectorizedTuner.select` says how.
 
@@ -254,6 +265,8 @@ def select_trial(
         tuner: the tuner.
         rule: as for `ShrunkenScores.best`.
         complexity: a function of a trial, or the name of a hyperparameter or a metric.
+        again: by the ids of trials the scores, in folds of their own, of those that were trained
+            again.
 
     Returns:
         A `Selection`.
@@ -271,18 +284,37 @@ def select_trial(
     numbers = None
     if rule != "best":
         numbers = [_complexity_of(trial, complexity) for trial in trials]
-    each = [scores_of_folds(tuner, trial, objective.name) for trial in trials]
-    values = np.full((len(trials), max(map(len, each))), np.nan)
-    for row, of_trial in zip(values, each, strict=True):
-        row[: len(of_trial)] = of_trial
-    values[~np.isfinite(values)] = np.nan
+    again = again or {}
+    values = np.hstack(
+        [
+            _columns([scores_of_folds(tuner, trial, objective.name) for trial in trials]),
+            _columns([again.get(trial.trial_id, ()) for trial in trials]),
+        ]
+    )
     scores = shrunken_scores(values, objective.direction, [trial.trial_id for trial in trials])
     chosen = scores.best(rule, numbers)
     rows = tuple(scores.rows[index] for index in scores.ranking())
     found = scores.rows[chosen]
+    trial = trials[chosen]
     return Selection(
-        rows, trials[chosen], rule, found.shrunken, found.shrunken_error, scores=scores
+        rows,
+        trial,
+        rule,
+        found.shrunken,
+        found.shrunken_error,
+        float(trial.score),
+        float(np.mean(again[trial.trial_id])) if trial.trial_id in again else None,
+        scores,
     )
+
+
+def _columns(each: Sequence[Sequence[float]]) -> np.ndarray:
+    """The scores of trials as rows of one length; NaN for what is missing or not finite."""
+    values = np.full((len(each), max(map(len, each))), np.nan)
+    for row, scores in zip(values, each, strict=True):
+        row[: len(scores)] = scores
+    values[~np.isfinite(values)] = np.nan
+    return values
 
 
 def _complexity_of(trial: Any, complexity: str | Callable[[Any], float] | None) -> float:
