@@ -104,6 +104,36 @@ def test_far_worse_settings_do_not_hide_that_good_ones_are_equal():
     assert best.spread > 10
 
 
+def test_bad_settings_that_scatter_more_do_not_hide_how_sure_good_ones_are():
+    rng = np.random.default_rng(5)
+    truth = np.sort(0.1 * np.exp(3 * rng.random(40)))
+    common, noise = rng.normal(size=5), rng.normal(size=(40, 5))
+    # Folds and noise in parts of the score.
+    scores = truth[:, None] * np.exp(0.1 * common + 0.1 * noise)
+    found = tuners.shrunken_scores(scores, "min")
+    (errors,) = columns(found, "standard_error")
+    assert errors[0] == pytest.approx(0.1 * truth[0] / np.sqrt(5), rel=0.5)
+    assert errors[-1] == pytest.approx(0.1 * truth[-1] / np.sqrt(5), rel=0.6)
+    assert (np.diff(errors) >= 0).all()
+    order = rng.permutation(40)
+    (other,) = columns(tuners.shrunken_scores(-scores[order], "max"), "standard_error")
+    np.testing.assert_allclose(other, errors[order])
+
+
+def test_the_error_of_the_best_is_right_where_noise_grows_with_the_score():
+    rng, off, errors = np.random.default_rng(6), [], []
+    for _ in range(300):
+        truth = 0.06 * np.exp(np.where(rng.random(60) < 0.5, 0.1, 3.0) * rng.random(60))
+        common, noise = rng.normal(size=4), rng.normal(size=(60, 4))
+        scores = truth[:, None] * (1 + 0.1 * common + 0.1 * noise)
+        found = tuners.shrunken_scores(scores, "min")
+        best = found.best()
+        off.append(found[best].shrunken - truth[best])
+        errors.append(found[best].shrunken_error)
+    deviation = np.sqrt(np.mean(np.square(off)))
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(deviation, rel=0.25)
+
+
 def test_no_differences_but_noise_leave_the_means_to_decide():
     scores = [[1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [2.1, 2.0, 2.0]]
     found = tuners.shrunken_scores(scores, "max")
