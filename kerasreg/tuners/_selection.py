@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +19,11 @@ RULES = ("best", "one_standard_error")
 _FAR = 3.0
 # Of fewer settings that are better than the median, their deviation is not known.
 _FEWEST = 3
+# Of fewer settings it is not known how much their noise differs from that of others.
+_FEWEST_ALIKE = 5
+# So many standard errors are clear.
+_CLEARLY = 3.0
+_LEAST_WEIGHT = 1e-4
 # So many trials are in the text of a selection.
 _SHOWN = 10
 
@@ -151,6 +156,11 @@ def shrunken_scores(
     shrunken scores are the best linear predictions of settings (Henderson 1975). Of complete scores
     they are `mean + s / (s + v) (mean of the setting − mean)`.
 
+    Losses of bad settings often scatter more than those of good ones. Where the worse half of
+    settings scatters clearly more than the better half, of at least ten settings by at least three
+    standard errors of the logarithm of the ratio, it has a noise of its own; and so on within the
+    better half. `noise` is that of the best ones; the others count for less.
+
     Settings that are far worse than most tell nothing of how good ones differ, and are left as they
     are: those worse than the median by more than three standard deviations of the better half, if
     that has three settings at least.
@@ -223,6 +233,8 @@ class Selection(Report):
         rule: the rule by which it was chosen.
         score: its shrunken score, an estimate of its score with new folds.
         standard_error: the standard error of `score`.
+        search_score: its score in the search, which is too good for the best of many.
+        confirmed_score: its mean score when it was trained again; None if it was not.
         scores: the `ShrunkenScores` of the trials.
     """
 
@@ -231,6 +243,8 @@ class Selection(Report):
     rule: str
     score: float
     standard_error: float
+    search_score: float
+    confirmed_score: float | None
     scores: ShrunkenScores
 
     objects: ClassVar[tuple[str, ...]] = ("trial", "scores")
@@ -242,11 +256,18 @@ class Selection(Report):
             lines.append(f"and {len(self.rows) - _SHOWN} others")
         error = "" if np.isnan(self.standard_error) else f" ± {self.standard_error:.2g}"
         lines.append(f'trial {self.trial.trial_id} by rule="{self.rule}": {self.score:.4g}{error}')
+        if self.confirmed_score is not None:
+            lines.append(
+                f"{self.search_score:.4g} in the search, {self.confirmed_score:.4g} trained again"
+            )
         return "\n".join(lines)
 
 
 def select_trial(
-    tuner: Any, rule: str = "best", complexity: str | Callable[[Any], float] | None = None
+    tuner: Any,
+    rule: str = "best",
+    complexity: str | Callable[[Any], float] | None = None,
+    again: Mapping[str, Sequence[float]] | None = None,
 ) -> Selection:
     """Chooses a trial of a search: `VectorizedTuner.select` says how.
 
@@ -254,6 +275,8 @@ def select_trial(
         tuner: the tuner.
         rule: as for `ShrunkenScores.best`.
         complexity: a function of a trial, or the name of a hyperparameter or a metric.
+        again: by the ids of trials the scores, in folds of their own, of those that were trained
+            again.
 
     Returns:
         A `Selection`.
@@ -271,18 +294,37 @@ def select_trial(
     numbers = None
     if rule != "best":
         numbers = [_complexity_of(trial, complexity) for trial in trials]
-    each = [scores_of_folds(tuner, trial, objective.name) for trial in trials]
-    values = np.full((len(trials), max(map(len, each))), np.nan)
-    for row, of_trial in zip(values, each, strict=True):
-        row[: len(of_trial)] = of_trial
-    values[~np.isfinite(values)] = np.nan
+    again = again or {}
+    values = np.hstack(
+        [
+            _columns([scores_of_folds(tuner, trial, objective.name) for trial in trials]),
+            _columns([again.get(trial.trial_id, ()) for trial in trials]),
+        ]
+    )
     scores = shrunken_scores(values, objective.direction, [trial.trial_id for trial in trials])
     chosen = scores.best(rule, numbers)
     rows = tuple(scores.rows[index] for index in scores.ranking())
     found = scores.rows[chosen]
+    trial = trials[chosen]
     return Selection(
-        rows, trials[chosen], rule, found.shrunken, found.shrunken_error, scores=scores
+        rows,
+        trial,
+        rule,
+        found.shrunken,
+        found.shrunken_error,
+        float(trial.score),
+        float(np.mean(again[trial.trial_id])) if trial.trial_id in again else None,
+        scores,
     )
+
+
+def _columns(each: Sequence[Sequence[float]]) -> np.ndarray:
+    """The scores of trials as rows of one length; NaN for what is missing or not finite."""
+    values = np.full((len(each), max(map(len, each))), np.nan)
+    for row, scores in zip(values, each, strict=True):
+        row[: len(scores)] = scores
+    values[~np.isfinite(values)] = np.nan
+    return values
 
 
 def _complexity_of(trial: Any, complexity: str | Callable[[Any], float] | None) -> float:
@@ -310,6 +352,8 @@ class _Fitted(NamedTuple):
     Attributes:
         noise: the variance of one score; NaN where no scores tell.
         spread: the variance of settings; infinite where no scores tell.
+        free: the degrees of freedom of the noise.
+        folds: of each fold, the mean of all settings.
         settings: of each setting, by least squares, its difference from the mean of all.
         errors: of each setting, the standard error of its mean beside those of others.
         level: the mean of all settings over folds.
@@ -321,6 +365,8 @@ class _Fitted(NamedTuple):
 
     noise: float
     spread: float
+    free: int
+    folds: np.ndarray
     settings: np.ndarray
     errors: np.ndarray
     level: float
@@ -332,13 +378,15 @@ class _Fitted(NamedTuple):
 
 def _fitted(table: np.ndarray, mode: str) -> _Fitted:
     """Fits good settings; those that are far worse stay as they are."""
-    every = _fit(table)
+    equal = _fit(table, np.ones(len(table)))
+    weights = _weights(table, equal.settings, _good(equal, mode), mode)
+    every = _fit(table, weights)
     good = _good(every, mode)
     if good.all():
         return every
-    fitted = _fit(table[good])
+    fitted = _fit(table[good], weights[good])
     of_all = every.settings - every.settings[good].mean()
-    errors = np.sqrt(fitted.noise / np.isfinite(table).sum(axis=1))
+    errors = np.sqrt(fitted.noise / weights / np.isfinite(table).sum(axis=1))
     shrunken = fitted.level + of_all
     shrunken[good] = fitted.shrunken
     covariance = np.diag(errors**2)
@@ -350,6 +398,43 @@ def _fitted(table: np.ndarray, mode: str) -> _Fitted:
         total_errors=np.sqrt(np.diag(covariance) + fitted.level_variance),
         covariance=covariance,
     )
+
+
+def _weights(table: np.ndarray, settings: np.ndarray, good: np.ndarray, mode: str) -> np.ndarray:
+    """How little the scores of settings scatter, beside those of the best settings.
+
+    Losses of bad settings often scatter more, and so would hide how sure those of good ones are.
+    Settings are halved by their scores as long as the worse half scatters clearly more.
+
+    Args:
+        table: scores of settings.
+        settings: how far each setting is from the mean of all.
+        good: which settings are not far worse than most.
+        mode: whether a small or a large score is good.
+
+    Returns:
+        For each setting the variance by noise of the best ones divided by its own, at most 1.
+    """
+    weights = np.ones(len(table))
+    order = np.argsort(settings if mode == "min" else -settings, kind="stable")
+    lead, noisy = order[good[order]], [order[~good[order]]] * (not good.all())
+    while len(lead) >= 2 * _FEWEST_ALIKE:
+        halves = lead[: len(lead) // 2], lead[len(lead) // 2 :]
+        better, worse = (_fit(table[half], weights[half]) for half in halves)
+        # Of the logarithm of a ratio of two variances.
+        error = np.sqrt(2 / better.free + 2 / worse.free) if better.free and worse.free else np.inf
+        if not worse.noise > better.noise * np.exp(_CLEARLY * error):
+            break
+        lead, noisy = halves[0], [*noisy, halves[1]]
+    best = _fit(table[lead], weights[lead])
+    if best.free:
+        for group in noisy:
+            rest = table[group] - best.folds
+            rest -= np.nanmean(rest, axis=1, keepdims=True)
+            free = np.isfinite(rest).sum() - len(group)
+            noise = np.nansum(rest**2) / max(free, 1)
+            weights[group] = np.clip(best.noise / noise if noise else 1.0, _LEAST_WEIGHT, 1.0)
+    return weights
 
 
 def _good(fitted: _Fitted, mode: str) -> np.ndarray:
@@ -370,14 +455,20 @@ def _good(fitted: _Fitted, mode: str) -> np.ndarray:
         good = fewer
 
 
-def _fit(table: np.ndarray) -> _Fitted:
-    """Fits settings and folds to scores, of which each setting has one at least."""
-    table = table[:, np.isfinite(table).any(axis=0)]
+def _fit(table: np.ndarray, weights: np.ndarray) -> _Fitted:
+    """Fits settings and folds to scores, of which each setting has one at least.
+
+    Args:
+        table: the scores.
+        weights: of each setting, what the noise is divided by in its scores.
+    """
+    known = np.isfinite(table).any(axis=0)
+    table = table[:, known]
     measured = np.isfinite(table)
     center = table[measured].mean()  # Small numbers lose less in sums.
     scores = np.where(measured, table - center, 0.0)
     # How many scores a setting has of a fold, and their sum.
-    counts, sums = measured.astype(float), scores
+    counts, sums = measured * weights[:, None], scores * weights[:, None]
     values, differences = _differences(counts)
     if len(values) < len(table) - 1:  # Some settings have no fold in common with others.
         counts, sums = (of.sum(axis=1, keepdims=True) for of in (counts, sums))
@@ -389,8 +480,8 @@ def _fit(table: np.ndarray) -> _Fitted:
     settings = differences @ found
     folds = (sums - counts * settings[:, None]).sum(axis=0) / of_folds
     rest = np.where(measured, scores - settings[:, None] - folds, 0.0)
-    free = measured.sum() - len(table) - len(of_folds) + 1
-    noise = float((rest**2).sum() / free) if free > 0 else np.nan
+    free = int(measured.sum() - len(table) - len(of_folds) + 1)
+    noise = float((rest**2 * weights[:, None]).sum() / free) if free > 0 else np.nan
     variances = noise / values
     spread = _spread(found, variances)
     kept = _kept(spread, variances)
@@ -407,14 +498,24 @@ def _fit(table: np.ndarray) -> _Fitted:
     return _Fitted(
         noise,
         spread,
+        max(free, 0),
+        center + _in_all(folds, known),
         settings,
-        np.sqrt(noise / measured.sum(axis=1)),
+        np.sqrt(noise / weights / measured.sum(axis=1)),
         level,
         float(of_level),
         shrunken,
         np.sqrt(np.diag(covariance) + of_level),
         covariance,
     )
+
+
+def _in_all(folds: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The effects of all folds: those without scores have the mean of the others."""
+    found = np.full(len(known), folds.mean())
+    if len(folds) == known.sum():
+        found[known] = folds
+    return found
 
 
 def _differences(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

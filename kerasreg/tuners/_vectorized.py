@@ -18,6 +18,7 @@ from kerasreg._warnings import warn
 from kerasreg.lanes import Lanes
 from kerasreg.models import Ensemble
 from kerasreg.tuners import _best_epochs
+from kerasreg.tuners._confirmation import GivenSettings, project_of, scores_again
 from kerasreg.tuners._crash_safe import StateFiles
 from kerasreg.tuners._folds import check_folds
 from kerasreg.tuners._lane_report import LaneRecord, LaneReport, report_of
@@ -29,6 +30,9 @@ from kerasreg.tuners._selection import Selection, select_trial
 from kerasreg.tuners._time_limit import TimeLimit
 from kerasreg.tuners._trial import Plan
 from kerasreg.tuners._trial_ensembles import EnsembleSelection, select
+
+# Methods by which a subclass may train in another way.
+_TRAINS_BY = ("run_trial", "build_model", "fit_arguments", "on_training_end", "on_lanes_epoch_end")
 
 
 class VectorizedTuner(keras_tuner.Tuner):
@@ -350,6 +354,106 @@ class VectorizedTuner(keras_tuner.Tuner):
         >>> sparsest = tuner.select("one_standard_error", complexity="learning_rate")
         """
         return select_trial(self, rule, complexity)
+
+    def confirm(
+        self,
+        *fit_args: Any,
+        leading: int = 5,
+        executions: int | None = None,
+        seed: int | None = None,
+        rule: str = "best",
+        complexity: str | Callable[[Any], float] | None = None,
+        groups: Any = None,
+        time_limit: float | str | None = None,
+        **fit_kwargs: Any,
+    ) -> Selection:
+        """Trains the leading trials again, on other folds and with other random numbers, as lanes.
+
+        The trials with the best shrunken scores are trained in a search of their own, in a folder
+        within the project. A second call with the same trials trains none of them again. All
+        scores together, those of the search and the new ones, choose the trial as in `select`.
+        Without folds the validation data are the same, and only random numbers differ.
+
+        Args:
+            *fit_args: the training data, as for `search`; by default all arguments of the last
+                search of this process.
+            leading: how many trials, >= 1.
+            executions: how many trainings each fold has; by default as many as in the search.
+            seed: of the folds and the order of batches; by default the one after the search's.
+            rule: as for `select`.
+            complexity: as for `select`.
+            groups: as for `search`.
+            time_limit: as for `search`.
+            **fit_kwargs: as for `search`.
+
+        Returns:
+            A `Selection`, with `search_score` and `confirmed_score` of the chosen trial.
+
+        Raises:
+            ValueError: if an argument is none of these, no trial is completed, this process has
+                no data, or the tuner trains by methods of its own: Hyperband and populations go on
+                with the weights of other trials.
+
+        Example:
+
+        >>> import tempfile, keras, numpy as np, kerasreg
+        >>> def build(hp):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+        ...     model.compile(keras.optimizers.SGD(rate), "mse")
+        ...     return model
+        >>> tuner = kerasreg.tuners.VectorizedRandomSearch(
+        ...     build, "val_loss", max_trials=4, folds=3, directory=tempfile.mkdtemp())
+        >>> x, y = np.random.default_rng(1).normal(size=(2, 30, 3))
+        >>> tuner.search(x, y[:, :1], epochs=2, verbose=0)
+        >>> selection = tuner.confirm(leading=2)
+        >>> sorted(row.measured for row in selection)
+        [3, 3, 6, 6]
+        """
+        check_count("leading", leading)
+        executions = self.executions_per_trial if executions is None else executions
+        check_count("executions", executions)
+        seed = self.oracle.seed + 1 if seed is None else check_count("seed", seed, minimum=0)
+        own = [name for name in _TRAINS_BY if self._has_own(name, VectorizedTuner)]
+        if own or isinstance(self.oracle, keras_tuner.oracles.HyperbandOracle):
+            raise ValueError(
+                "`confirm` trains trials as `VectorizedTuner` does. Received: a tuner with "
+                f"{', '.join(own) or 'trials that go on with others'} of its own"
+            )
+        if not fit_args and not fit_kwargs:
+            if self.searched is None:
+                raise ValueError(
+                    "`fit_args` must be the data of the search, as this tuner has not searched in "
+                    "this process. Received: none"
+                )
+            fit_args, groups = self.searched.args, self.searched.groups
+            fit_kwargs = dict(self.searched.kwargs)
+        first = select_trial(self, rule, complexity)
+        trials = [self.oracle.trials[row.setting] for row in first.rows[:leading]]
+        directory, name = project_of(self, trials, executions, seed)
+        settings = [trial.hyperparameters.values for trial in trials]
+        oracle = GivenSettings(self.oracle.objective, settings, self.oracle.get_space(), seed)
+        again = VectorizedTuner(
+            oracle,
+            self.hypermodel,
+            max_lanes=self.max_lanes,
+            folds=self.folds,
+            jit_compile=self.jit_compile,
+            random_numbers=self.random_numbers,
+            derive_models=self.derive_models,
+            pad_widths=self.pad_widths,
+            batches=self.batches,
+            max_model_size=self.max_model_size,
+            optimizer=self.optimizer,
+            loss=self.loss,
+            metrics=self.metrics,
+            distribution_strategy=self.distribution_strategy,
+            directory=directory,
+            project_name=name,
+            executions_per_trial=executions,
+        )
+        again.search(*fit_args, groups=groups, time_limit=time_limit, **fit_kwargs)
+        return select_trial(self, rule, complexity, scores_again(self, again, trials))
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> Any:
         """Trains a trial, as `keras_tuner.Tuner.run_trial` does. A subclass may extend it.

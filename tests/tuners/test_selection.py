@@ -104,6 +104,36 @@ def test_far_worse_settings_do_not_hide_that_good_ones_are_equal():
     assert best.spread > 10
 
 
+def test_bad_settings_that_scatter_more_do_not_hide_how_sure_good_ones_are():
+    rng = np.random.default_rng(5)
+    truth = np.sort(0.1 * np.exp(3 * rng.random(40)))
+    common, noise = rng.normal(size=5), rng.normal(size=(40, 5))
+    # Folds and noise in parts of the score.
+    scores = truth[:, None] * np.exp(0.1 * common + 0.1 * noise)
+    found = tuners.shrunken_scores(scores, "min")
+    (errors,) = columns(found, "standard_error")
+    assert errors[0] == pytest.approx(0.1 * truth[0] / np.sqrt(5), rel=0.5)
+    assert errors[-1] == pytest.approx(0.1 * truth[-1] / np.sqrt(5), rel=0.6)
+    assert (np.diff(errors) >= 0).all()
+    order = rng.permutation(40)
+    (other,) = columns(tuners.shrunken_scores(-scores[order], "max"), "standard_error")
+    np.testing.assert_allclose(other, errors[order])
+
+
+def test_the_error_of_the_best_is_right_where_noise_grows_with_the_score():
+    rng, off, errors = np.random.default_rng(6), [], []
+    for _ in range(300):
+        truth = 0.06 * np.exp(np.where(rng.random(60) < 0.5, 0.1, 3.0) * rng.random(60))
+        common, noise = rng.normal(size=4), rng.normal(size=(60, 4))
+        scores = truth[:, None] * (1 + 0.1 * common + 0.1 * noise)
+        found = tuners.shrunken_scores(scores, "min")
+        best = found.best()
+        off.append(found[best].shrunken - truth[best])
+        errors.append(found[best].shrunken_error)
+    deviation = np.sqrt(np.mean(np.square(off)))
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(deviation, rel=0.25)
+
+
 def test_no_differences_but_noise_leave_the_means_to_decide():
     scores = [[1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [2.1, 2.0, 2.0]]
     found = tuners.shrunken_scores(scores, "max")
@@ -238,6 +268,23 @@ def test_the_reported_score_of_the_best_has_no_bias_where_its_mean_has_a_large_o
     assert naive.mean() > 4 * error_of_mean(naive) or regime == "little noise"
     assert abs(reported.mean()) < max(0.1 * naive.mean(), 2 * error_of_mean(reported))
     assert np.sqrt((reported**2).mean()) < 2 * np.sqrt((errors**2).mean())
+
+
+def test_leading_settings_that_are_measured_again_have_no_bias_and_are_better():
+    rng, reported, before, after = np.random.default_rng(8), [], [], []
+    for _ in range(500):
+        truth, scores = draw(rng, 50, 4, spread=0.5)
+        found = tuners.shrunken_scores(scores, "max")
+        leading = found.ranking()[:5]
+        again = np.full(scores.shape, np.nan)
+        again[leading] = truth[leading][:, None] + rng.normal(size=4) + rng.normal(size=(5, 4))
+        both = tuners.shrunken_scores(np.hstack([scores, again]), "max")
+        best = both.best()
+        reported.append(both[best].shrunken - truth[best])
+        before.append(truth.max() - truth[found.best()])
+        after.append(truth.max() - truth[best])
+    assert abs(np.mean(reported)) < 3 * error_of_mean(np.array(reported))
+    assert np.mean(after) < 0.85 * np.mean(before)
 
 
 @pytest.mark.parametrize("count", [10, 100])
@@ -376,3 +423,86 @@ def test_the_tuner_chooses_by_the_same_function(searched):
     # Of a single training there is nothing to shrink.
     assert selection.trial.trial_id == best.trial_id
     assert selection.score == pytest.approx(best.score)
+
+
+class TestConfirm:
+    """The leading trials are trained again."""
+
+    pytestmark = pytest.mark.shares_programs
+
+    def search(self, build, folder, blobs, **arguments):
+        tuner = tuners.VectorizedRandomSearch(
+            build, "val_loss", max_trials=5, seed=5, directory=folder, **arguments
+        )
+        x, y, validation_data = blobs
+        given = {} if tuner.folds else {"validation_data": validation_data}
+        tuner.search(x, y, epochs=2, batch_size=16, verbose=0, **given)
+        return tuner
+
+    def test_new_folds_of_the_leading_ones_join_those_of_the_search(self, build, blobs, tmp_path):
+        tuner = self.search(build, tmp_path, blobs, folds=3)
+        before = tuner.select()
+        leading = [row.setting for row in before.rows[:2]]
+        found = tuner.confirm(leading=2)
+        measured = {row.setting: row.measured for row in found.rows}
+        assert measured == {of: 6 if of in leading else 3 for of in tuner.oracle.trials}
+        scores = {row.setting: row.mean for row in found.rows}
+        for row in before.rows[2:]:
+            assert scores[row.setting] == pytest.approx(row.mean)
+        # Other folds give other scores.
+        first = tuner.oracle.trials[leading[0]]
+        again = 2 * scores[leading[0]] - first.score
+        assert again != pytest.approx(first.score, rel=1e-6)
+        assert again == pytest.approx(first.score, rel=0.5)
+        if found.trial.trial_id == leading[0]:
+            assert found.confirmed_score == pytest.approx(again)
+        assert found.search_score == found.trial.score
+        assert "trained again" in str(found)
+        # The search is as it was.
+        assert len(tuner.oracle.trials) == 5
+        assert tuner.select().score == before.score
+
+    def test_a_second_call_trains_nothing(self, build, blobs, tmp_path, trainings):
+        tuner = self.search(build, tmp_path, blobs, folds=2)
+        found = tuner.confirm(leading=2)
+        trained = len(trainings)
+        assert tuner.confirm(leading=2).score == found.score
+        assert len(trainings) == trained
+        assert tuner.confirm(leading=2, seed=77).score != found.score
+        assert len(trainings) == trained + 1
+
+    def test_without_folds_random_numbers_are_new(self, build, blobs, tmp_path):
+        tuner = self.search(build, tmp_path, blobs)
+        found = tuner.confirm(leading=3, executions=2)
+        assert sorted(row.measured for row in found.rows) == [1, 1, 3, 3, 3]
+        assert np.isfinite(found.standard_error)
+
+    def test_a_resumed_project_needs_the_data(self, build, blobs, tmp_path):
+        self.search(build, tmp_path, blobs, folds=2)
+        resumed = tuners.VectorizedRandomSearch(
+            build, "val_loss", max_trials=5, seed=5, directory=tmp_path, folds=2
+        )
+        with pytest.raises(ValueError, match="`fit_args` must be the data"):
+            resumed.confirm()
+        x, y, _ = blobs
+        found = resumed.confirm(x, y, leading=1, epochs=2, batch_size=16, verbose=0)
+        assert max(row.measured for row in found.rows) == 4
+
+    @pytest.mark.parametrize(
+        ("arguments", "named"),
+        [
+            ({"leading": 0}, "`leading`"),
+            ({"executions": 0}, "`executions`"),
+            ({"seed": -1}, "`seed`"),
+        ],
+    )
+    def test_bad_arguments_are_named(self, arguments, named, searched):
+        with pytest.raises(ValueError, match=named):
+            searched.tuner.confirm(**arguments)
+
+    def test_trials_that_go_on_with_others_are_refused(self, build, tmp_path):
+        population = tuners.PopulationBasedTraining(build, "val_loss", 4, directory=tmp_path / "a")
+        hyperband = tuners.VectorizedHyperband(build, "val_loss", directory=tmp_path / "b")
+        for tuner in (population, hyperband):
+            with pytest.raises(ValueError, match="`confirm` trains trials as"):
+                tuner.confirm()

@@ -1,0 +1,72 @@
+"""The leading trials of a search, trained again on other folds and with other random numbers."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras_tuner
+
+from kerasreg.tuners._standard_error import scores_of_folds
+
+
+class GivenSettings(keras_tuner.Oracle):
+    """An oracle that gives the settings that it was given, one after the other.
+
+    Args:
+        objective: a KerasTuner objective.
+        settings: the values of the hyperparameters of each trial.
+        hyperparameters: the space.
+        seed: a whole number.
+    """
+
+    def __init__(
+        self,
+        objective: Any,
+        settings: Sequence[dict[str, Any]],
+        hyperparameters: keras_tuner.HyperParameters,
+        seed: int,
+    ) -> None:
+        super().__init__(
+            objective=objective,
+            max_trials=len(settings),
+            hyperparameters=hyperparameters,
+            seed=seed,
+            # One that fails says nothing of the others.
+            max_consecutive_failed_trials=len(settings) + 1,
+        )
+        self._settings = [dict(values) for values in settings]
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Returns the next setting."""
+        return {"status": "RUNNING", "values": dict(self._settings[int(trial_id)])}
+
+
+def project_of(tuner: Any, trials: Sequence[Any], executions: int, seed: int) -> tuple[str, str]:
+    """The folder in which trials are trained again, and its name within the tuner's own.
+
+    The same trials with the same seed have the same folder, where they are gone on with.
+    """
+    which = repr(([trial.trial_id for trial in trials], executions, seed)).encode()
+    return os.path.abspath(tuner.project_dir), f"again-{zlib.crc32(which):08x}"
+
+
+def scores_again(tuner: Any, again: Any, trials: Sequence[Any]) -> dict[str, list[float]]:
+    """The scores of trials that were trained again, by the ids that they have in the search.
+
+    Args:
+        tuner: the tuner of the search.
+        again: the tuner that has trained them again.
+        trials: the trials, in the order in which they were trained again.
+    """
+    name, found = tuner.oracle.objective.name, dict[str, list[float]]()
+    for trial, trial_again in zip(
+        trials,
+        sorted(again.oracle.trials.values(), key=lambda one: int(one.trial_id)),
+        strict=False,
+    ):
+        if trial_again.status == "COMPLETED":
+            found[trial.trial_id] = scores_of_folds(again, trial_again, name)
+    return found
