@@ -385,9 +385,9 @@ def _task_of(column: Any) -> str:
 
     if _is_numeric(column) and not pandas.api.types.is_bool_dtype(column):
         return "classification" if are_classes(column.to_numpy("float64")) else "regression"
-    if column.dtype.kind in "OSUT" and not hasattr(column.dtype, "categories"):
+    if all(isinstance(value, str) for value in column):
         plain = _are_numbers(column)
-        commas = [re.fullmatch(_DECIMAL_COMMA, str(value)) is not None for value in column]
+        commas = [re.fullmatch(_DECIMAL_COMMA, value) is not None for value in column]
         numbers = float(np.mean(plain | np.array(commas, dtype=bool)))
         many = column.nunique() > MOST_CLASSES_OF_NUMBERS
         if many and numbers >= _MOSTLY_NUMBERS and not plain.all():

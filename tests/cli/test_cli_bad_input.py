@@ -232,7 +232,7 @@ BAD = [
     ),
     Bad(
         "a rare class",
-        ("'maybe'", "'label'", "at least 3 rows", "--task=regression"),
+        ("'maybe'", "1 of the 3 classes of 'label'", "at least 3 rows", "row 4", "leave"),
         make=_csv(label=_in_row_4("maybe")),
     ),
     Bad(

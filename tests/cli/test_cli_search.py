@@ -179,8 +179,9 @@ def _check_whole(where, done, rows, trials):
 
 def _check_rates(report):
     for scores in report["test"].values():
-        assert list(scores) == ["accuracy", "precision", "recall", "f1"]
-        assert all(0.0 <= value <= 1.0 for value in scores.values())
+        assert list(scores) == ["log_loss", "accuracy", "precision", "recall", "f1"]
+        assert all(0.0 <= value <= 1.0 for name, value in scores.items() if name != "log_loss")
+        assert scores["log_loss"] > 0
 
 
 # --- Classification of a CSV file -----------------------------------------------------
@@ -242,11 +243,13 @@ def test_the_saved_model_on_raw_features_has_the_reported_scores(kinds, served):
     )
     assert report["test"]["winner"] == pytest.approx(
         {
+            "log_loss": metrics.log_loss(truth, outputs, labels=report["classes"]),
             "accuracy": (truth == predicted).mean(),
             "precision": precision,
             "recall": recall,
             "f1": f1,
-        }
+        },
+        rel=1e-4,
     )
 
 
