@@ -298,7 +298,7 @@ def _read_csv(
 
     def names(sep: str) -> list[str]:
         options = {"header": None, "nrows": 1, "dtype": str, "keep_default_na": False}
-        return list(pandas.read_csv(data, sep=sep, **options).iloc[0])
+        return list(pandas.read_csv(data, sep=sep, skipinitialspace=True, **options).iloc[0])
 
     columns = names(sep)
     for name in wanted:
@@ -311,6 +311,8 @@ def _read_csv(
                 )
     _check_twice(data, [name for name in columns if name])
     options: dict[str, Any] = {"index_col": False, "sep": sep, "decimal": decimal}
+    # As `a, b` is written, "b" is meant.
+    options |= {"skipinitialspace": True}
     # All rows at once: of parts that are read one by one, each would have types of its own.
     options |= {"dtype": dict.fromkeys(texts, str), "low_memory": False}
     # A row that is longer than the header is an error, and its first field no index.
