@@ -117,6 +117,16 @@ def test_a_file_of_a_spreadsheet_is_read_as_said(folder, expected):
     np.testing.assert_allclose(found["probability_no"], expected[:, 0], atol=1e-6)
 
 
+def test_a_number_with_a_decimal_comma_may_be_kept_as_it_is_written(folder):
+    (folder / "commas.csv").write_text("a;b\n1,5;0,25\n2,0;4\n")
+    flags = ["--sep=;", "--decimal=,", "--features=b,a", "--keep=a"]
+    predicted(folder, "plain.keras", "commas.csv", *flags)
+    found = pandas.read_csv(folder / "out.csv", sep=";", decimal=",", dtype={"a": str})
+    named = predicted(folder, "plain.keras", "rows.csv", "--features=b,a")
+    assert found["a"].tolist() == ["1,5", "2,0"]
+    np.testing.assert_allclose(found["prediction"], named["prediction"], rtol=1e-5)
+
+
 def test_a_parquet_file_and_its_dates_are_read_and_one_is_written(folder, expected):
     frame = homes()
     frame["built"] = pandas.to_datetime(frame["built"], dayfirst=True)
@@ -178,7 +188,8 @@ def test_without_names_all_columns_are_features_but_an_index(folder):
 
 def test_a_model_of_one_size_of_batch_predicts_any_number_of_rows(folder):
     inputs = keras.Input(batch_shape=(4, 2), name="x")
-    keras.Model(inputs, keras.ops.sum(inputs, axis=1, keepdims=True)).save(folder / "four.keras")
+    outputs = keras.ops.sum(keras.ops.reshape(inputs, (4, 2)), axis=1, keepdims=True)
+    keras.Model(inputs, outputs).save(folder / "four.keras")
     pandas.DataFrame({"a": np.arange(10.0), "b": 1}).to_csv(folder / "ten.csv", index=False)
     found = predicted(folder, "four.keras", "ten.csv")
     assert found["prediction"].tolist() == [k + 1.0 for k in range(10)]
