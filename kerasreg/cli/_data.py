@@ -73,6 +73,20 @@ class Table:
             digest.update(pandas.util.hash_pandas_object(self.frame, index=False).to_numpy())
         return digest.hexdigest()
 
+    def described(self) -> dict[str, Any]:
+        """For the card of a model, as JSON has it: of what `kerasreg predict` reads such rows."""
+        found = {
+            "name": self.name,
+            "sha256": self.fingerprint(),
+            "rows": len(self.y),
+            "columns": list(self.columns),
+        }
+        if self.classes is not None:
+            found["classes"] = [str(label) for label in self.classes]
+        if self.reading is not None:
+            found["reading"] = self.reading.to_dict()
+        return found
+
 
 def load_table(
     data: str,

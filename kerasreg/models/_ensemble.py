@@ -135,6 +135,11 @@ class Ensemble(keras.Model):
         return list(self._mean.shares)
 
     @property
+    def logits(self) -> str:
+        """The logits that outputs are: `"softmax"`, `"sigmoid"`, or `"none"`."""
+        return self._mean.logits
+
+    @property
     def member_by_member(self) -> dict[int, str]:
         """By the number of a member that no batched program computes, why."""
         found: dict[int, str] = {}

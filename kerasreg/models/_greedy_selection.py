@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,11 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._keras.internals import metric_direction
-from kerasreg._validation import check_choice, check_count
-
-# Keras finds out what these are by the shapes of outputs when it compiles a model.
-_BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")
+from kerasreg._scoring import scoring
+from kerasreg._validation import check_count
 
 
 def greedy_selection(
@@ -67,12 +63,13 @@ def greedy_selection(
     """
     check_count("steps", steps)
     each, targets = _checked(predictions, targets)
-    score, is_better_small = _scoring(metric, mode)
-    sign = 1.0 if is_better_small else -1.0
+    score, mode = scoring(metric, mode)
+    sign = 1.0 if mode == "min" else -1.0
     finite = [index for index, of in enumerate(each) if np.isfinite(of).all()]
     if not finite:
         raise ValueError("`predictions` must be finite for one model at least. Received: none is.")
-    total = np.zeros_like(each[0])
+    # In float64: a sum of many loses what a small difference is made of.
+    total = np.zeros(each[0].shape, "float64")
     order: list[int] = []
     scores: list[float] = []
     for count in range(1, steps + 1):
@@ -89,8 +86,8 @@ def greedy_selection(
 
 
 def _checked(predictions: Sequence[Any], targets: Any) -> tuple[list[np.ndarray], np.ndarray]:
-    # In float64: a sum of many loses what a small difference is made of.
-    each = [np.asarray(ops.convert_to_numpy(of), "float64") for of in predictions]
+    each = [np.asarray(ops.convert_to_numpy(of)) for of in predictions]
+    each = [of if of.dtype.kind == "f" else of.astype("float64") for of in each]
     targets = np.asarray(targets)
     shapes = sorted({of.shape for of in each})
     if len(shapes) != 1 or not shapes[0] or shapes[0][0] == 0:
@@ -104,52 +101,3 @@ def _checked(predictions: Sequence[Any], targets: Any) -> tuple[list[np.ndarray]
             f"targets of shape {targets.shape}"
         )
     return each, targets
-
-
-def _scoring(metric: Any, mode: str) -> tuple[Callable[[Any, Any], float], bool]:
-    """A function that scores predictions, and whether a small score is good."""
-    check_choice("mode", mode, ("auto", "min", "max"))
-    is_name = isinstance(metric, str)
-    if is_name:
-        metric = _by_name(metric)
-    direction: str | None = None
-    # By name, Keras gives a loss as its function, with a value for each sample.
-    is_function_of_keras = is_name and not isinstance(metric, keras.metrics.Metric)
-    if isinstance(metric, keras.losses.Loss) or is_function_of_keras:
-        direction = "min"
-    elif isinstance(metric, keras.metrics.Metric):
-        direction = {"up": "max", "down": "min"}.get(metric_direction(metric) or "")
-    elif not callable(metric):
-        raise ValueError(
-            "`metric` must be a loss or a metric of Keras, its name, or a function of targets and "
-            f"predictions. Received: {metric!r}"
-        )
-    if mode == "auto":
-        if direction is None:
-            raise ValueError(
-                '`mode` must be "min" or "max" for a metric of which Keras knows no direction. '
-                f'Received: mode="auto", metric={metric!r}'
-            )
-        mode = direction
-
-    def score(targets: Any, predicted: Any) -> float:
-        if isinstance(metric, keras.metrics.Metric):
-            metric.reset_state()
-            metric.update_state(targets, predicted)
-            return float(ops.convert_to_numpy(metric.result()))
-        found = ops.convert_to_numpy(metric(targets, predicted))
-        return float(np.mean(found))
-
-    return score, mode == "min"
-
-
-def _by_name(name: str) -> Any:
-    if name not in _BY_SHAPE:
-        for kind in (keras.metrics, keras.losses):
-            with contextlib.suppress(ValueError):
-                return kind.get(name)
-    raise ValueError(
-        "`metric` must be the name of a loss or a metric of Keras, such as "
-        '"sparse_categorical_crossentropy" or "sparse_categorical_accuracy". Received: '
-        f"metric={name!r}"
-    )

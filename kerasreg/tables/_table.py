@@ -511,17 +511,59 @@ class Table:
         >>> table.model(network).predict(table.raw(frame), verbose=0).shape
         (3, 1)
         """
+        self._check_network(network)
+        preprocessing = self.preprocessing()
+        outputs = self._in_raw_units(network(preprocessing.output))
+        return _named_by_keys(preprocessing.input, outputs, "table")
+
+    def vector_model(self, network: keras.Model) -> keras.Model:
+        """A trained network as a model that takes the numbers of a row as one vector.
+
+        Args:
+            network: a model that takes rows of `arrays`.
+
+        Returns:
+            A model whose input is a float32 tensor of the shape (batch, columns), the columns that
+            are used in their order, NaN where missing. Otherwise it is as `model`.
+
+        Raises:
+            ValueError: if the network takes other arrays, or a column is not of numbers.
+
+        Example:
+
+        >>> import keras, numpy as np, pandas, kerasreg
+        >>> frame = pandas.DataFrame({"x": [1.0, 2.5, 3.5], "z": [0.5, 1.5, 4.5]})
+        >>> table = kerasreg.tables.Table(frame)
+        >>> network = keras.Sequential([table.inputs(), keras.layers.Dense(1)])
+        >>> table.vector_model(network).predict(frame.to_numpy("float32"), verbose=0).shape
+        (3, 1)
+        """
+        self._check_network(network)
+        others = [*self._dates, *self._booleans, *self._categories]
+        if others:
+            raise ValueError(
+                "A vector has numbers alone, but the column "
+                f"{others[0].name!r} is read as a {others[0].kind}: use `model`."
+            )
+        inputs = keras.Input((len(self._numbers),), name="features", dtype="float32")
+        scaling = RobustScaling(
+            self._centers, self._scales, indicators=self._indicators, dtype="float64"
+        )
+        rows = ops.cast(scaling(ops.cast(inputs, "float64")), "float32")
+        return keras.Model(inputs, self._in_raw_units(network(rows)), name="table")
+
+    def _in_raw_units(self, outputs: Any) -> Any:
+        if self.target is None or self.classes is not None:
+            return outputs
+        return keras.layers.Rescaling(self._scale, self._center, dtype="float32")(outputs)
+
+    def _check_network(self, network: keras.Model) -> None:
         if tuple(getattr(network, "input_shape", ())) != (None, len(self.features)):
             raise ValueError(
                 f"`network` must take rows of {len(self.features)} numbers, as `inputs` has them. "
                 f"Received: network={network.name!r}, which takes "
                 f"{getattr(network, 'input_shape', None)}"
             )
-        preprocessing = self.preprocessing()
-        outputs = network(preprocessing.output)
-        if self.target is not None and self.classes is None:
-            outputs = keras.layers.Rescaling(self._scale, self._center, dtype="float32")(outputs)
-        return _named_by_keys(preprocessing.input, outputs, "table")
 
 
 def model_columns(model: keras.Model) -> Columns:

@@ -2,6 +2,7 @@
 
 from kerasreg.tuners._crash_safe import crash_safe
 from kerasreg.tuners._lane_report import LaneReport, LaneRow, TrainedTrial
+from kerasreg.tuners._out_of_fold import OutOfFold
 from kerasreg.tuners._population import PopulationBasedTraining
 from kerasreg.tuners._progress import expected_trials
 from kerasreg.tuners._regularization_path import (
@@ -17,11 +18,15 @@ from kerasreg.tuners._searches import (
     VectorizedRandomSearch,
 )
 from kerasreg.tuners._standard_error import standard_error
+from kerasreg.tuners._trial_ensembles import EnsembleMember, EnsembleSelection
 from kerasreg.tuners._vectorized import VectorizedTuner
 
 __all__ = [
+    "EnsembleMember",
+    "EnsembleSelection",
     "LaneReport",
     "LaneRow",
+    "OutOfFold",
     "PathPoint",
     "PopulationBasedTraining",
     "RegularizationPath",

@@ -1,11 +1,11 @@
-"""The weights of every lane at its best epoch, in one file."""
+"""The best epoch of each training of a trial, and the weights then, in files for many trials."""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -59,19 +59,132 @@ class BestEpochs:
         return score, [np.array(value[lane]) for value in self.values]
 
 
-def write(folder: str, values: dict[str, list[np.ndarray]]) -> None:
+class JointEpochs:
+    """The best epoch that the folds of a trial have together, while they train as lanes.
+
+    Folds that begin together see an epoch as one result: the mean of their logs. Once one of them
+    has ended, no epoch is a result of them all, and their weights stay as they are.
+
+    Args:
+        folds: how many folds an execution of a trial has.
+    """
+
+    def __init__(self, folds: int) -> None:
+        self._folds = folds
+        self._groups: dict[int, dict[int, Any]] = {}  # For each lane the lanes of its trial.
+
+    def begin(self, plans: Mapping[int, Any]) -> None:
+        """Takes trainings that begin together, by lane."""
+        groups: dict[Any, dict[int, Any]] = {}
+        for lane, plan in plans.items():
+            self._groups.pop(lane, None)
+            groups.setdefault((plan.trial.trial_id, plan.execution), {})[lane] = plan
+        for group in groups.values():
+            if len(group) == self._folds and all(plan.fold is not None for plan in group.values()):
+                self._groups |= dict.fromkeys(group, group)
+
+    def logs(self, seen: Mapping[int, Any], lanes: int) -> list[dict[str, Any]]:
+        """The logs of an epoch by which the weights of each lane are kept, or are not.
+
+        Args:
+            seen: for lanes that trained the training, its epoch and its logs.
+            lanes: how many lanes there are.
+
+        Returns:
+            For each lane its logs; the means over its trial where folds began together; none
+            where there is nothing to keep.
+        """
+        return [self._logs(lane, seen) if lane in seen else {} for lane in range(lanes)]
+
+    def _logs(self, lane: int, seen: Mapping[int, Any]) -> dict[str, Any]:
+        group = self._groups.get(lane)
+        own: dict[str, Any] = seen[lane].logs
+        if group is None:
+            return own
+        every = [seen[other] for other, plan in group.items() if _trains(seen.get(other), plan)]
+        if len(every) < len(group) or len({one.epoch for one in every}) > 1:
+            return {}
+        return {
+            name: float(np.mean([one.logs[name] for one in every]))
+            for name, value in own.items()
+            if np.ndim(value) == 0 and all(name in one.logs for one in every)
+        }
+
+
+def _trains(seen: Any, plan: Any) -> bool:
+    """Whether it is still this training that a lane trains."""
+    return seen is not None and seen.plan is plan
+
+
+def joint_epoch(results: Sequence[Any], objective: Any) -> int | None:
+    """The number, from 0, of the epoch whose mean over trainings is best.
+
+    Args:
+        results: what `fit` returned for each training.
+        objective: a KerasTuner objective.
+
+    Returns:
+        The number; None where results are no histories, or do not have the objective in each epoch.
+    """
+    names = [one.name for one in getattr(objective, "objectives", [objective])]
+    for result in results:
+        if not isinstance(result, keras.callbacks.History):
+            return None
+        lengths = {len(result.history.get(name, [])) for name in names}
+        lengths |= {len(values) for values in result.history.values()}
+        if lengths != {len(result.epoch)}:
+            return None
+    best, epoch = None, None
+    for number in range(min(len(result.epoch) for result in results)):
+        logs = {name: float(np.mean([r.history[name][number] for r in results])) for name in names}
+        score = objective.get_value(logs)
+        if best is None or objective.better_than(score, best):
+            best, epoch = score, number
+    return epoch
+
+
+class TrialWeights(NamedTuple):
+    """The weights of a trial.
+
+    Attributes:
+        trial_id: the id of the trial.
+        kept: for each execution and fold the values of `model.variables`.
+        best: those of them that are the weights of the trial.
+    """
+
+    trial_id: str
+    kept: Mapping[tuple[int, int | None], list[np.ndarray]]
+    best: list[np.ndarray]
+
+    @property
+    def named(self) -> dict[str, list[np.ndarray]]:
+        """The values by the names that they have in files; of one training, the trial's."""
+        every = dict(sorted(self.kept.items(), key=lambda of: (of[0][0], of[0][1] or 0)))
+        if len(every) == 1:
+            return {self.trial_id: self.best}
+        return {
+            "/".join([self.trial_id, *(str(part) for part in which if part is not None)]): values
+            for which, values in every.items()
+        }
+
+
+def write(folder: str, weights: Sequence[TrialWeights]) -> None:
     """Writes the values of trials; those of equal shapes in one file."""
-    groups: dict[Any, list[str]] = {}
-    for name, of_trial in sorted(values.items()):
-        groups.setdefault(str([value.shape for value in of_trial]), []).append(name)
-    for names in groups.values():
+    groups: dict[Any, list[tuple[str, list[np.ndarray], str]]] = {}
+    for of_trial in sorted(weights, key=lambda one: one.trial_id):
+        for name, values in of_trial.named.items():
+            best = of_trial.trial_id if values is of_trial.best else ""
+            shapes = str([value.shape for value in values])
+            groups.setdefault(shapes, []).append((name, values, best))
+    for group in groups.values():
         # A number of its own for each file: a trial that is tried again is in another one.
         number = 1 + max(map(_number, _names(folder)), default=0)
-        every = (values[name] for name in names)
-        columns = [np.stack(column) for column in zip(*every, strict=True)]
+        columns = [np.stack(column) for column in zip(*(of[1] for of in group), strict=True)]
+        names, of_trials = (np.array([of[k] for of in group]) for k in (0, 2))
         content = io.BytesIO()
-        np.savez(content, *columns, trials=np.array(names))
-        path = os.path.join(folder, f"lanes-{number:06d}-{names[0]}-{len(names)}.npz")
+        np.savez(content, *columns, trials=names, best=of_trials)
+        first = group[0][0].partition("/")[0]
+        path = os.path.join(folder, f"lanes-{number:06d}-{first}-{len(names)}.npz")
         write_bytes(path, content.getvalue())
 
 
@@ -79,17 +192,48 @@ def read(folder: str, trial_id: str, model: keras.Model) -> bool:
     """Assigns the values of a trial to its model; False where there are none."""
     # The newest first: a trial that was tried again is in two files.
     for name in reversed(_names(folder)):
-        path = os.path.join(folder, name)
-        with np.load(path) as stored:
+        with np.load(os.path.join(folder, name)) as stored:
             names = stored["trials"].tolist()
-            if trial_id not in names:
+            # Files of earlier versions have one training of each trial.
+            best = stored["best"].tolist() if "best" in stored.files else names
+            if trial_id not in best:
                 continue
-            lane = names.index(trial_id)
-            columns = [stored[f"arr_{index}"][lane] for index in range(len(stored.files) - 1)]
-        for variable, value in zip(model.variables, columns, strict=True):
-            variable.assign(value)
+            values = [column[best.index(trial_id)] for column in _columns(stored)]
+        assign(model, values)
         return True
     return False
+
+
+def read_all(folder: str, trial_ids: Sequence[str]) -> dict[str, list[list[np.ndarray]]]:
+    """The values of all trainings of trials, by trial, in the order of executions and folds."""
+    wanted = set(trial_ids)
+    found: dict[str, list[list[np.ndarray]]] = {}
+    for name in reversed(_names(folder)):
+        with np.load(os.path.join(folder, name)) as stored:
+            names = stored["trials"].tolist()
+            places: dict[str, list[int]] = {}
+            for place, of in enumerate(names):
+                places.setdefault(of.partition("/")[0], []).append(place)
+            new = [trial_id for trial_id in places if trial_id in wanted - found.keys()]
+            if new:
+                columns = _columns(stored)
+                found |= {
+                    one: [[column[place] for column in columns] for place in places[one]]
+                    for one in new
+                }
+    return found
+
+
+def assign(model: keras.Model, values: Sequence[np.ndarray]) -> None:
+    """Gives the variables of a model these values."""
+    for variable, value in zip(model.variables, values, strict=True):
+        variable.assign(value)
+
+
+def _columns(stored: Any) -> list[np.ndarray]:
+    """The values of each variable, for all trainings of a file."""
+    count = sum(name.startswith("arr_") for name in stored.files)
+    return [stored[f"arr_{index}"] for index in range(count)]
 
 
 def _names(folder: str) -> list[str]:

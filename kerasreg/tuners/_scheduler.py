@@ -241,7 +241,8 @@ class Scheduler:
             alone = next(index for index, plan in enumerate(self.waiting) if plan.key is None)
             return [self.waiting.pop(alone)]
         same = [plan for plan in self.waiting if plan.key == key]
-        same = same[: self.lanes_now if count is None else count]
+        most = self.lanes_now or len(same)
+        same = _whole_trials(same, most if count is None else count, most)
         chosen = set(map(id, same))
         self.waiting = [plan for plan in self.waiting if id(plan) not in chosen]
         return same
@@ -321,7 +322,7 @@ class Scheduler:
                     if plan.error is not None:
                         raise plan.error
                     internals.check_result(plan.history, self.oracle.objective)
-                    running.results.append(plan.history)
+                    running.take(plan)
                 running.left -= 1
                 if running.left == 0 or plan.trial.status in ("FAILED", "INVALID"):
                     ending[plan.trial.trial_id] = running
@@ -343,7 +344,8 @@ class Scheduler:
         def tell(model: Any, epoch: int, logs: dict[str, Any]) -> bool:
             if plan is not None:
                 self._check_objective(plan, logs)
-            running.keep_model(model, logs)
+            which = running.now[:2] if plan is None else (plan.execution, plan.fold)
+            running.keep_model(model, logs, which)
             return trial.trial_id in self._reported([(trial.trial_id, epoch, logs)])
 
         return EpochReports(tell)
@@ -668,13 +670,45 @@ class Scheduler:
     def _end(self, ending: list[RunningTrial]) -> None:
         """Ends trials: writes their weights, and tells the oracle."""
         # First the weights: of a trial that is known to have ended, they are there.
-        weights = {running.trial.trial_id: running.best for running in ending if running.best}
+        weights = [
+            _best_epochs.TrialWeights(running.trial.trial_id, running.kept, running.best)
+            for running in ending
+            if running.best
+        ]
         _best_epochs.write(self.tuner.project_dir, weights)
         for running in ending:
             self._tell_end(running)
 
+    def _metrics_of(self, running: RunningTrial) -> list[tuple[dict[str, Any], int]]:
+        """The metrics of each training of a trial at its best epoch, and that epoch.
+
+        Folds have one best epoch together: by the best one of each, a trial would look better
+        than what it gives for data that nobody has seen.
+        """
+        results = [] if running.reported_itself else running.results
+        if not results:
+            return []
+        objective = self.oracle.objective
+        found: list[tuple[dict[str, Any], int]] = []
+        for of_folds in running.executions:
+            epoch = None
+            if self.tuner.folds is not None:
+                epoch = _best_epochs.joint_epoch(of_folds, objective)
+            if epoch is None:
+                found = []
+                break
+            found += [
+                ({name: values[epoch] for name, values in of.history.items()}, of.epoch[epoch])
+                for of in of_folds
+            ]
+        if found:
+            step = round(sum(epoch for _, epoch in found) / len(found))
+            return [(metrics, step) for metrics, _ in found]
+        step = internals.best_step_of_results(results, objective)
+        return [(internals.metrics_of_result(result, objective), step) for result in results]
+
     def _tell_end(self, running: RunningTrial) -> None:
-        trial, objective = running.trial, self.oracle.objective
+        trial = running.trial
         del self.running[trial.trial_id]
         self.waiting = [plan for plan in self.waiting if plan.trial is not trial]
         self._places.leave(trial)
@@ -685,10 +719,7 @@ class Scheduler:
         if trial.status not in ("FAILED", "INVALID"):
             self.record.ended(trial.trial_id)
             with failing(trial):
-                results = [] if running.reported_itself else running.results
-                step = internals.best_step_of_results(results, objective) if results else 0
-                for result in results:
-                    metrics = internals.metrics_of_result(result, objective)
+                for metrics, step in self._metrics_of(running):
                     plain = {k: v for k, v in metrics.items() if getattr(v, "ndim", 0) == 0}
                     # Of each execution: the tracker takes the mean, and keeps them all.
                     self._report(trial.trial_id, plain, step)
@@ -760,6 +791,8 @@ class LaneGroup:
         self._key = plans[0].key
         self._plans: dict[int, Plan] = dict(enumerate(plans))  # Of the lanes that train.
         self._best = _best_epochs.BestEpochs(scheduler.oracle.objective, len(plans))
+        self._together = _best_epochs.JointEpochs(len(scheduler.folds))
+        self._together.begin(self._plans)
         self._lanes: Lanes | None = None
         self._clock = EpochClock()
         self._is_own_error = False  # An error of the search is not the lanes' fault.
@@ -850,7 +883,7 @@ class LaneGroup:
                 and self._plans[lane].watched
                 and self._plans[lane].has_reached(epochs[lane])
             }
-            self._best.update(lanes, [of if lane in seen else {} for lane, of in enumerate(logs)])
+            self._best.update(lanes, self._together.logs(seen, len(logs)))
             ending = scheduler.watch(seen)
             for lane, plan in self._plans.items():
                 trial_id = plan.trial.trial_id
@@ -865,6 +898,7 @@ class LaneGroup:
             free = [lane for lane in range(len(lanes)) if lane not in self._plans]
             taken = dict(zip(free, self._next_plans(len(free), lanes), strict=False))
             self._plans |= taken
+            self._together.begin(taken)
             tuner = self._scheduler.tuner
             return {lane: _replacement(tuner, plan) for lane, plan in taken.items()}
 
@@ -877,7 +911,8 @@ class LaneGroup:
             running = scheduler.running.get(plan.trial.trial_id)
             if running is not None and plan.watched:
                 score, values = self._best.take(lane)
-                running.keep(score, lanes.trimmed(lane, values))
+                which = plan.execution, plan.fold
+                running.keep(score, lanes.trimmed(lane, values), which)
             if plan.thread is not None:
                 with lanes.lent(lane):
                     self.unstack(lane, plan)
@@ -894,7 +929,8 @@ class LaneGroup:
         if scheduler.tuner.runs_own_code and not lanes.is_current():
             return []
         plans = scheduler.take(self._key, free)
-        if len(plans) < free and len(scheduler.waiting) < len(lanes):
+        fits_not = not plans and any(plan.key == self._key for plan in scheduler.waiting)
+        if len(plans) < free and len(scheduler.waiting) < len(lanes) and not fits_not:
             # Those of another program wait until this one is done.
             scheduler.ask(free - len(plans) + len(scheduler.waiting))
             plans += scheduler.take(self._key, free - len(plans))
@@ -1038,6 +1074,27 @@ class LookAhead:
 def _structures(plans: list[Plan]) -> list[ModelStructure]:
     """Of each plan, which has one as it has a key."""
     return [plan.structure for plan in plans if plan.structure is not None]
+
+
+def _whole_trials(plans: list[Plan], most: int, lanes: int) -> list[Plan]:
+    """At most so many of some trainings, without parting the folds of a trial.
+
+    They have their best epoch together, and so begin together, unless they are more than lanes.
+
+    Args:
+        plans: the trainings, those of a trial one after another.
+        most: at most so many.
+        lanes: how many trainings run at a time.
+    """
+    taken: list[Plan] = []
+    for _, group in itertools.groupby(plans, lambda plan: (plan.trial.trial_id, plan.execution)):
+        together = list(group)
+        if len(together) > lanes:
+            return taken or plans[:most]
+        if len(taken) + len(together) > most:
+            break
+        taken += together
+    return taken
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import inspect
+import itertools
 import traceback
 import weakref
 import zlib
@@ -31,6 +32,8 @@ from kerasreg.lanes import DerivedModel, ModelStructure, why_not_a_lane
 from kerasreg.tuners._callback_places import places_of
 from kerasreg.tuners._trial_thread import TrialThread
 
+# An execution of a trial and one of its folds, if it has folds.
+Which = tuple[int, int | None]
 # Arguments of `model.fit` that lanes have too.
 _COMMON = frozenset(
     [
@@ -435,6 +438,7 @@ class RunningTrial:
         results: the results of the trainings that are done.
         left: how many trainings are not done.
         best: the weights of the best epoch of the best training.
+        kept: the weights of the best epoch of each training, by its execution and its fold.
         pruned: whether the trial was ended early.
         told: whether the oracle was told of intermediate results.
         reported_itself: whether own code has told the oracle of the results.
@@ -452,6 +456,9 @@ class RunningTrial:
         self.told = self.reported_itself = False
         self.now: tuple[int, int | None, Any] = (0, None, None)
         self.best: list[np.ndarray] = []
+        self.kept: dict[Which, list[np.ndarray]] = {}
+        self._whose: list[Which] = []  # The results, unless own code has given them.
+        self._scores: dict[Which, float | None] = {}
         self._trainings = trainings
         self._score: float | None = None
         self._epochs: dict[int, list[dict[str, float]]] = {}
@@ -461,21 +468,47 @@ class RunningTrial:
         self.plans.append(plan)
         self.left += 1
 
-    def keep(self, score: float | None, values: list[np.ndarray]) -> None:
-        """Takes the weights of a training's best epoch, if it is the best so far.
+    def take(self, plan: Plan) -> None:
+        """Takes the result of a training that is done, in the order of executions and folds."""
+        which = plan.execution, plan.fold
+        place = sum(_order(other) < _order(which) for other in self._whose)
+        self._whose.insert(place, which)
+        self.results.insert(place, plan.history)
+
+    @property
+    def executions(self) -> list[list[Any]]:
+        """The results of the folds of each execution; of own code, all of them."""
+        if not self._whose:
+            return [self.results]
+        each = itertools.groupby(zip(self._whose, self.results, strict=True), lambda of: of[0][0])
+        return [[result for _, result in of] for _, of in each]
+
+    def keep(self, score: float | None, values: list[np.ndarray], which: Which) -> None:
+        """Takes the weights of a training's best epoch.
 
         As KerasTuner's: where the logs do not have the objective, the last epoch is the best.
-        """
-        if score is None or self._score is None or self.objective.better_than(score, self._score):
-            self.best = values
-            self._score = self._score if score is None else score
 
-    def keep_model(self, model: Any, logs: dict[str, Any]) -> None:
-        """Takes the weights of a model after an epoch, if it is the best so far."""
+        Args:
+            score: the objective then; None if it is not known.
+            values: the weights.
+            which: the execution and the fold of the training.
+        """
+        if self._is_better(score, self._scores.get(which)):
+            self._scores[which] = self._scores.get(which) if score is None else score
+            self.kept[which] = values
+        if self._is_better(score, self._score):
+            self._score = self._score if score is None else score
+            self.best = values
+
+    def keep_model(self, model: Any, logs: dict[str, Any], which: Which) -> None:
+        """Takes the weights of a model after an epoch, if it is the best so far of the training."""
         score = self.objective.get_value(logs) if self.objective.has_value(logs) else None
-        known = score is not None and self._score is not None
-        if not known or self.objective.better_than(score, self._score):
-            self.keep(score, [np.array(keras.ops.convert_to_numpy(v)) for v in model.variables])
+        if self._is_better(score, self._scores.get(which)):
+            values = [np.array(keras.ops.convert_to_numpy(v)) for v in model.variables]
+            self.keep(score, values, which)
+
+    def _is_better(self, score: float | None, best: float | None) -> bool:
+        return score is None or best is None or bool(self.objective.better_than(score, best))
 
     def seen(self, epoch: int, logs: dict[str, Any]) -> dict[str, float] | None:
         """Takes an epoch of one training; returns the means, if all have had that epoch."""
@@ -487,6 +520,10 @@ class RunningTrial:
         del self._epochs[epoch]
         shared = [name for name in plain if all(name in logs for logs in of_epoch)]
         return {name: float(np.mean([logs[name] for logs in of_epoch])) for name in shared}
+
+
+def _order(which: Which) -> tuple[int, int]:
+    return which[0], which[1] or 0
 
 
 @contextlib.contextmanager

@@ -16,13 +16,16 @@ from kerasreg._keras.internals import reset_automatic_names
 from kerasreg._validation import check_choice, check_count
 from kerasreg._warnings import warn
 from kerasreg.lanes import Lanes
+from kerasreg.models import Ensemble
 from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._crash_safe import StateFiles
 from kerasreg.tuners._folds import check_folds
 from kerasreg.tuners._lane_report import LaneRecord, LaneReport, report_of
+from kerasreg.tuners._out_of_fold import OutOfFold, Searched, models_of, out_of_fold
 from kerasreg.tuners._pruning import Pruning
 from kerasreg.tuners._scheduler import Scheduler, Seen
 from kerasreg.tuners._trial import Plan
+from kerasreg.tuners._trial_ensembles import EnsembleSelection, select
 
 
 class VectorizedTuner(keras_tuner.Tuner):
@@ -152,6 +155,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             )
         self._scheduler: Scheduler | None = None  # Of the search that runs.
         self._lane_records: list[LaneRecord] = []  # Of each search.
+        self.searched: Searched | None = None  # The data of the last search.
         self.max_lanes = None if max_lanes is None else check_count("max_lanes", max_lanes)
         self.folds = None if folds is None else check_folds(folds)
         self.jit_compile = jit_compile
@@ -196,6 +200,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         """
         self.oracle.verbose = 0  # Its table for each trial is nothing for many at once.
         self._scheduler = self._new_scheduler(fit_args, fit_kwargs, groups)
+        self.searched = Searched(fit_args, fit_kwargs, groups)
         self.on_search_begin()
         policy = keras.config.dtype_policy()
         # To look for garbage in all that there is takes longer than to train some trials.
@@ -304,14 +309,181 @@ class VectorizedTuner(keras_tuner.Tuner):
         """
         if os.path.exists(internals.checkpoint_path(self, trial.trial_id)):
             return super().load_model(trial)
-        model = self.build_model(trial.hyperparameters)
-        if not model.built:
-            internals.build_as_trained(self, trial.trial_id, model)
+        model = self.build_as_trained(trial)
         if not _best_epochs.read(self.project_dir, trial.trial_id, model):
             raise FileNotFoundError(
                 f"No weights of trial {trial.trial_id} in {self.project_dir!r}."
             )
         return model
+
+    def build_as_trained(self, trial: Any) -> keras.Model:
+        """Builds the model of a trial, with initial weights.
+
+        Args:
+            trial: a trial that was trained.
+
+        Returns:
+            The model, which is built also if the hypermodel leaves it unbuilt.
+        """
+        model = self.build_model(trial.hyperparameters)
+        if not model.built:
+            internals.build_as_trained(self, trial.trial_id, model)
+        return model
+
+    def out_of_fold(
+        self, data: Any = None, *, groups: Any = None, candidates: int | None = None
+    ) -> OutOfFold:
+        """Computes what trials predict for samples that their models were not trained with.
+
+        With folds, each sample is predicted by the models of the folds that it validated. Without,
+        these are the samples of the validation data. The weights are those of the best epoch.
+
+        Args:
+            data: the data of the search as a pair `(x, y)`: with folds all samples, else those of
+                validation, also as a dataset. None for those of the last search of this tuner.
+            groups: of these data, as for `search`.
+            candidates: of so many trials, the best ones; None for all.
+
+        Returns:
+            An `OutOfFold`, whose trials are those that completed, the best one first.
+
+        Raises:
+            ValueError: if no trial completed, or the data are not known or cannot be read again.
+
+        Example:
+
+        >>> import tempfile, keras, numpy as np, kerasreg
+        >>> def build(hp):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+        ...     model.compile(keras.optimizers.SGD(rate), "mse")
+        ...     return model
+        >>> tuner = kerasreg.tuners.VectorizedRandomSearch(
+        ...     build, "val_loss", max_trials=4, folds=2, directory=tempfile.mkdtemp())
+        >>> tuner.search(np.ones((8, 3)), np.ones((8, 1)), epochs=2, verbose=0)
+        >>> found = tuner.out_of_fold()
+        >>> len(found.trial_ids), found.predictions[0].shape
+        (4, (8, 1))
+        """
+        most = None if candidates is None else check_count("candidates", candidates)
+        return out_of_fold(self, data, groups, most=most)
+
+    def select_ensemble(
+        self,
+        metric: Any = None,
+        *,
+        mode: str = "auto",
+        size: int = 40,
+        candidates: int | None = 200,
+        data: Any = None,
+        groups: Any = None,
+    ) -> EnsembleSelection:
+        """Chooses the trials whose mean scores best for samples that they were not trained with.
+
+        Greedy selection with replacement, see `kerasreg.models.greedy_selection`, by the
+        predictions of `out_of_fold`.
+
+        Args:
+            metric: a loss or a metric of Keras, its name, the name of a metric that the models are
+                compiled with, or a function of targets and predictions. None for the objective of
+                the search if that is a compiled metric of which less is better, and else for the
+                loss of the models, without penalties.
+            mode: `"min"`, `"max"` or `"auto"`, as for `greedy_selection`.
+            size: a trial is chosen so many times at most, some of them again.
+            candidates: so many trials are chosen from, the best ones by the objective.
+            data: as for `out_of_fold`.
+            groups: as for `out_of_fold`.
+
+        Returns:
+            An `EnsembleSelection`, with the score that is to be expected, and `model()`.
+
+        Raises:
+            ValueError: as `out_of_fold` and `greedy_selection` do.
+
+        After Caruana et al. 2004, "Ensemble selection from libraries of models".
+
+        Example:
+
+        >>> import tempfile, keras, numpy as np, kerasreg
+        >>> def build(hp):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+        ...     model.compile(keras.optimizers.SGD(rate), "mse")
+        ...     return model
+        >>> tuner = kerasreg.tuners.VectorizedRandomSearch(
+        ...     build, "val_loss", max_trials=4, folds=2, directory=tempfile.mkdtemp())
+        >>> tuner.search(np.ones((8, 3)), np.ones((8, 1)), epochs=2, verbose=0)
+        >>> selection = tuner.select_ensemble()
+        >>> selection.score <= selection.best_score
+        True
+        """
+        check_count("size", size)
+        found = self.out_of_fold(data, groups=groups, candidates=candidates)
+        trials = {trial.trial_id: trial for trial in self.oracle.trials.values()}
+
+        def build(selection: EnsembleSelection, spread: bool) -> Ensemble:
+            ids = [row.trial_id for row in selection.rows]
+            stored = _best_epochs.read_all(self.project_dir, ids)
+            models, shares = [], []
+            for row in selection.rows:
+                mine = models_of(self, trials[row.trial_id], stored.get(row.trial_id, []))
+                models += mine
+                shares += [row.share / len(mine)] * len(mine)
+            return Ensemble(models, shares, spread=spread)
+
+        like = self.build_as_trained(trials[found.trial_ids[0]])
+        seed, objective = self.oracle.seed, self.oracle.objective
+        return select(found, like, objective, metric, mode, size, seed, build)
+
+    def ensemble(
+        self,
+        metric: Any = None,
+        *,
+        mode: str = "auto",
+        size: int = 40,
+        candidates: int | None = 200,
+        data: Any = None,
+        groups: Any = None,
+        spread: bool = False,
+    ) -> Ensemble:
+        """Makes one Keras model of the trials whose mean scores best.
+
+        `select_ensemble` chooses them, and tells what the mean scores. With folds, all models of
+        the folds of a trial are members.
+
+        Args:
+            metric: as for `select_ensemble`.
+            mode: as for `select_ensemble`.
+            size: as for `select_ensemble`.
+            candidates: as for `select_ensemble`.
+            data: as for `out_of_fold`.
+            groups: as for `out_of_fold`.
+            spread: as for `kerasreg.models.Ensemble`.
+
+        Returns:
+            A `kerasreg.models.Ensemble`, which is saved, exported and served as any Keras model.
+
+        Raises:
+            ValueError: as `select_ensemble` does.
+
+        Example:
+
+        >>> import tempfile, keras, numpy as np, kerasreg
+        >>> def build(hp):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+        ...     model.compile(keras.optimizers.SGD(rate), "mse")
+        ...     return model
+        >>> tuner = kerasreg.tuners.VectorizedRandomSearch(
+        ...     build, "val_loss", max_trials=4, folds=2, directory=tempfile.mkdtemp())
+        >>> tuner.search(np.ones((8, 3)), np.ones((8, 1)), epochs=2, verbose=0)
+        >>> tuner.ensemble().predict(np.ones((5, 3)), verbose=0).shape
+        (5, 1)
+        """
+        chosen = self.select_ensemble(
+            metric, mode=mode, size=size, candidates=candidates, data=data, groups=groups
+        )
+        return chosen.model(spread)
 
     # For subclasses: the scheduler calls these.
 

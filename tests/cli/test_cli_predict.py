@@ -9,6 +9,7 @@ import pytest
 from helpers.commands import check_refused, command, command_inside, contents
 
 from kerasreg import models, serving
+from kerasreg.cli._data import load_table
 from kerasreg.tables import Table, read_columns
 
 ROWS = 60
@@ -47,7 +48,10 @@ def folder(tmp_path_factory, table):
     network = keras.Model(inputs, keras.layers.Dense(2, "softmax")(encoded))
     model = table.model(network)
     model.save(path / "homes.keras")
-    card = {"data": {"reading": table.columns.to_dict()}}
+    homes().to_csv(path / "homes.csv", index=False)
+    (path / "columns.json").write_text('{"zip": "category"}')
+    read = load_table(str(path / "homes.csv"), "sold", columns=str(path / "columns.json"))
+    card = {"data": read.described()}
     serving.export(model, path / "homes", labels=table.labels, card=card, tolerance=None)
     vector = keras.Input((2,), name="x")
     members = [keras.Model(vector, keras.layers.Dense(1)(vector)) for _ in range(2)]
@@ -57,7 +61,6 @@ def folder(tmp_path_factory, table):
     serving.export(spread, path / "plain", card=card, tolerance=None)
     (path / "plain" / "2").mkdir()
     os.rename(path / "plain" / "1", path / "plain" / "12")
-    homes().to_csv(path / "homes.csv", index=False)
     rows = pandas.DataFrame({"id": ["007", "x"], "a": [1.5, 2], "b": [0.25, 4]})
     rows.to_csv(path / "rows.csv", index=False)
     return path
@@ -156,6 +159,24 @@ def test_codes_of_digits_are_categories_as_they_are_written(folder, expected):
     frame.iloc[rows].to_csv(folder / "codes.csv", index=False)
     found = predicted(folder, "homes", "codes.csv")
     np.testing.assert_allclose(found["probability_no"], expected[rows, 0], atol=1e-6)
+
+
+def test_the_card_has_what_a_model_of_one_output_does_not_tell(folder, expected):
+    table = load_table("wine")
+    inputs = keras.Input((13,), name="x")
+    network = keras.Model(inputs, keras.layers.Dense(3, "softmax")(inputs))
+    members = models.ensemble([network, network], spread=True)  # It has no labels of its own.
+    serving.export(members, folder / "wine", card={"data": table.described()}, tolerance=None)
+    # Other columns before, and none of them named by a flag.
+    frame = pandas.DataFrame(table.x[:, ::-1], columns=table.columns[::-1])
+    frame.insert(0, "year", 2026)
+    frame.to_csv(folder / "wine.csv", index=False)
+    found = predicted(folder, "wine", "wine.csv", "--spread")
+    kinds = ("probability", "spread")
+    names = ["prediction", *(f"{kind}_{k}" for kind in kinds for k in range(3))]
+    assert list(found) == names
+    np.testing.assert_allclose(found.iloc[:, 1:4], network.predict(table.x, verbose=0), atol=1e-5)
+    assert (found.iloc[:, 4:] < 1e-6).all(axis=None)
 
 
 def test_rows_of_numbers_are_predicted_in_the_order_of_the_card(folder):

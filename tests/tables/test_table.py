@@ -338,3 +338,22 @@ def test_a_model_tells_how_it_reads_its_columns(tmp_path):
 def test_a_model_that_takes_no_columns_does_not_tell():
     with pytest.raises(ValueError, match="`model` must be a functional model that takes a dict"):
         model_columns(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))
+
+
+def test_numbers_may_come_as_one_vector():
+    generator = np.random.default_rng(2)
+    x = generator.lognormal(size=(60, 3)).astype("float32")
+    x[::7, 1] = np.nan
+    frame = pd.DataFrame(x, columns=["a", "b", "c"]).assign(y=generator.normal(5, 9, 60))
+    table = Table(frame, target="y", task="regression")
+    inputs = table.inputs()
+    network = keras.Model(inputs, keras.layers.Dense(1)(table.encode(inputs, seed=1)))
+    expected = table.model(network).predict(tensors(table.raw(frame)), verbose=0)
+    vector = table.vector_model(network)
+    assert vector.input_shape == (None, 3)
+    np.testing.assert_array_equal(vector.predict(x, verbose=0), expected)
+    with pytest.raises(ValueError, match="`network` must take rows of"):
+        table.vector_model(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))
+    mixed = read(with_holes())
+    with pytest.raises(ValueError, match="A vector has numbers alone, but the column"):
+        mixed.vector_model(networks(mixed, "none")(0))

@@ -1,0 +1,228 @@
+"""What the trials of a search predict for samples that they were not trained with."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from kerasreg._keras.batches import are_batches, batches
+from kerasreg._keras.internals import as_keras_arrays, rows_for_fit
+from kerasreg._keras.rows import are_rows
+from kerasreg._keras.streams import is_generator
+from kerasreg._warnings import warn
+from kerasreg.tuners import _best_epochs
+from kerasreg.tuners._folds import folds_of
+from kerasreg.tuners._run_search import completed_trials
+
+_BATCH = 1024
+# Of so many batches, a model is called without tracing a program for it.
+_FEW = 8
+
+
+class OutOfFold(NamedTuple):
+    """Predictions of trials for samples that their models were not trained with.
+
+    Attributes:
+        trial_ids: the ids of the trials, the best one first.
+        predictions: for each trial its outputs, an array of the shape (samples, ...). Where several
+            models of a trial have not seen a sample, the mean of theirs; of logits the logits of
+            the mean of probabilities are not taken here, but those of the models' mean logits.
+        targets: the targets of the samples.
+        rows: the numbers of the samples in the data of the search.
+    """
+
+    trial_ids: tuple[str, ...]
+    predictions: tuple[np.ndarray, ...]
+    targets: np.ndarray
+    rows: np.ndarray
+
+
+class Searched(NamedTuple):
+    """The data of a search.
+
+    Attributes:
+        args: the positional arguments of `search`.
+        kwargs: its keyword arguments.
+        groups: the group of each sample, or None.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    groups: Any
+
+    def training(self) -> tuple[Any, Any]:
+        """Inputs and targets to train with."""
+        given = self._bound()
+        return given.get("x"), given.get("y")
+
+    def validation(self) -> Any:
+        """The validation data: a pair of inputs and targets, or batches; None if there are none."""
+        given = self._bound()
+        found, share = given.get("validation_data"), given.get("validation_split") or 0.0
+        if found is not None or not share:
+            return found
+        x, y = given.get("x"), given.get("y")
+        count = len(keras.tree.flatten(x)[0])
+        # As Keras divides: the last samples, before any shuffling.
+        last = slice(int(count * (1.0 - share)), None)
+        return rows_for_fit(x, last), rows_for_fit(y, last)
+
+    def _bound(self) -> dict[str, Any]:
+        """The arguments by the names that `model.fit` has for them."""
+        names = list(inspect.signature(keras.Model.fit).parameters)[1:]
+        return {**dict(zip(names, self.args, strict=False)), **self.kwargs}
+
+
+def out_of_fold(
+    tuner: Any, data: Any = None, groups: Any = None, *, most: int | None = None
+) -> OutOfFold:
+    """Computes the predictions of the completed trials of a search, see the tuner's method."""
+    trials = completed_trials(tuner)[:most]
+    if not trials:
+        raise ValueError("There is no completed trial in this search.")
+    given = tuner.searched if data is None else None
+    if data is None and given is None:
+        raise ValueError(
+            "`data` must be the data of the search, (x, y), as this tuner has not searched in this "
+            "process: all samples where there are folds, else those of validation. "
+            "Received: data=None"
+        )
+    stored = _best_epochs.read_all(tuner.project_dir, [trial.trial_id for trial in trials])
+    if tuner.folds is not None:
+        x, y = given.training() if given is not None else _pair(data)
+        groups = given.groups if given is not None else groups
+        parts = folds_of(tuner.folds, x, y, groups, tuner.oracle.seed)
+        return _of_folds(tuner, trials, stored, x, y, [rows for _, rows in parts])
+    found = given.validation() if given is not None else data
+    if found is None:
+        raise ValueError(
+            "`data` must be samples that the trials were not trained with, as the search had "
+            "neither validation data nor folds. Received: data=None"
+        )
+    return _of_validation(tuner, trials, stored, *_gathered(found))
+
+
+def models_of(tuner: Any, trial: Any, values: Sequence[Sequence[np.ndarray]]) -> list[keras.Model]:
+    """The models of the trainings of a trial, with the weights of their best epochs."""
+    return [_model_of(tuner, trial, of) for of in values] or [tuner.load_model(trial)]
+
+
+def _model_of(tuner: Any, trial: Any, values: Sequence[np.ndarray]) -> keras.Model:
+    model = tuner.build_as_trained(trial)
+    _best_epochs.assign(model, values)
+    return model
+
+
+def _of_folds(
+    tuner: Any, trials: list[Any], stored: Any, x: Any, y: Any, validation: list[np.ndarray]
+) -> OutOfFold:
+    targets = _targets(y)
+    covered = np.unique(np.concatenate(validation))
+    ids, predictions, missing = [], [], []
+    for trial in trials:
+        values = stored.get(trial.trial_id, [])
+        if len(values) % len(validation) or not values:
+            missing.append(trial.trial_id)
+            continue
+        total: Any = None
+        counts = np.zeros(len(targets))
+        model = tuner.build_as_trained(trial)
+        for number, of_training in enumerate(values):
+            rows = validation[number % len(validation)]
+            _best_epochs.assign(model, of_training)
+            found = _outputs(model, rows_for_fit(x, rows))
+            if total is None:
+                total = np.zeros((len(targets), *found.shape[1:]))
+            # Splitters may have a row in several folds, or twice in one.
+            np.add.at(total, rows, found)
+            np.add.at(counts, rows, 1)
+        mean = total[covered] / counts[covered].reshape([-1] + [1] * (total.ndim - 1))
+        ids.append(trial.trial_id)
+        predictions.append(mean.astype("float32"))
+    if missing:
+        warn(
+            f"{len(missing)} trials have no weights of each of their {len(validation)} folds, and "
+            f"are left out: an earlier version searched them, or another one. The first is "
+            f"{missing[0]}."
+        )
+    if not ids:
+        raise ValueError(
+            f"No trial of {tuner.project_dir!r} has weights of each of its folds: search again."
+        )
+    return OutOfFold(tuple(ids), tuple(predictions), targets[covered], covered)
+
+
+def _of_validation(tuner: Any, trials: list[Any], stored: Any, x: Any, y: Any) -> OutOfFold:
+    targets = _targets(y)
+    predictions = []
+    for trial in trials:
+        values = stored.get(trial.trial_id, [])
+        model = tuner.build_as_trained(trial) if values else tuner.load_model(trial)
+        found = []
+        for of_training in values or [None]:
+            if of_training is not None:
+                _best_epochs.assign(model, of_training)
+            found.append(_outputs(model, x))
+        predictions.append(np.mean(found, axis=0, dtype="float64").astype("float32"))
+    ids = tuple(trial.trial_id for trial in trials)
+    return OutOfFold(ids, tuple(predictions), targets, np.arange(len(targets)))
+
+
+def _outputs(model: keras.Model, x: Any) -> np.ndarray:
+    count = len(keras.tree.flatten(x)[0])
+    if count > _FEW * _BATCH:
+        found = model.predict(x, batch_size=_BATCH, verbose=0)
+        _check_one_output(found)
+        return np.asarray(found)
+    each = []
+    for batch in batches(x, batch_size=_BATCH):
+        found = model(batch.x, training=False)
+        _check_one_output(found)
+        each.append(np.asarray(keras.ops.convert_to_numpy(found), "float32"))
+    return np.concatenate(each)
+
+
+def _check_one_output(outputs: Any) -> None:
+    if isinstance(outputs, (list, tuple, dict)):
+        raise ValueError(
+            "The models of an ensemble of trials must have one output. Received: a model with "
+            f"outputs {keras.tree.map_structure(lambda part: tuple(part.shape), outputs)}"
+        )
+
+
+def _pair(data: Any) -> tuple[Any, Any]:
+    if not isinstance(data, (tuple, list)) or len(data) < 2:
+        raise ValueError(f"`data` must be a pair (x, y). Received: data={data!r}")
+    return data[0], data[1]
+
+
+def _gathered(data: Any) -> tuple[Any, Any]:
+    """Inputs and targets as arrays, of a pair or of batches."""
+    if isinstance(data, (tuple, list)) and not are_batches(data):
+        x, y = _pair(data)
+        if are_rows((x, y)):
+            return as_keras_arrays(x), y
+        data = x
+    if is_generator(data) or not are_batches(data):
+        raise ValueError(
+            "`data` must be arrays (x, y), or a dataset that can be read again. "
+            f"Received: data={data!r}"
+        )
+    every = [(batch.x, batch.y) for batch in batches(data, batch_size=_BATCH)]
+    joined = keras.tree.map_structure(
+        lambda *parts: np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]), *every
+    )
+    return joined[0], joined[1]
+
+
+def _targets(y: Any) -> np.ndarray:
+    if y is None or len(keras.tree.flatten(y)) != 1:
+        raise ValueError(
+            "`data` must have one array of targets, to compare predictions with. "
+            f"Received: targets {type(y).__name__}"
+        )
+    return np.asarray(as_keras_arrays(keras.tree.flatten(y)[0]))

@@ -1,0 +1,225 @@
+"""Which trials of a search make the best ensemble, and what that scores."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasreg._keras.internals import logged_metrics
+from kerasreg._scoring import scoring
+from kerasreg._text_table import table as text_table
+from kerasreg.models import Ensemble, greedy_selection
+from kerasreg.tuners._out_of_fold import OutOfFold
+
+# The score that is to be expected is the mean over so many parts of the samples, each scored by
+# what the others choose.
+_PARTS = 5
+_LEAST_ROWS_OF_A_PART = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class EnsembleMember:
+    """A trial in an ensemble.
+
+    Attributes:
+        trial_id: the id of the trial.
+        share: its weight in the mean of outputs; the shares of all members have the sum 1.
+        score: what the trial scores alone, for the same samples.
+    """
+
+    trial_id: str
+    share: float
+    score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class EnsembleSelection:
+    """The trials that make the best ensemble: what `tuner.select_ensemble` returns.
+
+    `print` shows it as a table.
+
+    Attributes:
+        rows: an `EnsembleMember` for each trial that was chosen, the largest share first.
+        metric: the name of the metric.
+        score: what the ensemble scores for the samples by which it was chosen: too good.
+        expected_score: the mean score for samples that the choice did not see: of five parts of
+            the samples each is scored by the ensemble that the other four choose. None of fewer
+            than 50 samples.
+        standard_error: of `expected_score`, by the scores of the five parts.
+        best_trial_id: the id of the trial that scores best alone.
+        best_score: what that trial scores alone.
+        predictions: of the ensemble for the samples, an array of the shape (samples, ...).
+        targets: the targets of the samples.
+        samples: the numbers of the samples in the data of the search.
+    """
+
+    rows: tuple[EnsembleMember, ...]
+    metric: str
+    score: float
+    expected_score: float | None
+    standard_error: float | None
+    best_trial_id: str
+    best_score: float
+    predictions: np.ndarray
+    targets: np.ndarray
+    samples: np.ndarray
+    _build: Callable[[EnsembleSelection, bool], Ensemble] = dataclasses.field(repr=False)
+
+    def model(self, spread: bool = False) -> Ensemble:
+        """Builds the ensemble: of each trial all models of its folds and executions.
+
+        Args:
+            spread: as for `kerasreg.models.Ensemble`.
+
+        Returns:
+            A `kerasreg.models.Ensemble`.
+        """
+        return self._build(self, spread)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The members and the scores, as JSON has them."""
+        return {
+            "metric": self.metric,
+            "members": [dataclasses.asdict(row) for row in self.rows],
+            "score": self.score,
+            "expected_score": self.expected_score,
+            "standard_error": self.standard_error,
+            "best_trial_id": self.best_trial_id,
+            "best_score": self.best_score,
+        }
+
+    def __str__(self) -> str:
+        rows = [(row.trial_id, row.share, row.score) for row in self.rows]
+        lines = [text_table(("trial", "share", self.metric), rows)]
+        lines.append(f"together: {self.metric} {self.score:.4g} where they were chosen")
+        if self.expected_score is not None:
+            lines[-1] += f", {self.expected_score:.4g} ± {self.standard_error:.2g} elsewhere"
+        lines.append(f"the best trial alone, {self.best_trial_id}: {self.best_score:.4g}")
+        return "\n".join(lines)
+
+
+def select(
+    found: OutOfFold,
+    like: keras.Model,
+    objective: Any,
+    metric: Any,
+    mode: str,
+    size: int,
+    seed: int,
+    build: Callable[[EnsembleSelection, bool], Ensemble],
+) -> EnsembleSelection:
+    """Chooses trials by their predictions, see the tuner's method.
+
+    Args:
+        found: predictions of trials.
+        like: a compiled model of one of them.
+        objective: the objective of the search.
+        metric: as for the tuner's method.
+        mode: likewise.
+        size: likewise.
+        seed: of the parts of the samples.
+        build: makes the ensemble of a selection.
+    """
+    metric, name = _metric(like, objective, metric, found)
+    logits = Ensemble([like]).logits
+    each = [_probabilities(of, logits) for of in found.predictions]
+    plain, direction = scoring(metric, mode)
+
+    def score(targets: Any, mean: Any) -> float:
+        return plain(targets, _as_outputs(mean, logits))
+
+    def chosen(rows: Any) -> np.ndarray:
+        part = [of[rows] for of in each]
+        return greedy_selection(part, found.targets[rows], score, mode=direction, steps=size)
+
+    counts = chosen(slice(None))
+    scores = [score(found.targets, of) for of in each]
+    expected, error = _expected(chosen, score, each, found.targets, seed)
+    best = int((np.nanargmin if direction == "min" else np.nanargmax)(scores))
+    mean = _mean(each, counts)
+    order = sorted(np.flatnonzero(counts), key=lambda k: (-counts[k], scores[k]))
+    return EnsembleSelection(
+        rows=tuple(
+            EnsembleMember(found.trial_ids[k], float(counts[k] / counts.sum()), scores[k])
+            for k in order
+        ),
+        metric=name,
+        score=score(found.targets, mean),
+        expected_score=expected,
+        standard_error=error,
+        best_trial_id=found.trial_ids[best],
+        best_score=scores[best],
+        predictions=_as_outputs(mean, logits).astype("float32"),
+        targets=found.targets,
+        samples=found.rows,
+        _build=build,
+    )
+
+
+def _expected(
+    chosen: Callable[[Any], np.ndarray],
+    score: Callable[[Any, Any], float],
+    each: list[np.ndarray],
+    targets: np.ndarray,
+    seed: int,
+) -> tuple[float | None, float | None]:
+    """The mean score of parts that the choice did not see, and its standard error."""
+    count = len(targets)
+    if count < _PARTS * _LEAST_ROWS_OF_A_PART:
+        return None, None
+    parts = np.array_split(np.random.default_rng(seed).permutation(count), _PARTS)
+    scores = []
+    for part in parts:
+        others = np.setdiff1d(np.arange(count), part)
+        mean = _mean([of[part] for of in each], chosen(others))
+        scores.append(score(targets[part], mean))
+    return float(np.mean(scores)), float(np.std(scores, ddof=1) / np.sqrt(_PARTS))
+
+
+def _mean(each: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
+    total = sum(counts[k] * each[k].astype("float64") for k in np.flatnonzero(counts))
+    return np.asarray(total / counts.sum())
+
+
+def _metric(like: keras.Model, objective: Any, metric: Any, found: OutOfFold) -> tuple[Any, str]:
+    """The metric that is meant, and its name."""
+    # Keras makes the metrics when it first computes them.
+    like.compute_metrics(None, found.targets[:1], found.predictions[0][:1])
+    known = logged_metrics(like)
+    known.pop("loss", None)  # Of batches, and with penalties.
+    if metric is None:
+        name = getattr(objective, "name", "").removeprefix("val_")
+        is_metric = name in known and objective.direction == "min"
+        metric = name if is_metric else like.loss
+    if isinstance(metric, str) and metric in known:
+        return known[metric], metric
+    if isinstance(metric, (list, tuple, dict)):
+        flat = keras.tree.flatten(metric)
+        metric = flat[0] if len(flat) == 1 else metric
+    if isinstance(metric, str):
+        return metric, metric
+    return metric, str(getattr(metric, "name", None) or getattr(metric, "__name__", metric))
+
+
+def _probabilities(outputs: np.ndarray, logits: str) -> np.ndarray:
+    """Of which the mean is that of an ensemble."""
+    if logits == "none":
+        return outputs
+    x = outputs.astype("float64")
+    if logits == "sigmoid":
+        return 1 / (1 + np.exp(-x))
+    x = np.exp(x - x.max(axis=-1, keepdims=True))
+    return np.asarray(x / x.sum(axis=-1, keepdims=True))
+
+
+def _as_outputs(mean: np.ndarray, logits: str) -> np.ndarray:
+    """The outputs of an ensemble, of its mean."""
+    if logits == "none":
+        return mean
+    tiny = np.finfo("float64").tiny
+    found = np.log(np.maximum(mean, tiny))
+    return found - np.log(np.maximum(1 - mean, tiny)) if logits == "sigmoid" else found

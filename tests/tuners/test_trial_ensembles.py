@@ -1,0 +1,262 @@
+"""Ensembles of the trials of a search: their predictions, the choice, the model."""
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn import metrics
+
+from kerasreg import models, tuners
+from kerasreg.tuners._folds import folds_of
+
+pytestmark = pytest.mark.shares_programs
+
+ROWS, CLASSES = 90, 3
+
+
+@pytest.fixture(scope="module")
+def data():
+    generator = np.random.default_rng(5)
+    y = np.arange(ROWS) % CLASSES
+    x = generator.normal(size=(ROWS, 4)) + 0.8 * np.eye(CLASSES, 4)[y]
+    return x.astype("float32"), y.astype("int32")
+
+
+def build(hp, logits=False):
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(hp.Choice("units", [4, 8]), "relu"),
+            keras.layers.Dense(CLASSES, None if logits else "softmax"),
+        ]
+    )
+    rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
+    model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+    return model
+
+
+def searched(folder, data, *, hypermodel=build, objective="val_loss", trials=5, given=None, **more):
+    tuner = tuners.VectorizedRandomSearch(
+        hypermodel, objective, max_trials=trials, seed=4, directory=folder, **more
+    )
+    x, y = data
+    given = {"x": x, "y": y, "epochs": 4, "batch_size": 16, "verbose": 0} | (given or {})
+    tuner.search(**given)
+    return tuner
+
+
+@pytest.fixture(scope="module")
+def folded(data, tmp_path_factory):
+    return searched(tmp_path_factory.mktemp("folded"), data, folds=3)
+
+
+def log_loss(y, p):
+    return metrics.log_loss(y, p.astype("float64"), labels=range(CLASSES))
+
+
+def test_each_sample_is_predicted_by_the_fold_that_has_not_seen_it(folded, data):
+    x, y = data
+    found = folded.out_of_fold()
+    np.testing.assert_array_equal(found.targets, y)
+    np.testing.assert_array_equal(found.rows, np.arange(ROWS))
+    trials = tuners.completed_trials(folded)
+    assert list(found.trial_ids) == [trial.trial_id for trial in trials]
+    parts = [rows for _, rows in folds_of(3, x, y, None, folded.oracle.seed)]
+    for trial, predicted in zip(trials, found.predictions, strict=True):
+        # The search's own measure of the same models: a mean over folds of equal size.
+        assert log_loss(y, predicted) == pytest.approx(trial.score, rel=1e-5)
+        by_fold = [log_loss(y[rows], predicted[rows]) for rows in parts]
+        observed = trial.metrics.get_history("val_loss")[0].value
+        assert observed == pytest.approx(by_fold, rel=1e-5)
+
+
+def test_the_ensemble_is_the_mean_that_was_chosen(folded, data):
+    x, y = data
+    selection = folded.select_ensemble()
+    found = folded.out_of_fold()
+    of = dict(zip(found.trial_ids, found.predictions, strict=True))
+    assert sum(row.share for row in selection.rows) == pytest.approx(1.0)
+    mean = sum(row.share * of[row.trial_id].astype("float64") for row in selection.rows)
+    np.testing.assert_allclose(selection.predictions, mean, atol=1e-6)
+    assert selection.score == pytest.approx(log_loss(y, mean), rel=1e-5)
+    assert selection.score <= selection.best_score
+    assert selection.best_trial_id == found.trial_ids[0]
+    for row in selection.rows:
+        assert row.score == pytest.approx(log_loss(y, of[row.trial_id]), rel=1e-5)
+
+    model = selection.model()
+    trials = folded.oracle.trials
+    expected = 0.0
+    members = model.members()
+    assert len(members) == 3 * len(selection.rows)
+    # A mean of models, whichever order they are in.
+    shares = [row.share / 3 for row in selection.rows for _ in range(3)]
+    assert model.member_weights == pytest.approx(shares)
+    for share, member in zip(shares, members, strict=True):
+        expected = expected + share * member.predict(x, verbose=0)
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-6)
+    # What a member predicts where it has not been trained is what was computed before.
+    parts = [rows for _, rows in folds_of(3, x, y, None, folded.oracle.seed)]
+    first = of[selection.rows[0].trial_id]
+    for member, rows in zip(members[:3], parts, strict=True):
+        np.testing.assert_allclose(member.predict(x[rows], verbose=0), first[rows], atol=1e-5)
+    assert set(trials) >= {row.trial_id for row in selection.rows}
+
+
+def test_the_score_to_be_expected_is_of_samples_that_the_choice_did_not_see(folded):
+    selection = folded.select_ensemble()
+    assert selection.expected_score >= selection.score
+    assert 0 < selection.standard_error < selection.expected_score
+    assert f"{selection.expected_score:.4g} ±" in str(selection)
+    told = selection.to_dict()
+    assert told["members"][0]["trial_id"] == selection.rows[0].trial_id
+
+
+def test_a_saved_ensemble_is_the_same(folded, data, tmp_path):
+    model = folded.ensemble(spread=True)
+    model.save(tmp_path / "e.keras")
+    again = keras.saving.load_model(tmp_path / "e.keras")
+    for name, value in model.predict(data[0], verbose=0).items():
+        np.testing.assert_allclose(again.predict(data[0], verbose=0)[name], value, atol=1e-6)
+
+
+def test_another_process_needs_the_data(folded, data):
+    again = tuners.VectorizedRandomSearch(
+        build, "val_loss", max_trials=5, seed=4, directory=folded.directory, folds=3
+    )
+    with pytest.raises(ValueError, match="`data` must be the data of the search"):
+        again.out_of_fold()
+    mine = folded.select_ensemble()
+    found = again.select_ensemble(data=data)
+    assert found.to_dict() == mine.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("metric", "mode"),
+    [
+        ("accuracy", "auto"),
+        ("sparse_categorical_crossentropy", "auto"),
+        (keras.metrics.SparseTopKCategoricalAccuracy(2), "auto"),
+        (lambda y, p: metrics.accuracy_score(y, p.argmax(-1)), "max"),
+    ],
+)
+def test_any_metric_chooses(folded, metric, mode):
+    selection = folded.select_ensemble(metric, mode=mode)
+    is_loss = metric == "sparse_categorical_crossentropy"
+    better = (
+        selection.best_score - selection.score
+        if is_loss
+        else (selection.score - selection.best_score)
+    )
+    assert better >= 0
+    if metric == "accuracy" or (callable(metric) and mode == "max"):
+        predicted = selection.predictions.argmax(-1)
+        assert selection.score == pytest.approx(np.mean(predicted == selection.targets))
+
+
+def test_of_logits_the_mean_is_of_probabilities(data, tmp_path):
+    x, y = data
+    tuner = searched(tmp_path, data, hypermodel=lambda hp: build(hp, True), folds=3, trials=4)
+    selection = tuner.select_ensemble()
+    exp = np.exp(selection.predictions.astype("float64"))
+    np.testing.assert_allclose(exp.sum(-1), 1.0, rtol=1e-5)
+    assert selection.score == pytest.approx(log_loss(y, exp), rel=1e-5)
+    model = selection.model()
+    each = [keras.ops.softmax(m.predict(x, verbose=0)) for m in model.members()]
+    mean = sum(w * np.asarray(p) for w, p in zip(model.member_weights, each, strict=True))
+    np.testing.assert_allclose(np.exp(model.predict(x, verbose=0)), mean, atol=1e-5)
+
+
+VALIDATIONS = {
+    "arrays": lambda x, y: {"validation_data": (x[60:], y[60:])},
+    "dataset": lambda x, y: {
+        "validation_data": tf.data.Dataset.from_tensor_slices((x[60:], y[60:])).batch(7)
+    },
+    "split": lambda x, y: {"validation_split": 1 / 3},
+    "dictionary": lambda x, y: {"x": {"a": x}, "validation_data": ({"a": x[60:]}, y[60:])},
+}
+
+
+def build_named(hp):
+    inner = build(hp)
+    inputs = {"a": keras.Input((4,), name="a")}
+    model = keras.Model(inputs, inner(inputs["a"]))
+    model.compile(inner.optimizer, inner.loss, metrics=["accuracy"])
+    return model
+
+
+@pytest.mark.parametrize("kind", VALIDATIONS)
+def test_validation_data_take_the_place_of_folds(kind, data, tmp_path):
+    x, y = data
+    given = VALIDATIONS[kind](x, y)
+    hypermodel = build_named if kind == "dictionary" else build
+    tuner = searched(tmp_path, data, hypermodel=hypermodel, given=given, executions_per_trial=2)
+    found = tuner.out_of_fold()
+    np.testing.assert_array_equal(found.targets, y[60:])
+    trial = tuner.oracle.trials[found.trial_ids[0]]
+    # The mean of two models is better than the mean of their losses.
+    assert log_loss(y[60:], found.predictions[0]) <= trial.score + 1e-6
+    model = tuner.ensemble()
+    assert len(model.members()) % 2 == 0
+    inputs = {"a": x[60:]} if kind == "dictionary" else x[60:]
+    score = log_loss(y[60:], model.predict(inputs, verbose=0))
+    assert score == pytest.approx(tuner.select_ensemble().score, rel=1e-4)
+
+
+class OwnFit(keras_tuner.HyperModel):
+    def build(self, hp):
+        return build(hp)
+
+    def fit(self, hp, model, *args, **kwargs):
+        kwargs["batch_size"] = hp.Choice("batch_size", [16, 32])
+        return model.fit(*args, **kwargs)
+
+
+class Alone(keras.Sequential):
+    def make_train_function(self, force=False):
+        return super().make_train_function(force)
+
+
+def build_alone(hp):
+    made = build(hp)
+    model = Alone([keras.Input((4,)), *made.layers])
+    model.compile(made.optimizer, made.loss, metrics=["accuracy"])
+    return model
+
+
+@pytest.mark.parametrize("kind", ["own fit", "alone"])
+@pytest.mark.filterwarnings("ignore")
+def test_trials_that_are_no_lanes_of_one_group_have_their_folds_too(kind, data, tmp_path):
+    hypermodel = OwnFit() if kind == "own fit" else build_alone
+    tuner = searched(tmp_path, data, hypermodel=hypermodel, folds=3, trials=3)
+    found = tuner.out_of_fold()
+    assert len(found.trial_ids) == 3
+    y = data[1]
+    for trial_id, predicted in zip(found.trial_ids, found.predictions, strict=True):
+        # One after the other, each fold has its own best epoch, which is no worse.
+        assert log_loss(y, predicted) <= tuner.oracle.trials[trial_id].score + 1e-5
+    assert len(tuner.ensemble().members()) % 3 == 0
+
+
+def test_what_cannot_be_is_said(data, tmp_path):
+    x, y = data
+    tuner = tuners.VectorizedRandomSearch(
+        build, "loss", max_trials=2, seed=4, directory=tmp_path, project_name="one"
+    )
+    with pytest.raises(ValueError, match="no completed trial"):
+        tuner.ensemble()
+    tuner.search(x, y, epochs=1, verbose=0)
+    with pytest.raises(ValueError, match="neither validation data nor folds"):
+        tuner.ensemble()
+    assert isinstance(tuner.ensemble(data=(x, y)), models.Ensemble)
+    for bad in (x, (x,), "data"):
+        with pytest.raises(ValueError, match="`data` must be"):
+            tuner.ensemble(data=bad)
+    with pytest.raises(ValueError, match="`size` must be a whole number >= 1"):
+        tuner.ensemble(size=0)
+    with pytest.raises(ValueError, match="`candidates` must be a whole number >= 1"):
+        tuner.ensemble(candidates=0)
+    with pytest.raises(ValueError, match="`metric` must be"):
+        tuner.ensemble("no such metric", data=(x, y))
