@@ -113,7 +113,9 @@ def predict(
     )
     if not columns:
         columns = _all_columns(model, frame, file)
-    outputs = _asked(model, _inputs(model, _raw(columns, frame, decimal)), batch_size)
+    raw = _raw(columns, frame, decimal)
+    outputs = _asked(model, _inputs(model, raw), batch_size)
+    _check_holes(raw, outputs)
     known = model.labels or list(labels)
     if labels and list(labels) != known:
         raise ValueError(f"--labels must be left out: the model has its own, {', '.join(known)}")
@@ -194,12 +196,6 @@ def _inputs(model: _Model, raw: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
             name: raw[name].reshape([-1] + [1] * len(each.shape))
             for name, each in model.inputs.items()
         }
-    for column, values in raw.items():
-        if values.dtype.kind == "f" and np.isnan(values).any():
-            row = int(np.argmax(np.isnan(values))) + 1
-            raise ValueError(
-                f"Column {column!r} has no value in data row {row}; the model takes numbers only."
-            )
     (name,) = model.inputs
     return {name: np.stack(list(raw.values()), axis=1)}
 
@@ -216,6 +212,21 @@ def _raw(columns: Sequence[Column], frame: Any, decimal: str) -> dict[str, np.nd
                 one.replace(decimal, ".") if isinstance(one, str) else one for one in texts
             ]
     return Columns(tuple(columns)).raw(frame.assign(**plain))
+
+
+def _check_holes(raw: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
+    """A `ValueError` if a model has no answer to a row that lacks a number."""
+    lost = np.zeros(len(next(iter(raw.values()))), dtype=bool)
+    for each in outputs.values():
+        if each.dtype.kind == "f":
+            lost |= ~np.isfinite(each.reshape(len(lost), -1)).all(axis=1)
+    for column, values in raw.items():
+        bad = lost & (values != values)  # NaN alone differs from itself.
+        if bad.any():
+            raise ValueError(
+                f"Column {column!r} has no value in data row {int(np.argmax(bad)) + 1}, and the "
+                "model has no answer without."
+            )
 
 
 def _column(name: str, given: _Input, reading: Columns | None) -> Any:

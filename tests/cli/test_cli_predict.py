@@ -237,6 +237,16 @@ def test_several_outputs_are_columns_of_their_names(folder):
     assert found["both_1"].tolist() == [0.5, 8.0]
 
 
+def test_a_model_that_fills_holes_is_given_them(folder):
+    table = Table(pandas.DataFrame({"a": [1.0, 3.0, 4.0, 9.0], "b": [1.0, 2.0, 3.0, 5.0]}))
+    inputs = table.inputs()
+    network = keras.Model(inputs, keras.layers.Dense(1)(table.encode(inputs, embedding="none")))
+    table.vector_model(network).save(folder / "filled.keras")
+    (folder / "holes.csv").write_text("a,b\n,2\n3.5,2\n")
+    found = predicted(folder, "filled.keras", "holes.csv")
+    assert found["prediction"][0] == found["prediction"][1]  # By the median.
+
+
 def test_predictions_that_are_not_finite_are_told_of(folder):
     inputs = keras.Input((2,))
     keras.Model(inputs, keras.ops.log(inputs[:, :1])).save(folder / "log.keras")
