@@ -144,11 +144,11 @@ def load_table(
     if features.shape[1] == 0:
         raise ValueError(f"{data!r} must have a column besides the target {target!r}.")
     y, classes = _target(frame[target], task)
-    notes += _duplicates(features, y, data)
     name = data if data in BUNDLED else os.path.basename(data)
     names = tuple(map(str, features.columns))
     if columns is None and all(map(_is_plain, (features[name] for name in features.columns))):
         x = np.stack([_numbers(features[name]) for name in features.columns], axis=1)
+        notes += _duplicates(features, y, data)
         return Table(name, x, y, names, classes, notes)
     with loading():  # Of Keras, on which the package stands.
         from kerasreg.tables import read_columns
@@ -157,22 +157,26 @@ def load_table(
         raise ValueError(f"{data!r} must have a column that is of use. {reading.dropped}")
     used = [column.name for column in reading.used]
     x = np.zeros((len(frame), 0), "float32")
+    notes += _duplicates(features[used], y, data)
     return Table(name, x, y, tuple(used), classes, notes, reading, features[used])
 
 
 def _duplicates(features: Any, y: np.ndarray, data: str) -> tuple[str, ...]:
     """A note, if there are rows that are equal: of them, training may have what tests it."""
-    try:
-        count = int(features.assign(**{"\0": y}).duplicated(keep=False).sum())
-    except TypeError:  # Of lists and the like, which are refused when columns are read.
-        return ()
+    # Numbers of the rows differ, and tell nothing of them.
+    numbering = [name for name in features.columns if _numbers_rows(features[name])]
+    count = int(features.drop(columns=numbering).assign(**{"\0": y}).duplicated(keep=False).sum())
     if not count:
         return ()
     return (
         f"{count} of the {len(y)} rows of {os.path.basename(data)!r} are equal to another one in "
-        "all features and the target: where one is in training and the other in a test, scores are "
-        "better than those of new rows",
+        "all features and the target, and fall into training and test parts alike; if they are "
+        "copies, scores are better than those of new rows",
     )
+
+
+def _numbers_rows(column: Any) -> bool:
+    return column.dtype.kind in "iu" and bool((abs(column.diff().iloc[1:]) == 1).all())
 
 
 def _check_separators(sep: str, decimal: str) -> str:
@@ -436,8 +440,8 @@ def _target(column: Any, task: str) -> tuple[np.ndarray, tuple[Any, ...] | None]
     labels, numbers, counts = np.unique(column.to_numpy(), return_inverse=True, return_counts=True)
     if len(labels) < 2:
         raise ValueError(
-            f"The target column {column.name!r} has one class, {labels[0]!r}; it must have at "
-            "least two."
+            f"The target column {column.name!r} has one class, {_plain(labels[0])!r}; it must have "
+            "at least two."
         )
     _check_counts(column, labels, counts)
     return numbers.astype("int64"), tuple(_plain(label) for label in labels)

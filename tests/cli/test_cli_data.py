@@ -126,7 +126,7 @@ def test_a_column_without_a_name_that_is_no_index_stays(tmp_path):
     assert "has no name: it is a feature" in note
     assert "--drop='Unnamed: 0'" in note
     # As the target, and left out by its name, there is nothing to say of it.
-    frame["third"] = np.arange(40)
+    frame["third"] = np.arange(40) ** 2
     frame.to_csv(tmp_path / "t.csv", index=False)
     assert load_table(str(tmp_path / "t.csv"), "Unnamed: 0", "regression").notes == ()
     assert load_table(str(tmp_path / "t.csv"), "goal", drop=["Unnamed: 0"]).notes == ()
@@ -268,6 +268,11 @@ def test_rows_that_are_equal_are_told_of(tmp_path):
     twice.to_csv(tmp_path / "t.csv", index=False)
     (note,) = load_table(str(tmp_path / "t.csv"), "y").notes
     assert note.startswith("5 of the 15 rows of 't.csv' are equal to another one in all features")
+    # Numbers of the rows do not hide it.
+    for other in ({"n": range(15)}, {"n": range(15), "town": ["Ulm", "Bonn", "Ulm"] * 5}):
+        twice.assign(**other).to_csv(tmp_path / "t.csv", index=False)
+        (found,) = load_table(str(tmp_path / "t.csv"), "y").notes
+        assert "of the 15 rows of 't.csv' are equal to another one" in found
     # With another target a row is another one.
     twice["y"] = [*frame["y"], 0, 0, 0]
     twice.to_csv(tmp_path / "t.csv", index=False)
