@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import math
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from kerasreg._durations import duration
 from kerasreg.cli._data import Table
 
+NAMES = ("linear", "HistGradientBoosting", "LightGBM", "CatBoost", "XGBoost")
 # Of a column with more values than this, HistGradientBoosting takes the others for one.
 _MOST_CATEGORIES = 254
 # What dates are to a model of numbers.
@@ -23,6 +27,8 @@ def baselines(
     train_rows: np.ndarray,
     test_rows: np.ndarray,
     seed: int = 0,
+    names: Sequence[str] = NAMES,
+    seconds: float = math.inf,
     left_out: Callable[[str], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """Trains other kinds of models on rows of a table, and asks them for others.
@@ -39,7 +45,9 @@ def baselines(
         train_rows: numbers of the rows to train on.
         test_rows: numbers of the rows to answer.
         seed: of what is random in a model.
-        left_out: is given a line for each model that fails, which is then left out.
+        names: of the models, some of `NAMES`; those that are not installed are passed over.
+        seconds: no model begins later than this.
+        left_out: is given a line for each model that fails, or begins too late.
 
     Returns:
         By name, class probabilities of the shape (test rows, classes), or predictions of the shape
@@ -52,16 +60,20 @@ def baselines(
         # A class may have no row to train on, and some models take only 0, 1, 2, ...
         present, y = np.unique(y, return_inverse=True)
     found = {}
-    for name, make in _MODELS.items():
+    begun = time.monotonic()
+    say = left_out or (lambda line: None)
+    for name in names:
+        if time.monotonic() - begun >= seconds:
+            say(f"{name} is left out: the time for such models, {duration(seconds)}, is over")
+            continue
         try:
-            ask = make(columns, train_rows, y, present is not None, seed)
+            ask = _MODELS[name](columns, train_rows, y, present is not None, seed)
             if ask is None:
                 continue
             outputs = np.asarray(ask(test_rows), "float64")
         except Exception as error:  # Of packages of others: one that fails costs itself alone.
             lines = str(error).strip().splitlines() or [""]
-            if left_out is not None:
-                left_out(f"{name} is left out: {type(error).__name__}: {lines[0]}")
+            say(f"{name} is left out: {type(error).__name__}: {lines[0]}")
             continue
         if present is not None:
             outputs = _of_all_classes(outputs, present, len(table.classes or ()))
@@ -248,10 +260,6 @@ def _xgboost(columns: _Columns, train: np.ndarray, y: Any, classification: bool,
     return _asking(model, lambda rows: frame.iloc[rows], classification)
 
 
-_MODELS: dict[str, Callable[..., Any]] = {
-    "linear": _linear,
-    "HistGradientBoosting": _hist,
-    "LightGBM": _lightgbm,
-    "CatBoost": _catboost,
-    "XGBoost": _xgboost,
-}
+_MODELS: dict[str, Callable[..., Any]] = dict(
+    zip(NAMES, (_linear, _hist, _lightgbm, _catboost, _xgboost), strict=True)
+)

@@ -78,6 +78,20 @@ class Table:
             digest.update(pandas.util.hash_pandas_object(self.frame, index=False).to_numpy())
         return digest.hexdigest()
 
+    def described(self) -> dict[str, Any]:
+        """For the card of a model, as JSON has it: of what `kerasreg predict` reads such rows."""
+        found = {
+            "name": self.name,
+            "sha256": self.fingerprint(),
+            "rows": len(self.y),
+            "columns": list(self.columns),
+        }
+        if self.classes is not None:
+            found["classes"] = [str(label) for label in self.classes]
+        if self.reading is not None:
+            found["reading"] = self.reading.to_dict()
+        return found
+
 
 def load_table(
     data: str,
@@ -142,11 +156,11 @@ def load_table(
     if features.shape[1] == 0:
         raise ValueError(f"{data!r} must have a column besides the target {target!r}.")
     y, classes = _target(frame[target], task)
-    notes += _duplicates(features, y, data)
     name = data if data in BUNDLED else os.path.basename(data)
     names = tuple(map(str, features.columns))
     if columns is None and all(map(_is_plain, (features[name] for name in features.columns))):
         x = np.stack([_numbers(features[name]) for name in features.columns], axis=1)
+        notes += _duplicates(features, y, data)
         return Table(name, x, y, names, classes, notes, groups=numbers)
     with loading():  # Of Keras, on which the package stands.
         from kerasreg.tables import read_columns
@@ -155,6 +169,7 @@ def load_table(
         raise ValueError(f"{data!r} must have a column that is of use. {reading.dropped}")
     used = [column.name for column in reading.used]
     x = np.zeros((len(frame), 0), "float32")
+    notes += _duplicates(features[used], y, data)
     return Table(name, x, y, tuple(used), classes, notes, reading, features[used], numbers)
 
 
@@ -178,17 +193,20 @@ def _groups(column: Any) -> np.ndarray:
 
 def _duplicates(features: Any, y: np.ndarray, data: str) -> tuple[str, ...]:
     """A note, if there are rows that are equal: of them, training may have what tests it."""
-    try:
-        count = int(features.assign(**{"\0": y}).duplicated(keep=False).sum())
-    except TypeError:  # Of lists and the like, which are refused when columns are read.
-        return ()
+    # Numbers of the rows differ, and tell nothing of them.
+    numbering = [name for name in features.columns if _numbers_rows(features[name])]
+    count = int(features.drop(columns=numbering).assign(**{"\0": y}).duplicated(keep=False).sum())
     if not count:
         return ()
     return (
         f"{count} of the {len(y)} rows of {os.path.basename(data)!r} are equal to another one in "
-        "all features and the target: where one is in training and the other in a test, scores are "
-        "better than those of new rows",
+        "all features and the target, and fall into training and test parts alike; if they are "
+        "copies, scores are better than those of new rows",
     )
+
+
+def _numbers_rows(column: Any) -> bool:
+    return column.dtype.kind in "iu" and bool((abs(column.diff().iloc[1:]) == 1).all())
 
 
 def _check_separators(sep: str, decimal: str) -> str:
@@ -328,7 +346,7 @@ def _read_csv(
 
     def names(sep: str) -> list[str]:
         options = {"header": None, "nrows": 1, "dtype": str, "keep_default_na": False}
-        return list(pandas.read_csv(data, sep=sep, **options).iloc[0])
+        return list(pandas.read_csv(data, sep=sep, skipinitialspace=True, **options).iloc[0])
 
     columns = names(sep)
     for name in wanted:
@@ -341,6 +359,8 @@ def _read_csv(
                 )
     _check_twice(data, [name for name in columns if name])
     options: dict[str, Any] = {"index_col": False, "sep": sep, "decimal": decimal}
+    # As `a, b` is written, "b" is meant.
+    options |= {"skipinitialspace": True}
     # All rows at once: of parts that are read one by one, each would have types of its own.
     options |= {"dtype": dict.fromkeys(texts, str), "low_memory": False}
     # A row that is longer than the header is an error, and its first field no index.
@@ -415,9 +435,9 @@ def _task_of(column: Any) -> str:
 
     if _is_numeric(column) and not pandas.api.types.is_bool_dtype(column):
         return "classification" if are_classes(column.to_numpy("float64")) else "regression"
-    if column.dtype.kind in "OSUT" and not hasattr(column.dtype, "categories"):
+    if all(isinstance(value, str) for value in column):
         plain = _are_numbers(column)
-        commas = [re.fullmatch(_DECIMAL_COMMA, str(value)) is not None for value in column]
+        commas = [re.fullmatch(_DECIMAL_COMMA, value) is not None for value in column]
         numbers = float(np.mean(plain | np.array(commas, dtype=bool)))
         many = column.nunique() > MOST_CLASSES_OF_NUMBERS
         if many and numbers >= _MOSTLY_NUMBERS and not plain.all():
@@ -450,8 +470,8 @@ def _target(column: Any, task: str) -> tuple[np.ndarray, tuple[Any, ...] | None]
     labels, numbers, counts = np.unique(column.to_numpy(), return_inverse=True, return_counts=True)
     if len(labels) < 2:
         raise ValueError(
-            f"The target column {column.name!r} has one class, {labels[0]!r}; it must have at "
-            "least two."
+            f"The target column {column.name!r} has one class, {_plain(labels[0])!r}; it must have "
+            "at least two."
         )
     _check_counts(column, labels, counts)
     return numbers.astype("int64"), tuple(_plain(label) for label in labels)

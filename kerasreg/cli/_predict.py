@@ -54,7 +54,7 @@ def _run(options: PredictOptions, given: Set[str], model: str | None, file: str 
 
             from kerasreg.cli import _predictions
         with failing(OSError, tf.errors.OpError):
-            write(_predictions.predict(model, file, options, note))
+            write(_predictions.predict(model, file, note=note, **dataclasses.asdict(options)))
 
 
 PREDICT = Command(

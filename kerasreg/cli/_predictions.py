@@ -11,14 +11,12 @@ from typing import Any
 import keras
 import numpy as np
 import pandas
-import tensorflow as tf
 
 from kerasreg import serving, tables
 from kerasreg._files import plain_path, write_bytes
 from kerasreg._keras.internals import first_call_signature, functional_of, input_structure
 from kerasreg.cli import _data
 from kerasreg.cli._export import load
-from kerasreg.cli._predict import PredictOptions
 from kerasreg.tables import Column, Columns
 
 
@@ -51,34 +49,84 @@ class _Model:
     labels: list[str]
     ask: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
+    def __post_init__(self) -> None:
+        for name, one in self.inputs.items():
+            if self.numbers is None and one.shape not in ((), (1,)):
+                raise ValueError(
+                    "MODEL must take rows of numbers, or columns of a table by name. Received: one "
+                    f"with the input {name!r} of the shape {(None, *one.shape)}"
+                )
 
-def predict(path: str, file: str, options: PredictOptions, note: Callable[[str], None]) -> str:
+    @property
+    def numbers(self) -> int | None:
+        """How many numbers the rows have that a model takes, or None for columns by name."""
+        (first, *others) = self.inputs.values()
+        if others or len(first.shape) != 1 or first.dtype == "string":
+            return None
+        return first.shape[0]
+
+    def dtype_of(self, column: str) -> str:
+        """The type of a column."""
+        if self.numbers is None:
+            return self.inputs[column].dtype
+        (only,) = self.inputs.values()
+        return only.dtype
+
+
+def predict(
+    path: str,
+    file: str,
+    output: str,
+    *,
+    keep: Sequence[str] = (),
+    features: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    spread: bool = False,
+    sep: str = ",",
+    decimal: str = ".",
+    batch_size: int = 1024,
+    note: Callable[[str], None],
+) -> str:
     """Loads a model, asks it of each row of a file, and writes the answers.
 
     Args:
         path: of the model.
         file: of the rows.
-        options: of the command.
+        output: of the answers.
+        keep: columns of the file that are written beside.
+        features: columns of a model that takes rows of numbers.
+        labels: of the classes, of a model that does not have them.
+        spread: whether to write the spread of an ensemble too.
+        sep: as for `load_table`.
+        decimal: as for `load_table`.
+        batch_size: rows that are asked at once.
         note: is given what the user has to know.
 
     Returns:
         What was written, in a line.
     """
-    model = _keras_model(path) if path.endswith(".keras") else _saved_model(path, options.spread)
-    frame, features = _features(model, file, options)
-    outputs = _asked(model, features, options.batch_size)
-    found = {name: frame[name].to_numpy() for name in options.keep}
-    labels = model.labels or list(options.labels)
-    if options.labels and list(options.labels) != labels:
-        raise ValueError(f"--labels must be left out: the model has its own, {', '.join(labels)}")
-    predicted = _named(outputs, labels, options.spread)
-    both = set(found) & set(predicted)
+    model = _keras_model(path) if path.endswith(".keras") else _saved_model(path, spread)
+    columns = _columns(model, features)
+    texts = [c.name for c in columns if model.dtype_of(c.name) in ("string", "bool")]
+    frame = _data.read_features(
+        file, [*(c.name for c in columns), *keep], [*texts, *keep], sep, decimal
+    )
+    if not columns:
+        columns = _all_columns(model, frame, file)
+    raw = _raw(columns, frame, decimal)
+    outputs = _asked(model, _inputs(model, raw), batch_size)
+    _check_holes(raw, outputs)
+    known = model.labels or list(labels)
+    if labels and list(labels) != known:
+        raise ValueError(f"--labels must be left out: the model has its own, {', '.join(known)}")
+    predicted = _named(outputs, known, spread)
+    both = set(keep) & set(predicted)
     if both:
         raise ValueError(f"--keep must not name {min(both)!r}: a column of the predictions.")
     _tell_of_what_is_not_finite(predicted, note)
-    written = pandas.DataFrame({**found, **predicted})
-    _write(written, str(options.output), options)
-    return f"wrote {options.output}: {len(written)} rows of {', '.join(_shortened(written))}"
+    written = pandas.DataFrame({**{name: frame[name].to_numpy() for name in keep}, **predicted})
+    _write(written, output, sep, decimal)
+    return f"wrote {output}: {len(written)} rows of {', '.join(_shortened(written))}"
 
 
 def _shortened(names: Any) -> list[str]:
@@ -98,65 +146,58 @@ def _tell_of_what_is_not_finite(
             )
 
 
-def _write(frame: Any, path: str, options: PredictOptions) -> None:
+def _write(frame: Any, path: str, sep: str, decimal: str) -> None:
     if path.lower().endswith(".parquet"):
         content = io.BytesIO()
         frame.to_parquet(content, index=False)
         write_bytes(path, content.getvalue())
         return
-    sep = {"tab": "\t", "\\t": "\t"}.get(options.sep, options.sep)
-    text = frame.to_csv(index=False, sep=sep, decimal=options.decimal, lineterminator="\n")
+    sep = {"tab": "\t", "\\t": "\t"}.get(sep, sep)
+    text = frame.to_csv(index=False, sep=sep, decimal=decimal, lineterminator="\n")
     write_bytes(path, text.encode())
 
 
 # --- From a file to what a model takes --------------------------------------------------
 
 
-def _features(
-    model: _Model, file: str, options: PredictOptions
-) -> tuple[Any, dict[str, np.ndarray]]:
-    """The table of a file, and the arrays of it that a model takes, by name."""
-
-    def read(names: Sequence[str], texts: Sequence[str]) -> Any:
-        texts = [*texts, *options.keep]
-        wanted = [*names, *options.keep]
-        return _data.read_features(file, wanted, texts, options.sep, options.decimal)
-
-    vector = _vector(model)
-    if vector is None:
-        if options.features:
+def _columns(model: _Model, features: Sequence[str]) -> list[Column]:
+    """The columns that a model takes, and how; none if neither it nor the user names them."""
+    if model.numbers is None:
+        if features:
             raise ValueError(
                 "--features is for models of rows of numbers; this one takes columns by name: "
                 f"{', '.join(map(repr, model.inputs))}"
             )
-        columns = [_column(name, each, model.reading) for name, each in model.inputs.items()]
-        as_written = [c.name for c in columns if c.kind in ("category", "date", "boolean")]
-        frame = read([c.name for c in columns], [n for n in as_written if _is_text(model, n)])
-        raw = _raw(columns, frame, options.decimal)
-        return frame, {
+        return [_column(name, each, model.reading) for name, each in model.inputs.items()]
+    names = list(features or model.columns)
+    if names and len(names) != model.numbers:
+        raise ValueError(
+            f"The model takes rows of {model.numbers} numbers, but "
+            f"{'--features' if features else 'its card'} names {len(names)} columns"
+        )
+    return [Column(one, "number", model.dtype_of(one), "") for one in names]
+
+
+def _all_columns(model: _Model, frame: Any, file: str) -> list[Column]:
+    index = _data.index_columns(frame)
+    names = [one for one in frame.columns if one not in index]
+    if len(names) != model.numbers:
+        raise ValueError(
+            f"The model takes rows of {model.numbers} numbers, but {file!r} has {len(names)} "
+            "columns; name those of the model, in their order, with --features"
+        )
+    return [Column(one, "number", model.dtype_of(one), "") for one in names]
+
+
+def _inputs(model: _Model, raw: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The inputs of a model of its columns."""
+    if model.numbers is None:
+        return {
             name: raw[name].reshape([-1] + [1] * len(each.shape))
             for name, each in model.inputs.items()
         }
-    (name,), (count,) = model.inputs, vector
-    names = list(options.features or model.columns)
-    frame = read(names, ())
-    names = names or [one for one in frame.columns if one not in _data.index_columns(frame)]
-    if len(names) != count:
-        given = "--features names" if options.features else f"{file!r} has"
-        raise ValueError(
-            f"The model takes rows of {count} numbers, but {given} {len(names)} columns; name the "
-            "columns of its features, in their order, with --features"
-        )
-    dtype = model.inputs[name].dtype
-    columns = [Column(one, "number", dtype, "") for one in names]
-    raw = _raw(columns, frame, options.decimal)
-    for one, values in raw.items():
-        if values.dtype.kind == "f" and np.isnan(values).any():
-            row = int(np.argmax(np.isnan(values))) + 1
-            raise ValueError(
-                f"Column {one!r} has no value in data row {row}; the model takes numbers only."
-            )
-    return frame, {name: np.stack([raw[one] for one in names], axis=1)}
+    (name,) = model.inputs
+    return {name: np.stack(list(raw.values()), axis=1)}
 
 
 def _raw(columns: Sequence[Column], frame: Any, decimal: str) -> dict[str, np.ndarray]:
@@ -173,24 +214,19 @@ def _raw(columns: Sequence[Column], frame: Any, decimal: str) -> dict[str, np.nd
     return Columns(tuple(columns)).raw(frame.assign(**plain))
 
 
-def _is_text(model: _Model, name: str) -> bool:
-    return model.inputs[name].dtype in ("string", "bool")
-
-
-def _vector(model: _Model) -> tuple[int] | None:
-    """How many numbers the rows have that a model takes, or None for one of columns by name."""
-    wrong = {name: one for name, one in model.inputs.items() if one.shape not in ((), (1,))}
-    if len(model.inputs) == 1:
-        (only,) = model.inputs.values()
-        if len(only.shape) == 1 and only.shape[0] is not None and only.dtype != "string":
-            return (only.shape[0],)
-    if wrong:
-        name, one = next(iter(wrong.items()))
-        raise ValueError(
-            "MODEL must take rows of numbers, or columns of a table by name. Received: one with "
-            f"the input {name!r} of the shape {(None, *one.shape)}"
-        )
-    return None
+def _check_holes(raw: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
+    """A `ValueError` if a model has no answer to a row that lacks a number."""
+    lost = np.zeros(len(next(iter(raw.values()))), dtype=bool)
+    for each in outputs.values():
+        if each.dtype.kind == "f":
+            lost |= ~np.isfinite(each.reshape(len(lost), -1)).all(axis=1)
+    for column, values in raw.items():
+        bad = lost & (values != values)  # NaN alone differs from itself.
+        if bad.any():
+            raise ValueError(
+                f"Column {column!r} has no value in data row {int(np.argmax(bad)) + 1}, and the "
+                "model has no answer without."
+            )
 
 
 def _column(name: str, given: _Input, reading: Columns | None) -> Any:
@@ -207,6 +243,8 @@ def _column(name: str, given: _Input, reading: Columns | None) -> Any:
 
 def _saved_model(path: str, spread: bool) -> _Model:
     """A version of a SavedModel, or the newest of a folder."""
+    import tensorflow as tf
+
     folder = path
     if not os.path.isfile(os.path.join(folder, "saved_model.pb")):
         versions = serving.list_versions(folder)
@@ -271,6 +309,8 @@ def _of_card(folder: str) -> tuple[list[str], Columns | None, list[str]]:
 
 def _keras_model(path: str) -> _Model:
     """The model of a .keras file."""
+    import tensorflow as tf
+
     model = load("MODEL", path)
     structure = input_structure(functional_of(model)) if functional_of(model) else None
     if structure is None:

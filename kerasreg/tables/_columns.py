@@ -25,6 +25,7 @@ _MOSTLY = 0.8
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 _LEADING_ZERO = re.compile(r"\s*0\d+")
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+\s*")
+_THOUSANDS = re.compile(r"\s*[-+]?\d{1,3}([.,'’])\d{3}(\1\d{3})*([.,]\d+)?\s*")
 _IDENTIFIER = re.compile(r"(?i:(.*[_\s.-])?(id|uuid|guid|key|index|row(_?number)?))|.*[a-z]I[Dd]")
 _BOOLEANS = {True: "True", False: "False"}
 
@@ -312,7 +313,8 @@ def numbers_in(name: str, values: Any) -> np.ndarray:
             row, value = _first(values, bad)
             comma = isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value)
             advice = (
-                "where a comma separates the decimals, use --decimal=, or `decimal` of pandas"
+                "where a comma separates the decimals, use --decimal=, or `decimal` of pandas; "
+                "where it separates thousands, leave it out"
                 if comma
                 else "make it a number or missing, or read the column as a category"
             )
@@ -520,6 +522,15 @@ def _text_column(name: str, values: Any, missing: np.ndarray, counts: dict[str, 
     commas = np.array([_DECIMAL_COMMA.fullmatch(text) is not None for text in texts])
     if (commas | numeric).mean() >= _MOSTLY:
         numbers_in(name, values)  # Which says so.
+    thousands = np.array([_THOUSANDS.fullmatch(text) is not None for text in texts])
+    if thousands.any() and (thousands | commas | numeric).mean() >= _MOSTLY:
+        bad = ~missing
+        bad[bad] = thousands & ~numeric
+        row, value = _first(values, bad)
+        raise ValueError(
+            f"Column {name!r} is one of numbers, but has {value!r} in data row {row}: leave out "
+            "what separates thousands."
+        )
     order, reason = _order_of(texts)
     if order:
         _check_dates(name, values, missing, order)

@@ -232,8 +232,48 @@ BAD = [
     ),
     Bad(
         "a rare class",
-        ("'maybe'", "'label'", "at least 3 rows", "--task=regression"),
+        ("'maybe'", "1 of the 3 classes of 'label'", "at least 3 rows", "row 4", "leave"),
         make=_csv(label=_in_row_4("maybe")),
+    ),
+    Bad(
+        "many classes of two rows",
+        ("200 of the 200 classes of 'label'", "at least 3 rows", "'k0' has 2", "row 1", "leave"),
+        make=lambda path: (
+            _frame(400)
+            .assign(label=[f"k{row % 200}" for row in range(400)])
+            .to_csv(path, index=False)
+        ),
+    ),
+    Bad(
+        "one word in a target of numbers",
+        ("'price'", "'sold'", "row 4"),
+        make=_csv(price=lambda column: ["sold" if v == 104.5 else str(v) for v in column]),
+        target="price",
+        drop=("label",),
+    ),
+    Bad(
+        "decimal commas in a target",
+        ("'price'", "'100,0'", "row 1", "--decimal=,"),
+        make=_csv(price=lambda column: [str(v).replace(".", ",") for v in column]),
+        target="price",
+        drop=("label",),
+    ),
+    Bad(
+        "another encoding",
+        ("table.csv", "cannot be read as csv", "UTF-8"),
+        make=lambda path: (
+            _frame().rename(columns={"width": "größe"}).to_csv(path, index=False, encoding="cp1252")
+        ),
+    ),
+    Bad(
+        "a last line of separators",
+        ("'label'", "1 missing", "row 31"),
+        make=lambda path: path.write_text(_frame().to_csv(index=False) + ",,,\n"),
+    ),
+    Bad(
+        "no date",
+        ("'height'", "'31.2.2020'", "row 5", "day-month-year"),
+        make=_csv(height=[f"{31 if row == 4 else 1 + row % 28}.2.2020" for row in range(30)]),
     ),
     Bad(
         "constant regression target",

@@ -139,6 +139,19 @@ def test_a_model_that_fails_costs_itself_alone(monkeypatch, path):
     assert lines == ["HistGradientBoosting is left out: RuntimeError: no memory"]
 
 
+def test_only_some_models_are_trained_and_none_when_the_time_is_over():
+    lines = []
+    table, train = load_table("wine"), np.arange(0, 178, 2)
+    assert list(baselines(table, train, TEST, names=["linear"], left_out=lines.append)) == [
+        "linear"
+    ]
+    assert lines == []
+    found = baselines(table, train, TEST, names=["linear"], seconds=0, left_out=lines.append)
+    assert found == {}
+    (line,) = lines
+    assert line.startswith("linear is left out: the time for such models")
+
+
 class Recorder:
     """Stands for a model of a package that may not be installed."""
 

@@ -126,7 +126,7 @@ def test_a_column_without_a_name_that_is_no_index_stays(tmp_path):
     assert "has no name: it is a feature" in note
     assert "--drop='Unnamed: 0'" in note
     # As the target, and left out by its name, there is nothing to say of it.
-    frame["third"] = np.arange(40)
+    frame["third"] = np.arange(40) ** 2
     frame.to_csv(tmp_path / "t.csv", index=False)
     assert load_table(str(tmp_path / "t.csv"), "Unnamed: 0", "regression").notes == ()
     assert load_table(str(tmp_path / "t.csv"), "goal", drop=["Unnamed: 0"]).notes == ()
@@ -216,6 +216,68 @@ def test_a_csv_of_a_spreadsheet_keeps_its_first_column_name(tmp_path):
     text = "größe,label\n" + "".join(f"{row},{row % 2}\n" for row in range(12))
     (tmp_path / "t.csv").write_bytes(text.encode("utf-8-sig"))
     assert load_table(str(tmp_path / "t.csv"), "label").columns == ("größe",)
+
+
+LINES = ["größe,art,label", *(f"{row},a{row % 3},{row % 2}" for row in range(12))]
+WRITTEN = {
+    "mixed ends of lines": "".join(
+        line + ("\r\n" if k % 2 else "\n") for k, line in enumerate(LINES)
+    ),
+    "ends of lines of old": "\r".join(LINES),
+    "no end of the last line": "\n".join(LINES),
+    "empty lines": "\n\n".join(LINES) + "\n\n\n",
+    "a line of spaces": "\n".join(LINES) + "\n   \n",
+    "a quoted header": "\n".join(['"größe","art","label"', *LINES[1:]]),
+    "all quoted": "\n".join('"' + line.replace(",", '","') + '"' for line in LINES),
+    "a header as a spreadsheet has it": "\ufeff" + "\n".join(['"größe","art","label"', *LINES[1:]]),
+    "spaces behind commas": "\n".join(line.replace(",", ", ") for line in LINES),
+    "quotes behind spaces": "\n".join(['größe, "art", label', *LINES[1:]]),
+}
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_a_file_is_the_same_table_however_it_is_written(case, tmp_path):
+    (tmp_path / "t.csv").write_bytes(WRITTEN[case].encode())
+    table = load_table(str(tmp_path / "t.csv"), "label", columns=_columns_file(tmp_path))
+    assert table.columns == ("größe", "art")
+    assert table.frame["größe"].tolist() == list(range(12))
+    assert table.frame["art"].tolist() == [f"a{row % 3}" for row in range(12)]
+    assert table.y.tolist() == [0, 1] * 6
+
+
+def _columns_file(folder):
+    (folder / "columns.json").write_text('{"größe": "number"}', encoding="utf-8")
+    return str(folder / "columns.json")
+
+
+def test_a_column_of_a_long_file_is_read_as_a_whole(tmp_path):
+    # pandas reads parts of a file, here of 16384 rows: one of them looks like numbers.
+    codes = ["1.50"] * 17_000 + ["A", "B"] * 2500
+    frame = pandas.DataFrame({f"x{k}": np.arange(len(codes)) % 7 for k in range(34)})
+    frame["code"], frame["y"] = codes, np.arange(len(codes)) % 2
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    drop = [f"x{k}" for k in range(1, 34)]
+    table = load_table(str(tmp_path / "t.csv"), "y", drop=drop)
+    assert table.frame["code"].tolist() == codes
+    assert table.reading["code"].kind == "category"
+
+
+def test_rows_that_are_equal_are_told_of(tmp_path):
+    frame = pandas.DataFrame({"x": np.arange(12) / 8, "y": np.arange(12) % 2})
+    twice = pandas.concat([frame, frame.iloc[[3, 3, 5]]])
+    twice.to_csv(tmp_path / "t.csv", index=False)
+    (note,) = load_table(str(tmp_path / "t.csv"), "y").notes
+    assert note.startswith("5 of the 15 rows of 't.csv' are equal to another one in all features")
+    # Numbers of the rows do not hide it.
+    for other in ({"n": range(15)}, {"n": range(15), "town": ["Ulm", "Bonn", "Ulm"] * 5}):
+        twice.assign(**other).to_csv(tmp_path / "t.csv", index=False)
+        (found,) = load_table(str(tmp_path / "t.csv"), "y").notes
+        assert "of the 15 rows of 't.csv' are equal to another one" in found
+    # With another target a row is another one.
+    twice["y"] = [*frame["y"], 0, 0, 0]
+    twice.to_csv(tmp_path / "t.csv", index=False)
+    (note,) = load_table(str(tmp_path / "t.csv"), "y").notes
+    assert note.startswith("2 of the 15 rows")
 
 
 @st.composite

@@ -9,6 +9,7 @@ import pytest
 from helpers.commands import check_refused, command, command_inside, contents
 
 from kerasreg import models, serving
+from kerasreg.cli._data import load_table
 from kerasreg.tables import Table, read_columns
 
 ROWS = 60
@@ -47,7 +48,10 @@ def folder(tmp_path_factory, table):
     network = keras.Model(inputs, keras.layers.Dense(2, "softmax")(encoded))
     model = table.model(network)
     model.save(path / "homes.keras")
-    card = {"data": {"reading": table.columns.to_dict()}}
+    homes().to_csv(path / "homes.csv", index=False)
+    (path / "columns.json").write_text('{"zip": "category"}')
+    read = load_table(str(path / "homes.csv"), "sold", columns=str(path / "columns.json"))
+    card = {"data": read.described()}
     serving.export(model, path / "homes", labels=table.labels, card=card, tolerance=None)
     vector = keras.Input((2,), name="x")
     members = [keras.Model(vector, keras.layers.Dense(1)(vector)) for _ in range(2)]
@@ -57,7 +61,6 @@ def folder(tmp_path_factory, table):
     serving.export(spread, path / "plain", card=card, tolerance=None)
     (path / "plain" / "2").mkdir()
     os.rename(path / "plain" / "1", path / "plain" / "12")
-    homes().to_csv(path / "homes.csv", index=False)
     rows = pandas.DataFrame({"id": ["007", "x"], "a": [1.5, 2], "b": [0.25, 4]})
     rows.to_csv(path / "rows.csv", index=False)
     return path
@@ -117,6 +120,16 @@ def test_a_file_of_a_spreadsheet_is_read_as_said(folder, expected):
     np.testing.assert_allclose(found["probability_no"], expected[:, 0], atol=1e-6)
 
 
+def test_a_number_with_a_decimal_comma_may_be_kept_as_it_is_written(folder):
+    (folder / "commas.csv").write_text("a;b\n1,5;0,25\n2,0;4\n")
+    flags = ["--sep=;", "--decimal=,", "--features=b,a", "--keep=a"]
+    predicted(folder, "plain.keras", "commas.csv", *flags)
+    found = pandas.read_csv(folder / "out.csv", sep=";", decimal=",", dtype={"a": str})
+    named = predicted(folder, "plain.keras", "rows.csv", "--features=b,a")
+    assert found["a"].tolist() == ["1,5", "2,0"]
+    np.testing.assert_allclose(found["prediction"], named["prediction"], rtol=1e-5)
+
+
 def test_a_parquet_file_and_its_dates_are_read_and_one_is_written(folder, expected):
     frame = homes()
     frame["built"] = pandas.to_datetime(frame["built"], dayfirst=True)
@@ -146,6 +159,24 @@ def test_codes_of_digits_are_categories_as_they_are_written(folder, expected):
     frame.iloc[rows].to_csv(folder / "codes.csv", index=False)
     found = predicted(folder, "homes", "codes.csv")
     np.testing.assert_allclose(found["probability_no"], expected[rows, 0], atol=1e-6)
+
+
+def test_the_card_has_what_a_model_of_one_output_does_not_tell(folder, expected):
+    table = load_table("wine")
+    inputs = keras.Input((13,), name="x")
+    network = keras.Model(inputs, keras.layers.Dense(3, "softmax")(inputs))
+    members = models.ensemble([network, network], spread=True)  # It has no labels of its own.
+    serving.export(members, folder / "wine", card={"data": table.described()}, tolerance=None)
+    # Other columns before, and none of them named by a flag.
+    frame = pandas.DataFrame(table.x[:, ::-1], columns=table.columns[::-1])
+    frame.insert(0, "year", 2026)
+    frame.to_csv(folder / "wine.csv", index=False)
+    found = predicted(folder, "wine", "wine.csv", "--spread")
+    kinds = ("probability", "spread")
+    names = ["prediction", *(f"{kind}_{k}" for kind in kinds for k in range(3))]
+    assert list(found) == names
+    np.testing.assert_allclose(found.iloc[:, 1:4], network.predict(table.x, verbose=0), atol=1e-5)
+    assert (found.iloc[:, 4:] < 1e-6).all(axis=None)
 
 
 def test_rows_of_numbers_are_predicted_in_the_order_of_the_card(folder):
@@ -178,7 +209,8 @@ def test_without_names_all_columns_are_features_but_an_index(folder):
 
 def test_a_model_of_one_size_of_batch_predicts_any_number_of_rows(folder):
     inputs = keras.Input(batch_shape=(4, 2), name="x")
-    keras.Model(inputs, keras.ops.sum(inputs, axis=1, keepdims=True)).save(folder / "four.keras")
+    outputs = keras.ops.sum(keras.ops.reshape(inputs, (4, 2)), axis=1, keepdims=True)
+    keras.Model(inputs, outputs).save(folder / "four.keras")
     pandas.DataFrame({"a": np.arange(10.0), "b": 1}).to_csv(folder / "ten.csv", index=False)
     found = predicted(folder, "four.keras", "ten.csv")
     assert found["prediction"].tolist() == [k + 1.0 for k in range(10)]
@@ -203,6 +235,16 @@ def test_several_outputs_are_columns_of_their_names(folder):
     assert sorted(found) == ["both_0", "both_1", "sum"]
     assert found["sum"].tolist() == [1.75, 6.0]
     assert found["both_1"].tolist() == [0.5, 8.0]
+
+
+def test_a_model_that_fills_holes_is_given_them(folder):
+    table = Table(pandas.DataFrame({"a": [1.0, 3.0, 4.0, 9.0], "b": [1.0, 2.0, 3.0, 5.0]}))
+    inputs = table.inputs()
+    network = keras.Model(inputs, keras.layers.Dense(1)(table.encode(inputs, embedding="none")))
+    table.vector_model(network).save(folder / "filled.keras")
+    (folder / "holes.csv").write_text("a,b\n,2\n3.5,2\n")
+    found = predicted(folder, "filled.keras", "holes.csv")
+    assert found["prediction"][0] == found["prediction"][1]  # By the median.
 
 
 def test_predictions_that_are_not_finite_are_told_of(folder):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kerasreg.tables import read_columns
+from kerasreg.tables import Column, Columns, read_columns
 
 ROWS = 40
 
@@ -83,6 +83,11 @@ def test_many_categories_are_grouped_and_that_is_said():
 
 
 MISTAKES = {
+    "thousands": (
+        repeated("12", "1.234,5", "2.345.678"),
+        "has '1.234,5' in data row 2: leave out what separates thousands",
+    ),
+    "thousands with commas": (repeated("1,234", "2,345"), "'1,234' in data row 1.*thousands"),
     "numbers but one": (
         [*repeated("1", "2"), "many"],
         "one of numbers, but has 'many' in data row 41",
@@ -147,3 +152,64 @@ def test_a_table_without_names_or_with_equal_ones_is_refused():
         read_columns(pd.DataFrame([[1, 2]]))
     with pytest.raises(ValueError, match="`target` must be one of 'a'"):
         read_columns(pd.DataFrame({"a": [1, 2]}), "b")
+
+
+RAW = {
+    "a number as text": ("number", "float32", ["7", 8.0, None], [7.0, 8.0, np.nan]),
+    "a category": ("category", "string", ["a", None, 3.0], ["a", "", "3"]),
+    "a code": ("category", "int64", [1.0, "2", 3], [1, 2, 3]),
+    "a code with holes": ("category", "float64", [1, None, 3], [1.0, np.nan, 3.0]),
+    "booleans as text": ("boolean", "bool", ["TRUE", "false", True], [True, False, True]),
+    "booleans as numbers": ("boolean", "bool", [1, 0, 1.0], [True, False, True]),
+    "booleans with holes": ("boolean", "string", [True, None, "false"], ["True", "", "False"]),
+    "dates of pandas": (
+        "date",
+        "string",
+        pd.to_datetime(["2026-01-31", None]),
+        ["31-01-2026T00:00:00", ""],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RAW)
+def test_raw_rows_are_of_the_types_that_a_model_takes(case):
+    kind, dtype, values, expected = RAW[case]
+    order = "day-month-year" if kind == "date" else ""
+    columns = Columns((Column("x", kind, dtype, "", order=order),))
+    found = columns.raw(frame(x=values))["x"]
+    assert found.dtype == (object if dtype == "string" else dtype)
+    np.testing.assert_array_equal(found, np.array(expected, found.dtype))
+
+
+RAW_MISTAKES = {
+    "no column": ("number", "float32", None, "must have the column 'x'"),
+    "no number": (
+        "number",
+        "float32",
+        [1, "much", 3],
+        "'x' is one of numbers, but has 'much' in d",
+    ),
+    "too large": (
+        "number",
+        "float32",
+        [1.0, 1e300],
+        "has 1e\\+300 in data row 2, which is too large",
+    ),
+    "half a code": ("category", "int64", [1, 2.5], "has 2.5 in data row 2, which is no whole"),
+    "no code": ("category", "int64", [1, None], "no value in data row 2"),
+    "no boolean": ("boolean", "string", [True, "maybe"], "booleans, but has 'maybe' in data row 2"),
+    "another number": ("boolean", "bool", [1, 0, 2], "booleans, but has 2 in data row 3"),
+    "a boolean that is missing": ("boolean", "bool", [True, None], "no value in data row 2"),
+    "no date": ("date", "string", ["1.2.2020", "30.2.2020"], "'30.2.2020' in data row 2"),
+    "another order": ("date", "string", ["2020-02-01"], "day-month-year, but has '2020-02-01'"),
+}
+
+
+@pytest.mark.parametrize("case", RAW_MISTAKES)
+def test_the_column_and_the_row_of_what_a_model_cannot_take_are_said(case):
+    kind, dtype, values, message = RAW_MISTAKES[case]
+    order = "day-month-year" if kind == "date" else ""
+    columns = Columns((Column("x", kind, dtype, "", order=order),))
+    given = frame(y=[1]) if values is None else pd.DataFrame({"x": pd.Series(values, dtype=object)})
+    with pytest.raises(ValueError, match=message):
+        columns.raw(given)

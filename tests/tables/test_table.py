@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasreg import lanes
-from kerasreg.tables import DateNumbers, Table, read_columns
+from kerasreg.tables import DateNumbers, Table, model_columns, read_columns
 
 ROWS = 300
 
@@ -314,6 +314,30 @@ def test_bad_tables_are_refused():
         table.encode(table.inputs(), embedding="plr")
     with pytest.raises(ValueError, match="`target` must name a column"):
         Table(frame).targets(frame)
+
+
+def test_a_model_tells_how_it_reads_its_columns(tmp_path):
+    frame = with_holes()
+    table = read(frame)
+    inputs = table.inputs()
+    model = table.model(keras.Model(inputs, keras.layers.Dense(1)(table.encode(inputs))))
+    model.save(tmp_path / "m.keras")
+    for one in (table.preprocessing(), model, keras.saving.load_model(tmp_path / "m.keras")):
+        found = model_columns(one)
+        for column in table.columns.used:
+            assert (found[column.name].dtype, found[column.name].order) == (
+                column.dtype,
+                column.order,
+            )
+            if column.dtype != "float64":  # A number, or a category with holes.
+                assert found[column.name].kind == column.kind
+        raw, expected = found.raw(frame), table.raw(frame)
+        assert all((raw[name] == expected[name]).all() for name in ("born", "member", "job"))
+
+
+def test_a_model_that_takes_no_columns_does_not_tell():
+    with pytest.raises(ValueError, match="`model` must be a functional model that takes a dict"):
+        model_columns(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))
 
 
 def test_numbers_may_come_as_one_vector():
