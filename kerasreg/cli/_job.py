@@ -141,7 +141,7 @@ class SearchJob:
         outputs = {name: self._outputs(network) for name, network in networks.items()}
         notes: list[str] = []
         outputs |= baselines(
-            table, self.data.rows, self.data.test_rows, settings.seed, notes.append
+            table, self.data.rows, self.data.test_rows, settings.seed, left_out=notes.append
         )
         truth, is_classified = table.y[self.data.test_rows], table.classes is not None
         scores = {name: score(truth, each, is_classified) for name, each in outputs.items()}
