@@ -213,7 +213,8 @@ def test_a_classification_is_whole_on_disk_and_in_print(kinds):
     assert pathlib.Path(job.pop("data")) == path / "fruit.csv"
     assert job == {
         "target": "kind", "task": "auto", "drop": [], "columns": None, "sep": ",", "decimal": ".",
-        "tuner": "random", "trials": 2, "epochs": 10, "folds": 0, "seed": 0, "replicas": 1,
+        "tuner": "random", "trials": 2, "epochs": 10, "folds": 0, "groups": None, "time": None,
+        "seed": 0, "replicas": 1,
         "fingerprint": table.fingerprint(),
     }  # fmt: skip
 
@@ -316,7 +317,7 @@ def test_without_flags_it_searches_digits_here(tmp_path):
     report = _check_whole(where, done, rows=360, trials=1)
     _check_rates(report)
     assert done.out.startswith(
-        "digits: 1797 rows, 64 features, 10 classes; 1437 to search with in 8 folds, 360 to test\n"
+        "digits: 1797 rows, 64 features, 10 classes; 1437 to search with in 5 folds, 360 to test\n"
     )
     assert report["settings"]["data"] == "digits"
     assert report["classes"] == list(range(10))
