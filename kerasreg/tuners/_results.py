@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import numpy as np
@@ -93,9 +93,9 @@ def _trained(report: LaneReport) -> dict[str, dict[str, Any]]:
     """How each trial was trained, by its id; of seconds it has a part of those of its program."""
     keys = [(one.program, one.why) for one in report.trainings]
     counts = Counter(keys)
-    seconds = {
-        (row.program, row.why if row.program is None else None): row.seconds for row in report.rows
-    }
+    seconds: dict[Any, float] = defaultdict(float)
+    for row in report.rows:  # Two searches have a row each for one reason.
+        seconds[row.program, row.why if row.program is None else None] += row.seconds
     found: dict[str, dict[str, Any]] = {}
     for one, key in zip(report.trainings, keys, strict=True):
         of_trial = found.setdefault(one.trial, {"seconds": 0.0})

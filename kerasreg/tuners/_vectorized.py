@@ -210,9 +210,8 @@ class VectorizedTuner(keras_tuner.Tuner):
         the objective. Its trial is completed, with the results and the weights that it had. A
         trial ends without a result if one of its folds or executions has not begun, or its own
         code trains again: the next search, also one that resumes the project, trains that trial
-        anew. One trial at least is trained for one epoch. Code that does not call `model.fit`, and
-        a trial with a `distribution_strategy`, run to their end. A line says how many trials there
-        are, unless `verbose=0`.
+        anew. One trial at least is trained for one epoch. Code that does not call `model.fit` runs
+        to its end. A line says how many trials there are, unless `verbose=0`.
 
         Raises:
             ValueError: if `time_limit` is no time > 0.
@@ -475,9 +474,11 @@ class VectorizedTuner(keras_tuner.Tuner):
         scheduler, strategy, hp = self._scheduler, self.distribution_strategy, trial.hyperparameters
         path = internals.checkpoint_path(self, trial.trial_id)
         if strategy is not None or scheduler is None:
-            reports = internals.best_epoch_callback(self.oracle.objective, path)
+            reports = [internals.best_epoch_callback(self.oracle.objective, path)]
         else:
-            reports = scheduler.reports_of(trial)
+            reports = [scheduler.reports_of(trial)]
+        if strategy is not None and scheduler is not None:
+            reports.append(scheduler.limit.callback(trial.trial_id))
         folds = [None] if scheduler is None else scheduler.folds
         if strategy is not None and self.folds is not None:
             raise keras_tuner.errors.FatalValueError(
@@ -487,7 +488,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         for execution in range(self.executions_per_trial):
             for fold in folds:
                 given = self.fit_arguments(trial, execution, kwargs)
-                given["callbacks"] = [*given["callbacks"], reports]
+                given["callbacks"] = [*given["callbacks"], *reports]
                 if internals.has_own_build_and_fit(self):
                     results.append(internals.build_and_fit(self, trial, args, given))
                     continue

@@ -123,6 +123,26 @@ def test_failures_and_trials_alone_say_why(blobs, tmp_path):
     assert (ended["seconds"] > 0).all()
 
 
+@pytest.mark.filterwarnings("ignore:.*trained alone")
+def test_two_searches_share_out_their_seconds(blobs, tmp_path):
+    def build(hp):
+        x = keras.Input((6,))
+        model = Alone(x, keras.layers.Dense(3)(x))
+        rate = hp.Float("learning_rate", 1e-3, 1e-1)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(rate), loss)
+        return model
+
+    tuner = tuners.VectorizedRandomSearch(build, "val_loss", max_trials=1, directory=tmp_path)
+    x, y, validation_data = blobs
+    for trials in (1, 2):
+        tuner.oracle.max_trials = trials
+        tuner.search(x, y, epochs=1, validation_data=validation_data, verbose=0)
+    rows = tuner.lane_report().rows
+    assert len(rows) == 2
+    assert tuner.results()["seconds"].sum() == pytest.approx(sum(row.seconds for row in rows))
+
+
 def test_a_tuner_without_trials_has_an_empty_table(build, tmp_path):
     tuner = tuners.VectorizedRandomSearch(build, "val_loss", max_trials=1, directory=tmp_path)
     assert len(tuner.results()) == 0

@@ -5,6 +5,7 @@ import functools
 import keras
 import keras_tuner
 import pytest
+import tensorflow as tf
 
 from kerasreg import tuners
 from kerasreg._durations import check_duration
@@ -149,6 +150,16 @@ def test_trainings_by_keras_end_too(blobs, tmp_path, monkeypatch):
     assert tuner.get_best_models()[0].built
     search(tuner, blobs)
     assert len(tuner.oracle.end_order) == 6
+
+
+@pytest.mark.filterwarnings("ignore:.*trained alone")
+def test_trainings_of_replicas_end_too(build, blobs, tmp_path, monkeypatch):
+    monkeypatch.setattr(Counted, "epochs", 0)
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    tuner = new(build, tmp_path, distribution_strategy=strategy)
+    search(tuner, blobs, over_at=1, callbacks=[OverAt(1), Counted()])
+    assert Counted.epochs == 2
+    assert tuner.oracle.end_order == ["0"]
 
 
 @pytest.mark.filterwarnings("ignore:.*trained alone")
