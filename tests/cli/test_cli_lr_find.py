@@ -123,6 +123,36 @@ def test_bad_input_is_one_line_and_code_two(folder, tmp_path, arguments, said):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("size", "big", "Column 'size' is one of numbers, but has 'big' in data row 5"),
+        (
+            "built",
+            "31.2.2020",
+            "Column 'built' is one of dates, day-month-year, but has '31.2.2020' in",
+        ),
+        (
+            "price",
+            "",
+            "The target column 'price' has 1 missing values (NaN), the first in data row 5",
+        ),
+        ("price", "dear", "Column 'price' is not numeric: it has 'dear' in data row 5"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_named_with_its_row(tmp_path, column, value, said):
+    header, rows = ["size", "built", "price"], []
+    for row in range(40):
+        rows.append([str(row * 1.5), f"{1 + row % 28}.{1 + row % 12}.2020", str(100 + row * 1.25)])
+    rows[4][header.index(column)] = value
+    lines = [",".join(line) for line in (header, *rows)]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    done = command_inside("lr-find", "--data=t.csv", "--target=price", cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert len(done.err.splitlines()) == 1
+    assert said in done.err
+
+
 def test_help_lists_every_flag_with_its_default(tmp_path):
     done = command_inside("lr-find", "--help", cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
