@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -11,58 +12,141 @@ import numpy as np
 from keras import ops
 
 from kerasreg._keras.internals import metric_direction
+from kerasreg._keras.metrics import values_by_sample
 from kerasreg._validation import check_choice
 
+# Of so many numbers, predictions are scored at once.
+_ELEMENTS = 2**22
 # Keras finds out what these are by the shapes of outputs when it compiles a model.
 _BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")
 
 
-def scoring(metric: Any, mode: str) -> tuple[Callable[[Any, Any], float], str]:
-    """A function of targets and predictions that scores them, and `"min"` or `"max"`.
+class Scorer:
+    """Scores predictions by a loss, a metric or a function.
 
     Args:
         metric: a loss or a metric of Keras by name or as an object, or a function of targets and
             predictions that returns a number, or one for each sample.
         mode: `"min"` or `"max"`: whether a small or a large score is good. `"auto"` is `"min"` for
             a loss, and what Keras knows of a metric. A function must be told.
+        outputs: makes of predictions what the metric takes; None if it takes them as they are.
+
+    Attributes:
+        mode: `"min"` or `"max"`.
 
     Raises:
         ValueError: if the metric is none, or its direction is not known.
     """
-    check_choice("mode", mode, ("auto", "min", "max"))
-    is_name = isinstance(metric, str)
-    if is_name:
-        metric = _by_name(metric)
-    direction: str | None = None
-    # By name, Keras gives a loss as its function, with a value for each sample.
-    is_function_of_keras = is_name and not isinstance(metric, keras.metrics.Metric)
-    if isinstance(metric, keras.losses.Loss) or is_function_of_keras:
-        direction = "min"
-    elif isinstance(metric, keras.metrics.Metric):
-        direction = {"up": "max", "down": "min"}.get(metric_direction(metric) or "")
-    elif not callable(metric):
+
+    def __init__(
+        self, metric: Any, mode: str, outputs: Callable[[np.ndarray], np.ndarray] | None = None
+    ) -> None:
+        check_choice("mode", mode, ("auto", "min", "max"))
+        is_name = isinstance(metric, str)
+        self._metric = _by_name(metric) if is_name else metric
+        self.mode = _direction(self._metric, is_name) if mode == "auto" else mode
+        self._outputs = outputs or (lambda predicted: predicted)
+        self._root = type(self._metric) is keras.metrics.RootMeanSquaredError
+        self._by_sample: Any = _mean_squared_error if self._root else None
+        if not self._root:
+            self._by_sample = self._metric if is_name else None
+            if isinstance(self._metric, (keras.losses.Loss, keras.metrics.Metric)):
+                self._by_sample = values_by_sample(self._metric)
+        self._is_checked = False
+
+    def __call__(self, targets: np.ndarray, predicted: np.ndarray) -> float:
+        """The score of predictions."""
+        metric, outputs = self._metric, self._typed(self._outputs(predicted))
+        if isinstance(metric, keras.metrics.Metric):
+            metric.reset_state()
+            metric.update_state(targets, outputs)
+            return float(ops.convert_to_numpy(metric.result()))
+        return float(np.mean(ops.convert_to_numpy(metric(targets, outputs))))
+
+    def each(self, targets: np.ndarray, many: Iterator[np.ndarray] | list[Any]) -> np.ndarray:
+        """The scores of many predictions: of a mean over samples, some are computed at once."""
+        predictions = iter(many)
+        first = next(predictions)
+        found = [self(targets, first)]
+        if self._by_sample is not None and not self._is_checked:
+            self._is_checked = True
+            # A loss may be a sum, or reduced in a way of its own.
+            if not np.allclose(self._at_once(targets, [first]), found, rtol=1e-4, atol=1e-7):
+                self._by_sample = None
+        at_once = 1 if self._by_sample is None else max(1, _ELEMENTS // max(1, first.size))
+        while part := list(itertools.islice(predictions, at_once)):
+            alone = self._by_sample is None
+            found += [self(targets, of) for of in part] if alone else self._at_once(targets, part)
+        return np.array(found)
+
+    def _at_once(self, targets: np.ndarray, part: list[np.ndarray]) -> list[float]:
+        outputs = self._typed(self._outputs(np.concatenate(part)))
+        repeated = np.concatenate([targets] * len(part))
+        values = ops.convert_to_numpy(self._by_sample(repeated, outputs))
+        means = np.mean(np.reshape(values, (len(part), -1)), axis=1, dtype="float64")
+        return list(np.sqrt(means) if self._root else means)
+
+    def _typed(self, outputs: np.ndarray) -> np.ndarray:
+        """In the precision of the metric: some of Keras' take no other."""
+        return np.asarray(outputs, getattr(self._metric, "dtype", None))
+
+
+def greedy_counts(
+    each: Sequence[np.ndarray], targets: np.ndarray, scorer: Scorer, steps: int
+) -> np.ndarray:
+    """How often each of some predictions is added to a mean that is to score well.
+
+    Args:
+        each: predictions of one shape, floating point.
+        targets: the targets.
+        scorer: of the mean.
+        steps: how many times something is added at most.
+
+    Raises:
+        ValueError: if none of the predictions is finite, or they have no score.
+    """
+    sign = 1.0 if scorer.mode == "min" else -1.0
+    finite = [index for index, of in enumerate(each) if np.isfinite(of).all()]
+    if not finite:
+        raise ValueError("`predictions` must be finite for one model at least. Received: none is.")
+    # In float64: a sum of many loses what a small difference is made of.
+    total = np.zeros(each[0].shape, "float64")
+    order: list[int] = []
+    scores: list[float] = []
+    for count in range(1, steps + 1):
+        means = ((total + each[index]) / count for index in finite)
+        found = sign * scorer.each(targets, means)
+        if np.isnan(found).all():
+            raise ValueError("`metric` must return numbers. Received: NaN")
+        # The first of equal ones.
+        best = int(np.nanargmin(found))
+        order.append(finite[best])
+        scores.append(found[best])
+        total = total + each[finite[best]]
+    kept = order[: int(np.argmin(scores)) + 1]
+    return np.bincount(kept, minlength=len(each))
+
+
+def _direction(metric: Any, is_name: bool) -> str:
+    if not (isinstance(metric, keras.losses.Loss) or callable(metric)):
         raise ValueError(
             "`metric` must be a loss or a metric of Keras, its name, or a function of targets and "
             f"predictions. Received: {metric!r}"
         )
-    if mode == "auto":
-        if direction is None:
-            raise ValueError(
-                '`mode` must be "min" or "max" for a metric of which Keras knows no direction. '
-                f'Received: mode="auto", metric={metric!r}'
-            )
-        mode = direction
+    # By name, Keras gives a loss as its function, with a value for each sample.
+    found: str | None = "min" if isinstance(metric, keras.losses.Loss) or is_name else None
+    if isinstance(metric, keras.metrics.Metric):
+        found = {"up": "max", "down": "min"}.get(metric_direction(metric) or "")
+    if found is None:
+        raise ValueError(
+            '`mode` must be "min" or "max" for a metric of which Keras knows no direction. '
+            f'Received: mode="auto", metric={metric!r}'
+        )
+    return found
 
-    def score(targets: Any, predicted: Any) -> float:
-        if isinstance(metric, keras.metrics.Metric):
-            metric.reset_state()
-            # In its own precision: some of Keras' metrics take no other.
-            metric.update_state(targets, np.asarray(predicted, metric.dtype))
-            return float(ops.convert_to_numpy(metric.result()))
-        found = ops.convert_to_numpy(metric(targets, predicted))
-        return float(np.mean(found))
 
-    return score, mode
+def _mean_squared_error(targets: Any, outputs: Any) -> Any:
+    return keras.losses.mean_squared_error(targets, outputs)
 
 
 def _by_name(name: str) -> Any:

@@ -1,6 +1,10 @@
-"""The direction in which a metric gets better, which Keras knows and does not tell."""
+"""The direction in which a metric gets better, and its values by sample: what Keras does not tell."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -27,3 +31,26 @@ def direction_of(model: keras.Model, name: str) -> str | None:
     if metric is not None and (direction := metric_direction(metric)) is not None:
         return {"up": "max", "down": "min"}[direction]
     return "min" if logged == "loss" or logged.endswith("_loss") else None
+
+
+def values_by_sample(metric: Any) -> Callable[[Any, Any], Any] | None:
+    """Of which function of targets and outputs is a loss or a metric the mean over samples?
+
+    Read for Keras 3.10 to 3.15.
+
+    Args:
+        metric: a loss or a metric of Keras.
+
+    Returns:
+        The function; None for a metric that is no mean over samples.
+
+    Raises:
+        RuntimeError: if Keras' metrics have their function elsewhere.
+    """
+    if isinstance(metric, keras.losses.Loss):
+        return metric.call
+    if not isinstance(metric, keras.metrics.MeanMetricWrapper):
+        return None
+    if not hasattr(metric, "_fn") or not hasattr(metric, "_fn_kwargs"):
+        raise RuntimeError(f"Keras {keras.__version__} has the function of a metric elsewhere.")
+    return functools.partial(metric._fn, **metric._fn_kwargs)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasreg._scoring import scoring
+from kerasreg._scoring import Scorer, greedy_counts
 from kerasreg._validation import check_count
 
 
@@ -63,26 +63,7 @@ def greedy_selection(
     """
     check_count("steps", steps)
     each, targets = _checked(predictions, targets)
-    score, mode = scoring(metric, mode)
-    sign = 1.0 if mode == "min" else -1.0
-    finite = [index for index, of in enumerate(each) if np.isfinite(of).all()]
-    if not finite:
-        raise ValueError("`predictions` must be finite for one model at least. Received: none is.")
-    # In float64: a sum of many loses what a small difference is made of.
-    total = np.zeros(each[0].shape, "float64")
-    order: list[int] = []
-    scores: list[float] = []
-    for count in range(1, steps + 1):
-        found = [sign * score(targets, (total + each[index]) / count) for index in finite]
-        if np.isnan(found).all():
-            raise ValueError(f"`metric` must return numbers. Received: NaN of {metric!r}")
-        # The first of equal ones.
-        best = int(np.nanargmin(found))
-        order.append(finite[best])
-        scores.append(found[best])
-        total = total + each[finite[best]]
-    kept = order[: int(np.argmin(scores)) + 1]
-    return np.bincount(kept, minlength=len(each))
+    return greedy_counts(each, targets, Scorer(metric, mode), steps)
 
 
 def _checked(predictions: Sequence[Any], targets: Any) -> tuple[list[np.ndarray], np.ndarray]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 import numpy as np
 
 from kerasreg._keras.internals import logged_metrics
-from kerasreg._scoring import scoring
+from kerasreg._report import Report
+from kerasreg._scoring import Scorer, greedy_counts
 from kerasreg._text_table import table as text_table
-from kerasreg.models import Ensemble, greedy_selection
+from kerasreg.models import Ensemble
 from kerasreg.tuners._out_of_fold import OutOfFold
 
 # The score that is to be expected is the mean over so many parts of the samples, each scored by
@@ -21,8 +22,7 @@ _PARTS = 5
 _LEAST_ROWS_OF_A_PART = 10
 
 
-@dataclasses.dataclass(frozen=True)
-class EnsembleMember:
+class EnsembleMember(NamedTuple):
     """A trial in an ensemble.
 
     Attributes:
@@ -36,8 +36,8 @@ class EnsembleMember:
     score: float
 
 
-@dataclasses.dataclass(frozen=True)
-class EnsembleSelection:
+@dataclasses.dataclass(frozen=True, eq=False)
+class EnsembleSelection(Report):
     """The trials that make the best ensemble: what `tuner.select_ensemble` returns.
 
     `print` shows it as a table.
@@ -69,6 +69,8 @@ class EnsembleSelection:
     samples: np.ndarray
     _build: Callable[[EnsembleSelection, bool], Ensemble] = dataclasses.field(repr=False)
 
+    objects: ClassVar[tuple[str, ...]] = ("predictions", "targets", "samples", "_build")
+
     def model(self, spread: bool = False) -> Ensemble:
         """Builds the ensemble: of each trial all models of its folds and executions.
 
@@ -80,21 +82,8 @@ class EnsembleSelection:
         """
         return self._build(self, spread)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The members and the scores, as JSON has them."""
-        return {
-            "metric": self.metric,
-            "members": [dataclasses.asdict(row) for row in self.rows],
-            "score": self.score,
-            "expected_score": self.expected_score,
-            "standard_error": self.standard_error,
-            "best_trial_id": self.best_trial_id,
-            "best_score": self.best_score,
-        }
-
     def __str__(self) -> str:
-        rows = [(row.trial_id, row.share, row.score) for row in self.rows]
-        lines = [text_table(("trial", "share", self.metric), rows)]
+        lines = [text_table(("trial", "share", self.metric), self.rows)]
         lines.append(f"together: {self.metric} {self.score:.4g} where they were chosen")
         if self.expected_score is not None:
             lines[-1] += f", {self.expected_score:.4g} ± {self.standard_error:.2g} elsewhere"
@@ -127,19 +116,15 @@ def select(
     metric, name = _metric(like, objective, metric, found)
     logits = Ensemble([like]).logits
     each = [_probabilities(of, logits) for of in found.predictions]
-    plain, direction = scoring(metric, mode)
-
-    def score(targets: Any, mean: Any) -> float:
-        return plain(targets, _as_outputs(mean, logits))
+    score = Scorer(metric, mode, lambda mean: _as_outputs(mean, logits))
 
     def chosen(rows: Any) -> np.ndarray:
-        part = [of[rows] for of in each]
-        return greedy_selection(part, found.targets[rows], score, mode=direction, steps=size)
+        return greedy_counts([of[rows] for of in each], found.targets[rows], score, size)
 
     counts = chosen(slice(None))
-    scores = [score(found.targets, of) for of in each]
+    scores = [float(one) for one in score.each(found.targets, each)]
     expected, error = _expected(chosen, score, each, found.targets, seed)
-    best = int((np.nanargmin if direction == "min" else np.nanargmax)(scores))
+    best = int((np.nanargmin if score.mode == "min" else np.nanargmax)(scores))
     mean = _mean(each, counts)
     order = sorted(np.flatnonzero(counts), key=lambda k: (-counts[k], scores[k]))
     return EnsembleSelection(

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasreg._keras.metrics import direction_of
+from kerasreg._keras.metrics import direction_of, values_by_sample
 
 X = np.ones((4, 3), "float32")
 
@@ -109,3 +109,34 @@ def test_direction_of_metrics_of_a_class_of_ones_own():
     model.compile("sgd", "mse")
     names = ["hit_loss_rate", "kl_loss", "accuracy_mean", "val_hit_loss_rate", "no_accuracy"]
     assert [direction_of(model, name) for name in names] == ["max", "min", None, "max", None]
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        keras.losses.MeanSquaredError(),
+        keras.losses.SparseCategoricalCrossentropy(),
+        keras.metrics.SparseCategoricalCrossentropy(),
+        keras.metrics.SparseCategoricalAccuracy(),
+        keras.metrics.SparseTopKCategoricalAccuracy(2),
+        keras.metrics.MeanAbsoluteError(),
+    ],
+)
+def test_values_by_sample(metric):
+    generator = np.random.default_rng(0)
+    y, p = generator.integers(0, 3, 20), generator.dirichlet(np.ones(3), 20).astype("float32")
+    if "Mean" in type(metric).__name__:
+        y, p = y[:, None].astype("float32"), p[:, :1]
+    values = np.array(values_by_sample(metric)(y, p)).reshape(-1)
+    assert values.shape == (20,)
+    if isinstance(metric, keras.metrics.Metric):
+        metric.update_state(y, p)
+        expected = metric.result()
+    else:
+        expected = metric(y, p)
+    assert np.mean(values) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_values_by_sample_are_none_of_what_is_no_mean_of_them():
+    assert values_by_sample(keras.metrics.AUC()) is None
+    assert values_by_sample(keras.metrics.R2Score()) is None

@@ -155,7 +155,7 @@ def _check_whole(where, done, rows, trials):
     }
     assert set(report["test"]) >= set(MODELS)
     assert set(report["compared"]) == set(report["test"]) - {"ensemble"}
-    shares = [member["share"] for member in report["ensemble"]["members"]]
+    shares = [member["share"] for member in report["ensemble"]["rows"]]
     assert sum(shares) == pytest.approx(1.0)
     verification = report["verification"]
     assert verification["samples"] == rows

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as of_sklearn
 
+from kerasreg._scoring import Scorer
 from kerasreg.models import ensemble, greedy_selection
 
 RNG = np.random.default_rng(0)
@@ -125,3 +126,31 @@ def test_bad_input(change, said):
     given = {"predictions": [np.ones(5)], "targets": np.ones(5), "metric": "mse", **change}
     with pytest.raises(ValueError, match=said):
         greedy_selection(**given)
+
+
+SCORED = {
+    "a loss": (keras.losses.SparseCategoricalCrossentropy(), "auto"),
+    "the name of a loss": ("sparse_categorical_crossentropy", "auto"),
+    "a metric that is a mean": (keras.metrics.SparseCategoricalCrossentropy(), "auto"),
+    "an accuracy": (keras.metrics.SparseCategoricalAccuracy(), "auto"),
+    "a sum": (keras.losses.SparseCategoricalCrossentropy(reduction="sum"), "auto"),
+    "a function": (lambda y, p: -np.mean(np.log(p[np.arange(len(y)), y])), "min"),
+}
+
+
+@pytest.mark.parametrize("kind", SCORED)
+def test_scores_that_are_computed_at_once_are_those_of_each(kind):
+    generator = np.random.default_rng(1)
+    y = generator.integers(0, 3, 50)
+    each = [generator.dirichlet(np.ones(3), 50) for _ in range(7)]
+    scorer = Scorer(*SCORED[kind])
+    expected = [scorer(y, of) for of in each]
+    np.testing.assert_allclose(scorer.each(y, each), expected, rtol=1e-5)
+
+
+def test_the_root_of_a_mean_is_taken_of_each():
+    generator = np.random.default_rng(1)
+    y, each = generator.normal(size=(40, 1)), list(generator.normal(size=(5, 40, 1)))
+    scorer = Scorer(keras.metrics.RootMeanSquaredError(), "auto")
+    expected = [np.sqrt(np.mean((y - of) ** 2)) for of in each]
+    np.testing.assert_allclose(scorer.each(y, each), expected, rtol=1e-5)

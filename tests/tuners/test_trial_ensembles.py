@@ -111,7 +111,7 @@ def test_the_score_to_be_expected_is_of_samples_that_the_choice_did_not_see(fold
     assert 0 < selection.standard_error < selection.expected_score
     assert f"{selection.expected_score:.4g} ±" in str(selection)
     told = selection.to_dict()
-    assert told["members"][0]["trial_id"] == selection.rows[0].trial_id
+    assert told["rows"][0]["trial_id"] == selection.rows[0].trial_id
 
 
 def test_a_saved_ensemble_is_the_same(folded, data, tmp_path):
