@@ -18,6 +18,8 @@ from kerasreg.cli._data import Table
 NAMES = ("linear", "HistGradientBoosting", "LightGBM", "CatBoost", "XGBoost")
 # Of a column with more values than this, HistGradientBoosting takes the others for one.
 _MOST_CATEGORIES = 254
+# Measured on digits, 1400 rows, on two cores that others use too: one thread takes a fifteenth.
+_MOST_CELLS_OF_A_THREAD = 1_000_000
 # What dates are to a model of numbers.
 _PARTS_OF_DATES = ("days", "year", "month", "weekday", "hour")
 
@@ -62,15 +64,22 @@ def baselines(
     found = {}
     begun = time.monotonic()
     say = left_out or (lambda line: None)
+    # Before its threads are limited: only those of what is loaded can be.
+    import sklearn.ensemble  # noqa: F401
+    from threadpoolctl import threadpool_limits
+
     for name in names:
         if time.monotonic() - begun >= seconds:
             say(f"{name} is left out: the time for such models, {duration(seconds)}, is over")
             continue
         try:
-            ask = _MODELS[name](columns, train_rows, y, present is not None, seed)
-            if ask is None:
-                continue
-            outputs = np.asarray(ask(test_rows), "float64")
+            with threadpool_limits(columns.threads), warnings.catch_warnings():
+                # Of one that has not converged, with its defaults, and the like.
+                warnings.simplefilter("ignore")
+                ask = _MODELS[name](columns, train_rows, y, present is not None, seed)
+                if ask is None:
+                    continue
+                outputs = np.asarray(ask(test_rows), "float64")
         except Exception as error:  # Of packages of others: one that fails costs itself alone.
             lines = str(error).strip().splitlines() or [""]
             say(f"{name} is left out: {type(error).__name__}: {lines[0]}")
@@ -103,6 +112,12 @@ class _Columns:
     texts: list[np.ndarray]
     places: np.ndarray
     sizes: list[int]
+
+    @property
+    def threads(self) -> int | None:
+        """One for few rows: several wait for each other, the longer the busier a machine is."""
+        few = self.numbers.size + self.places.size <= _MOST_CELLS_OF_A_THREAD
+        return 1 if few else None
 
     def frame(self) -> Any:
         """A pandas DataFrame; names are plain, because LightGBM refuses others."""
@@ -171,20 +186,7 @@ def _places(texts: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, int]:
 def _asking(model: Any, rows_of: Callable[[np.ndarray], Any], classification: bool) -> Any:
     """What a fitted model answers to rows of a table."""
     answer = model.predict_proba if classification else model.predict
-
-    def ask(rows: np.ndarray) -> Any:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return answer(rows_of(rows))
-
-    return ask
-
-
-def _fitted(model: Any, *arguments: Any, **more: Any) -> Any:
-    with warnings.catch_warnings():
-        # Of one that has not converged, with its defaults, and the like.
-        warnings.simplefilter("ignore")
-        return model.fit(*arguments, **more)
+    return lambda rows: answer(rows_of(rows))
 
 
 def _linear(columns: _Columns, train: np.ndarray, y: Any, classification: bool, seed: int) -> Any:
@@ -205,7 +207,7 @@ def _linear(columns: _Columns, train: np.ndarray, y: Any, classification: bool, 
     ]
     steps = ColumnTransformer([one for one in kinds if len(one[2])])
     last = LogisticRegression(random_state=seed) if classification else Ridge(random_state=seed)
-    model = _fitted(make_pipeline(steps, last), table[train], y)
+    model = make_pipeline(steps, last).fit(table[train], y)
     return _asking(model, lambda rows: table[rows], classification)
 
 
@@ -217,7 +219,7 @@ def _hist(columns: _Columns, train: np.ndarray, y: Any, classification: bool, se
     places = np.minimum(columns.places, _MOST_CATEGORIES)  # NaN stays NaN.
     table = np.concatenate([columns.numbers, places], axis=1)
     mask = np.arange(table.shape[1]) >= count
-    model = _fitted(kind(categorical_features=mask, random_state=seed), table[train], y)
+    model = kind(categorical_features=mask, random_state=seed).fit(table[train], y)
     return _asking(model, lambda rows: table[rows], classification)
 
 
@@ -228,7 +230,7 @@ def _lightgbm(columns: _Columns, train: np.ndarray, y: Any, classification: bool
 
     kind = lightgbm.LGBMClassifier if classification else lightgbm.LGBMRegressor
     frame = columns.frame()
-    model = _fitted(kind(random_state=seed, verbose=-1), frame.iloc[train], y)
+    model = kind(random_state=seed, verbose=-1, n_jobs=columns.threads).fit(frame.iloc[train], y)
     return _asking(model, lambda rows: frame.iloc[rows], classification)
 
 
@@ -243,8 +245,13 @@ def _catboost(columns: _Columns, train: np.ndarray, y: Any, classification: bool
     for name, texts in zip(names, columns.texts, strict=True):
         frame[name] = texts
     # Without the files that it writes beside, and the lines that it prints.
-    model = kind(random_seed=seed, verbose=False, allow_writing_files=False)
-    _fitted(model, frame.iloc[train], y, cat_features=names)
+    model = kind(
+        random_seed=seed,
+        verbose=False,
+        allow_writing_files=False,
+        thread_count=columns.threads or -1,
+    )
+    model.fit(frame.iloc[train], y, cat_features=names)
     return _asking(model, lambda rows: frame.iloc[rows], classification)
 
 
@@ -255,8 +262,8 @@ def _xgboost(columns: _Columns, train: np.ndarray, y: Any, classification: bool,
 
     kind = xgboost.XGBClassifier if classification else xgboost.XGBRegressor
     frame = columns.frame()
-    model = kind(random_state=seed, enable_categorical=True, verbosity=0)
-    _fitted(model, frame.iloc[train], y)
+    model = kind(random_state=seed, enable_categorical=True, verbosity=0, n_jobs=columns.threads)
+    model.fit(frame.iloc[train], y)
     return _asking(model, lambda rows: frame.iloc[rows], classification)
 
 
