@@ -70,8 +70,7 @@ class Scorer:
         found = [self(targets, first)]
         if self._by_sample is not None and not self._is_checked:
             self._is_checked = True
-            # A loss may be a sum, or reduced in a way of its own.
-            if not np.allclose(self._at_once(targets, [first]), found, rtol=1e-4, atol=1e-7):
+            if not self._is_mean(targets, first, found[0]):
                 self._by_sample = None
         at_once = 1 if self._by_sample is None else max(1, _ELEMENTS // max(1, first.size))
         while part := list(itertools.islice(predictions, at_once)):
@@ -79,10 +78,19 @@ class Scorer:
             found += [self(targets, of) for of in part] if alone else self._at_once(targets, part)
         return np.array(found)
 
+    def _is_mean(self, targets: np.ndarray, predicted: np.ndarray, score: float) -> bool:
+        """Whether a score is a mean over samples: a loss may be a sum, or one number of all."""
+        values = self._values(targets, predicted)
+        alike = np.shape(values)[:1] == (len(targets),)
+        found = self._at_once(targets, [predicted]) if alike else [np.nan]
+        return bool(np.allclose(found, [score], rtol=1e-4, atol=1e-7))
+
+    def _values(self, targets: np.ndarray, predicted: np.ndarray) -> Any:
+        outputs = self._typed(self._outputs(predicted))
+        return ops.convert_to_numpy(self._by_sample(targets, outputs))
+
     def _at_once(self, targets: np.ndarray, part: list[np.ndarray]) -> list[float]:
-        outputs = self._typed(self._outputs(np.concatenate(part)))
-        repeated = np.concatenate([targets] * len(part))
-        values = ops.convert_to_numpy(self._by_sample(repeated, outputs))
+        values = self._values(np.concatenate([targets] * len(part)), np.concatenate(part))
         means = np.mean(np.reshape(values, (len(part), -1)), axis=1, dtype="float64")
         return list(np.sqrt(means) if self._root else means)
 

@@ -1,4 +1,4 @@
-"""The direction in which a metric gets better, and its values by sample: what Keras does not tell."""
+"""What Keras does not tell of a metric: when it gets better, and its values by sample."""
 
 from __future__ import annotations
 

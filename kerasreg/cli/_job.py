@@ -218,12 +218,7 @@ class SearchJob:
                 which: {name: one if math.isfinite(one) else str(one) for name, one in each.items()}
                 for which, each in scores.items()
             },
-            "data": {
-                "name": self.table.name,
-                "sha256": self.table.fingerprint(),
-                "rows": len(self.table.y),
-                "columns": list(self.table.columns),
-            },
+            "data": self.table.described(),
         }
 
     def _hypermodel(self, regularized: bool, replicas: int = 1) -> TableHyperModel:
