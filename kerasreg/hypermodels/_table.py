@@ -29,7 +29,8 @@ class _Ranges(NamedTuple):
     Attributes:
         l1: strengths of the absolute part of the penalty, of which one is none at all.
         l2: of the quadratic part, likewise.
-        dropout: the highest rate.
+        dropout: the lowest and the highest rate. Where the lowest is not 0, their logarithms are
+            equally likely.
         learning_rate: the smallest and the largest one.
         weight_decay: the largest one.
         steps: of a whole training, about so many.
@@ -38,7 +39,7 @@ class _Ranges(NamedTuple):
 
     l1: list[float]
     l2: list[float]
-    dropout: float
+    dropout: tuple[float, float]
     learning_rate: tuple[float, float]
     weight_decay: float
     steps: int
@@ -49,7 +50,7 @@ class _Ranges(NamedTuple):
 _CLASSIFICATION = _Ranges(
     l1=[0.0, 1e-5, 1e-4, 3e-4],
     l2=[0.0, 1e-5, 1e-4, 1e-3],
-    dropout=0.6,
+    dropout=(0.0, 0.6),
     learning_rate=(1e-3, 2e-2),
     weight_decay=1.0,
     steps=1000,
@@ -58,8 +59,8 @@ _CLASSIFICATION = _Ranges(
 _REGRESSION = _Ranges(
     l1=[0.0, 1e-7, 1e-6, 1e-5],
     l2=[0.0, 1e-6, 1e-5, 1e-4],
-    dropout=0.3,
-    learning_rate=(1e-3, 1.5e-2),
+    dropout=(0.02, 0.4),
+    learning_rate=(2e-3, 2.5e-2),
     weight_decay=0.1,
     steps=2000,
     depths=(3, 3),
@@ -229,7 +230,9 @@ class TableHyperModel(keras_tuner.HyperModel):
         return model
 
     def _dropout(self, hp: keras_tuner.HyperParameters) -> WarmupStableDecay:
-        rate = max(hp.Float("dropout", 0.0, self._ranges.dropout, default=0.15), _LEAST)
+        low, high = self._ranges.dropout
+        sampling = "log" if low else "linear"
+        rate = max(hp.Float("dropout", low, high, sampling=sampling, default=0.15), _LEAST)
         first = hp.Float("dropout_first", 0.01, 1.0, default=1.0)
         last = hp.Float("dropout_last", 0.01, 1.0, default=1.0)
         return self._course(rate, rate * first, rate * last, rise=_RISE)
