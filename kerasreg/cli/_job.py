@@ -266,6 +266,7 @@ class SearchJob:
             "project_name": project,
             "distribution_strategy": strategy,
             "folds": self.folds,
+            "max_lanes": settings.lanes or None,
             # Members of an ensemble are better for it. Replicas are no lanes.
             "batches": "own" if strategy is None else "shared",
         }
@@ -284,7 +285,7 @@ class SearchJob:
                 # KerasTuner's default, three random points a dimension, is more than
                 # most searches have trials.
                 common["num_initial_points"] = max(settings.trials // 3, 2)
-                common["max_lanes"] = _INFORMED * (self.folds or 1)
+                common["max_lanes"] = settings.lanes or _INFORMED * (self.folds or 1)
             return tuner(max_trials=settings.trials, **common)
 
     def _baseline(self, setting: keras_tuner.HyperParameters, trial_id: str) -> models.Ensemble:

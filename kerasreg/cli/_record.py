@@ -41,6 +41,12 @@ class SearchSettings(TableOptions):
     seed: int = option(
         0, "Seed of the split, the search and the trainings.", minimum=0, maximum=2**32 - 1
     )
+    lanes: int = option(
+        0,
+        "At most so many trainings at a time, each fold one; 0 for as many as memory allows, or "
+        "as the tuner learns from.",
+        minimum=0,
+    )
     replicas: int = option(
         1,
         "Train each trial on this many GPUs, or logical CPU devices where there are none.",

@@ -24,7 +24,7 @@ from kerasreg.cli._options import BUNDLED, option
 from kerasreg.cli._record import SearchSettings, check_record
 
 # What a resumed search may change: everything else decides what it found so far.
-_CHANGEABLE = frozenset({"trials", "time"})
+_CHANGEABLE = frozenset({"trials", "time", "lanes"})
 _SETTINGS = [field.name for field in dataclasses.fields(SearchSettings)]
 
 

@@ -9,11 +9,12 @@ import pytest
 from helpers.commands import SearchFolder, command_inside, command_stopped, contents, python
 
 # A regression, whose scores are all different numbers.
-SEARCH = ("search", "--data=diabetes", "--trials=3", "--epochs=2", "--folds=3",
+SEARCH = ("search", "--data=diabetes", "--trials=3", "--epochs=2", "--folds=3", "--lanes=3",
           "--seed=5", "--output_dir=out")  # fmt: skip
 RESUME = ("search", "--resume", "--output_dir=out")
 SHORT = ("--data=wine", "--epochs=1", "--folds=2", "--seed=4")
-GRID = ("search", "--data=wine", "--tuner=grid", "--epochs=1", "--folds=2", "--output_dir=out")
+GRID = ("search", "--data=wine", "--tuner=grid", "--epochs=1", "--folds=2", "--lanes=2",
+        "--output_dir=out")  # fmt: skip
 
 
 def _state(path):
@@ -132,7 +133,7 @@ def test_a_killed_search_is_whole_and_goes_on(uninterrupted, tmp_path):
     assert stopped.code == -signal.SIGKILL
     state = _state(tmp_path / "out")
     _check_whole(state)
-    # Those of one structure with the next one run beside it.
+    # The next ones are drawn when the lanes are free.
     statuses = [trial["status"] for trial in state.trials]
     assert statuses[0] == "COMPLETED"
     assert len(statuses) > 1

@@ -34,7 +34,7 @@ def _fruit():
     kind = np.arange(ROWS) % 3
     return pandas.DataFrame(
         {
-            "weight": 20000.0 + 40.0 * kind + generator.normal(0.0, 20.0, ROWS),
+            "weight": 20000.0 + 40.0 * kind + generator.normal(0.0, 35.0, ROWS),
             "kind": [LABELS[number] for number in kind],
             "length": -3e-3 + 1e-4 * (kind == 1) + generator.normal(0.0, 5e-5, ROWS),
             "light": generator.integers(500, 512, ROWS),
@@ -214,7 +214,7 @@ def test_a_classification_is_whole_on_disk_and_in_print(kinds):
     assert job == {
         "target": "kind", "task": "auto", "drop": [], "columns": None, "sep": ",", "decimal": ".",
         "tuner": "random", "trials": 2, "epochs": 10, "folds": 0, "groups": None, "time": None,
-        "seed": 0, "replicas": 1,
+        "seed": 0, "lanes": 0, "replicas": 1,
         "fingerprint": table.fingerprint(),
     }  # fmt: skip
 
