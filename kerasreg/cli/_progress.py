@@ -33,7 +33,10 @@ def reporting(
             super().on_trial_end(trial)
             done = len(self.oracle.end_order)
             elapsed = clock() - self._begun
-            write(progress_line(self, trial, done, self._total, elapsed, done - self._before))
+            line = progress_line(self, trial, done, self._total, elapsed, done - self._before)
+            # A line that says that a trial is done is true also if the process is killed then.
+            when_written = getattr(self, "when_written", lambda call: call())
+            when_written(lambda: write(line))
 
     return Reporting
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras_tuner
@@ -66,6 +66,7 @@ class StateFiles:
         self._later = False  # The states of the oracle and of the tuner.
         self._trials_later = False
         self._texts: dict[str, str] = {}  # Of trials, by path, which are written together.
+        self._calls: list[Callable[[], None]] = []  # For when all is written.
         internals.write_state_by(tuner, self.save_oracle, self.save_trial, self.save)
         _find_trials(tuner.oracle)
         _queue_interrupted(tuner.oracle)
@@ -110,6 +111,16 @@ class StateFiles:
             self._later = False
             self._write_trials()
             self._tuner.save()
+            calls, self._calls = self._calls, []
+            for call in calls:
+                call()
+
+    def when_written(self, call: Callable[[], None]) -> None:
+        """Calls a function when the states are written as they are now."""
+        if self._later:
+            self._calls.append(call)
+        else:
+            call()
 
     @contextlib.contextmanager
     def trials_unwritten(self) -> Iterator[None]:

@@ -780,6 +780,17 @@ class VectorizedTuner(keras_tuner.Tuner):
             callbacks.append(internals.hooks_callback(self, trial))
         return {**kwargs, "callbacks": callbacks}
 
+    def when_written(self, call: Callable[[], None]) -> None:
+        """Calls a function when all that has happened so far is on the disk.
+
+        Trials that end together are written together. What tells a user that a trial is done, in
+        `on_trial_end`, waits for that: a process that is killed then has the trial.
+
+        Args:
+            call: the function, of no arguments.
+        """
+        self._files.when_written(call)
+
     def on_training_end(self, plan: Plan) -> None:
         """Called when a training has ended, before its result is taken. Does nothing here.
 

@@ -343,3 +343,25 @@ def test_a_trial_that_is_to_be_tried_again_when_the_process_ends_is_tried_once(t
     tuner.search()
     assert run == ["0", "0", "1"]
     assert tuner.oracle.end_order == ["0", "1"]
+
+
+def test_what_waits_for_the_files_is_called_when_they_have_the_trial(build, blobs, tmp_path):
+    called = []
+
+    class Told(tuners.VectorizedRandomSearch):
+        def on_trial_end(self, trial):
+            super().on_trial_end(trial)
+            path = os.path.join(self.get_trial_dir(trial.trial_id), "trial.json")
+
+            def read(trial_id=trial.trial_id):
+                with open(path, encoding="utf-8") as file:
+                    called.append((trial_id, json.load(file)["status"]))
+
+            self.when_written(read)
+
+    tuner = Told(build, "val_loss", max_trials=3, seed=1, directory=tmp_path)
+    x, y, _ = blobs
+    tuner.search(x, y, epochs=1, validation_data=(x, y), verbose=0)
+    assert called == [(trial, "COMPLETED") for trial in tuner.oracle.end_order]
+    tuner.when_written(lambda: called.append("now"))
+    assert called[-1] == "now"
