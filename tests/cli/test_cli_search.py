@@ -198,6 +198,7 @@ def test_a_classification_is_whole_on_disk_and_in_print(kinds):
     assert done.err == ""
     # Mistakes are made: scores of other rows or of another model would be others.
     assert 0.5 < report["test"]["ensemble"]["accuracy"] < 1.0
+    assert report["test"]["baseline"]["log_loss"] != report["test"]["winner"]["log_loss"]
     _check_progress(done.out, 2, "val_log_loss")
     assert done.out.startswith(
         "fruit.csv: 150 rows, 3 features, 3 classes; 120 to search with in 8 folds, 30 to test\n"
