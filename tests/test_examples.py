@@ -11,6 +11,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 EXAMPLES = {
     "adaptive_dropout.py": r"dropout 0.0: .* 1\.\d+\n(.*\n)+dropout adaptive: .* 0.9\d",
+    "ensemble_of_trials.py": r"of \d+ networks\nbest.*\nensemble: test accuracy 0\.9\d",
     "averages.py": r"SGD: test loss [3-9]\.\d+.*\n(.*\n)+mean of the weights: test loss [12]\.",
     "one_cycle.py": r"steepest  [\d.]+\n.*\none cycle: test accuracy 0.9\d",
     "schedules.py": r"OneCycle\(1, 400\): 0.040 at first, 0.000 at step 400",
