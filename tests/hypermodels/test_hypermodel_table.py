@@ -11,7 +11,7 @@ import pytest
 from kerasreg import tuners
 from kerasreg.hypermodels import TableHyperModel
 from kerasreg.layers import PeriodicEmbedding, PiecewiseLinearEmbedding, ScheduledDropout
-from kerasreg.tables import Table
+from kerasreg.tables import Table, read_columns
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +197,7 @@ def test_a_training_of_one_step_is_one(table):
         ({"classes": 1}, "`classes` must be a whole number >= 2"),
         ({"epochs": 0}, "`epochs` must be"),
         ({"batch_size": 0}, "`batch_size` must be"),
-        ({"embedding": "plr"}, "`embedding` must be one of 'none'"),
+        ({"embedding": "plr"}, "`embedding` must be one of 'auto'"),
         ({"widths": (8, 4)}, "`widths` must be two whole numbers >= 1, the smallest"),
         ({"depths": 2}, "`depths` must be two whole numbers >= 1, the smallest"),
         ({"depths": (0, 2)}, "`depths` must be two whole numbers >= 1, the smallest"),
@@ -206,3 +206,19 @@ def test_a_training_of_one_step_is_one(table):
 def test_bad_arguments_are_refused(table, arguments, message):
     with pytest.raises(ValueError, match=message):
         hypermodel(**{"table": table, **arguments})
+
+
+def test_numbers_that_are_levels_have_no_embedding():
+    generator = np.random.default_rng(0)
+
+    def embedding(numbers, **given):
+        frame = pd.DataFrame(numbers, columns=[f"c{k}" for k in range(numbers.shape[1])])
+        overrides = dict.fromkeys(frame.columns, "number")
+        table = Table(frame, read_columns(frame, overrides=overrides))
+        return TableHyperModel(table, 2, samples=80, **given).embedding
+
+    levels, others = generator.integers(0, 17, (80, 40)), generator.normal(size=(80, 40))
+    assert embedding(levels) == "none"
+    assert embedding(levels[:, :8]) == embedding(others) == "piecewise_linear"
+    assert embedding(np.concatenate([levels, others[:, :30]], axis=1)) == "none"
+    assert embedding(levels, embedding="periodic") == "periodic"
