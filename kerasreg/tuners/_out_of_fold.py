@@ -16,7 +16,7 @@ from kerasreg._keras.streams import is_generator
 from kerasreg._validation import check_count
 from kerasreg._warnings import warn
 from kerasreg.tuners import _best_epochs
-from kerasreg.tuners._folds import folds_of
+from kerasreg.tuners._folds import divides_anew, folds_of
 from kerasreg.tuners._run_search import completed_trials
 
 _BATCH = 1024
@@ -33,7 +33,8 @@ class OutOfFold(NamedTuple):
             models of a trial have not seen a sample, the mean of theirs; of logits the logits of
             the mean of probabilities are not taken here, but those of the models' mean logits.
         targets: the targets of the samples.
-        rows: the numbers of the samples in the data of the search.
+        rows: the numbers of the samples in the data of the search; of validation data that were
+            given apart, their numbers there.
     """
 
     trial_ids: tuple[str, ...]
@@ -63,14 +64,20 @@ class Searched(NamedTuple):
     def validation(self) -> Any:
         """The validation data: a pair of inputs and targets, or batches; None if there are none."""
         given = self._bound()
-        found, share = given.get("validation_data"), given.get("validation_split") or 0.0
-        if found is not None or not share:
+        found, first = given.get("validation_data"), self.first_of_validation()
+        if found is not None or first is None:
             return found
-        x, y = given.get("x"), given.get("y")
-        count = len(keras.tree.flatten(x)[0])
+        last = slice(first, None)
+        return rows_for_fit(given.get("x"), last), rows_for_fit(given.get("y"), last)
+
+    def first_of_validation(self) -> int | None:
+        """The number of the first sample of `validation_split`; None where there is none."""
+        given = self._bound()
+        share = given.get("validation_split") or 0.0
+        if given.get("validation_data") is not None or not share:
+            return None
         # As Keras divides: the last samples, before any shuffling.
-        last = slice(int(count * (1.0 - share)), None)
-        return rows_for_fit(x, last), rows_for_fit(y, last)
+        return int(len(keras.tree.flatten(given.get("x"))[0]) * (1.0 - share))
 
     def _bound(self) -> dict[str, Any]:
         """The arguments by the names that `model.fit` has for them."""
@@ -99,14 +106,30 @@ def out_of_fold(
         x, y = given.training() if given is not None else _pair(data)
         groups = given.groups if given is not None else groups
         parts = folds_of(tuner.folds, x, y, groups, tuner.oracle.seed)
+        # Else samples would be predicted by models that were trained with them.
+        if divides_anew(tuner.folds, x, y, groups, tuner.oracle.seed, parts):
+            raise ValueError(
+                "`folds` must divide the samples as in the search: give the splitter a whole "
+                f"number as `random_state`, and search again. Received: folds={tuner.folds!r}"
+            )
         return _of_folds(tuner, trials, stored, x, y, [rows for _, rows in parts])
+    executions = tuner.executions_per_trial
+    more = [trial.trial_id for trial in trials if len(stored.get(trial.trial_id, [])) > executions]
+    if more:
+        raise ValueError(
+            "`folds` and `executions_per_trial` must be those of the search, when a tuner is made "
+            f"again. Received: folds=None, executions_per_trial={executions}; trial {more[0]} has "
+            f"{len(stored[more[0]])} trainings"
+        )
     found = given.validation() if given is not None else data
     if found is None:
         raise ValueError(
             "`data` must be samples that the trials were not trained with, as the search had "
             "neither validation data nor folds. Received: data=None"
         )
-    return _of_validation(tuner, trials, stored, *_gathered(found))
+    first = given.first_of_validation() if given is not None else None
+    predicted = _of_validation(tuner, trials, stored, *_gathered(found))
+    return predicted._replace(rows=predicted.rows + (first or 0))
 
 
 def _candidates(trials: list[Any], candidates: int | Sequence[str] | None) -> list[Any]:
@@ -246,4 +269,6 @@ def _targets(y: Any) -> np.ndarray:
             "`data` must have one array of targets, to compare predictions with. "
             f"Received: targets {type(y).__name__}"
         )
-    return np.asarray(as_keras_arrays(keras.tree.flatten(y)[0]))
+    given = keras.tree.flatten(y)[0]
+    # Keras makes a column of a pandas Series; targets have the shape that was given.
+    return np.asarray(as_keras_arrays(given)).reshape(np.shape(given))
