@@ -15,6 +15,7 @@ from kerasreg._keras.rows import are_rows
 from kerasreg._keras.streams import is_generator
 from kerasreg._validation import check_count
 from kerasreg._warnings import warn
+from kerasreg.models import Ensemble
 from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._folds import divides_anew, folds_of
 from kerasreg.tuners._run_search import completed_trials
@@ -31,7 +32,7 @@ class OutOfFold(NamedTuple):
         trial_ids: the ids of the trials, the best one first.
         predictions: for each trial its outputs, an array of the shape (samples, ...). Where several
             models of a trial have not seen a sample, the mean of theirs; of logits the logits of
-            the mean of probabilities are not taken here, but those of the models' mean logits.
+            the mean probabilities, as an `Ensemble` of the models has them.
         targets: the targets of the samples.
         rows: the numbers of the samples in the data of the search; of validation data that were
             given apart, their numbers there.
@@ -165,7 +166,8 @@ def _of_folds(
     tuner: Any, trials: list[Any], stored: Any, x: Any, y: Any, validation: list[np.ndarray]
 ) -> OutOfFold:
     targets = _targets(y)
-    covered = np.unique(np.concatenate(validation))
+    covered, times = np.unique(np.concatenate(validation), return_counts=True)
+    overlap = bool((times > 1).any())
     ids, predictions, missing = [], [], []
     for trial in trials:
         values = stored.get(trial.trial_id, [])
@@ -175,10 +177,11 @@ def _of_folds(
         total: Any = None
         counts = np.zeros(len(targets))
         model = tuner.build_as_trained(trial)
+        logits = _logits_to_average(model, overlap or len(values) > len(validation))
         for number, of_training in enumerate(values):
             rows = validation[number % len(validation)]
             _best_epochs.assign(model, of_training)
-            found = _outputs(model, rows_for_fit(x, rows))
+            found = probabilities_of(_outputs(model, rows_for_fit(x, rows)), logits)
             if total is None:
                 total = np.zeros((len(targets), *found.shape[1:]))
             # Splitters may have a row in several folds, or twice in one.
@@ -186,7 +189,7 @@ def _of_folds(
             np.add.at(counts, rows, 1)
         mean = total[covered] / counts[covered].reshape([-1] + [1] * (total.ndim - 1))
         ids.append(trial.trial_id)
-        predictions.append(mean.astype("float32"))
+        predictions.append(as_outputs(mean, logits).astype("float32"))
     if missing:
         warn(
             f"{len(missing)} trials have no weights of each of their {len(validation)} folds, and "
@@ -206,14 +209,21 @@ def _of_validation(tuner: Any, trials: list[Any], stored: Any, x: Any, y: Any) -
     for trial in trials:
         values = stored.get(trial.trial_id, [])
         model = tuner.build_as_trained(trial) if values else tuner.load_model(trial)
+        logits = _logits_to_average(model, len(values) > 1)
         found = []
         for of_training in values or [None]:
             if of_training is not None:
                 _best_epochs.assign(model, of_training)
-            found.append(_outputs(model, x))
-        predictions.append(np.mean(found, axis=0, dtype="float64").astype("float32"))
+            found.append(probabilities_of(_outputs(model, x), logits))
+        mean = np.mean(found, axis=0, dtype="float64")
+        predictions.append(as_outputs(mean, logits).astype("float32"))
     ids = tuple(trial.trial_id for trial in trials)
     return OutOfFold(ids, tuple(predictions), targets, np.arange(len(targets)))
+
+
+def _logits_to_average(model: keras.Model, several: bool) -> str:
+    """The logits that outputs are; those of one model are left as they are."""
+    return Ensemble([model]).logits if several else "none"
 
 
 def _outputs(model: keras.Model, x: Any) -> np.ndarray:
@@ -272,3 +282,23 @@ def _targets(y: Any) -> np.ndarray:
     given = keras.tree.flatten(y)[0]
     # Keras makes a column of a pandas Series; targets have the shape that was given.
     return np.asarray(as_keras_arrays(given)).reshape(np.shape(given))
+
+
+def probabilities_of(outputs: np.ndarray, logits: str) -> np.ndarray:
+    """Of which the mean is that of an ensemble."""
+    if logits == "none":
+        return outputs
+    x = outputs.astype("float64")
+    if logits == "sigmoid":
+        return 1 / (1 + np.exp(-x))
+    x = np.exp(x - x.max(axis=-1, keepdims=True))
+    return np.asarray(x / x.sum(axis=-1, keepdims=True))
+
+
+def as_outputs(mean: np.ndarray, logits: str) -> np.ndarray:
+    """The outputs of an ensemble, of its mean."""
+    if logits == "none":
+        return mean
+    tiny = np.finfo("float64").tiny
+    found = np.log(np.maximum(mean, tiny))
+    return found - np.log(np.maximum(1 - mean, tiny)) if logits == "sigmoid" else found

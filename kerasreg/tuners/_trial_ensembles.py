@@ -15,7 +15,7 @@ from kerasreg._report import Report
 from kerasreg._scoring import Scorer, greedy_counts
 from kerasreg._text_table import table as text_table
 from kerasreg.models import Ensemble
-from kerasreg.tuners._out_of_fold import OutOfFold
+from kerasreg.tuners._out_of_fold import OutOfFold, as_outputs, probabilities_of
 
 # The score that is to be expected is the mean over so many parts of the samples, each scored by
 # what the others choose.
@@ -118,8 +118,8 @@ def select(
     if metric is None and mode == "auto":
         mode = "min"  # An objective or a loss that may be a function of which Keras knows nothing.
     metric, name = _metric(like, objective, metric, found, logits)
-    each = [_probabilities(of, logits) for of in found.predictions]
-    score = Scorer(metric, mode, lambda mean: _as_outputs(mean, logits))
+    each = [probabilities_of(of, logits) for of in found.predictions]
+    score = Scorer(metric, mode, lambda mean: as_outputs(mean, logits))
 
     def chosen(rows: Any) -> np.ndarray:
         return greedy_counts([of[rows] for of in each], found.targets[rows], score, size)
@@ -142,7 +142,7 @@ def select(
         standard_error=error,
         best_trial_id=found.trial_ids[best],
         best_score=scores[best],
-        predictions=_as_outputs(mean, logits).astype("float32"),
+        predictions=as_outputs(mean, logits).astype("float32"),
         targets=found.targets,
         samples=found.rows,
         _build=build,
@@ -187,11 +187,11 @@ def _metric(
         name = getattr(objective, "name", "").removeprefix("val_")
         is_metric = name in known and objective.direction == "min"
         metric, is_loss = (name, False) if is_metric else (like.loss, True)
-    if isinstance(metric, str) and metric in known and not is_loss:
-        return known[metric], metric
     if isinstance(metric, (list, tuple, dict)):
         flat = keras.tree.flatten(metric)
         metric = flat[0] if len(flat) == 1 else metric
+    if isinstance(metric, str) and metric in known and not is_loss:
+        return known[metric], metric
     if isinstance(metric, str) and not is_loss:
         return _of_logits(metric) if logits != "none" else metric, metric
     name = str(getattr(metric, "name", None) or getattr(metric, "__name__", metric))
@@ -223,23 +223,3 @@ def _of_logits(name: str) -> Any:
                 return type(metric).from_config({**config, "from_logits": True})
             break
     return name
-
-
-def _probabilities(outputs: np.ndarray, logits: str) -> np.ndarray:
-    """Of which the mean is that of an ensemble."""
-    if logits == "none":
-        return outputs
-    x = outputs.astype("float64")
-    if logits == "sigmoid":
-        return 1 / (1 + np.exp(-x))
-    x = np.exp(x - x.max(axis=-1, keepdims=True))
-    return np.asarray(x / x.sum(axis=-1, keepdims=True))
-
-
-def _as_outputs(mean: np.ndarray, logits: str) -> np.ndarray:
-    """The outputs of an ensemble, of its mean."""
-    if logits == "none":
-        return mean
-    tiny = np.finfo("float64").tiny
-    found = np.log(np.maximum(mean, tiny))
-    return found - np.log(np.maximum(1 - mean, tiny)) if logits == "sigmoid" else found

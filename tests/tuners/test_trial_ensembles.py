@@ -172,6 +172,28 @@ def test_of_logits_the_mean_is_of_probabilities(data, tmp_path):
     np.testing.assert_allclose(np.exp(model.predict(x, verbose=0)), mean, atol=1e-5)
 
 
+@pytest.mark.parametrize("folds", [2, None])
+def test_of_logits_of_executions_the_mean_is_that_of_the_ensemble(folds, data, tmp_path):
+    x, y = data
+    given = {} if folds else {"validation_split": 0.5}
+    tuner = searched(
+        tmp_path,
+        data,
+        hypermodel=lambda hp: build(hp, True),
+        trials=1,
+        folds=folds,
+        executions_per_trial=2,
+        given=given,
+    )
+    selection = tuner.select_ensemble(["accuracy"])
+    each = [keras.ops.softmax(m.predict(x, verbose=0)) for m in selection.model().members()]
+    parts = [rows for _, rows in folds_of(2, x, y, None, 4)] if folds else [selection.samples]
+    for number, rows in enumerate(parts):
+        mean = np.mean([np.asarray(of)[rows] for of in each[number :: len(parts)]], axis=0)
+        places = np.searchsorted(selection.samples, rows)
+        np.testing.assert_allclose(np.exp(selection.predictions[places]), mean, atol=1e-5)
+
+
 VALIDATIONS = {
     "arrays": lambda x, y: {"validation_data": (x[60:], y[60:])},
     "dataset": lambda x, y: {
