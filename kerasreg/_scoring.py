@@ -52,11 +52,16 @@ class Scorer:
             self._by_sample = self._metric if is_name else None
             if isinstance(self._metric, (keras.losses.Loss, keras.metrics.Metric)):
                 self._by_sample = values_by_sample(self._metric)
+        # Functions of a user's own take targets as they are given: they may index the outputs.
+        self._aligns = is_name or isinstance(
+            self._metric, (keras.losses.Loss, keras.metrics.Metric)
+        )
         self._is_checked = False
 
     def __call__(self, targets: np.ndarray, predicted: np.ndarray) -> float:
         """The score of predictions."""
         metric, outputs = self._metric, self._typed(self._outputs(predicted))
+        targets = self._aligned(targets, outputs)
         if isinstance(metric, keras.metrics.Metric):
             metric.reset_state()
             metric.update_state(targets, outputs)
@@ -87,12 +92,17 @@ class Scorer:
 
     def _values(self, targets: np.ndarray, predicted: np.ndarray) -> Any:
         outputs = self._typed(self._outputs(predicted))
-        return ops.convert_to_numpy(self._by_sample(targets, outputs))
+        return ops.convert_to_numpy(self._by_sample(self._aligned(targets, outputs), outputs))
 
     def _at_once(self, targets: np.ndarray, part: list[np.ndarray]) -> list[float]:
         values = self._values(np.concatenate([targets] * len(part)), np.concatenate(part))
         means = np.mean(np.reshape(values, (len(part), -1)), axis=1, dtype="float64")
         return list(np.sqrt(means) if self._root else means)
+
+    def _aligned(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """Targets with the last axis of length 1 that outputs have: some of Keras' need it."""
+        lacks = self._aligns and outputs.ndim == targets.ndim + 1 and outputs.shape[-1] == 1
+        return targets[..., None] if lacks else targets
 
     def _typed(self, outputs: np.ndarray) -> np.ndarray:
         """In the precision of the metric: some of Keras' take no other."""

@@ -75,7 +75,12 @@ if keras.backend.backend() == "jax":
     except ValueError as error:
         refused = str(error)
 mask, scale = kerasreg.random.keep_mask((64,), 0.3, kerasreg.random.key(7, 11))
+noisy = [keras.Sequential([keras.Input((2,)), keras.layers.Dense(1), keras.layers.Dropout(0.5)])
+         for _ in range(2)]
+both = kerasreg.models.Ensemble(noisy)
+predicted = [one.predict(np.ones((3, 2)), verbose=0) for one in (*noisy, *both.members(), both)]
 print(json.dumps({
+    "predicted": [values.ravel().tolist() for values in predicted],
     "backend": keras.backend.backend(),
     "steps": int(dropout.step),
     "rate": float(ops.convert_to_numpy(dropout.rate)),
@@ -145,3 +150,11 @@ def test_proximal_steps_agree(results, name):
 
 def test_a_fit_that_shows_an_optimizer_no_strengths_is_refused(results):
     assert "`Proximal` does not train in `fit` of Keras on the JAX backend" in results[1]["refused"]
+
+
+def test_members_predict_one_after_the_other(results):
+    """JAX deletes arrays of a model that predicts: no other model may have them."""
+    for result in results:
+        first, second, *members, both = result["predicted"]
+        assert members == [pytest.approx(first), pytest.approx(second)]
+        assert both == pytest.approx([(a + b) / 2 for a, b in zip(first, second, strict=True)])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from kerasreg._keras.graph import has_graph, nodes
 from kerasreg._keras.ignored_attributes import module_of
@@ -147,7 +148,8 @@ def _copy_state(theirs: Any, mine: Any) -> None:
             f"with {len(theirs.variables)} variables, and {len(mine.variables)} when made anew"
         )
     for source, target in zip(theirs.variables, mine.variables, strict=True):
-        target.assign(source)
+        # A copy: JAX gives away the arrays of a model that predicts, here those of another one.
+        target.assign(np.array(keras.ops.convert_to_numpy(source)))
     for source, target in zip(walk_layers(theirs), walk_layers(mine), strict=True):
         loads = type(target).load_own_variables
         # What Keras' own layers keep is in their variables, but for those that prepare data.

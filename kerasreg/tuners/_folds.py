@@ -83,6 +83,26 @@ def folds_of(
     return [(np.asarray(train), np.asarray(validation)) for train, validation in parts]
 
 
+def divides_anew(
+    folds: Any, x: Any, y: Any, groups: Any, seed: int, parts: list[tuple[np.ndarray, np.ndarray]]
+) -> bool:
+    """Whether a splitter divides the same samples in another way when it is asked again.
+
+    Args:
+        folds: as for `folds_of`.
+        x: likewise.
+        y: likewise.
+        groups: likewise.
+        seed: likewise.
+        parts: what `folds_of` returned for them.
+    """
+    if isinstance(folds, int):
+        return False
+    again = folds_of(folds, x, y, groups, seed)
+    same = [np.array_equal(one[1], of[1]) for one, of in zip(again, parts, strict=False)]
+    return len(again) != len(parts) or not all(same)
+
+
 def _plain(target: np.ndarray) -> np.ndarray:
     """Objects as the numbers or the text that they are."""
     if target.dtype != object:

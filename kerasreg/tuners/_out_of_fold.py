@@ -15,8 +15,9 @@ from kerasreg._keras.rows import are_rows
 from kerasreg._keras.streams import is_generator
 from kerasreg._validation import check_count
 from kerasreg._warnings import warn
+from kerasreg.models import Ensemble
 from kerasreg.tuners import _best_epochs
-from kerasreg.tuners._folds import folds_of
+from kerasreg.tuners._folds import divides_anew, folds_of
 from kerasreg.tuners._run_search import completed_trials
 
 _BATCH = 1024
@@ -31,9 +32,10 @@ class OutOfFold(NamedTuple):
         trial_ids: the ids of the trials, the best one first.
         predictions: for each trial its outputs, an array of the shape (samples, ...). Where several
             models of a trial have not seen a sample, the mean of theirs; of logits the logits of
-            the mean of probabilities are not taken here, but those of the models' mean logits.
+            the mean probabilities, as an `Ensemble` of the models has them.
         targets: the targets of the samples.
-        rows: the numbers of the samples in the data of the search.
+        rows: the numbers of the samples in the data of the search; of validation data that were
+            given apart, their numbers there.
     """
 
     trial_ids: tuple[str, ...]
@@ -63,14 +65,20 @@ class Searched(NamedTuple):
     def validation(self) -> Any:
         """The validation data: a pair of inputs and targets, or batches; None if there are none."""
         given = self._bound()
-        found, share = given.get("validation_data"), given.get("validation_split") or 0.0
-        if found is not None or not share:
+        found, first = given.get("validation_data"), self.first_of_validation()
+        if found is not None or first is None:
             return found
-        x, y = given.get("x"), given.get("y")
-        count = len(keras.tree.flatten(x)[0])
+        last = slice(first, None)
+        return rows_for_fit(given.get("x"), last), rows_for_fit(given.get("y"), last)
+
+    def first_of_validation(self) -> int | None:
+        """The number of the first sample of `validation_split`; None where there is none."""
+        given = self._bound()
+        share = given.get("validation_split") or 0.0
+        if given.get("validation_data") is not None or not share:
+            return None
         # As Keras divides: the last samples, before any shuffling.
-        last = slice(int(count * (1.0 - share)), None)
-        return rows_for_fit(x, last), rows_for_fit(y, last)
+        return int(len(keras.tree.flatten(given.get("x"))[0]) * (1.0 - share))
 
     def _bound(self) -> dict[str, Any]:
         """The arguments by the names that `model.fit` has for them."""
@@ -99,14 +107,30 @@ def out_of_fold(
         x, y = given.training() if given is not None else _pair(data)
         groups = given.groups if given is not None else groups
         parts = folds_of(tuner.folds, x, y, groups, tuner.oracle.seed)
+        # Else samples would be predicted by models that were trained with them.
+        if divides_anew(tuner.folds, x, y, groups, tuner.oracle.seed, parts):
+            raise ValueError(
+                "`folds` must divide the samples as in the search: give the splitter a whole "
+                f"number as `random_state`, and search again. Received: folds={tuner.folds!r}"
+            )
         return _of_folds(tuner, trials, stored, x, y, [rows for _, rows in parts])
+    executions = tuner.executions_per_trial
+    more = [trial.trial_id for trial in trials if len(stored.get(trial.trial_id, [])) > executions]
+    if more:
+        raise ValueError(
+            "`folds` and `executions_per_trial` must be those of the search, when a tuner is made "
+            f"again. Received: folds=None, executions_per_trial={executions}; trial {more[0]} has "
+            f"{len(stored[more[0]])} trainings"
+        )
     found = given.validation() if given is not None else data
     if found is None:
         raise ValueError(
             "`data` must be samples that the trials were not trained with, as the search had "
             "neither validation data nor folds. Received: data=None"
         )
-    return _of_validation(tuner, trials, stored, *_gathered(found))
+    first = given.first_of_validation() if given is not None else None
+    predicted = _of_validation(tuner, trials, stored, *_gathered(found))
+    return predicted._replace(rows=predicted.rows + (first or 0))
 
 
 def _candidates(trials: list[Any], candidates: int | Sequence[str] | None) -> list[Any]:
@@ -142,7 +166,8 @@ def _of_folds(
     tuner: Any, trials: list[Any], stored: Any, x: Any, y: Any, validation: list[np.ndarray]
 ) -> OutOfFold:
     targets = _targets(y)
-    covered = np.unique(np.concatenate(validation))
+    covered, times = np.unique(np.concatenate(validation), return_counts=True)
+    overlap = bool((times > 1).any())
     ids, predictions, missing = [], [], []
     for trial in trials:
         values = stored.get(trial.trial_id, [])
@@ -152,10 +177,11 @@ def _of_folds(
         total: Any = None
         counts = np.zeros(len(targets))
         model = tuner.build_as_trained(trial)
+        logits = _logits_to_average(model, overlap or len(values) > len(validation))
         for number, of_training in enumerate(values):
             rows = validation[number % len(validation)]
             _best_epochs.assign(model, of_training)
-            found = _outputs(model, rows_for_fit(x, rows))
+            found = probabilities_of(_outputs(model, rows_for_fit(x, rows)), logits)
             if total is None:
                 total = np.zeros((len(targets), *found.shape[1:]))
             # Splitters may have a row in several folds, or twice in one.
@@ -163,7 +189,7 @@ def _of_folds(
             np.add.at(counts, rows, 1)
         mean = total[covered] / counts[covered].reshape([-1] + [1] * (total.ndim - 1))
         ids.append(trial.trial_id)
-        predictions.append(mean.astype("float32"))
+        predictions.append(as_outputs(mean, logits).astype("float32"))
     if missing:
         warn(
             f"{len(missing)} trials have no weights of each of their {len(validation)} folds, and "
@@ -183,14 +209,21 @@ def _of_validation(tuner: Any, trials: list[Any], stored: Any, x: Any, y: Any) -
     for trial in trials:
         values = stored.get(trial.trial_id, [])
         model = tuner.build_as_trained(trial) if values else tuner.load_model(trial)
+        logits = _logits_to_average(model, len(values) > 1)
         found = []
         for of_training in values or [None]:
             if of_training is not None:
                 _best_epochs.assign(model, of_training)
-            found.append(_outputs(model, x))
-        predictions.append(np.mean(found, axis=0, dtype="float64").astype("float32"))
+            found.append(probabilities_of(_outputs(model, x), logits))
+        mean = np.mean(found, axis=0, dtype="float64")
+        predictions.append(as_outputs(mean, logits).astype("float32"))
     ids = tuple(trial.trial_id for trial in trials)
     return OutOfFold(ids, tuple(predictions), targets, np.arange(len(targets)))
+
+
+def _logits_to_average(model: keras.Model, several: bool) -> str:
+    """The logits that outputs are; those of one model are left as they are."""
+    return Ensemble([model]).logits if several else "none"
 
 
 def _outputs(model: keras.Model, x: Any) -> np.ndarray:
@@ -246,4 +279,26 @@ def _targets(y: Any) -> np.ndarray:
             "`data` must have one array of targets, to compare predictions with. "
             f"Received: targets {type(y).__name__}"
         )
-    return np.asarray(as_keras_arrays(keras.tree.flatten(y)[0]))
+    given = keras.tree.flatten(y)[0]
+    # Keras makes a column of a pandas Series; targets have the shape that was given.
+    return np.asarray(as_keras_arrays(given)).reshape(np.shape(given))
+
+
+def probabilities_of(outputs: np.ndarray, logits: str) -> np.ndarray:
+    """Of which the mean is that of an ensemble."""
+    if logits == "none":
+        return outputs
+    x = outputs.astype("float64")
+    if logits == "sigmoid":
+        return 1 / (1 + np.exp(-x))
+    x = np.exp(x - x.max(axis=-1, keepdims=True))
+    return np.asarray(x / x.sum(axis=-1, keepdims=True))
+
+
+def as_outputs(mean: np.ndarray, logits: str) -> np.ndarray:
+    """The outputs of an ensemble, of its mean."""
+    if logits == "none":
+        return mean
+    tiny = np.finfo("float64").tiny
+    found = np.log(np.maximum(mean, tiny))
+    return found - np.log(np.maximum(1 - mean, tiny)) if logits == "sigmoid" else found

@@ -36,7 +36,7 @@ from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._callback_places import CallbackPlaces
 from kerasreg.tuners._crash_safe import StateFiles
 from kerasreg.tuners._failures import Failures
-from kerasreg.tuners._folds import folds_of
+from kerasreg.tuners._folds import divides_anew, folds_of
 from kerasreg.tuners._lane_report import EpochClock, LaneRecord
 from kerasreg.tuners._memory import lanes_that_fit
 from kerasreg.tuners._progress import Progress
@@ -403,7 +403,14 @@ class Scheduler:
         known = self.digests.of(data)
         if known not in self.splits:
             seed = self.oracle.seed
-            self.splits[known] = folds_of(self.tuner.folds, *data, self.groups, seed)
+            parts = folds_of(self.tuner.folds, *data, self.groups, seed)
+            if not self.splits and divides_anew(self.tuner.folds, *data, self.groups, seed, parts):
+                warn(
+                    "`folds` divide the samples in another way each time: there will be no "
+                    "`out_of_fold` and no `ensemble`, and a search that is resumed has other "
+                    "folds. Give the splitter a whole number as `random_state`."
+                )
+            self.splits[known] = parts
         rows: tuple[Any, Any] = self.splits[known][fold]
         return rows
 

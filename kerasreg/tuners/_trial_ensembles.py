@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
@@ -14,7 +15,7 @@ from kerasreg._report import Report
 from kerasreg._scoring import Scorer, greedy_counts
 from kerasreg._text_table import table as text_table
 from kerasreg.models import Ensemble
-from kerasreg.tuners._out_of_fold import OutOfFold
+from kerasreg.tuners._out_of_fold import OutOfFold, as_outputs, probabilities_of
 
 # The score that is to be expected is the mean over so many parts of the samples, each scored by
 # what the others choose.
@@ -54,7 +55,7 @@ class EnsembleSelection(Report):
         best_score: what that trial scores alone.
         predictions: of the ensemble for the samples, an array of the shape (samples, ...).
         targets: the targets of the samples.
-        samples: the numbers of the samples in the data of the search.
+        samples: the numbers of the samples, as `OutOfFold.rows`.
     """
 
     rows: tuple[EnsembleMember, ...]
@@ -113,10 +114,12 @@ def select(
         seed: of the parts of the samples.
         build: makes the ensemble of a selection.
     """
-    metric, name = _metric(like, objective, metric, found)
     logits = Ensemble([like]).logits
-    each = [_probabilities(of, logits) for of in found.predictions]
-    score = Scorer(metric, mode, lambda mean: _as_outputs(mean, logits))
+    if metric is None and mode == "auto":
+        mode = "min"  # An objective or a loss that may be a function of which Keras knows nothing.
+    metric, name = _metric(like, objective, metric, found, logits)
+    each = [probabilities_of(of, logits) for of in found.predictions]
+    score = Scorer(metric, mode, lambda mean: as_outputs(mean, logits))
 
     def chosen(rows: Any) -> np.ndarray:
         return greedy_counts([of[rows] for of in each], found.targets[rows], score, size)
@@ -126,7 +129,8 @@ def select(
     expected, error = _expected(chosen, score, each, found.targets, seed)
     best = int((np.nanargmin if score.mode == "min" else np.nanargmax)(scores))
     mean = _mean(each, counts)
-    order = sorted(np.flatnonzero(counts), key=lambda k: (-counts[k], scores[k]))
+    sign = 1.0 if score.mode == "min" else -1.0
+    order = sorted(np.flatnonzero(counts), key=lambda k: (-counts[k], sign * scores[k]))
     return EnsembleSelection(
         rows=tuple(
             EnsembleMember(found.trial_ids[k], float(counts[k] / counts.sum()), scores[k])
@@ -138,7 +142,7 @@ def select(
         standard_error=error,
         best_trial_id=found.trial_ids[best],
         best_score=scores[best],
-        predictions=_as_outputs(mean, logits).astype("float32"),
+        predictions=as_outputs(mean, logits).astype("float32"),
         targets=found.targets,
         samples=found.rows,
         _build=build,
@@ -170,41 +174,52 @@ def _mean(each: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
     return np.asarray(total / counts.sum())
 
 
-def _metric(like: keras.Model, objective: Any, metric: Any, found: OutOfFold) -> tuple[Any, str]:
+def _metric(
+    like: keras.Model, objective: Any, metric: Any, found: OutOfFold, logits: str
+) -> tuple[Any, str]:
     """The metric that is meant, and its name."""
     # Keras makes the metrics when it first computes them.
     like.compute_metrics(None, found.targets[:1], found.predictions[0][:1])
     known = logged_metrics(like)
     known.pop("loss", None)  # Of batches, and with penalties.
+    is_loss = False
     if metric is None:
         name = getattr(objective, "name", "").removeprefix("val_")
         is_metric = name in known and objective.direction == "min"
-        metric = name if is_metric else like.loss
-    if isinstance(metric, str) and metric in known:
-        return known[metric], metric
+        metric, is_loss = (name, False) if is_metric else (like.loss, True)
     if isinstance(metric, (list, tuple, dict)):
         flat = keras.tree.flatten(metric)
         metric = flat[0] if len(flat) == 1 else metric
-    if isinstance(metric, str):
-        return metric, metric
-    return metric, str(getattr(metric, "name", None) or getattr(metric, "__name__", metric))
+    if isinstance(metric, str) and metric in known and not is_loss:
+        return known[metric], metric
+    if isinstance(metric, str) and not is_loss:
+        return _of_logits(metric) if logits != "none" else metric, metric
+    name = str(getattr(metric, "name", None) or getattr(metric, "__name__", metric))
+    if is_loss and isinstance(metric, str):
+        metric = keras.losses.get(metric)  # Not the metric of the name: it may have another sign.
+    if is_loss and callable(metric) and not isinstance(metric, keras.losses.Loss):
+        metric = _LossOf(metric)
+    return metric, name
 
 
-def _probabilities(outputs: np.ndarray, logits: str) -> np.ndarray:
-    """Of which the mean is that of an ensemble."""
-    if logits == "none":
-        return outputs
-    x = outputs.astype("float64")
-    if logits == "sigmoid":
-        return 1 / (1 + np.exp(-x))
-    x = np.exp(x - x.max(axis=-1, keepdims=True))
-    return np.asarray(x / x.sum(axis=-1, keepdims=True))
+class _LossOf(keras.losses.Loss):
+    """A loss that is a function or a name, as `compile` takes one."""
+
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+        super().__init__()
+        self._function = function
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self._function(y_true, y_pred)
 
 
-def _as_outputs(mean: np.ndarray, logits: str) -> np.ndarray:
-    """The outputs of an ensemble, of its mean."""
-    if logits == "none":
-        return mean
-    tiny = np.finfo("float64").tiny
-    found = np.log(np.maximum(mean, tiny))
-    return found - np.log(np.maximum(1 - mean, tiny)) if logits == "sigmoid" else found
+def _of_logits(name: str) -> Any:
+    """A crossentropy that takes logits, where a name stands for one; else the name."""
+    for kind in (keras.metrics, keras.losses):
+        with contextlib.suppress(ValueError):
+            metric = kind.get(name)
+            config = metric.get_config() if hasattr(metric, "get_config") else {}
+            if "from_logits" in config:
+                return type(metric).from_config({**config, "from_logits": True})
+            break
+    return name

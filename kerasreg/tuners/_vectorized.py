@@ -597,11 +597,15 @@ class VectorizedTuner(keras_tuner.Tuner):
         """Chooses the trials whose mean scores best for samples that they were not trained with.
 
         Greedy selection with replacement, see `kerasreg.models.greedy_selection`, by the
-        predictions of `out_of_fold`.
+        predictions of `out_of_fold`. All samples count alike: weights of samples are not used.
+        Predictions are compared with the targets that `search` was given: a hypermodel whose `fit`
+        changes targets, for example standardises these, needs a metric that does the same.
 
         Args:
             metric: a loss or a metric of Keras, its name, the name of a metric that the models are
-                compiled with, or a function of targets and predictions. None for the objective of
+                compiled with, or a function of targets and predictions. A function gets targets of
+                the shape that they have in the data, and predictions of the shape of outputs: for
+                one output `(samples,)` and `(samples, 1)`, perhaps. None for the objective of
                 the search if that is a compiled metric of which less is better, and else for the
                 loss of the models, without penalties.
             mode: `"min"`, `"max"` or `"auto"`, as for `greedy_selection`.

@@ -3,9 +3,10 @@
 import keras
 import keras_tuner
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
-from sklearn import metrics
+from sklearn import metrics, model_selection
 
 from kerasreg import models, tuners
 from kerasreg.tuners._folds import folds_of
@@ -163,10 +164,34 @@ def test_of_logits_the_mean_is_of_probabilities(data, tmp_path):
     exp = np.exp(selection.predictions.astype("float64"))
     np.testing.assert_allclose(exp.sum(-1), 1.0, rtol=1e-5)
     assert selection.score == pytest.approx(log_loss(y, exp), rel=1e-5)
+    by_name = tuner.select_ensemble("sparse_categorical_crossentropy")
+    assert by_name.score == pytest.approx(selection.score, rel=1e-5)
     model = selection.model()
     each = [keras.ops.softmax(m.predict(x, verbose=0)) for m in model.members()]
     mean = sum(w * np.asarray(p) for w, p in zip(model.member_weights, each, strict=True))
     np.testing.assert_allclose(np.exp(model.predict(x, verbose=0)), mean, atol=1e-5)
+
+
+@pytest.mark.parametrize("folds", [2, None])
+def test_of_logits_of_executions_the_mean_is_that_of_the_ensemble(folds, data, tmp_path):
+    x, y = data
+    given = {} if folds else {"validation_split": 0.5}
+    tuner = searched(
+        tmp_path,
+        data,
+        hypermodel=lambda hp: build(hp, True),
+        trials=1,
+        folds=folds,
+        executions_per_trial=2,
+        given=given,
+    )
+    selection = tuner.select_ensemble(["accuracy"])
+    each = [keras.ops.softmax(m.predict(x, verbose=0)) for m in selection.model().members()]
+    parts = [rows for _, rows in folds_of(2, x, y, None, 4)] if folds else [selection.samples]
+    for number, rows in enumerate(parts):
+        mean = np.mean([np.asarray(of)[rows] for of in each[number :: len(parts)]], axis=0)
+        places = np.searchsorted(selection.samples, rows)
+        np.testing.assert_allclose(np.exp(selection.predictions[places]), mean, atol=1e-5)
 
 
 VALIDATIONS = {
@@ -238,6 +263,70 @@ def test_trials_that_are_no_lanes_of_one_group_have_their_folds_too(kind, data, 
         # One after the other, each fold has its own best epoch, which is no worse.
         assert log_loss(y, predicted) <= tuner.oracle.trials[trial_id].score + 1e-5
     assert len(tuner.ensemble().members()) % 3 == 0
+
+
+def cross_entropy(y, p):
+    p = keras.ops.clip(p, 1e-7, 1 - 1e-7)
+    return -keras.ops.mean(y * keras.ops.log(p) + (1 - y) * keras.ops.log(1 - p), axis=-1)
+
+
+@pytest.mark.parametrize("loss", ["binary_crossentropy", cross_entropy], ids=["name", "function"])
+@pytest.mark.parametrize("kind", ["array", "series", "column"])
+def test_one_output_is_scored_by_the_loss_that_was_compiled(loss, kind, data, tmp_path):
+    x = data[0]
+    y = (data[1] == 1).astype("int32")
+    given = {"array": y, "series": pd.Series(y, index=np.arange(ROWS)[::-1]), "column": y[:, None]}
+
+    def one_output(hp):
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, "sigmoid")])
+        model.compile(keras.optimizers.SGD(hp.Float("rate", 1e-3, 1e-1)), loss)
+        return model
+
+    tuner = searched(tmp_path, (x, given[kind]), hypermodel=one_output, trials=2, folds=2)
+    found = tuner.select_ensemble()
+    assert found.targets.shape == given[kind].shape
+    assert found.score == pytest.approx(metrics.log_loss(y, found.predictions[:, 0]), rel=1e-4)
+    ids = tuner.out_of_fold().trial_ids
+    assert found.best_score == pytest.approx(tuner.oracle.trials[ids[0]].score, rel=1e-4)
+    f1 = tuner.select_ensemble(keras.metrics.F1Score("micro", threshold=0.3))
+    assert f1.score == pytest.approx(metrics.f1_score(y, f1.predictions[:, 0] > 0.3), rel=1e-4)
+
+
+def test_a_cosine_that_is_a_loss_is_negative(data, tmp_path):
+    def cosine(hp):
+        model = build(hp)
+        model.compile(model.optimizer, "cosine_similarity")
+        return model
+
+    y = np.eye(CLASSES, dtype="float32")[data[1]]
+    tuner = searched(tmp_path, (data[0], y), hypermodel=cosine, trials=2, folds=2)
+    selection = tuner.select_ensemble()
+    assert selection.score <= selection.best_score < 0
+    assert selection.best_trial_id == tuner.out_of_fold().trial_ids[0]
+
+
+def test_folds_that_are_never_the_same_are_refused(data, tmp_path):
+    splitter = model_selection.KFold(3, shuffle=True)
+    with pytest.warns(UserWarning, match="in another way each time"):
+        tuner = searched(tmp_path, data, trials=2, folds=splitter)
+    with pytest.raises(ValueError, match="`random_state`"):
+        tuner.out_of_fold()
+
+
+def test_a_tuner_that_is_made_again_must_be_told_of_folds(folded, data):
+    again = tuners.VectorizedRandomSearch(
+        build, "val_loss", max_trials=5, seed=4, directory=folded.directory
+    )
+    with pytest.raises(ValueError, match="`folds` and `executions_per_trial` must be those"):
+        again.out_of_fold(data)
+
+
+def test_samples_of_a_validation_split_are_numbered_in_the_data(data, tmp_path):
+    _, y = data
+    tuner = searched(tmp_path, data, trials=1, given={"validation_split": 0.3})
+    found = tuner.out_of_fold()
+    assert found.rows[0] > 0
+    np.testing.assert_array_equal(y[found.rows], found.targets)
 
 
 def test_what_cannot_be_is_said(data, tmp_path):

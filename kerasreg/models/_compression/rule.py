@@ -68,12 +68,12 @@ class LayerRule:
         self.assign(new, stays)
         # Strengths, rates and seeds, which are no weights.
         for mine, theirs in zip(_others(new), _others(self.layer), strict=True):
-            mine.assign(theirs)
+            mine.assign(np.array(ops.convert_to_numpy(theirs)))
 
     def assign(self, new: Any, stays: np.ndarray) -> None:
         """Gives the weights of what stays to the layer of the smaller model."""
         for mine, theirs in zip(own_weights(new), own_weights(self.layer), strict=True):
-            mine.assign(theirs)
+            mine.assign(np.array(ops.convert_to_numpy(theirs)))
 
 
 def _others(layer: Any) -> list[Any]:
