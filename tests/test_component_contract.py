@@ -35,6 +35,7 @@ from helpers.component_examples import (
 
 import kerasreg
 from kerasreg import testing
+from kerasreg.models._ensemble import MembersMean
 from kerasreg.testing._checks import raise_if_any
 from kerasreg.testing._replicas import faults_of_replicas, train
 
@@ -105,8 +106,12 @@ def test_every_class_that_is_registered_with_keras_is_exported():
         for key, cls in keras.saving.get_custom_objects().items()
         if key.startswith("kerasreg>") and inspect.isclass(cls)
     }
-    # A model and a loss are no components, and are registered so that they can be loaded.
-    others = {kerasreg.models.Ensemble, kerasreg.losses.SparseCategoricalCrossentropy}
+    # A model, its layer and a loss are no components; registered, they can be loaded.
+    others = {
+        kerasreg.models.Ensemble,
+        MembersMean,
+        kerasreg.losses.SparseCategoricalCrossentropy,
+    }
     assert registered == {*COMPONENTS.values(), *(PUBLIC[name] for name in OF_TEXT), *others}
 
 

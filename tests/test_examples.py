@@ -83,6 +83,15 @@ def test_readme_search_runs(tmp_path):
 
 
 @pytest.mark.long
+def test_readme_ensemble_runs(tmp_path):
+    code = f"{READER}\n{readme_code()[2]}\nprint(model.predict(x, verbose=0).shape)"
+    process = run_python(["-c", code], tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert "the best trial alone" in process.stdout
+    assert process.stdout.splitlines()[-1] == "(64, 2)"
+
+
+@pytest.mark.long
 def test_readme_pruning_runs(tmp_path):
     reader = """
 import keras, kerasreg
@@ -90,7 +99,7 @@ from sklearn.datasets import load_digits
 x, y = load_digits(return_X_y=True)
 x = x / 16
 """
-    code = readme_code()[2]
+    code = readme_code()[3]
     process = run_python(["-c", f"{reader}\n{code}\nprint(small.predict(x).shape)"], tmp_path)
     assert process.returncode == 0, process.stderr
     before, after = re.search(r"dense +(\d+) +(\d+)", process.stdout).groups()
@@ -105,7 +114,7 @@ from sklearn.datasets import load_digits
 x = (load_digits().data / 16).astype("float32")
 model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10, "softmax")])
 """
-    code = readme_code()[3]
+    code = readme_code()[4]
     process = run_python(["-c", f"{reader}\n{code}\nprint(path)"], tmp_path)
     assert process.returncode == 0, process.stderr
     assert process.stdout.splitlines()[-1] == "models/digits/1"

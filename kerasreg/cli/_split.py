@@ -182,7 +182,7 @@ def _divided(
         )
     except ValueError as error:
         raise ValueError(
-            f"{table.name!r} has too few rows ({len(table.y)}) for its parts: {error}"
+            f"{table.name!r} has too few rows ({len(table.y)}) for a part of {share:g}: {error}"
         ) from error
     return first, second
 

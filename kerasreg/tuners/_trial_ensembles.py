@@ -14,6 +14,7 @@ from kerasreg._keras.internals import logged_metrics
 from kerasreg._report import Report
 from kerasreg._scoring import Scorer, greedy_counts
 from kerasreg._text_table import table as text_table
+from kerasreg._warnings import warn
 from kerasreg.models import Ensemble
 from kerasreg.tuners._out_of_fold import OutOfFold, as_outputs, probabilities_of
 
@@ -21,6 +22,8 @@ from kerasreg.tuners._out_of_fold import OutOfFold, as_outputs, probabilities_of
 # what the others choose.
 _PARTS = 5
 _LEAST_ROWS_OF_A_PART = 10
+# A score that is worse by such a part than in the search is one of something else.
+_OTHERWISE = 0.25
 
 
 class EnsembleMember(NamedTuple):
@@ -56,6 +59,7 @@ class EnsembleSelection(Report):
         predictions: of the ensemble for the samples, an array of the shape (samples, ...).
         targets: the targets of the samples.
         samples: the numbers of the samples, as `OutOfFold.rows`.
+        build: makes the ensemble, for `model`.
     """
 
     rows: tuple[EnsembleMember, ...]
@@ -68,9 +72,9 @@ class EnsembleSelection(Report):
     predictions: np.ndarray
     targets: np.ndarray
     samples: np.ndarray
-    _build: Callable[[EnsembleSelection, bool], Ensemble] = dataclasses.field(repr=False)
+    build: Callable[[EnsembleSelection, bool], Ensemble] = dataclasses.field(repr=False)
 
-    objects: ClassVar[tuple[str, ...]] = ("predictions", "targets", "samples", "_build")
+    objects: ClassVar[tuple[str, ...]] = ("predictions", "targets", "samples", "build")
 
     def model(self, spread: bool = False) -> Ensemble:
         """Builds the ensemble: of each trial all models of its folds and executions.
@@ -81,7 +85,7 @@ class EnsembleSelection(Report):
         Returns:
             A `kerasreg.models.Ensemble`.
         """
-        return self._build(self, spread)
+        return self.build(self, spread)
 
     def __str__(self) -> str:
         lines = [text_table(("trial", "share", self.metric), self.rows)]
@@ -145,8 +149,34 @@ def select(
         predictions=as_outputs(mean, logits).astype("float32"),
         targets=found.targets,
         samples=found.rows,
-        _build=build,
+        build=build,
     )
+
+
+def warn_of_other_targets(
+    selection: EnsembleSelection, trial: Any, objective: Any, metric: Any
+) -> None:
+    """Warns if a trial scores much worse than it did in the search, by the same metric.
+
+    Args:
+        selection: a selection.
+        trial: the trial that scores best alone.
+        objective: the objective of the search.
+        metric: the metric that was asked for, or None.
+    """
+    name = getattr(objective, "name", "")
+    # Of the loss, the search has the penalties too: it is the worse one then.
+    is_same = name == f"val_{selection.metric}" or (name == "val_loss" and metric is None)
+    if not is_same or trial.score is None:
+        return
+    now, then = selection.best_score, trial.score
+    worse = now - then if objective.direction == "min" else then - now
+    if worse > _OTHERWISE * abs(then) + 1e-6:
+        warn(
+            f"Trial {trial.trial_id} scores {now:.4g} by its predictions, and scored {then:.4g} in "
+            "the search: the targets or the samples are others, as where the hypermodel's `fit` "
+            "changes targets or weighs samples. Give their `data`, or a `metric` that does so too."
+        )
 
 
 def _expected(

@@ -29,7 +29,7 @@ from kerasreg.tuners._scheduler import Scheduler, Seen
 from kerasreg.tuners._selection import Selection, select_trial
 from kerasreg.tuners._time_limit import TimeLimit
 from kerasreg.tuners._trial import Plan
-from kerasreg.tuners._trial_ensembles import EnsembleSelection, select
+from kerasreg.tuners._trial_ensembles import EnsembleSelection, select, warn_of_other_targets
 
 # Methods by which a subclass may train in another way.
 _TRAINS_BY = ("run_trial", "build_model", "fit_arguments", "on_training_end", "on_lanes_epoch_end")
@@ -654,7 +654,9 @@ class VectorizedTuner(keras_tuner.Tuner):
 
         like = self.build_as_trained(trials[found.trial_ids[0]])
         seed, objective = self.oracle.seed, self.oracle.objective
-        return select(found, like, objective, metric, mode, size, seed, build)
+        selection = select(found, like, objective, metric, mode, size, seed, build)
+        warn_of_other_targets(selection, trials[selection.best_trial_id], objective, metric)
+        return selection
 
     def ensemble(
         self,

@@ -394,10 +394,12 @@ def test_an_unknown_task_or_tuner_is_a_value_error():
         _job.SearchJob(settings, load_table("wine"), "unused", print)
 
 
-@pytest.mark.parametrize("name", ["trials", "epochs", "replicas"])
-def test_counts_below_1_are_a_value_error(name):
-    with pytest.raises(ValueError, match=rf"`{name}` must be a whole number >= 1.*{name}=0"):
-        _job.SearchJob(_settings(**{name: 0}), load_table("wine"), "unused", print).run()
+@pytest.mark.parametrize(("name", "least"), [("trials", 1), ("epochs", 0), ("replicas", 1)])
+def test_counts_below_the_least_are_a_value_error(name, least):
+    below = least - 1
+    match = rf"`{name}` must be a whole number >= {least}.*{name}={below}"
+    with pytest.raises(ValueError, match=match):
+        _job.SearchJob(_settings(**{name: below}), load_table("wine"), "unused", print).run()
 
 
 def test_parts_that_cannot_hold_every_class_are_refused(tmp_path):
@@ -408,7 +410,7 @@ def test_parts_that_cannot_hold_every_class_are_refused(tmp_path):
     before = contents(tmp_path)
     arguments = ["search", "--data=table.csv", "--target=label", "--trials=1"]
     done = command_inside(*arguments, cwd=tmp_path)
-    check_refused(done, "'table.csv'", "too few rows (10)", "test part of 0.2")
+    check_refused(done, "'table.csv'", "too few rows (10)", "a part of 0.2")
     assert contents(tmp_path) == before
 
 

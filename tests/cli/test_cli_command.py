@@ -9,7 +9,7 @@ import kerasreg
 
 FLAGS = (
     "data", "target", "task", "drop", "columns", "sep", "decimal", "tuner", "trials", "epochs",
-    "seed", "replicas", "output_dir", "resume",
+    "folds", "groups", "time", "seed", "lanes", "replicas", "output_dir", "resume",
 )  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def test_help_is_readable(tmp_path, flag):
     done = command_inside(flag, cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
     assert "Usage: kerasreg COMMAND" in done.out
-    assert re.search(r"^  search +search a dense network", done.out, re.MULTILINE)
+    assert re.search(r"^  search +search dense networks", done.out, re.MULTILINE)
     assert "Exit codes: 0 done, 1 " in done.out
     assert max(map(len, done.out.splitlines())) <= 100
 
@@ -96,7 +96,7 @@ def test_the_entry_point_takes_arguments(tmp_path):
         (["search", "--trials"], ["--trials", "Missing value"]),
         (["search", "--trials=0"], ["--trials=0", "positive"]),
         (["search", "--trials=many"], ["--trials=many", "int"]),
-        (["search", "--epochs=0"], ["--epochs=0", "positive"]),
+        (["search", "--epochs=-1"], ["--epochs=-1", "non-negative"]),
         (["search", "--epochs=1.5"], ["--epochs=1.5", "int"]),
         (["search", "--replicas=0"], ["--replicas=0", "positive"]),
         (["search", "--seed=-1"], ["--seed=-1", "integer"]),

@@ -349,3 +349,37 @@ def test_what_cannot_be_is_said(data, tmp_path):
         tuner.ensemble(candidates=0)
     with pytest.raises(ValueError, match="`metric` must be"):
         tuner.ensemble("no such metric", data=(x, y))
+
+
+class Standardises(keras_tuner.HyperModel):
+    def build(self, hp):
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.Adam(hp.Float("rate", 0.05, 0.1)), "mse")
+        return model
+
+    def fit(self, hp, model, x, y, validation_data, **kwargs):
+        middle, scale = y.mean(), y.std()
+        changed = validation_data[0], (validation_data[1] - middle) / scale
+        return model.fit(x, (y - middle) / scale, validation_data=changed, **kwargs)
+
+
+def test_targets_that_fit_changes_are_noticed(data, tmp_path):
+    x, _ = data
+    y = 100 + 7 * x[:, :1]
+    tuner = searched(
+        tmp_path,
+        (x, y),
+        hypermodel=Standardises(),
+        trials=2,
+        given={"validation_data": (x[60:], y[60:])},
+    )
+    with pytest.warns(UserWarning, match="Trial . scores .* by its predictions, and scored"):
+        tuner.select_ensemble()
+    middle, scale = y.mean(), y.std()
+
+    def in_units(targets, outputs):
+        return np.mean((targets - (outputs * scale + middle)) ** 2) / scale**2
+
+    selection = tuner.select_ensemble(in_units, mode="min")
+    score = tuner.oracle.trials[selection.best_trial_id].score
+    assert selection.best_score == pytest.approx(score, rel=1e-4)
