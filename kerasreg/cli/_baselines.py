@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import importlib.util
 import math
 import time
@@ -223,11 +224,16 @@ def _hist(columns: _Columns, train: np.ndarray, y: Any, classification: bool, se
     return _asking(model, lambda rows: table[rows], classification)
 
 
-def _lightgbm(columns: _Columns, train: np.ndarray, y: Any, classification: bool, seed: int) -> Any:
-    if importlib.util.find_spec("lightgbm") is None:
-        return None
-    import lightgbm
+def _installed(name: str) -> Any:
+    """A package that is no dependency, or None if it is not installed."""
+    found = importlib.util.find_spec(name) is not None
+    return importlib.import_module(name) if found else None
 
+
+def _lightgbm(columns: _Columns, train: np.ndarray, y: Any, classification: bool, seed: int) -> Any:
+    lightgbm = _installed("lightgbm")
+    if lightgbm is None:
+        return None
     kind = lightgbm.LGBMClassifier if classification else lightgbm.LGBMRegressor
     frame = columns.frame()
     model = kind(random_state=seed, verbose=-1, n_jobs=columns.threads).fit(frame.iloc[train], y)
@@ -235,10 +241,9 @@ def _lightgbm(columns: _Columns, train: np.ndarray, y: Any, classification: bool
 
 
 def _catboost(columns: _Columns, train: np.ndarray, y: Any, classification: bool, seed: int) -> Any:
-    if importlib.util.find_spec("catboost") is None:
+    catboost = _installed("catboost")
+    if catboost is None:
         return None
-    import catboost
-
     kind = catboost.CatBoostClassifier if classification else catboost.CatBoostRegressor
     frame = columns.frame()
     names = [name for name in frame.columns if name.startswith("category_")]
@@ -256,10 +261,9 @@ def _catboost(columns: _Columns, train: np.ndarray, y: Any, classification: bool
 
 
 def _xgboost(columns: _Columns, train: np.ndarray, y: Any, classification: bool, seed: int) -> Any:
-    if importlib.util.find_spec("xgboost") is None:
+    xgboost = _installed("xgboost")
+    if xgboost is None:
         return None
-    import xgboost
-
     kind = xgboost.XGBClassifier if classification else xgboost.XGBRegressor
     frame = columns.frame()
     model = kind(random_state=seed, enable_categorical=True, verbosity=0, n_jobs=columns.threads)
