@@ -312,6 +312,9 @@ KINDS = {
 }
 
 
+OF_TEXT = ("table", "text")
+
+
 def search(cls, build, data, trials, seed, epochs=EPOCHS):
     """One search: its seconds, its tuner, and the values and the accuracy of each trial."""
     folder = tempfile.mkdtemp()
@@ -400,9 +403,14 @@ def main():
         (kind,), (trials,) = arguments.kinds, arguments.trials
         print(json.dumps(compare(kind, trials, arguments.keras_tuner_trials, arguments.one)))
         return
+    kinds = list(arguments.kinds)
+    if keras.backend.backend() != "tensorflow":
+        # Layers of text compute with TensorFlow alone.
+        kinds = [kind for kind in kinds if kind not in OF_TEXT]
+        print(f"left out, as text needs TensorFlow: {', '.join(OF_TEXT)}", file=sys.stderr)
     results = []
     for trials in arguments.trials:
-        for kind in arguments.kinds:
+        for kind in kinds:
             results.append(
                 {"kind": kind, "trials": trials, "target": KINDS[kind].target, "repeats": []}
             )
