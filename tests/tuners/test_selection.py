@@ -6,9 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from threadpoolctl import threadpool_limits
 
 from kerasreg import tuners
 from kerasreg.tuners._selection import select_trial
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread_for_small_matrices():
+    """Thousands are solved: threads that wait for each other took up to 100 times as long."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 def draw(rng, count, folds, spread, noise=1.0, of_folds=1.0):
