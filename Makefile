@@ -107,7 +107,7 @@ bench-people: $(INSTALLED)-test
 bench-equal-time: $(INSTALLED)-test
 	$(BIN)/python benchmarks/equal_time.py
 
-# Three hours, and it goes on where it was: what searches find on real tables.
+# Hours, and it goes on where it was: what searches find on real tables.
 bench-tables: $(INSTALLED)-test
 	$(BIN)/python -m pip install --quiet --requirement requirements-tables.txt
 	$(BIN)/python benchmarks/tables.py

@@ -24,7 +24,7 @@ trials, and seconds. Then for each contender on how many tables the ensemble has
 many by 3 %, and by how much more error on average (geometric mean of ratios).
 
 What is done is kept in a file, and not done again: the benchmark may be killed and called again.
-With the defaults it takes about three hours on two cores.
+With the defaults it takes hours.
 """
 
 import argparse
