@@ -61,6 +61,22 @@ def test_the_network_begins_with_the_columns_of_its_table(table, frame, embeddin
     np.testing.assert_allclose(predicted.sum(axis=1), 1, rtol=1e-5)
 
 
+def search(searched, trials, frame, folder):
+    """A search of two folds, which has ended."""
+    tuner = tuners.VectorizedRandomSearch(
+        searched,
+        searched.objective,
+        max_trials=trials,
+        folds=2,
+        batches="own",
+        seed=1,
+        directory=folder,
+    )
+    x, y = searched.table.arrays(frame), searched.table.targets(frame)
+    tuner.search(x, y, epochs=searched.epochs, batch_size=searched.batch_size, verbose=0)
+    return tuner
+
+
 def test_trials_are_lanes_of_one_program_and_few_models_are_built(table, frame, tmp_path):
     built = []
 
@@ -74,17 +90,7 @@ def test_trials_are_lanes_of_one_program_and_few_models_are_built(table, frame, 
     searched = Counted(table, 2, samples=80, epochs=2, widths=(8, 8), seed=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # No model that is built for its trial.
-        tuner = tuners.VectorizedRandomSearch(
-            searched,
-            searched.objective,
-            max_trials=12,
-            folds=2,
-            batches="own",
-            seed=1,
-            directory=tmp_path,
-        )
-        x, y = table.arrays(frame), table.targets(frame)
-        tuner.search(x, y, epochs=searched.epochs, batch_size=searched.batch_size, verbose=0)
+        tuner = search(searched, 12, frame, tmp_path)
     report = tuner.lane_report()
     assert [(row.trials, row.loops) for row in report.rows] == [(12, ())], str(report)
     assert report.share == 1.0
@@ -96,17 +102,7 @@ def test_depths_are_programs_and_widths_are_padded(prices, frame, tmp_path):
     searched = hypermodel(
         prices, None, epochs=2, widths=(4, 8), depths=(1, 2), activations=("mish", "relu")
     )
-    tuner = tuners.VectorizedRandomSearch(
-        searched,
-        searched.objective,
-        max_trials=8,
-        folds=2,
-        batches="own",
-        seed=1,
-        directory=tmp_path,
-    )
-    x, y = prices.arrays(frame), prices.targets(frame)
-    tuner.search(x, y, epochs=searched.epochs, batch_size=searched.batch_size, verbose=0)
+    tuner = search(searched, 8, frame, tmp_path)
     report = tuner.lane_report()
     assert report.share == 1.0
     assert len(report.rows) == 2, str(report)

@@ -7,6 +7,7 @@ import keras_tuner
 import numpy as np
 import pandas
 import pytest
+from helpers.alone import Alone, build_alone
 
 from kerasreg import tuners
 from kerasreg.tuners._results import results
@@ -80,11 +81,6 @@ def test_executions_of_a_fold_are_one_value(build, blobs, tmp_path):
         assert row.fold_1 == pytest.approx((values[1] + values[3]) / 2)
 
 
-class Alone(keras.Model):
-    def make_train_function(self, force=False):
-        return super().make_train_function(force)
-
-
 def test_failures_and_trials_alone_say_why(blobs, tmp_path):
     def build(hp):
         status, kind = hp.Int("status", 1, 9), hp.Choice("kind", ["a", "b"])
@@ -125,15 +121,7 @@ def test_failures_and_trials_alone_say_why(blobs, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*trained alone")
 def test_two_searches_share_out_their_seconds(blobs, tmp_path):
-    def build(hp):
-        x = keras.Input((6,))
-        model = Alone(x, keras.layers.Dense(3)(x))
-        rate = hp.Float("learning_rate", 1e-3, 1e-1)
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.SGD(rate), loss)
-        return model
-
-    tuner = tuners.VectorizedRandomSearch(build, "val_loss", max_trials=1, directory=tmp_path)
+    tuner = tuners.VectorizedRandomSearch(build_alone, "val_loss", max_trials=1, directory=tmp_path)
     x, y, validation_data = blobs
     for trials in (1, 2):
         tuner.oracle.max_trials = trials

@@ -14,7 +14,7 @@ from kerasreg.tuners._selection import select_trial
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread_for_small_matrices():
-    """Thousands are solved: threads that wait for each other took up to 100 times as long."""
+    """Thousands are solved: threads that wait for each other took many times as long."""
     with threadpool_limits(limits=1, user_api="blas"):
         yield
 

@@ -6,6 +6,7 @@ import keras
 import keras_tuner
 import pytest
 import tensorflow as tf
+from helpers.alone import build_alone
 
 from kerasreg import tuners
 from kerasreg._durations import check_duration
@@ -117,20 +118,6 @@ def test_one_trial_is_trained_even_if_the_time_is_over_at_once(build, blobs, tmp
     # Then there is one.
     search(tuner, blobs, over_at=99)
     assert len(tuner.oracle.trials) == 1
-
-
-class Alone(keras.Model):
-    def make_train_function(self, force=False):
-        return super().make_train_function(force)
-
-
-def build_alone(hp):
-    x = keras.Input((6,))
-    model = Alone(x, keras.layers.Dense(3)(x))
-    rate = hp.Float("learning_rate", 1e-3, 1e-1)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(rate), loss)
-    return model
 
 
 class Counted(keras.callbacks.Callback):
