@@ -46,16 +46,17 @@ class Scorer:
         self._metric = _by_name(metric) if is_name else metric
         self.mode = _direction(self._metric, is_name) if mode == "auto" else mode
         self._outputs = outputs or (lambda predicted: predicted)
+        is_object = isinstance(self._metric, (keras.losses.Loss, keras.metrics.Metric))
         self._root = type(self._metric) is keras.metrics.RootMeanSquaredError
-        self._by_sample: Any = _mean_squared_error if self._root else None
-        if not self._root:
-            self._by_sample = self._metric if is_name else None
-            if isinstance(self._metric, (keras.losses.Loss, keras.metrics.Metric)):
-                self._by_sample = values_by_sample(self._metric)
+        self._by_sample: Any = None
+        if self._root:
+            self._by_sample = keras.losses.mean_squared_error
+        elif is_object:
+            self._by_sample = values_by_sample(self._metric)
+        elif is_name:
+            self._by_sample = self._metric
         # Functions of a user's own take targets as they are given: they may index the outputs.
-        self._aligns = is_name or isinstance(
-            self._metric, (keras.losses.Loss, keras.metrics.Metric)
-        )
+        self._aligns = is_name or is_object
         self._is_checked = False
 
     def __call__(self, targets: np.ndarray, predicted: np.ndarray) -> float:
@@ -131,7 +132,8 @@ def greedy_counts(
     total = np.zeros(each[0].shape, "float64")
     order: list[int] = []
     scores: list[float] = []
-    for count in range(1, steps + 1):
+    # Of a single one there is no choice.
+    for count in range(1, (steps if len(finite) > 1 else 1) + 1):
         means = ((total + each[index]) / count for index in finite)
         found = sign * scorer.each(targets, means)
         if np.isnan(found).all():
@@ -161,10 +163,6 @@ def _direction(metric: Any, is_name: bool) -> str:
             f'Received: mode="auto", metric={metric!r}'
         )
     return found
-
-
-def _mean_squared_error(targets: Any, outputs: Any) -> Any:
-    return keras.losses.mean_squared_error(targets, outputs)
 
 
 def _by_name(name: str) -> Any:

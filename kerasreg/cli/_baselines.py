@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from kerasreg.cli._data import Table
 NAMES = ("linear", "HistGradientBoosting", "LightGBM", "CatBoost", "XGBoost")
 # Of a column with more values than this, HistGradientBoosting takes the others for one.
 _MOST_CATEGORIES = 254
-# Measured on digits, 1400 rows, on two cores that others use too: one thread takes a fifteenth.
+# With fewer, threads wait for each other longer than they compute where others use the cores too.
 _MOST_CELLS_OF_A_THREAD = 1_000_000
 # What dates are to a model of numbers.
 _PARTS_OF_DATES = ("days", "year", "month", "weekday", "hour")
@@ -230,13 +231,24 @@ def _installed(name: str) -> Any:
     return importlib.import_module(name) if found else None
 
 
-def _lightgbm(columns: _Columns, train: np.ndarray, y: Any, classification: bool, seed: int) -> Any:
-    lightgbm = _installed("lightgbm")
-    if lightgbm is None:
+def _of_frames(
+    package: str,
+    classifier: str,
+    regressor: str,
+    options: Mapping[str, Any],
+    columns: _Columns,
+    train: np.ndarray,
+    y: Any,
+    classification: bool,
+    seed: int,
+) -> Any:
+    """A model of another package that takes the categories of a pandas DataFrame."""
+    module = _installed(package)
+    if module is None:
         return None
-    kind = lightgbm.LGBMClassifier if classification else lightgbm.LGBMRegressor
+    kind = getattr(module, classifier if classification else regressor)
     frame = columns.frame()
-    model = kind(random_state=seed, verbose=-1, n_jobs=columns.threads).fit(frame.iloc[train], y)
+    model = kind(random_state=seed, n_jobs=columns.threads, **options).fit(frame.iloc[train], y)
     return _asking(model, lambda rows: frame.iloc[rows], classification)
 
 
@@ -260,17 +272,16 @@ def _catboost(columns: _Columns, train: np.ndarray, y: Any, classification: bool
     return _asking(model, lambda rows: frame.iloc[rows], classification)
 
 
-def _xgboost(columns: _Columns, train: np.ndarray, y: Any, classification: bool, seed: int) -> Any:
-    xgboost = _installed("xgboost")
-    if xgboost is None:
-        return None
-    kind = xgboost.XGBClassifier if classification else xgboost.XGBRegressor
-    frame = columns.frame()
-    model = kind(random_state=seed, enable_categorical=True, verbosity=0, n_jobs=columns.threads)
-    model.fit(frame.iloc[train], y)
-    return _asking(model, lambda rows: frame.iloc[rows], classification)
-
-
+_lightgbm = functools.partial(
+    _of_frames, "lightgbm", "LGBMClassifier", "LGBMRegressor", {"verbose": -1}
+)
+_xgboost = functools.partial(
+    _of_frames,
+    "xgboost",
+    "XGBClassifier",
+    "XGBRegressor",
+    {"enable_categorical": True, "verbosity": 0},
+)
 _MODELS: dict[str, Callable[..., Any]] = dict(
     zip(NAMES, (_linear, _hist, _lightgbm, _catboost, _xgboost), strict=True)
 )

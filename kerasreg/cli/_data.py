@@ -127,7 +127,7 @@ def load_table(
             and says what to do.
     """
     check_choice("task", task, TASKS)
-    sep = _check_separators(sep, decimal)
+    sep = check_separators(sep, decimal)
     frame, target = _read(data, target, sep, decimal)
     for column in (target, *drop, *([] if groups is None else [groups])):
         _check_column(column, frame.columns)
@@ -209,7 +209,7 @@ def _numbers_rows(column: Any) -> bool:
     return column.dtype.kind in "iu" and bool((abs(column.diff().iloc[1:]) == 1).all())
 
 
-def _check_separators(sep: str, decimal: str) -> str:
+def check_separators(sep: str, decimal: str) -> str:
     """Returns the separator of columns as a character."""
     check_choice("decimal", decimal, (".", ","))
     # As people write it on a command line.
@@ -270,7 +270,7 @@ def read_features(
         ValueError: if the file cannot be read, has no rows, or lacks a column.
     """
     check_file(path, sep, decimal)
-    sep = _check_separators(sep, decimal)
+    sep = check_separators(sep, decimal)
     frame = _read_file(path, names, sep, decimal, texts)
     for name in names:
         if name not in frame.columns:
@@ -284,7 +284,7 @@ def read_features(
 
 def check_file(path: str, sep: str, decimal: str) -> None:
     """A `ValueError` if a file of rows to predict is none, or its columns cannot be told."""
-    sep = _check_separators(sep, decimal)
+    sep = check_separators(sep, decimal)
     if not os.path.isfile(path):
         raise ValueError(f"FILE must be a .csv or .parquet file. No file: {path!r}")
     _check_file("FILE", path, sep, decimal)

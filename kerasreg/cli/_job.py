@@ -124,7 +124,7 @@ class SearchJob:
             f"{len(self.data.rows)} to search with in {how}, {len(self.data.test_rows)} to test"
         )
         hypermodel = self._hypermodel(True, settings.replicas)
-        tuner = self._tuner("search", hypermodel, self.strategy)
+        tuner = self._tuner(hypermodel, self.strategy)
         self._search(tuner, settings.time)
         tuner.results().to_csv(os.path.join(self.folder, "results.csv"), index=False)
         chosen = tuner.select()
@@ -138,7 +138,12 @@ class SearchJob:
             "winner": tuner.ensemble(candidates=[chosen.trial.trial_id]),
             _REFERENCE: selection.model(),
         }
-        outputs = {name: self._outputs(network) for name, network in networks.items()}
+        x_test = self.data.fitted.arrays(self.data.frame.iloc[self.data.test_rows])
+        outputs = {
+            name: network.predict(x_test, verbose=0) * self.data.target_scale
+            + self.data.target_mean
+            for name, network in networks.items()
+        }
         notes: list[str] = []
         outputs |= baselines(
             table, self.data.rows, self.data.test_rows, settings.seed, left_out=notes.append
@@ -193,7 +198,7 @@ class SearchJob:
             model = fitted.vector_model(network)
             return _in_raw_units(model, self.data), self.table.x[rows]
         model = fitted.model(_in_raw_units(network, self.data))
-        return model, fitted.raw(self.table.frame.iloc[rows])
+        return model, fitted.raw(self.data.frame.iloc[rows])
 
     def _labels(self) -> list[str] | None:
         """The classes as text, where that tells them apart."""
@@ -256,20 +261,23 @@ class SearchJob:
             if "trials failed" in str(warning.message):
                 self.write(f"note: {warning.message}")
 
-    def _tuner(self, project: str, hypermodel: TableHyperModel, strategy: Any) -> Any:
-        settings = self.settings
-        common = {
+    def _common(self, project: str, hypermodel: TableHyperModel, strategy: Any) -> dict[str, Any]:
+        """Arguments of any tuner of this job."""
+        return {
             "hypermodel": hypermodel,
             "objective": hypermodel.objective,
-            "seed": settings.seed + 1,  # 0 would mean "any" to KerasTuner.
+            "seed": self.settings.seed + 1,  # 0 would mean "any" to KerasTuner.
             "directory": self.folder,
             "project_name": project,
             "distribution_strategy": strategy,
             "folds": self.folds,
-            "max_lanes": settings.lanes or None,
+            "max_lanes": self.settings.lanes or None,
             # Members of an ensemble are better for it. Replicas are no lanes.
             "batches": "own" if strategy is None else "shared",
         }
+
+    def _tuner(self, hypermodel: TableHyperModel, strategy: Any) -> Any:
+        settings, common = self.settings, self._common("search", hypermodel, strategy)
         classes = {
             "random": tuners.VectorizedRandomSearch,
             "bayesian": tuners.VectorizedBayesianOptimization,
@@ -298,31 +306,14 @@ class SearchJob:
                 given.Fixed(name, value)
         with contextlib.redirect_stdout(io.StringIO()):
             tuner = tuners.VectorizedRandomSearch(
-                hypermodel,
-                hypermodel.objective,
                 max_trials=1,
-                seed=self.settings.seed + 1,
                 hyperparameters=given,
                 tune_new_entries=False,
-                folds=self.folds,
-                batches="own",
-                directory=self.folder,
                 # Of another best setting there is another one.
-                project_name=f"baseline-{trial_id}",
+                **self._common(f"baseline-{trial_id}", hypermodel, None),
             )
         self._search(tuner)
         return tuner.ensemble(candidates=1)
-
-    def _outputs(self, network: keras.Model) -> np.ndarray:
-        """What a network answers for the test part, in the units of the data."""
-        frame = self.table.frame
-        if frame is None:
-            import pandas
-
-            frame = pandas.DataFrame(self.table.x, columns=list(self.table.columns))
-        x = self.data.fitted.arrays(frame.iloc[self.data.test_rows])
-        found = network.predict(x, verbose=0)
-        return np.asarray(found * self.data.target_scale + self.data.target_mean)
 
 
 class _OfReplicas(TableHyperModel):

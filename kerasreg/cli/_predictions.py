@@ -125,7 +125,7 @@ def predict(
         raise ValueError(f"--keep must not name {min(both)!r}: a column of the predictions.")
     _tell_of_what_is_not_finite(predicted, note)
     written = pandas.DataFrame({**{name: frame[name].to_numpy() for name in keep}, **predicted})
-    _write(written, output, sep, decimal)
+    _write(written, output, _data.check_separators(sep, decimal), decimal)
     return f"wrote {output}: {len(written)} rows of {', '.join(_shortened(written))}"
 
 
@@ -152,7 +152,6 @@ def _write(frame: Any, path: str, sep: str, decimal: str) -> None:
         frame.to_parquet(content, index=False)
         write_bytes(path, content.getvalue())
         return
-    sep = {"tab": "\t", "\\t": "\t"}.get(sep, sep)
     text = frame.to_csv(index=False, sep=sep, decimal=decimal, lineterminator="\n")
     write_bytes(path, text.encode())
 
@@ -232,10 +231,11 @@ def _check_holes(raw: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray
 def _column(name: str, given: _Input, reading: Columns | None) -> Any:
     """How a column is read that a model takes: of its own knowledge, or by its type."""
     known = {column.name: column for column in reading or ()}
-    kinds = {"string": "category", "int64": "category", "bool": "boolean"}
     if name in known and known[name].kind != "dropped":
         return dataclasses.replace(known[name], dtype=given.dtype)
-    return Column(name, kinds.get(given.dtype, "number"), given.dtype, "as the model takes it")
+    return Column(
+        name, tables.KIND_OF_DTYPE.get(given.dtype, "number"), given.dtype, "as the model takes it"
+    )
 
 
 # --- Models -----------------------------------------------------------------------------

@@ -63,22 +63,9 @@ def split(
     Raises:
         ValueError: if there are too few rows for the parts.
     """
-    from sklearn.model_selection import train_test_split
-
-    rows = np.arange(len(table.y))
-    try:
-        rest, test = train_test_split(
-            rows, test_size=test_fraction, random_state=seed, stratify=_strata(table, rows)
-        )
-        share = validation_fraction / (1.0 - test_fraction)
-        train, validation = train_test_split(
-            rest, test_size=share, random_state=seed, stratify=_strata(table, rest)
-        )
-    except ValueError as error:
-        raise ValueError(
-            f"{table.name!r} has too few rows ({len(rows)}) for a test part of {test_fraction:g} "
-            f"and a validation part of {validation_fraction:g}: {error}"
-        ) from error
+    rest, test = _divided(table, np.arange(len(table.y)), test_fraction, seed)
+    places = _divided(table, rest, validation_fraction / (1.0 - test_fraction), seed)
+    train, validation = (rest[part] for part in places)
     mean, scale, standardised = _standardised(table, train)
     y = table.y
     x, fitted = table.x, None
@@ -107,6 +94,7 @@ class SearchData:
         y: their class numbers, or standardised targets.
         rows: their numbers in the table.
         test_rows: the numbers of the rows that nothing looks at before the report.
+        frame: the features of all rows of the table, a pandas DataFrame.
         fitted: what the rows to search with say of the columns.
         target_mean: what was subtracted from regression targets, else 0.
         target_scale: what they were then divided by, else 1.
@@ -117,6 +105,7 @@ class SearchData:
     y: np.ndarray
     rows: np.ndarray
     test_rows: np.ndarray
+    frame: Any
     fitted: tables.Table
     target_mean: float
     target_scale: float
@@ -124,12 +113,7 @@ class SearchData:
 
     def parts(self, table: Table, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Places in `x` to train with, and others to validate with, as the table was divided."""
-        train, validation = _divided(table, self.rows, share, seed)
-        places = np.argsort(self.rows)
-        found = (
-            places[np.searchsorted(self.rows, part, sorter=places)] for part in (train, validation)
-        )
-        return next(found), next(found)
+        return _divided(table, self.rows, share, seed)
 
 
 def search_data(table: Table, test_fraction: float = 0.2, seed: int = 0) -> SearchData:
@@ -158,28 +142,29 @@ def search_data(table: Table, test_fraction: float = 0.2, seed: int = 0) -> Sear
     fitted = tables.Table(frame.iloc[rows], reading)
     x = fitted.arrays(frame.iloc[rows])
     groups = None if table.groups is None else table.groups[rows]
-    return SearchData(x, y[rows], rows, test_rows, fitted, mean, scale, groups)
+    return SearchData(x, y[rows], rows, test_rows, frame, fitted, mean, scale, groups)
 
 
 def _divided(
     table: Table, rows: np.ndarray, share: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Divides rows in two, of which the second has a share of them."""
+    """Divides rows in two, of which the second has a share of them: their places in `rows`."""
     from sklearn import model_selection
 
-    strata = _strata(table, rows)
+    places, strata = np.arange(len(rows)), _strata(table, rows)
     try:
-        if table.groups is not None:
-            groups = table.groups[rows]
-            count = min(round(1 / share), len(np.unique(groups)))
-            kind = "GroupKFold" if strata is None else "StratifiedGroupKFold"
-            given = {} if strata is None else {"shuffle": True, "random_state": seed}
-            splitter = getattr(model_selection, kind)(count, **given)
-            first, second = next(iter(splitter.split(rows, strata, groups)))
-            return rows[first], rows[second]
-        first, second = model_selection.train_test_split(
-            rows, test_size=share, random_state=seed, stratify=strata
-        )
+        if table.groups is None:
+            first, second = model_selection.train_test_split(
+                places, test_size=share, random_state=seed, stratify=strata
+            )
+            return first, second
+        groups = table.groups[rows]
+        count = min(round(1 / share), len(np.unique(groups)))
+        if strata is None:
+            splitter = model_selection.GroupKFold(count)
+        else:
+            splitter = model_selection.StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+        first, second = next(iter(splitter.split(places, strata, groups)))
     except ValueError as error:
         raise ValueError(
             f"{table.name!r} has too few rows ({len(table.y)}) for a part of {share:g}: {error}"

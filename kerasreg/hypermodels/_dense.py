@@ -12,6 +12,7 @@ import numpy as np
 from kerasreg import spaces
 from kerasreg._validation import check_choice, check_count
 from kerasreg.hypermodels._fit import fit
+from kerasreg.hypermodels._output import output_layer
 from kerasreg.tables import EMBEDDINGS, Table
 
 
@@ -141,12 +142,7 @@ class DenseHyperModel(keras_tuner.HyperModel):
             )(x)
             if dropout is not None and self.regularized:
                 x = dropout(x)
-        outputs = keras.layers.Dense(
-            self.classes or 1,
-            activation="softmax" if self.classes else None,
-            kernel_initializer=keras.initializers.GlorotUniform(seed=self._seed(depth)),
-            name="output",
-        )(x)
+        outputs = output_layer(self.classes, self._seed(depth))(x)
         model = keras.Model(inputs, outputs, name="dense")
         if self.classes:
             loss, metric = "sparse_categorical_crossentropy", "accuracy"

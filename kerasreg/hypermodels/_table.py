@@ -17,6 +17,7 @@ import keras_tuner
 
 from kerasreg import initializers
 from kerasreg._validation import check_choice, check_count
+from kerasreg.hypermodels._output import output_layer
 from kerasreg.layers import ScheduledDropout
 from kerasreg.losses import SparseCategoricalCrossentropy
 from kerasreg.regularizers import ElasticNet
@@ -67,8 +68,7 @@ _REGRESSION = _Ranges(
     depths=(3, 3),
 )
 _EPOCHS = (20, 100)
-# Measured on scikit-learn's digits: without embeddings 0.053 log loss and 0.983 accuracy, with
-# them 0.064 and 0.975, in twice the time.
+# So many numbers, half of which have so few values, are levels, such as the pixels of digits.
 _MANY_NUMBERS, _FEW_VALUES = 32, 20
 _BETA_2 = [0.9, 0.95, 0.98, 0.999]
 # Shares of the training: a rate rises, stays, and falls along half a cosine in the rest.
@@ -217,12 +217,7 @@ class TableHyperModel(keras_tuner.HyperModel):
             )(x)
             if self.regularized:
                 x = ScheduledDropout(dropout, seed=self._seed(index), name=f"dropout_{index}")(x)
-        outputs = keras.layers.Dense(
-            self.classes or 1,
-            activation="softmax" if self.classes else None,
-            kernel_initializer=keras.initializers.GlorotUniform(seed=self._seed(depth)),
-            name="output",
-        )(x)
+        outputs = output_layer(self.classes, self._seed(depth))(x)
         model = keras.Model(inputs, outputs, name="table_network")
         loss: Any = "mse"
         metrics: list[Any] = [keras.metrics.RootMeanSquaredError(name="rmse")]

@@ -3,10 +3,11 @@
 from kerasreg.tables._columns import Column, Columns, read_columns
 from kerasreg.tables._dates import DateNumbers
 from kerasreg.tables._numbers import RobustScaling
-from kerasreg.tables._table import EMBEDDINGS, Table, model_columns
+from kerasreg.tables._table import EMBEDDINGS, KIND_OF_DTYPE, Table, model_columns
 
 __all__ = [
     "EMBEDDINGS",
+    "KIND_OF_DTYPE",
     "Column",
     "Columns",
     "DateNumbers",

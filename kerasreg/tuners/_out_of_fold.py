@@ -165,7 +165,7 @@ def _model_of(tuner: Any, trial: Any, values: Sequence[np.ndarray]) -> keras.Mod
 def _of_folds(
     tuner: Any, trials: list[Any], stored: Any, x: Any, y: Any, validation: list[np.ndarray]
 ) -> OutOfFold:
-    targets = _targets(y)
+    x, targets = as_keras_arrays(x), _targets(y)  # Once, and not for each training.
     covered, times = np.unique(np.concatenate(validation), return_counts=True)
     overlap = bool((times > 1).any())
     ids, predictions, missing = [], [], []

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kerasreg.tuners._lane_report import LaneReport
-from kerasreg.tuners._standard_error import scores_of_folds
+from kerasreg.tuners._standard_error import error_of_mean, scores_of_folds
 
 _FIRST = ("trial", "status", "score", "standard_error")
 _LAST = ("message", "program", "at_once", "why_alone", "seconds")
@@ -47,8 +47,7 @@ def results(tuner: Any, report: LaneReport | None = None) -> Any:
     for trial in trials:
         scores = of_folds[trial.trial_id]
         score = np.nan if trial.score is None else float(trial.score)
-        several = len(scores) > 1
-        of_mean = np.std(scores, ddof=1) / np.sqrt(len(scores)) if several else np.nan
+        of_mean = error_of_mean(scores)
         first = dict(zip(_FIRST, (trial.trial_id, trial.status, score, of_mean), strict=True))
         values = {
             f"hp_{name}" if name in own else name: value

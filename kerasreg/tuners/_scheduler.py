@@ -350,7 +350,7 @@ class Scheduler:
                     if plan.error is not None:
                         raise plan.error
                     internals.check_result(plan.history, self.oracle.objective)
-                    running.take(plan)
+                    running.histories[plan.execution, plan.fold] = plan.history
                 running.left -= 1
                 if running.left == 0 or plan.trial.status in ("FAILED", "INVALID"):
                     ending[plan.trial.trial_id] = running
@@ -723,27 +723,25 @@ class Scheduler:
         Folds have one best epoch together: by the best one of each, a trial would look better
         than what it gives for data that nobody has seen.
         """
-        results = [] if running.reported_itself else running.results
+        executions = [] if running.reported_itself else running.executions
+        results = [result for of_folds in executions for result in of_folds]
         if not results:
             return []
         objective = self.oracle.objective
-        found: list[tuple[dict[str, Any], int]] = []
-        for of_folds in running.executions:
-            epoch = None
-            if self.tuner.folds is not None:
-                epoch = _best_epochs.joint_epoch(of_folds, objective)
-            if epoch is None:
-                found = []
-                break
-            found += [
-                ({name: values[epoch] for name, values in of.history.items()}, of.epoch[epoch])
-                for of in of_folds
-            ]
-        if found:
-            step = round(sum(epoch for _, epoch in found) / len(found))
-            return [(metrics, step) for metrics, _ in found]
-        step = internals.best_step_of_results(results, objective)
-        return [(internals.metrics_of_result(result, objective), step) for result in results]
+        epochs = [
+            None if self.tuner.folds is None else _best_epochs.joint_epoch(of_folds, objective)
+            for of_folds in executions
+        ]
+        if None in epochs:
+            step = internals.best_step_of_results(results, objective)
+            return [(internals.metrics_of_result(result, objective), step) for result in results]
+        found = [
+            ({name: values[epoch] for name, values in of.history.items()}, of.epoch[epoch])
+            for of_folds, epoch in zip(executions, epochs, strict=True)
+            for of in of_folds
+        ]
+        step = round(sum(epoch for _, epoch in found) / len(found))
+        return [(metrics, step) for metrics, _ in found]
 
     def _tell_end(self, running: RunningTrial) -> None:
         trial = running.trial

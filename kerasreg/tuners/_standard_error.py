@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,11 @@ def standard_error(trial: Any, metric: str) -> float | None:
     >>> round(kerasreg.tuners.standard_error(trial, "val_loss"), 3)
     0.577
     """
-    values = values_of(trial, metric)
+    return error_of_mean(values_of(trial, metric))
+
+
+def error_of_mean(values: Sequence[float]) -> float | None:
+    """The standard error of the mean of some values; None for a single one."""
     if len(values) < 2:
         return None
     return float(np.std(values, ddof=1) / np.sqrt(len(values)))

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import hashlib
 import inspect
-import itertools
 import traceback
 import weakref
 import zlib
@@ -435,7 +434,8 @@ class RunningTrial:
     Attributes:
         thread: the thread that runs the user's code of the trial, if there is some.
         plans: the trainings of the trial that were prepared.
-        results: the results of the trainings that are done.
+        results: what own code returned, a result for each training.
+        histories: of a trial without own code, those of the trainings that are done.
         left: how many trainings are not done.
         best: the weights of the best epoch of the best training.
         kept: the weights of the best epoch of each training, by its execution and its fold.
@@ -457,7 +457,7 @@ class RunningTrial:
         self.now: tuple[int, int | None, Any] = (0, None, None)
         self.best: list[np.ndarray] = []
         self.kept: dict[Which, list[np.ndarray]] = {}
-        self._whose: list[Which] = []  # The results, unless own code has given them.
+        self.histories: dict[Which, Any] = {}
         self._scores: dict[Which, float | None] = {}
         self._trainings = trainings
         self._score: float | None = None
@@ -468,20 +468,15 @@ class RunningTrial:
         self.plans.append(plan)
         self.left += 1
 
-    def take(self, plan: Plan) -> None:
-        """Takes the result of a training that is done, in the order of executions and folds."""
-        which = plan.execution, plan.fold
-        place = sum(_order(other) < _order(which) for other in self._whose)
-        self._whose.insert(place, which)
-        self.results.insert(place, plan.history)
-
     @property
     def executions(self) -> list[list[Any]]:
         """The results of the folds of each execution; of own code, all of them."""
-        if not self._whose:
+        if not self.histories:
             return [self.results]
-        each = itertools.groupby(zip(self._whose, self.results, strict=True), lambda of: of[0][0])
-        return [[result for _, result in of] for _, of in each]
+        found: dict[int, list[Any]] = {}
+        for execution, fold in sorted(self.histories, key=_order):
+            found.setdefault(execution, []).append(self.histories[execution, fold])
+        return list(found.values())
 
     def keep(self, score: float | None, values: list[np.ndarray], which: Which) -> None:
         """Takes the weights of a training's best epoch.

@@ -17,6 +17,7 @@ from kerasreg._text_table import table as text_table
 from kerasreg._warnings import warn
 from kerasreg.models import Ensemble
 from kerasreg.tuners._out_of_fold import OutOfFold, as_outputs, probabilities_of
+from kerasreg.tuners._standard_error import error_of_mean
 
 # The score that is to be expected is the mean over so many parts of the samples, each scored by
 # what the others choose.
@@ -196,7 +197,7 @@ def _expected(
         others = np.setdiff1d(np.arange(count), part)
         mean = _mean([of[part] for of in each], chosen(others))
         scores.append(score(targets[part], mean))
-    return float(np.mean(scores)), float(np.std(scores, ddof=1) / np.sqrt(_PARTS))
+    return float(np.mean(scores)), error_of_mean(scores)
 
 
 def _mean(each: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
