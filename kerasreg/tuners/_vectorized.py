@@ -21,6 +21,7 @@ from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._confirmation import GivenSettings, project_of, scores_again
 from kerasreg.tuners._crash_safe import StateFiles
 from kerasreg.tuners._folds import check_folds
+from kerasreg.tuners._initial_settings import InitialSettings
 from kerasreg.tuners._lane_report import LaneRecord, LaneReport, report_of
 from kerasreg.tuners._out_of_fold import OutOfFold, Searched, models_of, out_of_fold
 from kerasreg.tuners._pruning import Pruning
@@ -66,6 +67,10 @@ class VectorizedTuner(keras_tuner.Tuner):
             has, on average, at least `folds` samples; of several targets the first that has
             classes decides), or a splitter of scikit-learn's. Folds are lanes
             too. `search(..., groups=...)` gives splitters the group of each sample.
+        initial_settings: settings that are tried first, before those that the oracle proposes: a
+            list of dictionaries of values by the names of hyperparameters, or of KerasTuner's
+            hyperparameters of trials. A value that a setting leaves out is the default. They count
+            as trials; one that a trial has had is not tried again.
         pruner: an Optuna pruner, such as `optuna.pruners.MedianPruner()` or
             `optuna.pruners.SuccessiveHalvingPruner()` (ASHA), which ends trials
             by their intermediate results. A trial that the pruner ended is completed,
@@ -111,8 +116,8 @@ class VectorizedTuner(keras_tuner.Tuner):
     numbers are not explained is built for each trial, and a warning says why.
 
     Raises:
-        ValueError: if `max_lanes` or `folds` is outside its range, or `pruner` is no pruner of
-            Optuna.
+        ValueError: if `max_lanes` or `folds` is outside its range, `initial_settings` are none of
+            the space, or `pruner` is no pruner of Optuna.
         ImportError: if `pruner` is given and Optuna is not installed.
 
     Example:
@@ -138,6 +143,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         *,
         max_lanes: int | None = None,
         folds: Any = None,
+        initial_settings: Sequence[Any] = (),
         pruner: Any = None,
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
@@ -172,6 +178,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         check_choice("batches", batches, ("shared", "own"))
         self.batches = batches
         internals.reload_from_any_folder(oracle)
+        initial = InitialSettings(oracle, initial_settings)
         super().__init__(
             oracle,
             hypermodel,
@@ -187,6 +194,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             executions_per_trial=executions_per_trial,
         )
         self._pruning = None if pruner is None else Pruning(pruner, self.oracle.objective)
+        initial.check(self.hypermodel)
         self._files = StateFiles(self)
 
     def search(

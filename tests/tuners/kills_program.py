@@ -99,6 +99,7 @@ def lanes(folder):
         build,
         "val_accuracy",
         max_trials=5,
+        initial_settings=[{"rate": rate} for rate in (0.5, 0.05, 0.02, 0.2)],
         max_lanes=3,
         seed=7,
         directory=folder,
