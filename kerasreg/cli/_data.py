@@ -51,6 +51,7 @@ class Table:
             then, but `frame` has: what is made of them depends on the training part.
         frame: a pandas DataFrame of the features, or None.
         groups: the number of the group of each row, or None.
+        times: numbers by which the rows follow each other in time, or None.
     """
 
     name: str
@@ -62,11 +63,12 @@ class Table:
     reading: Columns | None = None
     frame: Any = None
     groups: np.ndarray | None = None
+    times: np.ndarray | None = None
 
     def fingerprint(self) -> str:
         """SHA-256 of the values: tells whether a search is resumed on the same data."""
         digest = hashlib.sha256()
-        for values in (self.x, self.y, self.groups):
+        for values in (self.x, self.y, self.groups, self.times):
             if values is None:
                 continue
             digest.update(str((values.shape, values.dtype.str)).encode())
@@ -102,6 +104,7 @@ def load_table(
     decimal: str = ".",
     columns: str | None = None,
     groups: str | None = None,
+    order: str | None = None,
 ) -> Table:
     """Loads a bundled data set, or a CSV or Parquet file.
 
@@ -117,6 +120,7 @@ def load_table(
         columns: the path of a JSON file that says how columns are read, see
             `kerasreg.tables.read_columns`.
         groups: name of a column of groups, which is no feature.
+        order: name of a column of dates or numbers by which the rows follow each other in time.
 
     Returns:
         A `Table`. A column without a name that numbers the rows, as pandas writes an index, is
@@ -129,13 +133,21 @@ def load_table(
     check_choice("task", task, TASKS)
     sep = check_separators(sep, decimal)
     frame, target = _read(data, target, sep, decimal)
-    for column in (target, *drop, *([] if groups is None else [groups])):
+    for column in (target, *drop, *(name for name in (groups, order) if name is not None)):
         _check_column(column, frame.columns)
+    if groups is not None and order is not None:
+        raise ValueError(
+            "`order` and `groups` cannot both be given: a group may have rows of all times. "
+            f"Received: order={order!r}, groups={groups!r}"
+        )
+    if order == target:
+        raise ValueError(f"`order` must not be the target. Received: order={order!r}")
     if groups == target or groups in drop:
         raise ValueError(
             f"`groups` must be neither the target nor dropped. Received: groups={groups!r}"
         )
     numbers = None if groups is None else _groups(frame[groups])
+    in_time = None if order is None else frame[order]
     frame = frame.drop(columns=[*drop, *([] if groups is None else [groups])])
     unnamed = [name for name in frame.columns if name != target and _INDEX.fullmatch(name)]
     index = [name for name in unnamed if _is_index(frame[name])]
@@ -161,16 +173,64 @@ def load_table(
     if columns is None and all(map(_is_plain, (features[name] for name in features.columns))):
         x = np.stack([_numbers(features[name]) for name in features.columns], axis=1)
         notes += _duplicates(features, y, data)
-        return Table(name, x, y, names, classes, notes, groups=numbers)
+        times = None if in_time is None else _times(in_time, None)
+        return Table(name, x, y, names, classes, notes, groups=numbers, times=times)
     with loading():  # Of Keras, on which the package stands.
         from kerasreg.tables import read_columns
     reading = read_columns(features, overrides=columns)
     if not reading.used:
         raise ValueError(f"{data!r} must have a column that is of use. {reading.dropped}")
+    times = None if in_time is None else _times(in_time, reading)
     used = [column.name for column in reading.used]
     x = np.zeros((len(frame), 0), "float32")
     notes += _duplicates(features[used], y, data)
-    return Table(name, x, y, tuple(used), classes, notes, reading, features[used], numbers)
+    return Table(name, x, y, tuple(used), classes, notes, reading, features[used], numbers, times)
+
+
+def _times(column: Any, reading: Columns | None) -> np.ndarray:
+    """Numbers that have the order of a column of dates or numbers.
+
+    Args:
+        column: of pandas.
+        reading: how the columns are read, which may tell the order of day and month.
+    """
+    import pandas
+
+    what = f"The column of order {column.name!r}"
+    missing = column.isna().to_numpy(dtype=bool)
+    if missing.any():
+        raise ValueError(f"{what} has no value in data row {int(np.argmax(missing)) + 1}.")
+    if pandas.api.types.is_datetime64_any_dtype(column):
+        found = pandas.DatetimeIndex(column).asi8
+    elif pandas.api.types.is_bool_dtype(column):
+        raise ValueError(f"{what} must have dates or numbers; it has {_plain(column.iloc[0])!r}.")
+    elif _are_numbers(column).all():
+        found = pandas.to_numeric(column.astype(object)).to_numpy("float64")
+    else:
+        found = _of_dates(column, reading)
+    if not np.isfinite(found).all():
+        row = int(np.argmin(np.isfinite(found)))
+        value = _plain(column.iloc[row])
+        raise ValueError(
+            f"{what} must have dates or numbers; it has {value!r} in data row {row + 1}."
+        )
+    if np.ptp(found) == 0:
+        value = _plain(column.iloc[0])
+        raise ValueError(f"{what} has one value, {value!r}: its rows have no order.")
+    return np.asarray(found)
+
+
+def _of_dates(column: Any, reading: Columns | None) -> np.ndarray:
+    """Days since 1970 of dates that are text."""
+    with loading():
+        import tensorflow as tf
+
+        from kerasreg import tables
+    known = [one for one in reading or () if one.name == column.name and one.kind == "date"]
+    if not known:
+        known = list(tables.read_columns(column.to_frame(), overrides={str(column.name): "date"}))
+    texts = tables.Columns(tuple(known)).raw(column.to_frame())[str(column.name)]
+    return np.array(tables.DateNumbers(known[0].order)(tf.constant(texts, tf.string)))[:, 0]
 
 
 def _groups(column: Any) -> np.ndarray:

@@ -9,12 +9,13 @@ import math
 import os
 import shlex
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import keras_tuner
 import numpy as np
+from sklearn import model_selection
 
 from kerasreg import distribute, models, serving, tuners
 from kerasreg._durations import check_duration
@@ -22,6 +23,7 @@ from kerasreg._files import write_json
 from kerasreg._validation import check_choice, check_count
 from kerasreg.cli._baselines import baselines
 from kerasreg.cli._data import Table
+from kerasreg.cli._earlier import adapted
 from kerasreg.cli._progress import reporting
 from kerasreg.cli._record import TUNERS, SearchSettings
 from kerasreg.cli._scores import differences, format_scores, score
@@ -47,10 +49,19 @@ class SearchJob:
         table: the data.
         folder: the folder; made when missing.
         write: what takes a line of output.
+        earlier: settings of an earlier search, to be tried first.
+
+    Raises:
+        ValueError: if a setting cannot be, or the table cannot be divided.
     """
 
     def __init__(
-        self, settings: SearchSettings, table: Table, folder: str, write: Callable[[str], None]
+        self,
+        settings: SearchSettings,
+        table: Table,
+        folder: str,
+        write: Callable[[str], None],
+        earlier: Sequence[dict[str, Any]] = (),
     ) -> None:
         check_choice("tuner", settings.tuner, TUNERS)
         check_count("trials", settings.trials)
@@ -67,6 +78,22 @@ class SearchJob:
         self._fit_arguments = self._validation()
         # Before anything is computed: logical devices cannot be made later.
         self.strategy = distribute.mirrored_strategy(settings.replicas)
+        self.earlier = list(earlier)
+        self._initial: list[dict[str, Any]] = []
+        self._adaptation = ""
+        if self.earlier:
+            self._adapt()
+
+    def _adapt(self) -> None:
+        """Fits the settings of an earlier search into the space of this one."""
+        if self.settings.tuner == "grid":
+            raise ValueError(
+                "`start_from` must be left out of a grid search, which goes through its points in "
+                f"their order. Received: start_from={self.settings.start_from!r}"
+            )
+        space = keras_tuner.HyperParameters()
+        self._hypermodel(True).build(space)
+        self._initial, self._adaptation = adapted(self.earlier, space)
 
     def _folds(self) -> int | None:
         """The number of folds; None for one validation part."""
@@ -79,9 +106,13 @@ class SearchJob:
                 )
             return None
         if asked == 0:
-            asked = 8 if rows < _FEW_ROWS else 5 if rows <= _MANY_ROWS else 1
+            # In an order of time each fold has another number of rows, and a program of its own.
+            few = rows < _FEW_ROWS and self.settings.order is None
+            asked = 8 if few else 5 if rows <= _MANY_ROWS else 1
             asked = min(asked, max(2, rows // 8))
         what, groups = "rows", self.data.groups
+        if self.settings.order is not None:
+            what, rows = "pairs of rows", rows // 2
         if groups is not None:
             what, rows = "groups", len(np.unique(groups))
             asked = asked if self.settings.folds else min(asked, rows)
@@ -91,6 +122,15 @@ class SearchJob:
                 f"Received: folds={asked}"
             )
         return asked if asked > 1 else None
+
+    @property
+    def _splitter(self) -> Any:
+        """What the tuners are given as folds."""
+        if self.folds is None or self.settings.order is None:
+            return self.folds
+        # The later half of the rows validates, so that no fold is trained on few.
+        size = len(self.data.y) // (2 * self.folds)
+        return model_selection.TimeSeriesSplit(self.folds, test_size=size)
 
     def _validation(self) -> dict[str, Any]:
         """The data that the trials are given."""
@@ -114,15 +154,22 @@ class SearchJob:
             RuntimeError: if the exported model does not do what Keras does.
         """
         settings, table = self.settings, self.table
-        record = {**dataclasses.asdict(settings), "fingerprint": table.fingerprint()}
+        found = {"fingerprint": table.fingerprint(), "earlier": self.earlier}
+        record = {**dataclasses.asdict(settings), **found}
         write_json(os.path.join(self.folder, "job.json"), record)
 
         kind = "regression" if table.classes is None else f"{len(table.classes)} classes"
         how = "one validation part" if self.folds is None else f"{self.folds} folds"
+        how += "" if settings.order is None else f" in the order of {settings.order!r}"
         self.write(
             f"{table.name}: {len(table.y)} rows, {len(table.columns)} features, {kind}; "
             f"{len(self.data.rows)} to search with in {how}, {len(self.data.test_rows)} to test"
         )
+        if self._initial:
+            count = f"{len(self._initial)} setting{'s' if len(self._initial) > 1 else ''}"
+            self.write(f"begins with {count} of {settings.start_from}")
+        if self._adaptation:
+            self.write(f"note: of these settings {self._adaptation}")
         hypermodel = self._hypermodel(True, settings.replicas)
         tuner = self._tuner(hypermodel, self.strategy)
         self._search(tuner, settings.time)
@@ -230,6 +277,9 @@ class SearchJob:
         samples = len(self._fit_arguments["x"])
         if self.folds is not None:
             samples = samples * (self.folds - 1) // self.folds
+        if self.folds is not None and self.settings.order is not None:
+            parts = self._splitter.split(self._fit_arguments["x"])
+            samples = round(np.mean([len(train) for train, _ in parts]))
         return (TableHyperModel if replicas == 1 else _OfReplicas)(
             self.data.fitted,
             None if self.table.classes is None else len(self.table.classes),
@@ -270,7 +320,7 @@ class SearchJob:
             "directory": self.folder,
             "project_name": project,
             "distribution_strategy": strategy,
-            "folds": self.folds,
+            "folds": self._splitter,
             "max_lanes": self.settings.lanes or None,
             # Members of an ensemble are better for it. Replicas are no lanes.
             "batches": "own" if strategy is None else "shared",
@@ -284,6 +334,8 @@ class SearchJob:
             "grid": tuners.VectorizedGridSearch,
             "hyperband": tuners.VectorizedHyperband,
         }
+        if settings.tuner != "grid":
+            common["initial_settings"] = self._initial
         tuner = reporting(classes[settings.tuner], self.write)
         # KerasTuner prints when it goes on with a project.
         with contextlib.redirect_stdout(io.StringIO()):

@@ -119,6 +119,9 @@ class SearchData:
 def search_data(table: Table, test_fraction: float = 0.2, seed: int = 0) -> SearchData:
     """Divides a table into rows to search with, and rows to test on; classes keep their shares.
 
+    Where rows follow each other in time, the last ones are the test part, and the rows to search
+    with are in this order.
+
     Args:
         table: the table.
         test_fraction: share of the rows to test on.
@@ -152,6 +155,10 @@ def _divided(
     from sklearn import model_selection
 
     places, strata = np.arange(len(rows)), _strata(table, rows)
+    if table.times is not None:
+        places = np.argsort(table.times[rows], kind="stable")
+        border = len(rows) - max(round(share * len(rows)), 1)
+        return places[:border], places[border:]
     try:
         if table.groups is None:
             first, second = model_selection.train_test_split(
