@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import io
 import math
 import os
 import shlex
+import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +21,7 @@ from sklearn import model_selection
 
 from kerasreg import distribute, models, serving, tuners
 from kerasreg._durations import check_duration
-from kerasreg._files import write_json
+from kerasreg._files import write_json, write_text
 from kerasreg._validation import check_choice, check_count
 from kerasreg.cli._baselines import baselines
 from kerasreg.cli._data import Table
@@ -173,7 +175,8 @@ class SearchJob:
         hypermodel = self._hypermodel(True, settings.replicas)
         tuner = self._tuner(hypermodel, self.strategy)
         self._search(tuner, settings.time)
-        tuner.results().to_csv(os.path.join(self.folder, "results.csv"), index=False)
+        rows = tuner.results().to_csv(index=False, lineterminator="\n")
+        write_text(os.path.join(self.folder, "results.csv"), rows)
         chosen = tuner.select()
         best = chosen.trial.hyperparameters
         setting = ", ".join(f"{name}={_short(value)}" for name, value in best.values.items())
@@ -204,7 +207,7 @@ class SearchJob:
         self.write(format_scores(scores, compared, _REFERENCE))
 
         served, samples = self._served(networks[_REFERENCE])
-        served.save(os.path.join(self.folder, "ensemble.keras"))
+        self._save(served)
         path = serving.export(
             served,
             os.path.join(self.folder, "model"),
@@ -237,6 +240,14 @@ class SearchJob:
         if not verification.passed:
             raise RuntimeError(f"{path} differs from the Keras model; do not serve it.")
         return report
+
+    def _save(self, model: keras.Model) -> None:
+        """Writes the model for Keras, whole at every instant, and clears what a kill has left."""
+        for left in glob.glob(os.path.join(glob.escape(self.folder), "model", ".staging-*")):
+            shutil.rmtree(left, ignore_errors=True)
+        beside = os.path.join(self.folder, ".ensemble.keras")
+        model.save(beside)
+        os.replace(beside, os.path.join(self.folder, "ensemble.keras"))
 
     def _served(self, network: keras.Model) -> tuple[keras.Model, Any]:
         """What is exported, and the test part as it takes it: raw columns where there are such."""

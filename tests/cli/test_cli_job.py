@@ -4,6 +4,7 @@ import types
 
 import keras
 import numpy as np
+import pytest
 
 from kerasreg.cli import _job
 
@@ -22,3 +23,27 @@ def test_a_classification_is_left_as_it_is():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "softmax")])
     parts = types.SimpleNamespace(target_mean=0.0, target_scale=1.0)
     assert _job._in_raw_units(model, parts) is model
+
+
+def test_the_file_for_keras_is_whole_and_what_a_kill_has_left_is_gone(tmp_path):
+    folder = tmp_path / "o[1]"
+    (folder / "model" / ".staging-x" / "model").mkdir(parents=True)
+    (folder / "model" / "1").mkdir()
+    job = object.__new__(_job.SearchJob)
+    job.folder = str(folder)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    job._save(model)
+    assert [one.name for one in (folder / "model").iterdir()] == ["1"]
+    whole = (folder / "ensemble.keras").read_bytes()
+
+    def save(path):
+        with open(path, "wb") as file:
+            file.write(b"half")
+        raise OSError
+
+    with pytest.raises(OSError, match=""):
+        job._save(types.SimpleNamespace(save=save))
+    assert (folder / "ensemble.keras").read_bytes() == whole
+    job._save(model)
+    assert keras.saving.load_model(folder / "ensemble.keras").output_shape == (None, 1)
+    assert sorted(one.name for one in folder.iterdir()) == ["ensemble.keras", "model"]
