@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _LEAST_ROWS = 10
 _LEAST_GROUPS = 3
-_LEAST_ROWS_OF_A_CLASS = 3  # One each for training, validation and test.
+# Of a class: one each for training, validation and test. Those that have fewer are to train with.
+LEAST_ROWS_OF_A_CLASS = 3
 # How pandas calls an index that a table was written with, in a .csv file and in a .parquet file.
 _INDEX = re.compile(r"Unnamed: 0(\.\d+)*|__index_level_\d+__")
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+\s*")
@@ -168,6 +169,8 @@ def load_table(
     if features.shape[1] == 0:
         raise ValueError(f"{data!r} must have a column besides the target {target!r}.")
     y, classes = _target(frame[target], task)
+    if classes is not None:
+        notes += _rare_classes(frame[target], y, classes, groups is not None or order is not None)
     name = data if data in BUNDLED else os.path.basename(data)
     names = tuple(map(str, features.columns))
     if columns is None and all(map(_is_plain, (features[name] for name in features.columns))):
@@ -538,19 +541,48 @@ def _target(column: Any, task: str) -> tuple[np.ndarray, tuple[Any, ...] | None]
 
 
 def _check_counts(column: Any, labels: np.ndarray, counts: np.ndarray) -> None:
-    rare = counts < _LEAST_ROWS_OF_A_CLASS
-    if not rare.any():
+    """Refuses a target most of whose rows are of classes that cannot be tested."""
+    rare = counts < LEAST_ROWS_OF_A_CLASS
+    frequent = int(counts[~rare].sum())
+    if not rare.any() or ((~rare).sum() >= 2 and 2 * frequent >= len(column)):
         return
     rarest = int(np.argmin(counts))
     advice = "leave the rows of rare classes out, or give them one class together"
     if _is_numeric(column):
         advice += "; if it is a quantity, use --task=regression"
     raise ValueError(
-        f"Each class must have at least {_LEAST_ROWS_OF_A_CLASS} rows, but {int(rare.sum())} of "
-        f"the {len(labels)} classes of {column.name!r} have fewer: {_plain(labels[rarest])!r} has "
-        f"{counts[rarest]}, first in data row {int(np.argmax(column == labels[rarest])) + 1}: "
-        f"{advice}."
+        "Two classes, and those of half of the rows, must have at least "
+        f"{LEAST_ROWS_OF_A_CLASS} rows each, but {int(rare.sum())} of the {len(labels)} classes of "
+        f"{column.name!r} have fewer: {_plain(labels[rarest])!r} has {counts[rarest]}, first in "
+        f"data row {_first_row(column, labels[rarest])}: {advice}."
     )
+
+
+def _rare_classes(
+    column: Any, y: np.ndarray, classes: tuple[Any, ...], divided_otherwise: bool
+) -> tuple[str, ...]:
+    """A note, if there are classes that have no row in the test part, or perhaps none to train."""
+    counts = np.bincount(y, minlength=len(classes))
+    rare = counts < LEAST_ROWS_OF_A_CLASS
+    if not rare.any():
+        return ()
+    rarest = classes[int(np.argmin(counts))]
+    count, of = int(counts[rare].sum()), int(rare.sum())
+    rows = "1 row is" if count == 1 else f"{count} rows are"
+    them = f"a class of {column.name!r}" if of == 1 else f"{of} classes of {column.name!r}"
+    where = (
+        "there may be none of them to train with"
+        if divided_otherwise
+        else "to train with, and in no test part: no score tells how well they are predicted"
+    )
+    return (
+        f"{rows} of {them} with fewer than {LEAST_ROWS_OF_A_CLASS} rows, such as {rarest!r} in "
+        f"data row {_first_row(column, rarest)}: {where}",
+    )
+
+
+def _first_row(column: Any, label: Any) -> int:
+    return int(np.argmax(column == label)) + 1
 
 
 def _plain(label: Any) -> Any:

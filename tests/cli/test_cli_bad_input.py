@@ -231,9 +231,9 @@ BAD = [
         drop=("label",),
     ),
     Bad(
-        "a rare class",
-        ("'maybe'", "1 of the 3 classes of 'label'", "at least 3 rows", "row 4", "leave"),
-        make=_csv(label=_in_row_4("maybe")),
+        "one class that is not rare",
+        ("'maybe'", "1 of the 2 classes of 'label'", "at least 3 rows", "row 4", "leave"),
+        make=_csv(label=lambda column: ["maybe" if k == 3 else "yes" for k in range(len(column))]),
     ),
     Bad(
         "many classes of two rows",

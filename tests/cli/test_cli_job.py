@@ -39,9 +39,9 @@ def test_the_file_for_keras_is_whole_and_what_a_kill_has_left_is_gone(tmp_path):
     def save(path):
         with open(path, "wb") as file:
             file.write(b"half")
-        raise OSError
+        raise OSError("full")
 
-    with pytest.raises(OSError, match=""):
+    with pytest.raises(OSError, match="full"):
         job._save(types.SimpleNamespace(save=save))
     assert (folder / "ensemble.keras").read_bytes() == whole
     job._save(model)

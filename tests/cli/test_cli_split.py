@@ -182,6 +182,45 @@ def test_order_and_what_contradicts_it_are_refused(ordered):
         load_table(path, "y", order="date")
 
 
+@pytest.fixture
+def rare(tmp_path):
+    """A table with two classes of many rows, one of two rows, and two of one."""
+    y = ["one"] * 60 + ["two"] * 40 + ["three"] * 2 + ["four", "five"]
+    x = np.random.default_rng(0).normal(size=len(y))
+    frame = pandas.DataFrame({"x": x, "y": y, "group": np.arange(len(y)) // 4})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    return str(tmp_path / "t.csv")
+
+
+def test_rare_classes_are_to_train_with(rare, tmp_path):
+    table = load_table(rare, "y", drop=["group"])
+    (note,) = table.notes
+    assert note == (
+        "4 rows are of 3 classes of 'y' with fewer than 3 rows, such as 'five' in data row 104: to "
+        "train with, and in no test part: no score tells how well they are predicted"
+    )
+    made = job(table, tmp_path, folds=1)
+    labels = np.array(table.classes)[table.y]
+    of_test = labels[made.data.test_rows]
+    assert {label: int((of_test == label).sum()) for label in set(of_test)} == {"one": 12, "two": 8}
+    assert set(np.array(table.classes)[made._fit_arguments["validation_data"][1]]) == {"one", "two"}
+    assert {"three", "four", "five"} <= set(np.array(table.classes)[made._fit_arguments["y"]])
+    assert sorted([*made.data.rows, *made.data.test_rows]) == list(range(len(labels)))
+    (note,) = load_table(rare, "y", groups="group").notes
+    assert note.endswith("there may be none of them to train with")
+    search_data(load_table(rare, "y", groups="group"))
+
+
+def test_a_part_with_more_classes_than_rows_has_some_of_them(tmp_path):
+    y = np.arange(400) % 100
+    frame = pandas.DataFrame({"x": np.arange(400) / 7, "y": [f"c{label}" for label in y]})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    table = load_table(str(tmp_path / "t.csv"), "y", drop=[])
+    data = search_data(table)
+    assert (len(data.rows), len(data.test_rows)) == (320, 80)
+    assert len(set(data.y)) > 90
+
+
 FOLDS = [
     ({}, 8),
     ({"folds": 3}, 3),

@@ -83,7 +83,7 @@ def network(folder):
     )
 
 
-def lanes(folder):
+def lanes(folder, **arguments):
     """A tuner that trains several Keras models as one program, three at a time."""
     import keras
 
@@ -104,6 +104,7 @@ def lanes(folder):
         seed=7,
         directory=folder,
         project_name="project",
+        **arguments,
     )
 
 
@@ -114,7 +115,15 @@ def search(kind, folder):
     from kerasreg import tuners
 
     with contextlib.redirect_stdout(io.StringIO()):
-        if kind in ("network", "lanes"):
+        if kind == "folds":
+            # The folds of a trial do not all train at once.
+            x = np.random.default_rng(0).normal(size=(48, 2)).astype("float32")
+            y = (x[:, 0] > 0).astype("int32")
+            tuner = lanes(folder, folds=4, batches="own")
+            tuners.run_search(tuner, x, y, batch_size=4, epochs=2, verbose=0)
+            with open(os.path.join(folder, "ensemble.json"), "w") as file:
+                json.dump(tuner.select_ensemble("sparse_categorical_crossentropy").to_dict(), file)
+        elif kind in ("network", "lanes"):
             x = np.random.default_rng(0).normal(size=(48, 2)).astype("float32")
             y = (x[:, 0] > 0).astype("int32")
             tuner = lanes(folder) if kind == "lanes" else tuners.crash_safe(network(folder))
@@ -138,6 +147,15 @@ def state(folder):
             values = content["hyperparameters"]["values"]
             trials[content["trial_id"]] = [content["status"], values, score]
     return {"trials": trials, "broken": broken}
+
+
+def ensemble(folder):
+    """The ensemble of a search, of the kind that makes one."""
+    path = os.path.join(folder, "ensemble.json")
+    if not os.path.exists(path):
+        return None
+    with open(path) as file:
+        return json.load(file)
 
 
 def runs(folder):
@@ -185,6 +203,7 @@ def moments(kind, seed, kills, folder):
         killed.append({"left": state(one), "exit_code": code})
     code = exit_code(forked(lambda: search(kind, one)))
     return {
+        "ensembles": [ensemble(whole), ensemble(one)],
         "whole": state(whole),
         "killed": killed,
         "resumed": state(one),
