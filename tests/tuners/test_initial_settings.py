@@ -61,13 +61,20 @@ def test_they_are_tried_first_and_once(kind, tmp_path):
     space = keras_tuner.HyperParameters()
     build(space)
     space.values = {**RATE, "tuner/epochs": 7}
-    found = values_of(run(made(kind, tmp_path, [RATE, UNITS, space])))
+    tuner = run(made(kind, tmp_path, [RATE, UNITS, space]))
+    found = values_of(tuner)
     first = [{"units": 8, "rate": 0.02}, {"units": 4, "rate": 0.01}]
     assert found[:2] == first
     drawn = found[2:]
     assert drawn
-    if kind != "hyperband":  # Whose trials go on.
+    if kind != "hyperband":
         assert all(one not in first for one in drawn)
+        return
+    # Trials of the first round, some of which go on.
+    states = [tuner.oracle.trials[name].hyperparameters.values for name in tuner.oracle.start_order]
+    assert [one["tuner/round"] for one in states[:2]] == [0, 0]
+    assert states[0]["tuner/epochs"] == 1
+    assert any(one.get("tuner/trial_id") in ("0000", "0001") for one in states)
 
 
 def test_what_is_drawn_afterwards_is_what_is_drawn_without(tmp_path):
