@@ -231,7 +231,15 @@ def _of_dates(column: Any, reading: Columns | None) -> np.ndarray:
         from kerasreg import tables
     known = [one for one in reading or () if one.name == column.name and one.kind == "date"]
     if not known:
-        known = list(tables.read_columns(column.to_frame(), overrides={str(column.name): "date"}))
+        try:
+            one = {str(column.name): "date"}
+            known = list(tables.read_columns(column.to_frame(), overrides=one))
+        except ValueError as error:
+            # Without its advice to read the column otherwise.
+            reason = str(error).partition(": make it")[0].rstrip(".")
+            raise ValueError(
+                f"`order` must name a column of dates or numbers. {reason}."
+            ) from error
     texts = tables.Columns(tuple(known)).raw(column.to_frame())[str(column.name)]
     return np.array(tables.DateNumbers(known[0].order)(tf.constant(texts, tf.string)))[:, 0]
 
@@ -436,8 +444,17 @@ def _read_parquet(data: str) -> Any:
     import pandas
     import pyarrow.parquet
 
-    _check_twice(data, pyarrow.parquet.read_schema(data).names)
-    return pandas.read_parquet(data)
+    schema = pyarrow.parquet.read_schema(data)
+    _check_twice(data, schema.names)
+    frame = pandas.read_parquet(data)
+    # As objects of Python, they would be neither dates nor numbers to anybody.
+    for field in schema:
+        if field.name in frame.columns and frame[field.name].dtype == object:
+            if pyarrow.types.is_date(field.type):
+                frame[field.name] = pandas.to_datetime(frame[field.name])
+            elif pyarrow.types.is_decimal(field.type):
+                frame[field.name] = frame[field.name].astype("float64")
+    return frame
 
 
 def _check_column(name: str, columns: Any) -> None:

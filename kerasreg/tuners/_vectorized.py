@@ -65,8 +65,10 @@ class VectorizedTuner(keras_tuner.Tuner):
             `validation_data`: a number of folds >= 2 (stratified where the
             targets are classes: text, Booleans or whole numbers of which each distinct target
             has, on average, at least `folds` samples; of several targets the first that has
-            classes decides), or a splitter of scikit-learn's. Folds are lanes
-            too. `search(..., groups=...)` gives splitters the group of each sample.
+            classes decides), or a splitter of scikit-learn's, such as
+            `TimeSeriesSplit(5)`, of which the first rows validate no fold, or
+            `RepeatedStratifiedKFold(random_state=1)`. Folds are lanes too.
+            `search(..., groups=...)` gives splitters the group of each sample.
         initial_settings: settings that are tried first, before those that the oracle proposes: a
             list of dictionaries of values by the names of hyperparameters, or of KerasTuner's
             hyperparameters of trials. A value that a setting leaves out is the default. They count

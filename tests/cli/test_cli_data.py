@@ -1,5 +1,7 @@
 """Tables, their parts and their scores: what goes into a search and how it is judged."""
 
+import datetime
+import decimal
 import math
 import pathlib
 import tempfile
@@ -193,6 +195,18 @@ def test_pandas_own_column_types_are_understood(tmp_path, kind):
     np.testing.assert_array_equal(table.y, [1, 0] * 10)
     if "also" in frame:
         np.testing.assert_array_equal(table.x[:, 1], [1.0, 0.0] * 10)
+
+
+def test_dates_and_decimals_of_parquet_are_dates_and_numbers(tmp_path):
+    days = [datetime.date(2020, 1, day + 1) for day in range(20)]
+    prices = [decimal.Decimal(day) / 4 for day in range(20)]
+    frame = pandas.DataFrame({"day": days, "price": prices, "y": np.arange(20) % 2})
+    frame.loc[3, ["day", "price"]] = None
+    frame.to_parquet(tmp_path / "t.parquet")
+    table = load_table(str(tmp_path / "t.parquet"), "y")
+    assert [column.kind for column in table.reading.used] == ["date", "number"]
+    assert table.frame["price"][19] == 4.75
+    assert table.frame.isna().sum().tolist() == [1, 1]
 
 
 def test_columns_named_by_numbers_are_named_by_their_digits(tmp_path):

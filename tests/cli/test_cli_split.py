@@ -1,6 +1,8 @@
 """How a table is divided for a search: a test part, folds or a validation part, groups."""
 
 import dataclasses
+import datetime
+import decimal
 
 import numpy as np
 import pandas
@@ -78,7 +80,11 @@ DAYS = {
         f"{2020 + d // 360}-{d // 30 % 12 + 1:02}-{d % 28 + 1:02}" for d in days
     ],
     "dates of pandas": lambda days: pandas.Timestamp("2020-01-01") + pandas.to_timedelta(days, "D"),
+    "dates of Python": lambda days: [
+        datetime.date(2020, 1, 1) + datetime.timedelta(int(day)) for day in days
+    ],
     "numbers": lambda days: days * 0.5,
+    "decimals": lambda days: [decimal.Decimal(int(day)) / 2 for day in days],
     "numbers as text": lambda days: [f"{day}" for day in days],
     "days before months": lambda days: [
         f"{d % 28 + 1:02}.{d // 28 % 12 + 1:02}.2020" for d in days
@@ -115,7 +121,7 @@ def test_the_last_rows_in_time_are_the_test_part(ordered, kind, drop):
     assert times[data.rows].max() <= times[data.test_rows].min()
     assert (len(data.rows), len(data.test_rows)) == (ROWS * 4 // 5, ROWS // 5)
     assert sorted([*data.rows, *data.test_rows]) == list(range(ROWS))
-    if kind.startswith("numbers") or kind == "dates of pandas":
+    if kind not in ("dates as text", "days before months"):
         np.testing.assert_array_equal(days[data.rows], np.sort(days)[: len(data.rows)])
     train, validation = data.parts(table, 0.25, 0)
     assert max(train) < min(validation)
@@ -159,6 +165,10 @@ NO_ORDER = {
     "the same": ({"day": 7.0}, "'day' has one value, 7.0: its rows have no order"),
     "Booleans": ({"day": np.arange(ROWS) % 2 == 0}, "dates or numbers; it has True"),
     "text": ({"day": "Monday"}, "'day'.*'Monday' in data row 1"),
+    "months": (
+        {"day": [f"20{k // 12 + 10}-{k % 12 + 1:02}" for k in range(ROWS)]},
+        "'2010-01' in data row 1",
+    ),
     "a bad date": ({"day": ["2020-02-30", *["2020-01-01"] * 119]}, "'day'.*'2020-02-30'.*row 1"),
 }
 
