@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import numpy as np
+import pandas
 import pytest
 from helpers.commands import SearchFolder, check_refused, command_inside
 
@@ -151,3 +153,26 @@ def test_a_search_begins_with_them_and_goes_on_without_the_folder(old, tmp_path)
     assert len(set(found)) == 4
     # What they leave out has its default.
     assert {trial["hyperparameters"]["values"]["beta_2"] for trial in trials[:2]} == {0.95}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("path", ["out", "out/model"])
+def test_a_search_in_order_of_time_begins_with_what_another_one_found(path, tmp_path):
+    generator = np.random.default_rng(4)
+    day, x = generator.permutation(100), generator.normal(size=100)
+    frame = pandas.DataFrame({"day": day, "x": x, "town": np.where(x > 0, "Ulm", "Bonn")})
+    frame.assign(y=2.0 * x + 0.01 * day).to_csv(tmp_path / "t.csv", index=False)
+    search = ("search", "--data=t.csv", "--target=y", "--order=day", "--folds=3", "--epochs=2")
+    first = command_inside(*search, "--trials=1", "--seed=3", "--output_dir=out", cwd=tmp_path)
+    assert (first.code, first.err) == (0, "")
+    assert "80 to search with in 3 folds in the order of 'day', 20 to test" in first.out
+    found = SearchFolder(tmp_path / "out")
+    with open(tmp_path / "out" / "results.csv") as file:
+        assert "fold_2," in file.readline()
+    more = ("--trials=2", "--seed=9", f"--start_from={path}", "--output_dir=again")
+    second = command_inside(*search, *more, cwd=tmp_path)
+    assert (second.code, second.err) == (0, "")
+    trials = SearchFolder(tmp_path / "again").trials
+    expected = found.report["best_hyperparameters"]
+    assert trials[0]["hyperparameters"]["values"] == expected
+    assert trials[1]["hyperparameters"]["values"] != expected

@@ -1,6 +1,9 @@
 """Splitters of scikit-learn's as `folds`: in order of time, repeated, and with executions."""
 
+import warnings
+
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 from sklearn import model_selection
@@ -69,3 +72,25 @@ def test_each_row_is_predicted_by_the_models_that_it_validated(kind, tmp_path):
     row = tuner.results().iloc[0]
     assert np.isfinite([row[f"fold_{k}"] for k in range(len(parts))]).all()
     assert row["standard_error"] > 0
+
+
+def test_folds_that_differ_are_no_other_targets(tmp_path):
+    # The root of the mean of squares of all samples is far above the mean of the folds' roots.
+    y = np.where(np.arange(ROWS) < 40, 0.01 * X[:, 0], 50.0)[:, None]
+
+    def regression(hp):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        rate = hp.Float("rate", 1e-4, 1e-3)
+        rmse = keras.metrics.RootMeanSquaredError(name="rmse")
+        model.compile(keras.optimizers.SGD(rate), "mse", metrics=[rmse])
+        return model
+
+    tuner = tuners.VectorizedRandomSearch(
+        regression, keras_tuner.Objective("val_rmse", "min"), max_trials=2, seed=3,
+        folds=model_selection.TimeSeriesSplit(4, test_size=10), directory=tmp_path,
+    )  # fmt: skip
+    tuner.search(X, y, epochs=1, batch_size=5, verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        selection = tuner.select_ensemble()
+    assert selection.best_score > 1.25 * tuner.oracle.trials[selection.best_trial_id].score
