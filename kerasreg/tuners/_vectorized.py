@@ -520,7 +520,9 @@ class VectorizedTuner(keras_tuner.Tuner):
         Returns:
             The model, which is built also if the hypermodel leaves it unbuilt.
         """
-        model = self.build_model(trial.hyperparameters)
+        # Weights are assigned next, most often: initial ones are made where they are asked for.
+        with deferred_variables():
+            model = self.build_model(trial.hyperparameters)
         if not model.built:
             internals.build_as_trained(self, trial.trial_id, model)
         return model
