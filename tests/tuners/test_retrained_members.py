@@ -1,9 +1,12 @@
 """Members of an ensemble that are trained again with all samples."""
 
+import os
+
 import keras
 import keras_tuner
 import numpy as np
 import pytest
+from helpers.processes import needs_fork, run_program
 
 from kerasreg import tuners
 
@@ -168,3 +171,14 @@ def test_what_cannot_be_trained_again_is_said(folded, tmp_path):
     tuner = searched(tmp_path / "own", NeedsValidation(), trials=2, given=given)
     with pytest.raises(RuntimeError, match=r"could not be trained again.*validation_data"):
         tuner.ensemble(retrain=1)
+
+
+@pytest.mark.long
+@needs_fork
+def test_a_training_that_is_killed_at_a_write_ends_in_the_same_ensemble(tmp_path):
+    program = os.path.join(os.path.dirname(__file__), "killed_retraining_program.py")
+    found = run_program(program, tmp_path)
+    assert found["members"] > 1
+    assert len(found["killed"]) >= 3
+    for of in found["killed"]:
+        np.testing.assert_allclose(of, found["whole"], atol=1e-6)
