@@ -3,8 +3,8 @@
 Usage: python killed_retraining_program.py FOLDER
 
 Searches once, then kills the training of members at every fifth of its writes, one after the
-other, and does it again. Prints a JSON object: what the undisturbed ensemble predicts, what the others
-predict, and how many members there are.
+other, and does it again. Prints a JSON object: what the undisturbed ensemble predicts, what the
+others predict, and how many members there are.
 """
 
 import contextlib
