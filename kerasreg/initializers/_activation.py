@@ -8,6 +8,7 @@ activation, of which it is a fixed point.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -135,8 +136,11 @@ def for_activation(
     is_keras = not callable(activation) or activation is getattr(keras.activations, name, None)
     if is_keras and name in _OUTPUTS:
         return getattr(keras.initializers, f"Glorot{distribution.title()}")(seed=seed)
-    gain = activation_gain(activation)
-    steepness = _steepness(elementwise(activation), gain)
+    # A network has one for each layer, and a search many networks.
+    function = getattr(keras.activations, name, None)
+    # A user may have registered another one by that name.
+    known = is_keras and callable(function) and keras.activations.get(activation) is function
+    gain, steepness = _of_keras(function) if known else _gain_and_steepness(activation)
     if steepness > _STEEPEST:
         raise ValueError(
             "`activation` must be one through which the second moment of a deep network is "
@@ -149,6 +153,17 @@ def for_activation(
     return keras.initializers.VarianceScaling(
         gain**2, "fan_in", "truncated_normal" if distribution == "normal" else "uniform", seed=seed
     )
+
+
+def _gain_and_steepness(activation: Any) -> tuple[float, float]:
+    gain = activation_gain(activation)
+    return gain, _steepness(elementwise(activation), gain)
+
+
+@functools.cache
+def _of_keras(activation: Any) -> tuple[float, float]:
+    """The same for a function of `keras.activations`."""
+    return _gain_and_steepness(activation)
 
 
 def _second_moments(function: Callable[[np.ndarray], np.ndarray], deviations: np.ndarray) -> Any:

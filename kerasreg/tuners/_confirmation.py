@@ -44,13 +44,23 @@ class GivenSettings(keras_tuner.Oracle):
         return {"status": "RUNNING", "values": dict(self._settings[int(trial_id)])}
 
 
-def project_of(tuner: Any, trials: Sequence[Any], executions: int, seed: int) -> tuple[str, str]:
+class LastEpoch(keras_tuner.Objective):
+    """An objective of which each epoch is better than those before."""
+
+    def better_than(self, a: float, b: float) -> bool:
+        """Whatever they are."""
+        return True
+
+
+def project_of(
+    tuner: Any, what: str, trials: Sequence[Any], executions: int, seed: int
+) -> tuple[str, str]:
     """The folder in which trials are trained again, and its name within the tuner's own.
 
     The same trials with the same seed have the same folder, where they are gone on with.
     """
     which = repr(([trial.trial_id for trial in trials], executions, seed)).encode()
-    return os.path.abspath(tuner.project_dir), f"again-{zlib.crc32(which):08x}"
+    return os.path.abspath(tuner.project_dir), f"{what}-{zlib.crc32(which):08x}"
 
 
 def scores_again(tuner: Any, again: Any, trials: Sequence[Any]) -> dict[str, list[float]]:

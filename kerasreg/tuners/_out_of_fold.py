@@ -80,6 +80,14 @@ class Searched(NamedTuple):
         # As Keras divides: the last samples, before any shuffling.
         return int(len(keras.tree.flatten(given.get("x"))[0]) * (1.0 - share))
 
+    def without_validation(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of `search`, but for what validates."""
+        # The first three may have other names in a `fit` of the hypermodel's own.
+        bound = list(self._bound().items())[3 : len(self.args)]
+        given = {**dict(bound), **self.kwargs}
+        kept = {name: of for name, of in given.items() if not name.startswith("validation_")}
+        return self.args[:3], kept
+
     def _bound(self) -> dict[str, Any]:
         """The arguments by the names that `model.fit` has for them."""
         names = list(inspect.signature(keras.Model.fit).parameters)[1:]
@@ -131,6 +139,17 @@ def out_of_fold(
     first = given.first_of_validation() if given is not None else None
     predicted = _of_validation(tuner, trials, stored, *_gathered(found))
     return predicted._replace(rows=predicted.rows + (first or 0))
+
+
+def share_trained(tuner: Any, searched: Searched) -> float:
+    """The share of the samples that were given to `search`, with which a training was trained."""
+    x, y = searched.training()
+    if tuner.folds is not None:
+        parts = folds_of(tuner.folds, x, y, searched.groups, tuner.oracle.seed)
+        sizes = [len(rows) for rows, _ in parts]
+        return sum(sizes) / len(sizes) / len(keras.tree.flatten(x)[0])
+    first = searched.first_of_validation()
+    return 1.0 if first is None else first / len(keras.tree.flatten(x)[0])
 
 
 def _candidates(trials: list[Any], candidates: int | Sequence[str] | None) -> list[Any]:

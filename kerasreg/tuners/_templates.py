@@ -83,6 +83,8 @@ class _Contents:
                 of = f"`{name}` of the initializer of {place}"
                 if isinstance(value, float):
                     self.numbers.append(_Number(of, float(value), "float64"))
+                elif _is_whole_seed(name, value):
+                    self.seeds.append(int(value))
                 else:
                     self.rest.append((of, repr(value)))
             return
@@ -107,6 +109,11 @@ def _dtype(scalar: Any) -> str:
 
 def _is_number(array: np.ndarray) -> bool:
     return array.shape == () and np.issubdtype(array.dtype, np.floating)
+
+
+def _is_whole_seed(name: str, value: Any) -> bool:
+    """Whether an entry of an initializer's configuration is a seed, which may have been drawn."""
+    return name == "seed" and isinstance(value, int)
 
 
 def _is_seed(variable: keras.Variable, array: np.ndarray) -> bool:
@@ -219,6 +226,9 @@ class Template:
             config = self._first.configs.get(index)
             if config is not None:
                 own = {name: next(numbers) for name, of in config.items() if isinstance(of, float)}
+                own |= {
+                    name: next(seeds) for name, of in config.items() if _is_whole_seed(name, of)
+                }
                 found.append((variable, self._initial(index, variable, {**config, **own})))
                 continue
             array = self._first.arrays[index]
@@ -230,7 +240,8 @@ class Template:
         return DerivedModel(self._model, self._structure.with_scalars(scalars), found, build)
 
     def _initial(self, index: int, variable: keras.Variable, config: dict[str, Any]) -> np.ndarray:
-        drawn = "seed" in config and config["seed"] is None
+        seed = config.get("seed")
+        drawn = "seed" in config and (seed is None or seed != self._first.configs[index]["seed"])
         same = not drawn and config == self._first.configs[index]
         if same and index in self._values:
             return self._values[index]

@@ -14,6 +14,7 @@ from kerasreg._keras.internals import logged_metrics
 from kerasreg._report import Report
 from kerasreg._scoring import Scorer, greedy_counts
 from kerasreg._text_table import table as text_table
+from kerasreg._validation import check_count
 from kerasreg._warnings import warn
 from kerasreg.models import Ensemble
 from kerasreg.tuners._out_of_fold import OutOfFold, as_outputs, probabilities_of
@@ -73,20 +74,32 @@ class EnsembleSelection(Report):
     predictions: np.ndarray
     targets: np.ndarray
     samples: np.ndarray
-    build: Callable[[EnsembleSelection, bool], Ensemble] = dataclasses.field(repr=False)
+    build: Callable[[EnsembleSelection, bool, int], Ensemble] = dataclasses.field(repr=False)
 
     objects: ClassVar[tuple[str, ...]] = ("predictions", "targets", "samples", "build")
 
-    def model(self, spread: bool = False) -> Ensemble:
+    def model(self, spread: bool = False, retrain: int = 0) -> Ensemble:
         """Builds the ensemble: of each trial all models of its folds and executions.
+
+        Or each trial is trained again, as lanes, with all samples that `search` was given, those of
+        validation data that were given apart excepted. It has as many steps as it had to the best
+        epoch that its folds have together. A second call trains none of them again. Scores of the
+        selection are those of the models of the search.
 
         Args:
             spread: as for `kerasreg.models.Ensemble`.
+            retrain: how often each trial is trained again, with other random numbers where the
+                model has no seeds of its own; 0 for the models of the search.
 
         Returns:
             A `kerasreg.models.Ensemble`.
+
+        Raises:
+            ValueError: if `retrain` is no whole number >= 0, this process has not searched, or the
+                tuner trains by methods of its own.
+            RuntimeError: if a training failed.
         """
-        return self.build(self, spread)
+        return self.build(self, spread, check_count("retrain", retrain, minimum=0))
 
     def __str__(self) -> str:
         lines = [text_table(("trial", "share", self.metric), self.rows)]
@@ -105,7 +118,7 @@ def select(
     mode: str,
     size: int,
     seed: int,
-    build: Callable[[EnsembleSelection, bool], Ensemble],
+    build: Callable[[EnsembleSelection, bool, int], Ensemble],
 ) -> EnsembleSelection:
     """Chooses trials by their predictions, see the tuner's method.
 

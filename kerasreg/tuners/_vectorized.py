@@ -18,12 +18,18 @@ from kerasreg._warnings import warn
 from kerasreg.lanes import Lanes
 from kerasreg.models import Ensemble
 from kerasreg.tuners import _best_epochs
-from kerasreg.tuners._confirmation import GivenSettings, project_of, scores_again
+from kerasreg.tuners._confirmation import GivenSettings, LastEpoch, project_of, scores_again
 from kerasreg.tuners._crash_safe import StateFiles
 from kerasreg.tuners._folds import check_folds
 from kerasreg.tuners._initial_settings import InitialSettings
 from kerasreg.tuners._lane_report import LaneRecord, LaneReport, report_of
-from kerasreg.tuners._out_of_fold import OutOfFold, Searched, models_of, out_of_fold
+from kerasreg.tuners._out_of_fold import (
+    OutOfFold,
+    Searched,
+    models_of,
+    out_of_fold,
+    share_trained,
+)
 from kerasreg.tuners._pruning import Pruning
 from kerasreg.tuners._results import results
 from kerasreg.tuners._scheduler import Scheduler, Seen
@@ -423,12 +429,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         executions = self.executions_per_trial if executions is None else executions
         check_count("executions", executions)
         seed = self.oracle.seed + 1 if seed is None else check_count("seed", seed, minimum=0)
-        own = [name for name in _TRAINS_BY if self._has_own(name, VectorizedTuner)]
-        if own or isinstance(self.oracle, keras_tuner.oracles.HyperbandOracle):
-            raise ValueError(
-                "`confirm` trains trials as `VectorizedTuner` does. Received: a tuner with "
-                f"{', '.join(own) or 'trials that go on with others'} of its own"
-            )
+        self._check_trains_as_usual("`confirm`")
         if not fit_args and not fit_kwargs:
             if self.searched is None:
                 raise ValueError(
@@ -439,28 +440,10 @@ class VectorizedTuner(keras_tuner.Tuner):
             fit_kwargs = dict(self.searched.kwargs)
         first = select_trial(self, rule, complexity)
         trials = [self.oracle.trials[row.setting] for row in first.rows[:leading]]
-        directory, name = project_of(self, trials, executions, seed)
+        directory, name = project_of(self, "again", trials, executions, seed)
         settings = [trial.hyperparameters.values for trial in trials]
         oracle = GivenSettings(self.oracle.objective, settings, self.oracle.get_space(), seed)
-        again = VectorizedTuner(
-            oracle,
-            self.hypermodel,
-            max_lanes=self.max_lanes,
-            folds=self.folds,
-            jit_compile=self.jit_compile,
-            random_numbers=self.random_numbers,
-            derive_models=self.derive_models,
-            pad_widths=self.pad_widths,
-            batches=self.batches,
-            max_model_size=self.max_model_size,
-            optimizer=self.optimizer,
-            loss=self.loss,
-            metrics=self.metrics,
-            distribution_strategy=self.distribution_strategy,
-            directory=directory,
-            project_name=name,
-            executions_per_trial=executions,
-        )
+        again = self._like_this(VectorizedTuner, oracle, self.folds, directory, name, executions)
         again.search(*fit_args, groups=groups, time_limit=time_limit, **fit_kwargs)
         return select_trial(self, rule, complexity, scores_again(self, again, trials))
 
@@ -547,7 +530,9 @@ class VectorizedTuner(keras_tuner.Tuner):
         Returns:
             The model, which is built also if the hypermodel leaves it unbuilt.
         """
-        model = self.build_model(trial.hyperparameters)
+        # Weights are assigned next, most often: initial ones are made where they are asked for.
+        with deferred_variables():
+            model = self.build_model(trial.hyperparameters)
         if not model.built:
             internals.build_as_trained(self, trial.trial_id, model)
         return model
@@ -652,12 +637,14 @@ class VectorizedTuner(keras_tuner.Tuner):
         found = self.out_of_fold(data, groups=groups, candidates=candidates)
         trials = {trial.trial_id: trial for trial in self.oracle.trials.values()}
 
-        def build(selection: EnsembleSelection, spread: bool) -> Ensemble:
-            ids = [row.trial_id for row in selection.rows]
-            stored = _best_epochs.read_all(self.project_dir, ids)
+        def build(selection: EnsembleSelection, spread: bool, retrain: int) -> Ensemble:
+            tuner, chosen = self, [trials[row.trial_id] for row in selection.rows]
+            if retrain:
+                tuner, chosen = self._retrained(chosen, retrain)
+            stored = _best_epochs.read_all(tuner.project_dir, [one.trial_id for one in chosen])
             models, shares = [], []
-            for row in selection.rows:
-                mine = models_of(self, trials[row.trial_id], stored.get(row.trial_id, []))
+            for row, trial in zip(selection.rows, chosen, strict=True):
+                mine = models_of(tuner, trial, stored.get(trial.trial_id, []))
                 models += mine
                 shares += [row.share / len(mine)] * len(mine)
             return Ensemble(models, shares, spread=spread)
@@ -677,12 +664,13 @@ class VectorizedTuner(keras_tuner.Tuner):
         candidates: int | Sequence[str] | None = 200,
         data: Any = None,
         groups: Any = None,
+        retrain: int = 0,
         spread: bool = False,
     ) -> Ensemble:
         """Makes one Keras model of the trials whose mean scores best.
 
         `select_ensemble` chooses them, and tells what the mean scores. With folds, all models of
-        the folds of a trial are members.
+        the folds of a trial are members, or each trial is trained again with all samples.
 
         Args:
             metric: as for `select_ensemble`.
@@ -691,6 +679,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             candidates: as for `select_ensemble`.
             data: as for `out_of_fold`.
             groups: as for `out_of_fold`.
+            retrain: as for `EnsembleSelection.model`.
             spread: as for `kerasreg.models.Ensemble`.
 
         Returns:
@@ -716,7 +705,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         chosen = self.select_ensemble(
             metric, mode=mode, size=size, candidates=candidates, data=data, groups=groups
         )
-        return chosen.model(spread)
+        return chosen.model(spread, retrain)
 
     # For subclasses: the scheduler calls these.
 
@@ -822,6 +811,71 @@ class VectorizedTuner(keras_tuner.Tuner):
             seen: for each lane that trained: its training, the epoch and the logs.
         """
 
+    def _check_trains_as_usual(self, who: str) -> None:
+        """Raises a ValueError if trials cannot be trained again by another tuner."""
+        own = [name for name in _TRAINS_BY if self._has_own(name, VectorizedTuner)]
+        if own or isinstance(self.oracle, keras_tuner.oracles.HyperbandOracle):
+            raise ValueError(
+                f"{who} trains trials as `VectorizedTuner` does. Received: a tuner with "
+                f"{', '.join(own) or 'trials that go on with others'} of its own"
+            )
+
+    def _like_this(
+        self,
+        kind: type[VectorizedTuner],
+        oracle: keras_tuner.Oracle,
+        folds: Any,
+        directory: str,
+        name: str,
+        executions: int,
+    ) -> Any:
+        """A tuner that trains as this one does, with trials of another oracle."""
+        return kind(
+            oracle,
+            self.hypermodel,
+            max_lanes=self.max_lanes,
+            folds=folds,
+            jit_compile=self.jit_compile,
+            random_numbers=self.random_numbers,
+            derive_models=self.derive_models,
+            pad_widths=self.pad_widths,
+            batches=self.batches,
+            max_model_size=self.max_model_size,
+            optimizer=self.optimizer,
+            loss=self.loss,
+            metrics=self.metrics,
+            distribution_strategy=self.distribution_strategy,
+            directory=directory,
+            project_name=name,
+            executions_per_trial=executions,
+        )
+
+    def _retrained(self, trials: Sequence[Any], executions: int) -> tuple[Any, list[Any]]:
+        """Trains trials again with all samples; the tuner that did so, and its trials."""
+        self._check_trains_as_usual("`retrain`")
+        if self.searched is None:
+            raise ValueError(
+                "`retrain` must be 0 until `search` was called in this process: a search that is "
+                f"done ends at once, and tells the data. Received: retrain={executions}"
+            )
+        args, kwargs = self.searched.without_validation()
+        share = share_trained(self, self.searched)
+        seed = self.oracle.seed + 1
+        directory, name = project_of(self, "retrained", trials, executions, seed)
+        settings = [trial.hyperparameters.values for trial in trials]
+        oracle = GivenSettings(LastEpoch("loss", "min"), settings, self.oracle.get_space(), seed)
+        again = self._like_this(_Retraining, oracle, None, directory, name, executions)
+        again.lengths = [max(1, round((trial.best_step + 1) * share)) for trial in trials]
+        again.search(*args, **kwargs)
+        done = sorted(oracle.trials.values(), key=lambda one: int(one.trial_id))
+        for trial, trial_again in zip(trials, done, strict=True):
+            if trial_again.status != "COMPLETED":
+                raise RuntimeError(
+                    f"Trial {trial.trial_id} could not be trained again with all samples: "
+                    f"{(trial_again.message or 'no reason is known').strip().splitlines()[-1]}"
+                )
+        return again, done
+
     def _new_scheduler(
         self,
         fit_args: tuple[Any, ...],
@@ -860,6 +914,23 @@ class VectorizedTuner(keras_tuner.Tuner):
         self.hypermodel.declare_hyperparameters(hp)
         self.hypermodel.build(hp)
         self.oracle.update_space(hp)
+
+
+class _Retraining(VectorizedTuner):
+    """Trains each trial for a number of epochs of its own, and keeps the weights of the last one.
+
+    Attributes:
+        lengths: the numbers of epochs.
+    """
+
+    lengths: Sequence[int] = ()
+
+    def fit_arguments(self, trial: Any, execution: int, kwargs: dict[str, Any]) -> dict[str, Any]:
+        given = super().fit_arguments(trial, execution, kwargs)
+        return {**given, "epochs": self.lengths[int(trial.trial_id)]}
+
+    def builds_by_hypermodel_alone(self, hp: keras_tuner.HyperParameters) -> bool:
+        return True
 
 
 def _declares_whole_space(hypermodel: Any) -> bool:

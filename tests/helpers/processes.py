@@ -70,20 +70,21 @@ def killed_after(seconds, run):
     return exit_code(process)
 
 
-def killed_at_each_call(names, run, after):
+def killed_at_each_call(names, run, after, step=1):
     """Kills forked functions before the first call of some functions of `os`, the second, ...
 
     Args:
         names: of the functions, such as `"replace"`.
         run: is given the number of the call, from 0, and is killed before it.
         after: is given the number, when it was killed.
+        step: with 3, only before the first call, the fourth, ...
 
     Returns:
         What `after` returned for each call that there is.
     """
     found = []
     while True:
-        number = len(found)
+        number = len(found) * step
 
         def dying(number=number):
             calls = 0

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 import warnings
 
 import keras
@@ -28,11 +29,11 @@ def compiled(middle, optimizer, units=5, loss=None, **dense):
     return model
 
 
-def plain(hp):
+def plain(hp, **dense):
     rate = hp.Float("rate", 0.1, 0.5)
     penalty = keras.regularizers.L2(hp.Float("strength", 1e-5, 1e-2, sampling="log"))
     optimizer = optimizers.Adam(hp.Choice("learning_rate", [1e-1, 1e-2, 1e-3]))
-    return compiled([layers.Dropout(rate)], optimizer, kernel_regularizer=penalty)
+    return compiled([layers.Dropout(rate)], optimizer, kernel_regularizer=penalty, **dense)
 
 
 def computed(hp):
@@ -150,6 +151,35 @@ def test_initial_weights_are_drawn_for_each(tmp_path):
     assert last.std() == pytest.approx(np.sqrt(2 / (5 + 3)), rel=0.1)
     states = [v for of in first for k, v in of.items() if k.endswith("seed_generator_state")]
     assert len({tuple(state) for state in states}) == len(states) > 0
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_an_initializer_may_have_a_seed_that_was_drawn(drawn, tmp_path, recwarn):
+    """As layers have it that give their variables seeds which follow from one of their own."""
+    kernels = []
+
+    def seeded(hp):
+        seed = random.randint(1, 10**9) if drawn else 5
+        initializer = keras.initializers.RandomUniform(-0.25, 0.25, seed=seed)
+        return plain(hp, kernel_initializer=initializer)
+
+    class Keeps(Watched):
+        def on_training_end(self, plan):
+            super().on_training_end(plan)
+            if isinstance(plan.lane_model, DerivedModel):
+                kernels.extend(
+                    v for of, v in plan.lane_model.values if of.path.endswith("dense/kernel")
+                )
+
+    tuner = Keeps(seeded, "loss", 20, seed=3, directory=tmp_path)
+    tuner.seen = []
+    tuner.search(X, Y, epochs=1, batch_size=24, verbose=0)
+    assert len(kernels) > 10
+    assert len({np.asarray(kernel).tobytes() for kernel in kernels}) == (
+        len(kernels) if drawn else 1
+    )
+    assert 0.2 < np.abs(kernels).max() <= 0.25
+    assert not [one for one in recwarn if "builds the model of each" in str(one.message)]
 
 
 @pytest.mark.parametrize("build", [plain, without_input])
