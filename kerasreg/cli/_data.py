@@ -111,7 +111,8 @@ def load_table(
 
     Args:
         data: one of `BUNDLED`, or the path of a `.csv` or `.parquet` file.
-        target: name of the target column; for files only.
+        target: name of the target column; for files only. Rows without a value in it are left
+            out.
         task: `"classification"`, `"regression"`, or `"auto"`: classification
             where the target is text, boolean, or has at most 20 distinct whole
             numbers.
@@ -147,6 +148,9 @@ def load_table(
         raise ValueError(
             f"`groups` must be neither the target nor dropped. Received: groups={groups!r}"
         )
+    # Numbers of rows in messages are those of the file, also where rows are left out.
+    frame = frame.reset_index(drop=True)
+    kept = ~frame[target].isna().to_numpy(dtype=bool)
     numbers = None if groups is None else _groups(frame[groups])
     in_time = None if order is None else frame[order]
     frame = frame.drop(columns=[*drop, *([] if groups is None else [groups])])
@@ -163,31 +167,51 @@ def load_table(
     )
     if target not in frame.columns:
         raise ValueError(f"`drop` must not name the target. Received: {target!r}")
-    if len(frame) < _LEAST_ROWS:
-        raise ValueError(f"{data!r} must have at least {_LEAST_ROWS} rows. It has {len(frame)}.")
+    if kept.sum() < _LEAST_ROWS:
+        what = "rows" if kept.all() else f"rows with a {target!r}"
+        raise ValueError(f"{data!r} must have at least {_LEAST_ROWS} {what}. It has {kept.sum()}.")
+    notes += _without_target(kept, target, data)
     features = frame.drop(columns=[target])
     if features.shape[1] == 0:
         raise ValueError(f"{data!r} must have a column besides the target {target!r}.")
-    y, classes = _target(frame[target], task)
+    column = frame[target][kept]
+    floats = not kept.all() and column.dtype.kind == "f"
+    if floats and np.isfinite(column).all() and (column == column.round()).all():
+        column = column.astype("int64")  # Which pandas has as floats beside what is missing.
+    y, classes = _target(column, task)
     if classes is not None:
-        notes += _rare_classes(frame[target], y, classes, groups is not None or order is not None)
+        notes += _rare_classes(column, y, classes, groups is not None or order is not None)
+    numbers = None if numbers is None else numbers[kept]
     name = data if data in BUNDLED else os.path.basename(data)
     names = tuple(map(str, features.columns))
     if columns is None and all(map(_is_plain, (features[name] for name in features.columns))):
-        x = np.stack([_numbers(features[name]) for name in features.columns], axis=1)
-        notes += _duplicates(features, y, data)
-        times = None if in_time is None else _times(in_time, None)
+        x = np.stack([_numbers(features[name]) for name in features.columns], axis=1)[kept]
+        notes += _duplicates(features[kept], y, data)
+        times = None if in_time is None else _times(in_time, None)[kept]
         return Table(name, x, y, names, classes, notes, groups=numbers, times=times)
     with loading():  # Of Keras, on which the package stands.
         from kerasreg.tables import read_columns
     reading = read_columns(features, overrides=columns)
     if not reading.used:
         raise ValueError(f"{data!r} must have a column that is of use. {reading.dropped}")
-    times = None if in_time is None else _times(in_time, reading)
+    times = None if in_time is None else _times(in_time, reading)[kept]
     used = [column.name for column in reading.used]
-    x = np.zeros((len(frame), 0), "float32")
-    notes += _duplicates(features[used], y, data)
-    return Table(name, x, y, tuple(used), classes, notes, reading, features[used], numbers, times)
+    features = features[used][kept].reset_index(drop=True)
+    x = np.zeros((len(features), 0), "float32")
+    notes += _duplicates(features, y, data)
+    return Table(name, x, y, tuple(used), classes, notes, reading, features, numbers, times)
+
+
+def _without_target(kept: np.ndarray, target: str, data: str) -> tuple[str, ...]:
+    """A note, if rows have no target."""
+    count = int((~kept).sum())
+    if not count:
+        return ()
+    are = "row has" if count == 1 else f"of the {len(kept)} rows have"
+    return (
+        f"{count} {are} no {target!r} in {os.path.basename(data)!r}, the first in data row "
+        f"{int(np.argmin(kept)) + 1}, and {'is' if count == 1 else 'are'} left out",
+    )
 
 
 def _times(column: Any, reading: Columns | None) -> np.ndarray:
@@ -488,7 +512,7 @@ def _numbers(column: Any) -> np.ndarray:
     with np.errstate(over="ignore"):
         values = column.to_numpy().astype("float32")
     if not np.isfinite(values).all():
-        row = int(np.argmin(np.isfinite(values))) + 1
+        row = _row(column, int(np.argmin(np.isfinite(values))))
         raise ValueError(
             f"Column {column.name!r} has an infinite value, or one too large for float32, in "
             f"data row {row}."
@@ -498,8 +522,13 @@ def _numbers(column: Any) -> np.ndarray:
 
 def _no_number(column: Any) -> tuple[int, Any]:
     """The first value that is no number, and its row, from 1; else those of the first row."""
-    row = int(np.argmin(_are_numbers(column)))
-    return row + 1, _plain(column.iloc[row])
+    place = int(np.argmin(_are_numbers(column)))
+    return _row(column, place), _plain(column.iloc[place])
+
+
+def _row(column: Any, place: int) -> int:
+    """The number of a row in the file, from 1; some may have been left out."""
+    return int(column.index[place]) + 1
 
 
 def _are_numbers(column: Any) -> np.ndarray:
@@ -526,12 +555,6 @@ def _task_of(column: Any) -> str:
 
 
 def _target(column: Any, task: str) -> tuple[np.ndarray, tuple[Any, ...] | None]:
-    if column.isna().any():
-        row = int(np.argmax(column.isna())) + 1
-        raise ValueError(
-            f"The target column {column.name!r} has {int(column.isna().sum())} missing values "
-            f"(NaN), the first in data row {row}. Remove those rows."
-        )
     if task == "auto":
         task = _task_of(column)
     if task == "regression":
@@ -599,7 +622,7 @@ def _rare_classes(
 
 
 def _first_row(column: Any, label: Any) -> int:
-    return int(np.argmax(column == label)) + 1
+    return _row(column, int(np.argmax(column == label)))
 
 
 def _plain(label: Any) -> Any:
