@@ -186,7 +186,7 @@ class SearchJob:
         networks = {
             "baseline": self._baseline(best, chosen.trial.trial_id),
             "winner": tuner.ensemble(candidates=[chosen.trial.trial_id]),
-            _REFERENCE: selection.model(),
+            _REFERENCE: self._ensemble(selection),
         }
         x_test = self.data.fitted.arrays(self.data.frame.iloc[self.data.test_rows])
         outputs = {
@@ -248,6 +248,18 @@ class SearchJob:
         beside = os.path.join(self.folder, ".ensemble.keras")
         model.save(beside)
         os.replace(beside, os.path.join(self.folder, "ensemble.keras"))
+
+    def _ensemble(self, selection: tuners.EnsembleSelection) -> models.Ensemble:
+        """The ensemble, of the models of folds or of others that are trained with all rows."""
+        times = self.settings.retrain
+        if times is None:
+            times = 0 if self.settings.order is None else 1
+        if not times:
+            return selection.model()
+        trainings = times * len(selection.rows)
+        self.write(f"trains {trainings} {'members' if trainings > 1 else 'member'} with all rows")
+        with contextlib.redirect_stdout(io.StringIO()):
+            return selection.model(retrain=times)
 
     def _served(self, network: keras.Model) -> tuple[keras.Model, Any]:
         """What is exported, and the test part as it takes it: raw columns where there are such."""

@@ -59,6 +59,14 @@ class SearchSettings(TableOptions):
         "as the tuner learns from.",
         minimum=0,
     )
+    retrain: int | None = option(
+        None,
+        "How often each setting of the ensemble is trained again, with all rows but those of the "
+        "test part, which gives a smaller model than those of its folds. By "
+        "default 1 with --order, where the models of early folds have not seen the latest rows, "
+        "and else 0.",
+        minimum=0,
+    )
     replicas: int = option(
         1,
         "Train each trial on this many GPUs, or logical CPU devices where there are none.",
@@ -69,7 +77,7 @@ class SearchSettings(TableOptions):
 # Of the data; and what was read where --start_from says.
 _FOUND: dict[str, tuple[type, bool]] = {"fingerprint": (str, False), "earlier": (list, False)}
 # Settings that searches which earlier versions began do not have: they had the defaults.
-_LATER = ("sep", "decimal", "columns", "order", "start_from")
+_LATER = ("sep", "decimal", "columns", "order", "start_from", "retrain")
 
 
 def read_record(folder: str) -> dict[str, Any] | None:

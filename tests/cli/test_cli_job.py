@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kerasreg.cli import _job
+from kerasreg.cli._record import SearchSettings
 
 
 def test_a_regression_answers_in_the_units_of_its_file():
@@ -47,3 +48,26 @@ def test_the_file_for_keras_is_whole_and_what_a_kill_has_left_is_gone(tmp_path):
     job._save(model)
     assert keras.saving.load_model(folder / "ensemble.keras").output_shape == (None, 1)
     assert sorted(one.name for one in folder.iterdir()) == ["ensemble.keras", "model"]
+
+
+@pytest.mark.parametrize(
+    ("given", "members"),
+    [
+        ({}, None),
+        ({"order": "day"}, 1),
+        ({"retrain": 3}, 3),
+        ({"order": "day", "retrain": 0}, None),
+    ],
+)
+def test_members_are_the_models_of_folds_or_trained_again(given, members):
+    asked, lines = [], []
+    job = object.__new__(_job.SearchJob)
+    job.settings = SearchSettings(**given)
+    job.write = lines.append
+    selection = types.SimpleNamespace(
+        rows=["a", "b"], model=lambda retrain=None: asked.append(retrain)
+    )
+    job._ensemble(selection)
+    assert asked == [members]
+    expected = [] if members is None else [f"trains {2 * members} members with all rows"]
+    assert lines == expected
