@@ -8,6 +8,8 @@ import signal
 import pytest
 from helpers.commands import SearchFolder, command_inside, command_stopped, contents, python
 
+pytestmark = pytest.mark.shares_programs
+
 # A regression, whose scores are all different numbers.
 SEARCH = ("search", "--data=diabetes", "--trials=3", "--epochs=2", "--folds=3", "--lanes=3",
           "--seed=5", "--output_dir=out")  # fmt: skip
