@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import os
 import sys
 import types
 
@@ -23,6 +24,8 @@ def prepare(optimize_graphs):
     # sixth of all the time, and changes no more than rounding. The long tests run with it.
     if not optimize_graphs:
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+        # And what XLA makes runs for milliseconds: to optimize it takes a fifth of its compilation.
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
     # With each operation of a graph goes who made it, for the texts of errors. There are a hundred
     # calls above it in a test: to write them down took a sixth of all the time.
     ops._create_c_op = functools.partial(ops._create_c_op, extract_traceback=False)
