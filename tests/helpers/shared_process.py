@@ -27,7 +27,7 @@ def prepare(optimize_graphs):
         # And what XLA makes runs for milliseconds: to optimize it takes a fifth of its compilation.
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
     # With each operation of a graph goes who made it, for the texts of errors. There are a hundred
-    # calls above it in a test: to write them down took a sixth of all the time.
+    # calls above it in a test, and to write them down takes some hundredths of the time.
     ops._create_c_op = functools.partial(ops._create_c_op, extract_traceback=False)
 
 
