@@ -50,13 +50,11 @@ TOGETHER = (
     "counted",
     "xla",
     "mixed_float16",
-    "mixed_bfloat16",
     "saved_model",
     "used_copy",
 )
-# An optimizer or a callback has a model for itself in each training: a part of them is among the
-# long tests. One mixed precision scales the loss.
-OF_WHOLE_MODELS = tuple(check for check in TOGETHER if check != "mixed_bfloat16")
+# The other mixed precision does not scale the loss.
+OTHERS = ("mixed_bfloat16",)
 
 
 def check(name):
@@ -193,9 +191,8 @@ def test_every_component_is_trained_with():
 @pytest.mark.parametrize(
     ("group", "checks"),
     [
-        ("models", TOGETHER),
-        ("optimizers", OF_WHOLE_MODELS),
-        ("callbacks", OF_WHOLE_MODELS),
+        *((group, TOGETHER) for group in GROUPS),
+        pytest.param("models", OTHERS, marks=pytest.mark.long),
         # A state that is resumed is that of one object or of many: a part is among the long tests.
         *(
             pytest.param(group, RESUMED, marks=() if group == "optimizers" else pytest.mark.long)

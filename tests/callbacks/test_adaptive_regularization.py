@@ -247,6 +247,7 @@ def fit(model, *callbacks, epochs=6, **options):
     return model.fit(x, y, 1, epochs, **options).history
 
 
+@pytest.mark.short("options0-dropout", "options1-strength", "options1-weight_decay")
 @pytest.mark.parametrize("target", ["dropout", "strength", "weight_decay"])
 @pytest.mark.parametrize("options", [{"run_eagerly": True}, {"steps_per_execution": 2}])
 def test_the_history_has_the_value_and_the_gap_of_each_epoch(target, options):

@@ -128,6 +128,13 @@ def expected(tmp_path_factory):
 IN_SHORT = ["arrays", "shuffle", "repeat", "PyDataset"]
 
 
+@pytest.mark.short(
+    "arrays-to its end",
+    "shuffle-until an exception",
+    "repeat-to its end",
+    "PyDataset-until the loss explodes",
+    "cache-until an exception",
+)
 @pytest.mark.parametrize(
     ("name", "how"),
     [

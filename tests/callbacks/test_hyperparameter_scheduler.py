@@ -134,17 +134,34 @@ def assert_close(one, other):
     np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
 
 
+@pytest.mark.short(
+    "epoch-momentum",
+    "epoch-weight decay",
+    "epoch-dropout",
+    "epoch-proximal",
+    "step-momentum",
+    "step-nesterov",
+    "step-beta_1",
+    "step-weight decay",
+    "step-dropout",
+    "step-strength",
+    "step-factor of a sum",
+    "step-proximal",
+    "step-proximal momentum",
+)
 @every_case
 @pytest.mark.parametrize("unit", ["epoch", "step"])
 def test_training_is_that_of_numpy_with_a_value_that_changes(case, unit):
     assert_close(trained(case, unit), expected(case, unit))
 
 
+@pytest.mark.short("momentum", "dropout", "strength", "proximal momentum")
 @every_case
 def test_so_it_is_when_xla_compiles_the_step(case):
     assert_close(trained(case, "step", jit_compile=True), expected(case, "step"))
 
 
+@pytest.mark.short("beta_1", "dropout", "proximal")
 @every_case
 def test_with_several_steps_per_execution_the_value_is_set_before_each_group(case):
     # Five batches an epoch: groups of four and one.

@@ -89,6 +89,7 @@ def assert_same(one, other):
 # Traces.
 
 
+@pytest.mark.short("dropout-False", "strength-False", "momentum-True")
 @pytest.mark.parametrize(
     ("target", "jit_compile"),
     [*[(target, False) for target in TARGETS[1:]], ("momentum", True)],
@@ -102,6 +103,7 @@ def test_a_moving_value_is_traced_as_often_as_a_constant_one(target, jit_compile
     assert traces(HyperparameterScheduler(target, RAMP, unit="step")) == traces()
 
 
+@pytest.mark.short("weight_decay", "dropout")
 @pytest.mark.parametrize("target", TARGETS[1:])
 def test_a_fit_that_follows_is_traced_at_most_once_more_and_then_no_more(target):
     loss = CountedLoss()
@@ -238,6 +240,7 @@ def scaled(optimizer):
     return keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0)
 
 
+@pytest.mark.short("dropout-None", "momentum-scaled", "weight_decay-Proximal", "strength-None")
 @pytest.mark.parametrize(
     ("target", "wrap"),
     [
@@ -265,6 +268,7 @@ def test_a_model_saved_in_the_middle_has_the_value_then_and_goes_on(target, wrap
 # What is logged.
 
 
+@pytest.mark.short("weight_decay-step", "dropout-step", "momentum-epoch")
 @pytest.mark.parametrize(
     ("target", "unit"), [*[(target, "step") for target in TARGETS], ("momentum", "epoch")]
 )
@@ -339,6 +343,7 @@ def test_a_training_resumed_at_a_batch_is_the_one_that_lives_on(epoch, batch):
 # Copies.
 
 
+@pytest.mark.short("momentum", "strength")
 @pytest.mark.parametrize("target", ["momentum", "dropout", "strength"])
 def test_a_copy_of_one_that_was_used_leaves_the_first_model_alone(target):
     first, second = make_model(), make_model()

@@ -89,6 +89,16 @@ def expected_rates(formula, unit):
     return [formula(t) for t in times]
 
 
+@pytest.mark.short(
+    "0-epoch-fixed",
+    "3-step-step",
+    "3-epoch-exponential",
+    "0-step-time-based",
+    "0-epoch-cosine",
+    "3-step-cosine",
+    "3-epoch-any schedule",
+    "0-step-any number",
+)
 @every_policy
 @every_unit
 @pytest.mark.parametrize("warmup", [0, 3])
@@ -259,6 +269,7 @@ def test_with_several_steps_per_execution_the_rate_is_set_before_each_group(unit
     np.testing.assert_allclose(seen, [formula(t) for t in times], rtol=1e-6)
 
 
+@pytest.mark.short("step", "any number")
 @every_policy
 def test_a_copy_acts_on_the_model_that_it_is_given_to(make, formula):
     policy = make()

@@ -66,6 +66,7 @@ def values(schedule, steps=range(STEPS)):
 # Which values.
 
 
+@pytest.mark.short("None-options0", "8-options1", "50-options2")
 @pytest.mark.parametrize(
     "options",
     [
@@ -155,6 +156,7 @@ def by_hand(nesterov):
     return w
 
 
+@pytest.mark.short("mode0-True", "mode1-False")
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("mode", [{"run_eagerly": True}, {"jit_compile": False}])
 def test_the_weights_are_those_of_gradient_descent_by_hand(nesterov, mode):
@@ -235,6 +237,7 @@ def unknown_length(x=X, y=Y):
     return data.filter(lambda x, y: True)
 
 
+@pytest.mark.short("False-20", "True-None")
 @pytest.mark.parametrize("steps", [None, STEPS])
 @pytest.mark.parametrize("used_again", [False, True])
 def test_a_second_fit_has_a_cycle_of_its_own(steps, used_again):

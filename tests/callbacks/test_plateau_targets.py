@@ -195,6 +195,7 @@ def plateau(target, folder=None):
 EXPECTED = [0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125, 0.125]
 
 
+@pytest.mark.short("momentum", "strength")
 @every_target
 def test_the_step_has_the_reduced_value_and_is_not_traced_again(target):
     loss = CountedLoss()

@@ -314,6 +314,7 @@ def train_and_be_killed(folder, epoch):
     fit(small_model(), plateau(os.path.join(folder, "plateau")), backup, kill, epochs=9)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_a_killed_process_is_continued_by_another(tmp_path, uninterrupted):
     command = [sys.executable, __file__, str(tmp_path), "5"]

@@ -49,6 +49,18 @@ def nested_model():
     return model, {**numbers, "lasso": lasso.strength, "sum": both.strength}
 
 
+@pytest.mark.short(
+    "dropout-moved0",
+    "dropout:early-moved2",
+    "dropout:block*-moved3",
+    "dropout:block1/early-moved14",
+    "strength:block1/first-moved8",
+    "strength:*first*-moved9",
+    "strength:head-moved12",
+    "strength:kernel-moved17",
+    "strength:*/first/kernel-moved18",
+    "strength:head/lasso-moved19",
+)
 @pytest.mark.parametrize(
     ("target", "moved"),
     {

@@ -12,6 +12,8 @@ from kerasreg.cli import _job
 from kerasreg.lanes import Lanes
 from kerasreg.serving import _export
 
+pytestmark = pytest.mark.shares_programs
+
 # A regression, whose scores are all different numbers.
 SEARCH = ("search", "--data=diabetes", "--trials=3", "--epochs=2", "--folds=3", "--lanes=3",
           "--seed=5", "--output_dir=out")  # fmt: skip

@@ -20,6 +20,8 @@ from kerasreg import hypermodels, serving
 from kerasreg.cli._data import load_table
 from kerasreg.cli._split import search_data
 
+pytestmark = pytest.mark.shares_programs
+
 ROWS = 150
 FEATURES = ["weight", "length", "light"]
 LABELS = ["cherry", "apple", "banana"]

@@ -11,6 +11,8 @@ from helpers.commands import SearchFolder, command_inside
 from kerasreg.cli._data import load_table
 from kerasreg.cli._split import search_data, split
 
+pytestmark = pytest.mark.shares_programs
+
 ROWS = 160
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from kerasreg import hypermodels, layers, spaces
 
+pytestmark = pytest.mark.shares_programs
+
 OBJECTIVE = keras_tuner.Objective("val_accuracy", "max")
 
 
@@ -249,12 +251,14 @@ def test_the_baseline_is_otherwise_the_same_network(seed):
 # Training.
 
 
+@pytest.mark.short("64-2")
 @pytest.mark.parametrize(("batch_size", "steps"), [(32, 3), (64, 2), (128, 1)])
 def test_the_batch_size_of_the_setting_is_used(batch_size, steps):
     model, _ = fit(hypermodel(), chosen(batch_size=batch_size), epochs=2)
     assert int(model.optimizer.iterations) == 2 * steps
 
 
+@pytest.mark.short("fixed", "time_based", "cosine")
 @pytest.mark.parametrize("kind", ["fixed", "step", "exponential", "time_based", "cosine"])
 def test_the_learning_rate_follows_the_policy_of_the_setting(kind):
     values = {"optimizer": "sgd", "sgd_learning_rate": 0.02, "learning_rate_policy": kind}

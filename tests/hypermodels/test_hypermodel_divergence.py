@@ -7,6 +7,8 @@ import pytest
 
 from kerasreg import hypermodels, tuners
 
+pytestmark = pytest.mark.shares_programs
+
 
 def classifier(learning_rate):
     inputs = keras.Input((2,))

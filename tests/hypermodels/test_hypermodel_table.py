@@ -13,6 +13,8 @@ from kerasreg.hypermodels import TableHyperModel
 from kerasreg.layers import PeriodicEmbedding, PiecewiseLinearEmbedding, ScheduledDropout
 from kerasreg.tables import Table, read_columns
 
+pytestmark = pytest.mark.shares_programs
+
 
 @pytest.fixture(scope="module")
 def frame():

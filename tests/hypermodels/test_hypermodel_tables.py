@@ -10,6 +10,8 @@ from kerasreg.hypermodels import DenseHyperModel
 from kerasreg.layers import CategoryEmbedding, PeriodicEmbedding, PiecewiseLinearEmbedding
 from kerasreg.tables import Table
 
+pytestmark = pytest.mark.shares_programs
+
 
 @pytest.fixture(scope="module")
 def table():

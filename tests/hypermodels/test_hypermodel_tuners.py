@@ -6,6 +6,8 @@ import pytest
 
 from kerasreg import hypermodels, tuners
 
+pytestmark = pytest.mark.shares_programs
+
 # Tuner, its arguments, and how many trials it runs with them.
 TUNERS = {
     "random": (keras_tuner.RandomSearch, {"max_trials": 2}, 2),

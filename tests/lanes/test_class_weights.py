@@ -60,6 +60,7 @@ def check(make, arguments, jit_compile=False, weights=WEIGHTS):
     return together
 
 
+@pytest.mark.short("a column-False", "one-hot-True")
 @pytest.mark.parametrize(
     ("targets", "jit_compile"),
     [("numbers", False), ("a column", False), ("one-hot", True)],
@@ -74,6 +75,7 @@ def test_each_lane_has_its_own(targets, jit_compile):
     check(lambda seed: model(loss, seed), arguments, jit_compile)
 
 
+@pytest.mark.short("PyDataset")
 @pytest.mark.filterwarnings("ignore:`shuffle=")
 @pytest.mark.parametrize(
     "stream",

@@ -52,6 +52,15 @@ def build_for(features):
     return build
 
 
+@pytest.mark.short(
+    "columns of several types",
+    "a table of Booleans",
+    "a series with an index of its own",
+    "series of inputs",
+    "tensors in half precision",
+    "arrays of another backend",
+    "single bytes",
+)
 @pytest.mark.parametrize("kind", DATA)
 def test_lanes_train_with_the_arrays_of_keras(kind, same_as_alone):
     x, y = DATA[kind]
@@ -110,6 +119,7 @@ KINDS_OF_SPARSE = {
 }
 
 
+@pytest.mark.short("rows-True", "coordinates-False", "a tensor-True")
 @pytest.mark.parametrize("is_resident", [True, False])
 @pytest.mark.parametrize("kind", KINDS_OF_SPARSE)
 def test_sparse_inputs_train_as_alone(kind, is_resident, same_as_alone, monkeypatch):

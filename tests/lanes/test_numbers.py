@@ -213,6 +213,7 @@ DECIDING = {
 }
 
 
+@pytest.mark.short("Fits", "Between", "Written", "Counted")
 @pytest.mark.parametrize("kind", DECIDING)
 def test_a_number_that_decides_is_no_value_of_a_lane(kind):
     models = [with_layers(kind(number)) for number in NUMBERS]

@@ -102,6 +102,9 @@ KINDS = [
 ]
 
 
+@pytest.mark.short(
+    "in_a_closure", "in_defaults", "in_a_partial", "in_options", "in_an_activation", "in_operators"
+)
 @pytest.mark.parametrize("build", KINDS)
 def test_a_number_of_a_function_is_a_value_of_the_lane(build, same_as_alone):
     models = [build(number) for number in NUMBERS]
@@ -171,6 +174,7 @@ WEIGHTS = {
 }
 
 
+@pytest.mark.short("both", "names", "none of one")
 @pytest.mark.parametrize("kind", WEIGHTS)
 def test_weights_of_losses_are_values_of_the_lane(kind, same_as_alone):
     assert group_by_program([WEIGHTS[kind](i) for i in range(3)]) == [[0, 1, 2]]

@@ -46,6 +46,15 @@ CASES = {
 }
 
 
+@pytest.mark.short(
+    "weight_decay-False",
+    "weight_decay of Adam-True",
+    "clipnorm-True",
+    "clipnorm of Adam-False",
+    "L1-True",
+    "L2-False",
+    "L1L2-True",
+)
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("name", CASES)
 def test_a_number_that_some_go_without(name, backwards, equal_logs, equal_models):

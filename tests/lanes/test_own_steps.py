@@ -182,6 +182,7 @@ KINDS += [Accumulates]
 IN_SHORT = {Custom, Weighted, LastBatch, Accumulates}
 
 
+@pytest.mark.short("Custom", "Weighted", "Accumulates")
 @pytest.mark.parametrize(
     "kind", [pytest.param(k, marks=() if k in IN_SHORT else pytest.mark.long) for k in KINDS]
 )

@@ -59,6 +59,7 @@ def classifiers(count):
     return models
 
 
+@pytest.mark.short("True")
 @tensorflow_alone
 @pytest.mark.parametrize("own_rows", [False, True])
 def test_lanes_in_shares_are_what_they_are_as_a_whole(own_rows, monkeypatch):

@@ -142,6 +142,13 @@ BRIEF = [
 ]  # fmt: skip
 
 
+@pytest.mark.short(
+    "a shuffled dataset",
+    "an endless dataset",
+    "weights of classes",
+    "a generator that validates",
+    "some epochs",
+)
 @pytest.mark.parametrize(
     "kind",
     [pytest.param(kind, marks=[] if kind in BRIEF else pytest.mark.long) for kind in STREAMS],
@@ -334,6 +341,7 @@ def test_a_replacement_begins_with_the_next_pass(trials, equal_models):
     equal_models(together.unstack(0), fresh)
 
 
+@pytest.mark.short("dataset-None", "sequence-2", "arrays-None")
 @pytest.mark.parametrize("steps", [None, 2])
 @pytest.mark.parametrize("kind", ["dataset", "sequence", "arrays"])
 def test_scores_and_predictions(kind, steps, trials):

@@ -61,6 +61,7 @@ def model_of(layer, shape, dtype, rate, size=20):
     return model
 
 
+@pytest.mark.short("text as tensors", "words", "bins")
 @pytest.mark.parametrize("kind", SHARED)
 def test_models_that_share_an_adapted_layer_are_lanes(kind, same_as_alone):
     x, (shape, dtype), make = SHARED[kind]

@@ -10,6 +10,8 @@ from keras import constraints, layers, ops, optimizers, regularizers
 import kerasreg
 from kerasreg.lanes import Lanes, Replacement, group_by_program, why_not_padded
 
+pytestmark = pytest.mark.shares_programs
+
 NARROW, WIDE, BETWEEN = WIDTHS = 6, 16, 10
 OUTPUT = {"activation": "softmax"}
 DRAW = np.random.default_rng(0)
@@ -227,6 +229,7 @@ def momentum():
     return optimizers.SGD(0.05, momentum=0.9)
 
 
+@pytest.mark.short("BatchNormalization-float64", "branches-float64", "Conv1D-float64")
 @pytest.mark.parametrize("floatx", ["float64", pytest.param("float32", marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", marked(KINDS, IN_SHORT))
 def test_a_padded_lane_is_the_model_alone(kind, floatx, equal_logs, equal_models):
@@ -456,6 +459,7 @@ REFUSED_IN_SHORT = {
 MASKED_IN_SHORT = {"sigmoid", "LayerNormalization", "GaussianNoise"}
 
 
+@pytest.mark.short("sigmoid", "LayerNormalization")
 @pytest.mark.parametrize("kind", marked(MASKED, MASKED_IN_SHORT))
 def test_a_lane_learns_nothing_from_padded_units_that_give_something(
     kind, equal_logs, equal_models
@@ -581,7 +585,7 @@ def test_results_of_padded_lanes(of_widths):
         assert evaluated[lane] == pytest.approx(expected, abs=1e-5)
 
 
-def test_models_of_another_width_take_lanes_over(of_widths, equal_models):
+def test_models_of_another_width_take_lanes_over(of_widths, equal_models, no_programs):
     lanes = Lanes(of_widths)
     x = DATA[GRAPH]
     given = {"x": x, "y": Y, "epochs": 2, "seed": 0}

@@ -151,6 +151,19 @@ def term(p, kernels, features, weight_regularizer, dropout_regularizer):
 FIRST = {"data_format": "channels_first"}
 
 
+@pytest.mark.short(
+    "Dense-0.001",
+    "Dense-0.5",
+    "Dense-0.999",
+    "Dense of sequences-0.1",
+    "Conv2D-0.001",
+    "Conv2D-0.999",
+    "Conv2D first-0.5",
+    "SeparableConv2D-0.1",
+    "SeparableConv2D-0.999",
+    "LSTM-0.001",
+    "LSTM-0.5",
+)
 @pytest.mark.parametrize("rate", [0.001, 0.1, 0.5, 0.999])
 @pytest.mark.parametrize(
     ("make_layer", "shape", "features"),

@@ -41,6 +41,9 @@ def dropped_from(shape, rate, side, seed=1):
     return np.array(layer(np.ones(shape, "float32"), training=True)) == 0
 
 
+@pytest.mark.short(
+    "0.00390625-(8, 8, 3)", "0.1-(9, 5, 2)", "0.5-(7, 7, 7)", "0.9-(3, 8, 5)", "0.5-(4, 3, 9)"
+)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("rate", RATES)
 def test_the_fraction_that_is_dropped_is_the_rate(rate, size):
@@ -51,6 +54,9 @@ def test_the_fraction_that_is_dropped_is_the_rate(rate, size):
     assert abs(fractions.mean() - rate) < 4 * error
 
 
+@pytest.mark.short(
+    "0.00390625-(8, 8, 3)", "0.1-(9, 5, 2)", "0.5-(7, 7, 7)", "0.9-(3, 8, 5)", "0.5-(4, 3, 9)"
+)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("rate", RATES)
 def test_every_position_is_kept_with_its_probability_and_divided_by_it(rate, size):

@@ -405,6 +405,13 @@ def assert_same_training(one, other):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.short(
+    "two layers-each-graph",
+    "two layers-nested-XLA",
+    "one layer-each-eager",
+    "one layer-nested-graph",
+    "one layer-each-XLA",
+)
 @every_mode
 @pytest.mark.parametrize("remat", ["each", "nested"])
 @pytest.mark.parametrize("shared", [False, True], ids=["two layers", "one layer"])
@@ -446,6 +453,17 @@ def test_a_layer_used_twice_in_a_step_draws_two_masks_and_counts_one(name):
 
 
 # A time step of a sequence has too few axes for one of them.
+@pytest.mark.short(
+    "eager-ScheduledDropout",
+    "eager-ScheduledGaussianDropout",
+    "eager-ScheduledAlphaDropout",
+    "eager-ScheduledStochasticDepth",
+    "eager-DropConnect",
+    "eager-ConcreteDropout",
+    "graph-ScheduledDropout",
+    "graph-DropConnect",
+    "XLA-ConcreteDropout",
+)
 @pytest.mark.parametrize("name", [n for n in SEQUENCES if n != "ScheduledSpatialDropout1D"])
 @every_mode
 def test_time_distributed_draws_for_each_time_and_counts_one_step(name, mode):

@@ -62,6 +62,18 @@ def widths(result):
     return {row.layer: (row.before, row.after) for row in result.rows}
 
 
+@pytest.mark.short(
+    "0.0-sigmoid",
+    "0.0-relu",
+    "0.0-None",
+    "0.7-None",
+    "0.7-relu",
+    "0.7-tanh",
+    "0.7-softplus",
+    "0.7-gelu",
+    "-0.7-relu",
+    "-0.7-gelu",
+)
 @pytest.mark.parametrize("activation", [None, "relu", "tanh", "sigmoid", "softplus", "gelu"])
 @pytest.mark.parametrize("bias", [0.0, 0.7, -0.7])
 def test_units_without_incoming_weights_go_and_leave_what_they_were(activation, bias):

@@ -145,6 +145,15 @@ def predicted(model):
     return mc_predict(model, X, passes=3, batch_size=SIZE)
 
 
+@pytest.mark.short(
+    "arrays",
+    "dataset",
+    "dataset of inputs",
+    "PyDataset",
+    "generator of pairs",
+    "iterator of a dataset",
+    "loader",
+)
 @finite
 def test_predictions_for_whatever_has_inputs(model, predicted, data):
     found = mc_predict(model, data(), passes=3, batch_size=SIZE)

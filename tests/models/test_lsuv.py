@@ -31,6 +31,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.short("tanh-False", "relu-True", "gelu-False")
 @pytest.mark.parametrize("separate", [False, True])
 @pytest.mark.parametrize("activation", FUNCTIONS)
 def test_every_output_of_20_dense_layers_has_the_variance_one(activation, separate):

@@ -350,6 +350,7 @@ def _everything(seed, path):
     assert len(lsuv(model, x).rows) == len(kernels)
 
 
+@pytest.mark.short("0", "2")
 @pytest.mark.filterwarnings("ignore:lsuv has not")
 @pytest.mark.parametrize("seed", range(4))
 def test_random_models_of_models(seed, tmp_path):

@@ -93,6 +93,17 @@ def normal(stddev):
 LOSSES = [None, "sparse_categorical_crossentropy"]
 
 
+@pytest.mark.short(
+    "0.02-vanishing-tanh-None",
+    "0.02-vanishing-relu-sparse_categorical_crossentropy",
+    "0.02-vanishing-gelu-None",
+    "1.0-exploding-tanh-sparse_categorical_crossentropy",
+    "1.0-exploding-relu-None",
+    "1.0-exploding-gelu-sparse_categorical_crossentropy",
+    "None-fine-tanh-None",
+    "None-fine-relu-sparse_categorical_crossentropy",
+    "None-fine-gelu-None",
+)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ["tanh", "relu", "gelu"])
 @pytest.mark.parametrize(

@@ -170,6 +170,7 @@ def elastic_net(strength):
     )
 
 
+@pytest.mark.short("diabetes")
 @every_data_set
 def test_the_lasso_of_sklearn(name):
     of = problem(name)
@@ -182,6 +183,7 @@ def test_the_lasso_of_sklearn(name):
         assert 0 < (best != 0).sum() < len(best)
 
 
+@pytest.mark.short("diabetes")
 @every_data_set
 def test_the_elastic_net_of_sklearn(name):
     of = problem(name)
@@ -317,6 +319,7 @@ def row_norms(strength, groups):
     return lambda w: weight * np.linalg.norm(w.reshape(groups), axis=1).sum()
 
 
+@pytest.mark.short("diabetes")
 @every_data_set
 def test_the_textbook_iteration_finds_what_sklearn_finds(name):
     of = problem(name)
@@ -367,6 +370,7 @@ def concave_penalty(name, concave):
     return of, strengths, gamma, trained(of, make(0.0, gamma), strengths, optimizer, 5000)
 
 
+@pytest.mark.short("diabetes-MCP")
 @every_concave
 @one_data_set_in_short
 def test_the_concave_penalties_of_the_textbook(name, concave):

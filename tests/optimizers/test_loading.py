@@ -164,6 +164,19 @@ CASES = [
 FAST = ("proximal momentum", "rates of decay", "all")
 
 
+@pytest.mark.short(
+    "proximal momentum-None",
+    "proximal momentum-freeze",
+    "proximal momentum-replace",
+    "proximal momentum-compress_and_freeze",
+    "rates of decay-not trained",
+    "rates of decay-remove",
+    "rates of decay-rename",
+    "rates of decay-freeze_all",
+    "all-unfreeze",
+    "all-attach",
+    "all-insert_and_remove",
+)
 @pytest.mark.parametrize(
     ("optimizer", "edit"),
     [pytest.param(*case, marks=() if case[0] in FAST else pytest.mark.long) for case in CASES],

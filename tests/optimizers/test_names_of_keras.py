@@ -201,6 +201,7 @@ DECAYING = {
 }
 
 
+@pytest.mark.short("what0-twice", "what1-around Keras'", "the kernel-twice")
 @pytest.mark.parametrize(
     "decaying",
     [
@@ -299,6 +300,7 @@ def around_nothing(inner):
     return LayerLearningRates(inner, {"*": 1.0})
 
 
+@pytest.mark.short("False-around_nothing", "False-<lambda>1", "True-nested", "True-<lambda>0")
 @pytest.mark.parametrize(
     "wrap",
     [

@@ -92,6 +92,17 @@ def fit(model, optimizer, **options):
     return {name: any(moved(model, name, of)) for name, of in before.items()}
 
 
+@pytest.mark.short(
+    "backbone-with_functional",
+    "backbone-with_nested",
+    "backbone-of_a_class",
+    "backbone/*-with_sequential",
+    "backbone/*-in_sequential",
+    "back*/d1-with_functional",
+    "back*/d1-of_a_class",
+    "*backbone/*-with_nested",
+    "*backbone/*-of_a_class",
+)
 @every_model
 @pytest.mark.parametrize("pattern", ["backbone", "backbone/*", "back*/d1", "*backbone/*"])
 def test_the_rate_of_a_backbone_by_its_name(make, pattern):

@@ -120,6 +120,9 @@ def test_the_step_size_is_how_far_a_constant_gradient_moves_a_weight(inner):
             np.testing.assert_allclose(before - after, t * gradient, rtol=5e-3 if nadam else 1e-3)
 
 
+@pytest.mark.short(
+    "SGD", "momentum", "Nesterov", "RMSprop, centered", "Adam", "Adam, amsgrad", "Adamax"
+)
 @every_inner
 def test_training_rests_where_loss_and_penalty_are_least(inner):
     """With a step size per weight the optimum is that of the problem, whoever steps to it."""

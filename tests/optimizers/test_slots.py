@@ -76,6 +76,7 @@ def assert_equal(one, other):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.short("mode0-all", "mode1-averages of Keras")
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 @every_wrapper
 @pytest.mark.parametrize("mode", MODES)

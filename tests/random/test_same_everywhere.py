@@ -352,6 +352,20 @@ every_mode = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.short(
+    "eager",
+    "eager, Python integers",
+    "eager, variables",
+    "graph",
+    "XLA",
+    "vectorised in a graph",
+    "map_fn in a graph",
+    "cond in a graph",
+    "while_loop in XLA",
+    "traced, in a graph",
+    "dataset",
+    "unknown lengths",
+)
 @every_mode
 def test_the_bits_do_not_depend_on_the_execution(draw):
     assert_as_expected(draw(tf.constant(STEPS)))

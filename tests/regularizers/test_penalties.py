@@ -15,7 +15,7 @@ from keras.optimizers.schedules import ExponentialDecay, PolynomialDecay
 
 from kerasreg.regularizers import L1, L2, ElasticNet
 
-laws = settings(deadline=None, max_examples=25, derandomize=True)
+laws = settings(deadline=None, max_examples=15, derandomize=True)
 numbers = st.floats(-100, 100, allow_subnormal=False)
 arrays = hnp.arrays(np.float64, hnp.array_shapes(max_dims=3, max_side=4), elements=numbers)
 strengths = st.floats(0, 10, allow_subnormal=False)

@@ -25,7 +25,7 @@ from kerasreg.regularizers import (
     TotalVariation,
 )
 
-laws = settings(deadline=None, max_examples=30, derandomize=True)
+laws = settings(deadline=None, max_examples=15, derandomize=True)
 numbers = st.floats(-10, 10).map(lambda x: round(x, 6))
 matrices = hnp.arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 4)), elements=numbers)
 steps = st.floats(0, 4).map(lambda x: round(x, 6))
@@ -104,6 +104,21 @@ def objective(penalty, w, v, t):
     return 0.5 * ((w - v) ** 2).sum() + t * float(penalty(w))
 
 
+@pytest.mark.short(
+    "L1",
+    "L2",
+    "ElasticNet",
+    "GroupLasso",
+    "SparseGroupLasso",
+    "Nuclear",
+    "SpectralNorm",
+    "TotalVariation",
+    "fused lasso",
+    "a user's terms + GroupLasso",
+    "a user's in a sum in a sum",
+    "MCP",
+    "SCAD",
+)
 @every_penalty
 def test_no_point_is_better_than_the_prox(make):
     """By definition; the points tried are random, near and far, and found by descent."""
@@ -147,6 +162,18 @@ def test_a_minimiser_that_uses_values_alone_finds_no_less(make):
         assert least <= found.fun + 1e-9
 
 
+@pytest.mark.short(
+    "L1",
+    "L2",
+    "ElasticNet",
+    "GroupLasso",
+    "SparseGroupLasso",
+    "Nuclear",
+    "SpectralNorm",
+    "TotalVariation",
+    "fused lasso",
+    "a user's terms + GroupLasso",
+)
 @every_convex
 def test_it_is_firmly_non_expansive(make):
     @laws

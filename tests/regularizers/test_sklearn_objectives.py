@@ -16,7 +16,7 @@ from kerasreg.regularizers import L1, L2, ElasticNet
 
 # Each example evaluates a model: a failure is shown as it is found, not the smallest one.
 laws = settings(
-    deadline=None, max_examples=25, derandomize=True, phases=[Phase.explicit, Phase.generate]
+    deadline=None, max_examples=12, derandomize=True, phases=[Phase.explicit, Phase.generate]
 )
 alphas = st.floats(0.0, 10.0, allow_subnormal=False)
 ratios = st.floats(0.0, 1.0, allow_subnormal=False)

@@ -15,7 +15,7 @@ from keras.optimizers.schedules import CosineDecay, PolynomialDecay
 from kerasreg import schedules
 from kerasreg.schedules import Linear, Schedule
 
-laws = settings(deadline=None, max_examples=25, derandomize=True)
+laws = settings(deadline=None, max_examples=15, derandomize=True)
 
 lengths = st.one_of(st.integers(1, 300), st.floats(0.5, 300, width=32))
 counts = st.integers(1, 300)

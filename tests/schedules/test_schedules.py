@@ -10,7 +10,7 @@ from keras.optimizers.schedules import CosineDecay, PolynomialDecay
 
 from kerasreg.schedules import Constant, Warmup
 
-laws = settings(deadline=None, max_examples=25, derandomize=True)
+laws = settings(deadline=None, max_examples=15, derandomize=True)
 values = st.floats(-10, 10, width=32, allow_subnormal=False)
 lengths = st.integers(0, 20)
 steps = st.integers(0, 60)

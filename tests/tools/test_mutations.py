@@ -89,6 +89,7 @@ def small_tree(folder):
         (folder / name).write_text(text)
 
 
+@pytest.mark.long
 def test_the_tool_tells_what_is_caught_and_goes_on_with_its_report(mutate, monkeypatch, tmp_path):
     tree = tmp_path / "tree"
     small_tree(tree)

@@ -6,6 +6,8 @@ import pytest
 from kerasreg import tuners
 from kerasreg.lanes import Lanes
 
+pytestmark = pytest.mark.shares_programs
+
 
 @pytest.fixture
 def nothing_ahead(monkeypatch):

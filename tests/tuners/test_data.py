@@ -37,6 +37,9 @@ def build_of_text(hp):
     return model
 
 
+@pytest.mark.short(
+    "table-None-4", "table-2-1", "text-2-4", "text-None-1", "tensors-2-1", "tensors-None-4"
+)
 @pytest.mark.parametrize("max_lanes", [1, 4])
 @pytest.mark.parametrize("folds", [None, 2])
 @pytest.mark.parametrize("kind", ["table", "text", "tensors"])

@@ -49,6 +49,7 @@ def test_hyperband_goes_on_in_a_project_of_any_name(name, small, build, tmp_path
             np.testing.assert_array_equal(value, expected)
 
 
+@pytest.mark.short("a[1]", "what?*", "back\\\\slash")
 @pytest.mark.parametrize("name", NAMES)
 def test_the_best_model_of_a_project_of_any_name(name, small, build, tmp_path):
     (tmp_path / "a1").mkdir()  # Which a pattern would match.

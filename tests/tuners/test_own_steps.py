@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from kerasreg.tuners import VectorizedRandomSearch
 
+pytestmark = pytest.mark.shares_programs
+
 layers = keras.layers
 X = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
 Y = X @ np.array([[1.0], [-2.0], [0.5], [0.0]], "float32")

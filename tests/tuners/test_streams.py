@@ -95,6 +95,7 @@ STREAMS = {
 }  # fmt: skip
 
 
+@pytest.mark.short("a dataset", "an endless dataset")
 @pytest.mark.filterwarnings("error::UserWarning:kerasreg")
 @pytest.mark.parametrize("kind", STREAMS)
 def test_trials_share_a_stream_and_score_as_alone(kind, tmp_path, trained):

@@ -15,6 +15,8 @@ from kerasreg.lanes import DerivedModel, ModelStructure
 from kerasreg.tuners import VectorizedRandomSearch
 from kerasreg.tuners._traced_build import takes_path, traced
 
+pytestmark = pytest.mark.shares_programs
+
 layers, optimizers = keras.layers, keras.optimizers
 X = np.random.default_rng(0).normal(size=(24, 4)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 24)
@@ -121,6 +123,7 @@ def numbers_of(build, hp):
     return [*(one.value for one in structure.scalars if one.name != "seed"), *numbers]
 
 
+@pytest.mark.short("computed", "branching", "of_kerasreg", "without_input")
 @pytest.mark.parametrize("build", [plain, computed, branching, of_kerasreg, without_input])
 def test_numbers_are_those_of_the_model_that_build_builds(build, tmp_path):
     tuner, built = search(build, tmp_path)

@@ -339,6 +339,7 @@ class Shown(keras.callbacks.Callback):
         self.losses.append((logs["loss"], logs.get("val_loss", -1.0)))
 
 
+@pytest.mark.short("froze", "penalized", "used")
 @pytest.mark.parametrize("change", [again, froze, penalized, used])
 def test_lanes_go_on_as_they_were_when_the_code_of_the_first_changes_its_model(change, tmp_path):
     def found(kind, folder):

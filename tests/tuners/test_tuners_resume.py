@@ -14,6 +14,8 @@ from helpers.processes import needs_fork, run_program
 from kerasreg import tuners
 from kerasreg._keras import keras_tuner_internals as internals
 
+pytestmark = pytest.mark.shares_programs
+
 PROGRAM = os.path.join(os.path.dirname(__file__), "kills_program.py")
 
 ENDED = ("COMPLETED", "FAILED")

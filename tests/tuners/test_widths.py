@@ -10,6 +10,8 @@ from keras import layers
 
 from kerasreg import tuners
 
+pytestmark = pytest.mark.shares_programs
+
 LOSS = keras.losses.SparseCategoricalCrossentropy
 
 
