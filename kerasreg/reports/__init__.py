@@ -1,0 +1,6 @@
+"""What a search found, to look at: one HTML file, and the same as JSON and as Markdown."""
+
+from kerasreg.reports._checks import checks
+from kerasreg.reports._search import SearchReport, check_path, search_report
+
+__all__ = ["SearchReport", "check_path", "checks", "search_report"]
