@@ -281,7 +281,8 @@ def parallel(
     for k, (x, scale, label) in enumerate(zip(lefts, scales, names, strict=True)):
         parts.append(f'<path class="axis" d="M{x} {top}V{bottom}"/>')
         parts.append(
-            f'<text x="{x}" y="16" class="middle name">{text(_fitting(name(label), min(gap, 130)))}</text>'
+            f'<text x="{x}" y="16" class="middle name">'
+            f"{text(_fitting(name(label), min(gap, 130)))}</text>"
         )
         for place, mark in scale.marks(5):
             y = bottom - place * (bottom - top)
