@@ -2,5 +2,6 @@
 
 from kerasreg.reports._checks import checks
 from kerasreg.reports._search import SearchReport, check_path, search_report
+from kerasreg.reports._trials import trial_scores
 
-__all__ = ["SearchReport", "check_path", "checks", "search_report"]
+__all__ = ["SearchReport", "check_path", "checks", "search_report", "trial_scores"]

@@ -29,7 +29,7 @@ def trial_row(state: Mapping[str, Any], objective: str, executions: int = 1) -> 
         objective: the name of the objective.
         executions: of folds, how many executions have one each; else 1.
     """
-    scores = _scores(state, objective, executions)
+    scores = trial_scores(state, objective, executions)
     return {
         "trial": str(state["trial_id"]),
         "status": str(state["status"]),
@@ -59,8 +59,25 @@ def _metrics(state: Mapping[str, Any]) -> dict[str, float | None]:
     return found
 
 
-def _scores(state: Mapping[str, Any], objective: str, executions: int) -> list[float]:
-    """The objective in each fold: the mean over executions, if there are some."""
+def trial_scores(state: Mapping[str, Any], objective: str, executions: int = 1) -> list[float]:
+    """The objective of a completed trial in each fold: the mean over executions, if there are some.
+
+    Args:
+        state: the state of a KerasTuner trial, as `trial.get_state()` and `trial.json` have it.
+        objective: the name of the objective.
+        executions: of folds, how many executions have one each; else 1.
+
+    Returns:
+        A score for each fold; without folds, for each execution; none of a trial without a result.
+
+    Example:
+
+    >>> import kerasreg
+    >>> state = {"status": "COMPLETED", "best_step": 2, "metrics": {"metrics": {"val_loss": {
+    ...     "observations": [{"step": 2, "value": [0.5, 0.25]}]}}}}
+    >>> kerasreg.reports.trial_scores(state, "val_loss")
+    [0.5, 0.25]
+    """
     if state["status"] != "COMPLETED" or objective not in state["metrics"]["metrics"]:
         return []
     values = _values(state, objective)

@@ -23,19 +23,23 @@ def verdict(report: Any) -> list[str]:
     metric = name(report.objective["name"])
     found = [*_test(report.test)] if report.test else []
     ensemble = report.ensemble
-    if ensemble and ensemble.get("expected_score") is not None:
+    members = len(ensemble["members"]) if ensemble else 0
+    which = f"The ensemble of {count(members, 'trial')}"
+    if ensemble and members == 1:
+        which = f"The best ensemble, which is trial {name(ensemble['members'][0]['trial'])} alone,"
+    if ensemble and ensemble["expected_score"] is not None:
         expected = with_error(ensemble["expected_score"], ensemble["standard_error"])
         found.append(
-            f"The ensemble of {count(len(ensemble['members']), 'trial')} is expected to have a "
+            f"{which} is expected to have a "
             f"{name(ensemble['metric'])} of {expected} for samples by which nothing was chosen; "
             f"the best trial alone, {name(ensemble['best_trial'])}, has "
             f"{number(ensemble['best_score'])} where it was found to be the best."
         )
     elif ensemble:
         found.append(
-            f"The ensemble of {count(len(ensemble['members']), 'trial')} has a "
-            f"{name(ensemble['metric'])} of {number(ensemble['score'])} where its trials were "
-            "chosen, which is too good; there were too few samples to say what is to be expected."
+            f"{which} has a {name(ensemble['metric'])} of {number(ensemble['score'])} where its "
+            "trials were chosen, which is too good; there were too few samples to say what is to "
+            "be expected."
         )
     best = next(row for row in report.trials if row["trial"] == report.ranking[0])
     if best["shrunken"] is not None:
