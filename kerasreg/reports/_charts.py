@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerasreg.reports._scales import Scale
-from kerasreg.reports._words import name
+from kerasreg.reports._words import cut, name
 
 # Of a chart that is as wide as a telephone, in its own units, which are pixels there.
 _WIDTH, _HEIGHT = 340, 230
@@ -310,7 +310,7 @@ def parallel(
 def _axis(scale: Scale, label: str) -> dict[str, Any]:
     """An axis as the page's script reads it."""
     if scale.categories is not None:
-        return {"name": label, "categories": [name(one) for one in scale.categories]}
+        return {"name": label, "categories": [cut(one, 24) for one in scale.categories]}
     return {"name": label, "low": scale.low, "high": scale.high, "log": scale.log}
 
 

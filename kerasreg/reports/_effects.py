@@ -16,6 +16,7 @@ _FEWEST = 20
 # Of so many trials importance is estimated; more cost time, and tell no more.
 _MOST = 2000
 _BINS = 8
+_MOST_CATEGORIES = 40
 _PARTS = 5
 _REPEATS = 5
 
@@ -45,6 +46,8 @@ def effects(
     """
     found = []
     for one in hyperparameters:
+        if len(one["categories"] or ()) > _MOST_CATEGORIES:
+            continue
         pairs = [(row["values"][one["name"]], row["score"]) for row in rows if _has(row, one)]
         bins = _category_bins(one, pairs) if one["kind"] == "category" else _number_bins(pairs)
         if len(bins) > 1:

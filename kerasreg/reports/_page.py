@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from kerasreg.reports._charts import bar, text
@@ -177,9 +176,8 @@ def _leaderboard(board: Leaderboard) -> str:
 
 
 def _cell(tag: str, cell: tuple[str, Any]) -> str:
+    """A cell; the script sorts those of numbers by these, others by their texts."""
     shown, value = cell
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    key = "" if value is None else value
-    kind = ' class="n"' if is_number else ""
-    element: Sequence[str] = tag.split(" ")
-    return f'<{tag}{kind} data-v="{text(key)}">{_isolated(shown)}</{element[0]}>'
+    key = f' class="n" data-v="{value}"' if is_number else ""
+    return f"<{tag}{key}>{_isolated(shown)}</{tag.split(' ')[0]}>"

@@ -13,6 +13,7 @@ from kerasreg.reports import _charts
 from kerasreg.reports._verdict import WHAT, verdict
 from kerasreg.reports._words import (
     count,
+    cut,
     name,
     number,
     seconds,
@@ -26,7 +27,10 @@ _MOST_EFFECTS = 16
 _MOST_AXES = 12
 _MOST_COLUMNS = 24
 _MOST_ROWS = 200
-_OTHER_ROWS = 100  # Of trials that are not among the best, evenly spaced.
+# Of the best trials so many cells are listed at most; half as many of the others.
+_MOST_CELLS = 2000
+_MOST_CATEGORIES = 40  # More have no axis.
+_LONGEST_CELL = 24
 _MOST_MEMBERS = 60
 _MOST_TABLE_COLUMNS = 300
 _MOST_EPOCHS = 60
@@ -242,7 +246,11 @@ def _gap(one: Mapping[str, Any]) -> tuple[float, float] | None:
 
 def _by_importance(report: Any, most: int) -> list[dict[str, Any]]:
     """The hyperparameters that vary, the most important ones where there are many."""
-    varied = [one for one in report.hyperparameters if one["distinct"] > 1]
+    varied = [
+        one
+        for one in report.hyperparameters
+        if one["distinct"] > 1 and len(one["categories"] or ()) <= _MOST_CATEGORIES
+    ]
     if report.importance:
         places = {one["hyperparameter"]: k for k, one in enumerate(report.importance["rows"])}
         varied.sort(key=lambda one: places.get(one["name"], len(places)))
@@ -297,18 +305,23 @@ def _bins(report: Any, effect: Mapping[str, Any]) -> Table:
     )
 
 
-def _leading(report: Any) -> list[dict[str, Any]]:
-    """The trials that are listed: the best ones, and some of the others, evenly spaced."""
+def _listed(report: Any) -> tuple[list[dict[str, Any]], int]:
+    """The trials that are listed, and how many of them are the best ones.
+
+    The others are evenly spaced by their rank. Where there are many columns there are fewer rows.
+    """
     by_trial = {row["trial"]: row for row in report.trials}
     rows = [by_trial[trial] for trial in report.ranking]
-    rest = rows[_MOST_ROWS:]
-    step = -(-len(rest) // _OTHER_ROWS) or 1
-    return rows[:_MOST_ROWS] + rest[::step]
+    columns = 7 + min(_MOST_COLUMNS, len(report.hyperparameters))
+    best = min(_MOST_ROWS, _MOST_CELLS // columns)
+    rest = rows[best:]
+    step = -(-len(rest) // (best // 2)) or 1
+    return rows[:best] + rest[::step], min(best, len(rows))
 
 
 def _parallel(report: Any) -> Iterator[Block]:
     axes = _by_importance(report, _MOST_AXES)
-    rows = _leading(report)
+    rows, _ = _listed(report)
     if axes and len(rows) > 1:
         yield Parallel(*_charts.parallel(report, axes, rows))
 
@@ -349,7 +362,7 @@ def _importance_of(one: Mapping[str, Any]) -> str:
 
 
 def _leaderboard(report: Any) -> Iterator[Block]:
-    rows = _leading(report)
+    rows, best = _listed(report)
     if not rows:
         return
     varied = _by_importance(report, _MOST_COLUMNS)
@@ -378,9 +391,9 @@ def _leaderboard(report: Any) -> Iterator[Block]:
                 *(_value(of_row, one) for one in varied),
             ]
         )
-    caption = f"The best {min(len(rows), _MOST_ROWS)} of {count(len(report.ranking), 'trial')}"
-    if len(rows) > _MOST_ROWS:
-        caption += f", and {len(rows) - _MOST_ROWS} others, evenly spaced by rank"
+    caption = f"The best {best} of {count(len(report.ranking), 'trial')}"
+    if len(rows) > best:
+        caption += f", and {len(rows) - best} others, evenly spaced by rank"
     yield Leaderboard(caption, titles, [row["trial"] for row in rows], cells)
 
 
@@ -393,7 +406,9 @@ def _value(row: Mapping[str, Any], one: Mapping[str, Any]) -> tuple[str, Any]:
     if one["name"] not in row["values"]:
         return "", None
     value = row["values"][one["name"]]
-    return shown(value), name(value) if isinstance(value, str) else value
+    if isinstance(value, (bool, str)):
+        return cut(str(value), _LONGEST_CELL), None
+    return number(value), value
 
 
 def _members(report: Any) -> Iterator[Block]:

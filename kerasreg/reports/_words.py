@@ -35,12 +35,12 @@ def shown(value: Any) -> str:
 
 def name(text: Any) -> str:
     """A name in one line, cut where it is too long."""
-    return _cut(str(text), _LONGEST_NAME)
+    return cut(str(text), _LONGEST_NAME)
 
 
 def sentence(text: Any) -> str:
     """A text of some length in one line, cut where it is too long."""
-    return _cut(str(text), _LONGEST_TEXT)
+    return cut(str(text), _LONGEST_TEXT)
 
 
 def seconds(value: Any) -> str:
@@ -59,7 +59,8 @@ def count(value: int, noun: str) -> str:
     return f"{value:,} {noun}{'' if value == 1 else 's'}".replace(",", "\u202f")
 
 
-def _cut(text: str, longest: int) -> str:
+def cut(text: str, longest: int) -> str:
+    """A text in one line, cut where it is too long."""
     # Control characters are no text, and surrogates alone cannot be written.
     text = "".join(one if unicodedata.category(one) not in ("Cc", "Cs") else " " for one in text)
     text = " ".join(text.split())

@@ -14,14 +14,16 @@
       const down = head.getAttribute("aria-sort") === "ascending";
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const numeric = rows.every((row) => !isNaN(row.cells[column].dataset.v || 0));
+      // Cells of numbers have these apart, as they are shown in fewer digits.
+      const value = (row) => row.cells[column].dataset.v ?? row.cells[column].textContent;
+      const empty = (text) => text === "" || text === "\u2013";
+      const numeric = rows.every((row) => empty(value(row)) || !isNaN(value(row)));
       const compare = numeric
         ? (a, b) => a - b
         : (a, b) => (a < b ? -1 : a > b ? 1 : 0);
-      const value = (row) => row.cells[column].dataset.v;
       rows.sort((a, b) => {
         const x = value(a), y = value(b);
-        if (x === "" || y === "") return (x === "") - (y === "");
+        if (empty(x) || empty(y)) return empty(x) - empty(y);
         return (down ? -1 : 1) * compare(numeric ? +x : x, numeric ? +y : y);
       });
       body.append(...rows);
