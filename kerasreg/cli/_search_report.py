@@ -144,12 +144,15 @@ def report_of_trials(folder: str, shrink: Shrink) -> SearchReport:
     if scores:
         most = max(map(len, scores.values()))
         rows = [each + [float("nan")] * (most - len(each)) for each in scores.values()]
-        found = zip(scores, shrink(rows, "min"), strict=True)
-        shrunken = {trial: (one.shrunken, one.shrunken_error) for trial, one in found}
+        each = zip(scores, shrink(rows, "min"), strict=True)
+        shrunken = {trial: (one.shrunken, one.shrunken_error) for trial, one in each}
     curves = os.path.join(folder, "search", "learning_curves.json")
     path, notes = os.path.join(folder, "report.json"), []
-    if not os.path.exists(path):
+    found = _json(path) if os.path.exists(path) else None
+    if found is None:
         notes.append("The search has not ended, or was cut off: nothing was compared on the test.")
+    elif found["settings"].get("trials") != record.get("trials"):
+        notes.append("What is compared on the test part is of the search before it was resumed.")
     report = search_report(
         states,
         objective=objective,
@@ -165,7 +168,7 @@ def report_of_trials(folder: str, shrink: Shrink) -> SearchReport:
         },
         notes=notes,
     )
-    return report if notes else with_comparison(report, _json(path))
+    return report if found is None else with_comparison(report, found)
 
 
 def _states(folder: str) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ _MOST_GAP, _PARALLEL_WIDTH = 180, 1080
 _PARALLEL_HEIGHT = 300
 _NOT_SET = 22  # So far below an axis are trials that do not have its hyperparameter.
 _MOST_POINTS = 400
+_LETTER = 6.4  # The width of a letter, as far as that can be told.
 
 
 def text(value: Any) -> str:
@@ -69,8 +70,13 @@ class _Plot:
             parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" class="end">{text(label)}</text>')
         marks = self._x.marks(4 if self._x.categories is None else 6)
         room = (right - _LEFT) / max(1, len(marks))
+        end = 0.0
         for place, label in marks:
             x = _LEFT + place * (right - _LEFT)
+            half = min(room, _LETTER * len(label)) / 2
+            if x - half < end + 4:  # It would stand on the one before.
+                continue
+            end = x + half
             kind = "end" if place > 0.93 and self._x.categories is None else "middle"
             short = _fitting(label, room)
             parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" class="{kind}">{text(short)}</text>')
@@ -85,7 +91,7 @@ class _Plot:
 
 def _fitting(label: str, room: float) -> str:
     """A text cut to a width in pixels, as far as that can be told."""
-    most = max(3, int(room / 6.4))
+    most = max(3, int(room / _LETTER))
     return label if len(label) <= most else f"{label[: most - 1]}\u2026"
 
 

@@ -141,8 +141,8 @@ def _parallel(found: Parallel) -> str:
         '<p class="note"><span class="key">the best trials</span><span class="key grey">others'
         "</span></p><p>Draw along an axis, or move the ends below, to see only the trials between "
         "them, here and in the leaderboard. A trial that is pointed at is marked everywhere.</p>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="Trials over their '
-        'hyperparameters"><figure class="wide" id="parallel-chart">'
+        '<div class="scroll" tabindex="0" role="region" aria-label="Lines of trials">'
+        '<figure class="wide" id="parallel-chart">'
         f"{found.svg}</figure></div>"
         '<div id="filtering" hidden><p><span id="told" role="status"></span> '
         '<button type="button" class="plain" id="all">Show all</button></p>'
@@ -169,7 +169,7 @@ def _leaderboard(board: Leaderboard) -> str:
         cells += [_cell("td", cell) for cell in row[2:]]
         rows.append(f'<tr data-t="{text(trial)}">{"".join(cells)}</tr>')
     return (
-        '<div class="scroll high" tabindex="0" role="region" aria-label="Leaderboard">'
+        '<div class="scroll high" tabindex="0" role="region" aria-label="Table of trials">'
         f'<table id="leaderboard"><caption>{text(board.caption)}. A title sorts.</caption>'
         f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )

@@ -478,11 +478,11 @@ def _columns(report: Any) -> Iterator[Block]:
     more = len(report.columns) - len(listed)
     if more:
         yield Paragraph(f"The first {len(listed)} of {len(report.columns)} columns.")
-    yield Table(
-        "Columns of the data",
-        ["column", "read as", "because"],
-        [[name(one["name"]), name(one["kind"]), sentence(one["reason"])] for one in listed],
-    )
+    titles = ["column", "read as", "because"]
+    rows = [[name(one["name"]), name(one["kind"]), sentence(one["reason"])] for one in listed]
+    if not any(row[-1] for row in rows):
+        titles, rows = titles[:-1], [row[:-1] for row in rows]
+    yield Table("Columns of the data", titles, rows)
 
 
 def _time(report: Any) -> Iterator[Block]:

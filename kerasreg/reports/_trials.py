@@ -159,11 +159,14 @@ def _hyperparameter(
     name: str, found: Sequence[Any], logarithmic: bool, choices: Sequence[Any]
 ) -> dict[str, Any]:
     is_number = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in found)
+    if is_number and choices:
+        # Numbers to choose from, such as 0, 1e-5 and 1e-3, are steps and no scale.
+        choices, is_number = sorted(choices), False
     # `1` and `True` are equal, and two kinds.
     distinct = list({(type(one), one): one for one in found}.values())
     kind: dict[str, Any] = {"name": name, "distinct": len(distinct)}
     if is_number:
-        log = (logarithmic or _spans_decades(choices)) and min(found) > 0
+        log = logarithmic and min(found) > 0
         return {
             **kind,
             "kind": "number",
@@ -182,12 +185,6 @@ def _hyperparameter(
         "most": None,
         "categories": list(dict.fromkeys(map(str, order))),
     }
-
-
-def _spans_decades(choices: Sequence[Any]) -> bool:
-    """Whether numbers to choose from grow by factors."""
-    numbers = [one for one in choices if isinstance(one, (int, float)) and one > 0]
-    return len(numbers) > 2 and max(numbers) >= 100 * min(numbers)
 
 
 def far_limit(rows: Sequence[Mapping[str, Any]], direction: str) -> float | None:

@@ -41,11 +41,13 @@ def report_of_search(
         notes: sentences for those who read the report.
         title: the name of the search, by default that of the project.
     """
-    if selection is None and completed_trials(tuner):
+    done, objective = completed_trials(tuner), tuner.oracle.objective
+    # Several objectives are no metric, and have one score for each trial.
+    if selection is None and done and all(one.metrics.exists(objective.name) for one in done):
         selection = select_trial(tuner)
     trials = [tuner.oracle.trials[one] for one in dict.fromkeys(tuner.oracle.start_order)]
-    objective = tuner.oracle.objective
     rows = () if selection is None else selection.rows
+    ranking = [row.setting for row in rows] or [one.trial_id for one in done]
     folds = getattr(tuner, "folds", None)
     return search_report(
         [trial.get_state() for trial in trials],
@@ -55,7 +57,7 @@ def report_of_search(
         executions=1 if folds is None else tuner.executions_per_trial,
         shrunken={row.setting: (row.shrunken, row.shrunken_error) for row in rows},
         trained=trained_by(report),
-        curves=curves.to_dict([row.setting for row in rows], tuner.project_dir),
+        curves=curves.to_dict(ranking, tuner.project_dir),
         honesty=honesty(objective.name, len(rows), selection, ensemble),
         ensemble=None if ensemble is None else told_of(ensemble),
         checks=None if ensemble is None else checks(ensemble.predictions, ensemble.targets),

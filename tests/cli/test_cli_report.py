@@ -35,7 +35,12 @@ def folder(tmp_path):
 
 
 COMPARED = {
-    "settings": {"data": "/data/fruit.csv", "target": "kind", "fingerprint": "cd" * 32},
+    "settings": {
+        "data": "/data/fruit.csv",
+        "target": "kind",
+        "trials": 16,
+        "fingerprint": "cd" * 32,
+    },
     "best_hyperparameters": {"rate": 0.1},
     "classes": None,
     "columns": ["weight", "<b>"],
@@ -83,6 +88,15 @@ def test_it_has_what_the_search_compared(folder):
     assert found["honesty"][-1]["score"] == 1.0
     assert [one["name"] for one in found["columns"]] == ["weight", "<b>"]
     assert found["provenance"]["fingerprint"] == "cd" * 32
+
+
+def test_it_says_that_the_search_goes_on(folder):
+    write(folder / "report.json", {**COMPARED, "settings": {**COMPARED["settings"], "trials": 8}})
+    command_inside("report", str(folder), cwd=folder)
+    assert data(folder)["notes"] == [
+        "What is compared on the test part is of the search before it was resumed."
+    ]
+    assert data(folder)["test"] is not None
 
 
 def test_a_report_that_is_there_is_shown_again_until_there_are_other_trials(folder):

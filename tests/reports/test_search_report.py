@@ -8,7 +8,7 @@ import statistics
 
 import numpy as np
 import pytest
-from helpers.search_states import HOSTILE, parts, state, states
+from helpers.search_states import HOSTILE, entry, parts, state, states
 
 from kerasreg import reports
 from kerasreg.reports import SearchReport, search_report
@@ -151,6 +151,19 @@ def test_scales_are_those_by_which_values_were_drawn():
         "activation": ("category", None),
         "heads": ("category", None),
     }
+
+
+def test_numbers_to_choose_from_are_steps_in_their_order():
+    space = [entry("Choice", "l2", values=[1e-3, 0.0, 1e-5], ordered=True)]
+    found = [state(str(k), {"l2": v}, [v], space) for k, v in enumerate([1e-3, 0.0, 1e-5, 0.0])]
+    report = search_report(found, objective="val_loss", direction="min")
+    assert report.hyperparameters[0]["categories"] == ["0.0", "1e-05", "0.001"]
+    bins = report.effects["rows"][0]["bins"]
+    assert [(one["category"], one["count"], one["mean"]) for one in bins] == [
+        ("0.0", 2, 0.0),
+        ("1e-05", 1, 1e-5),
+        ("0.001", 1, 1e-3),
+    ]
 
 
 @pytest.mark.parametrize("is_there", [True, False])

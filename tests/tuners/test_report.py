@@ -5,6 +5,7 @@ import io
 import json
 
 import keras
+import keras_tuner
 import numpy as np
 import pandas
 import pytest
@@ -172,6 +173,20 @@ def test_before_a_search_nothing_is_said(build, tmp_path):
     found = make(build, tmp_path).report()
     assert found.verdict == ["No trial has completed."]
     assert found.trials == []
+
+
+def test_several_objectives_have_a_ranking_by_their_sum(build, blobs, tmp_path):
+    objectives = [keras_tuner.Objective("val_loss", "min"), keras_tuner.Objective("loss", "min")]
+    tuner = tuners.VectorizedRandomSearch(
+        build, objectives, max_trials=3, seed=5, directory=tmp_path
+    )
+    x, y, validation_data = blobs
+    tuner.search(x, y, epochs=2, validation_data=validation_data, verbose=0)
+    found = tuner.report()
+    by_score = sorted(found.trials, key=lambda row: row["score"])
+    assert found.ranking == [row["trial"] for row in by_score]
+    assert found.curves is None
+    assert found.ensemble is not None
 
 
 def test_equal_data_have_one_fingerprint(tuner, report):
