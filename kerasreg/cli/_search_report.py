@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kerasreg.cli._record import SearchSettings, read_record
-from kerasreg.reports import SearchReport, search_report, trial_scores
+from kerasreg.reports import SearchReport, honest_scores, search_report, trial_scores
 
 # Beside `report.json`, which has what the command printed.
 _DATA = "search_report.json"
@@ -51,6 +51,10 @@ def with_comparison(
         "note": "can be trusted: nothing has seen these rows",
     }
     labels, checks = found["classes"], report.checks
+    ensemble, flattering = report.ensemble, report.honesty
+    if ensemble is None:  # Of a report of the trials alone.
+        ensemble = _ensemble(found["ensemble"])
+        flattering = [*flattering, *honest_scores("", 0, None, ensemble)]
     if checks is not None and labels and len(checks.get("classes") or ()) == len(labels):
         checks = {**checks, "classes": [str(one) for one in labels]}
     return _with(
@@ -61,7 +65,8 @@ def with_comparison(
             "reference": _REFERENCE,
             "models": models,
         },
-        honesty=[*report.honesty, honest],
+        honesty=[*flattering, honest],
+        ensemble=ensemble,
         checks=checks,
         columns=_columns(found, described or {}),
         provenance={
@@ -74,7 +79,9 @@ def with_comparison(
                     "import kerasreg  # Its layers are in the model.",
                     "",
                     'model = keras.saving.load_model("ensemble.keras")  # In this folder.',
-                    f"best_setting = {found['best_hyperparameters']!r}",
+                    "best_setting = {",
+                    *(f"    {n!r}: {v!r}," for n, v in found["best_hyperparameters"].items()),
+                    "}",
                 ]
             ),
         },
@@ -85,6 +92,20 @@ def _with(report: SearchReport, **parts: Any) -> SearchReport:
     """A report with other parts, as JSON would give these back."""
     changed = dataclasses.replace(report, **parts)
     return SearchReport.from_dict(changed.to_dict())
+
+
+def _ensemble(found: Mapping[str, Any]) -> dict[str, Any]:
+    """An ensemble of `report.json`, as a report has it."""
+    names = ("metric", "score", "expected_score", "standard_error", "best_score")
+    members = [
+        {"trial": one["trial_id"], "share": one["share"], "score": one["score"]}
+        for one in found["rows"]
+    ]
+    return {
+        **{name: found[name] for name in names},
+        "best_trial": found["best_trial_id"],
+        "members": members,
+    }
 
 
 def _columns(found: Mapping[str, Any], described: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -168,6 +189,9 @@ def report_of_trials(folder: str, shrink: Shrink) -> SearchReport:
         },
         notes=notes,
     )
+    best = next((row for row in report.trials if row["trial"] in report.ranking[:1]), None)
+    honest = honest_scores(objective, len(report.ranking), best)
+    report = _with(report, honesty=honest)
     return report if found is None else with_comparison(report, found)
 
 

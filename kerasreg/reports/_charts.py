@@ -13,10 +13,12 @@ from kerasreg.reports._words import cut, name
 _WIDTH, _HEIGHT = 340, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 40
 _AXIS_GAP = 104  # Of parallel coordinates, at least, and more where a wide page has room.
-_MOST_GAP, _PARALLEL_WIDTH = 180, 1080
+_MOST_GAP, _PARALLEL_WIDTH = 180, 1040
 _PARALLEL_HEIGHT = 300
 _NOT_SET = 22  # So far below an axis are trials that do not have its hyperparameter.
 _MOST_POINTS = 400
+_INSIDE = 8  # So far from the ends of an axis is what is at its ends.
+_FEW = 100
 _LETTER = 6.4  # The width of a letter, as far as that can be told.
 
 
@@ -38,14 +40,23 @@ class _Plot:
         return f"{self.left(x):.1f} {self.top(y):.1f}"
 
     def left(self, x: Any) -> float:
-        return _LEFT + self._x.place(x) * (_WIDTH - _LEFT - _RIGHT)
+        return self._across(self._x.place(x))
 
     def top(self, y: Any) -> float:
-        return _TOP + (1 - self._y.place(y)) * (_HEIGHT - _TOP - _BOTTOM)
+        return self._upwards(self._y.place(y))
+
+    @staticmethod
+    def _across(place: float) -> float:
+        return _LEFT + _INSIDE + place * (_WIDTH - _LEFT - _RIGHT - 2 * _INSIDE)
+
+    @staticmethod
+    def _upwards(place: float) -> float:
+        return _TOP + _INSIDE + (1 - place) * (_HEIGHT - _TOP - _BOTTOM - 2 * _INSIDE)
 
     def dots(self, points: Sequence[tuple[Any, Any]], kind: str) -> None:
         """Points as one path of lines without a length, whose caps are round."""
         if points:
+            kind = f"{kind} few" if len(points) < _FEW else kind
             path = "".join(f"M{self.at(x, y)}h0" for x, y in points)
             self._marks.append(f'<path class="{kind}" d="{path}"/>')
 
@@ -65,21 +76,24 @@ class _Plot:
         bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
         parts = [f'<path class="axis" d="M{_LEFT} {_TOP}V{bottom}H{right}"/>']
         for place, label in self._y.marks(5):
-            y = _TOP + (1 - place) * (bottom - _TOP)
+            y = self._upwards(place)
             parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{right}"/>')
             parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" class="end">{text(label)}</text>')
         marks = self._x.marks(4 if self._x.categories is None else 6)
         room = (right - _LEFT) / max(1, len(marks))
         end = 0.0
         for place, label in marks:
-            x = _LEFT + place * (right - _LEFT)
-            half = min(room, _LETTER * len(label)) / 2
-            if x - half < end + 4:  # It would stand on the one before.
+            x, short = self._across(place), _fitting(label, room)
+            width = _LETTER * len(short)
+            # A text does not leave the picture, and stands on no other one.
+            left = min(x - width / 2, _WIDTH - width)
+            if left < end + 4:
                 continue
-            end = x + half
-            kind = "end" if place > 0.93 and self._x.categories is None else "middle"
-            short = _fitting(label, room)
-            parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" class="{kind}">{text(short)}</text>')
+            end = left + width
+            parts.append(
+                f'<text x="{left + width / 2:.1f}" y="{bottom + 16}" class="middle">'
+                f"{text(short)}</text>"
+            )
         middle = (_LEFT + right) / 2
         parts.append(
             f'<text x="{middle}" y="{_HEIGHT - 6}" class="middle name">'

@@ -65,22 +65,27 @@ class Scale:
         if self.categories is not None:
             step = math.ceil(len(self.categories) / min(most, _MOST_CATEGORIES))
             return [(self.place(one), name(one)) for one in self.categories[::step]]
-        values = self._decades(most) if self.log else []
+        values = self._factors(most) if self.log else []
         if len(values) < 2:
             values = self._round(most)
         return [(self._number(value), number(value)) for value in values]
 
-    def _decades(self, most: int) -> list[float]:
-        first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
-        step = max(1, math.ceil((last - first + 1) / most))
-        return [10.0**power for power in range(first, last + 1, step)]
+    def _factors(self, most: int) -> list[float]:
+        """Powers of ten; where there are few, their doubles and fives too."""
+        first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+        for factors in ((1, 2, 5), (1, 3), (1,)):
+            values = [k * 10.0**power for power in range(first, last + 1) for k in factors]
+            values = [value for value in values if self.low <= value <= self.high]
+            if len(values) <= most:
+                return values
+        return values[:: -(-len(values) // most)]
 
     def _round(self, most: int) -> list[float]:
         width = self.high / most - self.low / most
         if width <= 0 or not math.isfinite(width):
             return [self.low, self.high]
         step = 10.0 ** math.floor(math.log10(width))
-        step *= next(k for k in (1, 2, 5, 10) if k * step >= width * 0.999)
+        step *= next(k for k in (1, 2, 5, 10) if k * step >= width * 0.7)
         first = math.ceil(self.low / step - 1e-9)
         values = [k * step for k in range(first, first + most + 2)]
         return [value for value in values if value <= self.high + 1e-9 * step] or [self.low]

@@ -12,7 +12,7 @@ import keras_tuner
 import numpy as np
 
 from kerasreg._version import __version__
-from kerasreg.reports import SearchReport, checks, search_report
+from kerasreg.reports import SearchReport, checks, honest_scores, search_report
 from kerasreg.tuners._lane_report import LaneReport
 from kerasreg.tuners._learning_curves import LearningCurves
 from kerasreg.tuners._results import trained_by
@@ -58,8 +58,13 @@ def report_of_search(
         shrunken={row.setting: (row.shrunken, row.shrunken_error) for row in rows},
         trained=trained_by(report),
         curves=curves.to_dict(ranking, tuner.project_dir),
-        honesty=honesty(objective.name, len(rows), selection, ensemble),
-        ensemble=None if ensemble is None else told_of(ensemble),
+        honesty=honest_scores(
+            objective.name,
+            len(done),
+            None if selection is None else _told_of_trial(selection),
+            None if ensemble is None else _told_of(ensemble),
+        ),
+        ensemble=None if ensemble is None else _told_of(ensemble),
         checks=None if ensemble is None else checks(ensemble.predictions, ensemble.targets),
         programs=[row._asdict() for row in report.rows],
         provenance={
@@ -72,7 +77,7 @@ def report_of_search(
     )
 
 
-def told_of(ensemble: EnsembleSelection) -> dict[str, Any]:
+def _told_of(ensemble: EnsembleSelection) -> dict[str, Any]:
     """An ensemble, as a report has it."""
     return {
         "metric": ensemble.metric,
@@ -87,65 +92,15 @@ def told_of(ensemble: EnsembleSelection) -> dict[str, Any]:
     }
 
 
-def honesty(
-    metric: str, trials: int, selection: Selection | None, ensemble: EnsembleSelection | None
-) -> list[dict[str, Any]]:
-    """The scores of what was chosen, each with the reason to trust it or not."""
-    rows: list[tuple[str, str, float, float | None, str]] = []
-    if selection is not None:
-        trial = selection.trial.trial_id
-        rows.append(
-            (
-                f"trial {trial} in the search",
-                metric,
-                selection.search_score,
-                None,
-                f"too good: one of the best of {trials} was taken, and luck was taken with it",
-            )
-        )
-        if selection.confirmed_score is not None:
-            rows.append(
-                (
-                    f"trial {trial}, trained again",
-                    metric,
-                    selection.confirmed_score,
-                    None,
-                    "on new folds or with other random numbers, after it was among the best",
-                )
-            )
-        if np.isfinite(selection.standard_error):
-            rows.append(
-                (
-                    f"trial {trial}, shrunken",
-                    metric,
-                    selection.score,
-                    selection.standard_error,
-                    "an estimate for new folds, with luck taken off",
-                )
-            )
-    if ensemble is not None:
-        rows.append(
-            (
-                "the ensemble where its trials were chosen",
-                ensemble.metric,
-                ensemble.score,
-                None,
-                "too good: these samples chose its trials",
-            )
-        )
-        if ensemble.expected_score is not None:
-            rows.append(
-                (
-                    "the ensemble elsewhere",
-                    ensemble.metric,
-                    ensemble.expected_score,
-                    ensemble.standard_error,
-                    "to be expected: of five parts of the samples each was scored by what the "
-                    "others chose",
-                )
-            )
-    names = ("what", "metric", "score", "standard_error", "note")
-    return [dict(zip(names, row, strict=True)) for row in rows]
+def _told_of_trial(selection: Selection) -> dict[str, Any]:
+    return {
+        "trial": selection.trial.trial_id,
+        "score": selection.search_score,
+        "confirmed": selection.confirmed_score,
+        # Without an error nothing was shrunken.
+        "shrunken": selection.score if np.isfinite(selection.standard_error) else None,
+        "shrunken_error": selection.standard_error,
+    }
 
 
 def _versions() -> dict[str, str]:

@@ -47,6 +47,15 @@ COMPARED = {
     "test": {"winner": {"rmse": 2.0, "r2": 0.5}, "ensemble": {"rmse": 1.0, "r2": 0.75}},
     "compared": {"winner": [1.0, 0.1]},
     "verification": {"samples": 30},
+    "ensemble": {
+        "rows": [{"trial_id": "00003", "share": 1.0, "score": 0.5}],
+        "metric": "rmse",
+        "score": 0.4,
+        "expected_score": 0.45,
+        "standard_error": 0.01,
+        "best_trial_id": "00003",
+        "best_score": 0.5,
+    },
 }
 
 
@@ -62,6 +71,9 @@ def test_a_search_that_was_cut_off_has_a_report_of_its_trials(folder):
     assert [row["trial"] for row in found["trials"]] == [f"{k:05d}" for k in reversed(range(13))]
     assert found["objective"] == {"name": "val_rmse", "direction": "min"}
     assert found["test"] is None
+    best = next(row for row in found["trials"] if row["trial"] == found["ranking"][0])
+    told = [one["score"] for one in found["honesty"]]
+    assert told == [best["score"], best["shrunken"]]
     assert found["notes"] == [
         "The search has not ended, or was cut off: nothing was compared on the test."
     ]
@@ -85,7 +97,8 @@ def test_it_has_what_the_search_compared(folder):
     )
     found = data(folder)
     assert found["notes"] == []
-    assert found["honesty"][-1]["score"] == 1.0
+    assert [one["score"] for one in found["honesty"][2:]] == [0.4, 0.45, 1.0]
+    assert found["ensemble"]["members"] == [{"trial": "00003", "share": 1.0, "score": 0.5}]
     assert [one["name"] for one in found["columns"]] == ["weight", "<b>"]
     assert found["provenance"]["fingerprint"] == "cd" * 32
 

@@ -87,8 +87,9 @@ def seen(report, folder, width):
     return told, re.findall("CONSOLE.*", process.stderr)
 
 
-@pytest.mark.parametrize("width", [1280, 375])
-@pytest.mark.parametrize("count", [10, 300])
+@pytest.mark.parametrize(
+    ("count", "width"), [(10, 375), (10, 1280), (300, 375), (300, 1280), (10_000, 1280)]
+)
 def test_the_page_does_what_a_person_wants(count, width, tmp_path):
     found = states(count, names=HOSTILE, choices=HOSTILE[:3], failed=2)
     report = search_report(
