@@ -13,10 +13,15 @@ number of epochs. The time of all of them is what KerasTuner's RandomSearch need
 that table and seed. KerasTuner has a fifth of the training part to validate, and its best model is
 tested. kerasreg has five folds of the training part: "kerasreg one" is its best setting, trained
 again on all of the training part for as many epochs as were best in the folds, outside of the time
-of the search; "kerasreg ensemble" is what `tuner.ensemble()` chooses of all trials; "unregularized"
-is the network of "kerasreg one" without what regularizes, trained in the same way. All others have
-their defaults: linear is LogisticRegression or Ridge. Numbers are standardised and categories
-one-hot for it and for scikit-learn's MLP; the trees take categories and holes as they are.
+of the search; "kerasreg shrunken" is the setting that `tuner.select()` takes, likewise; "kerasreg
+ensemble" is what `tuner.ensemble()` chooses of all trials, "kerasreg retrained" the same with each
+of these trained again once on all of the training part, outside of that time too; "unregularized"
+is the network of "kerasreg one" without what regularizes, trained in the same way. Contenders that
+are not there by default search without one ingredient, and make an ensemble: "without folds" has a
+fifth to validate, "without embeddings" takes numbers as they are, "without schedules" keeps the
+learning rate and the rate of dropout. All others have their defaults: linear is LogisticRegression
+or Ridge. Numbers are standardised and categories one-hot for it and for scikit-learn's MLP; the
+trees take categories and holes as they are.
 
 Printed for each table: log loss, or the root of the mean squared error over the standard deviation
 of the targets in the training part, its mean over seeds with its standard error; accuracy, or R2;
@@ -59,9 +64,17 @@ MOST_ROWS, FOLDS = 10_000, 5
 # Of the time of kerasreg's search: to choose the ensemble, and to make one model of it.
 FOR_THE_ENSEMBLE = 0.2
 SEARCHES = ("RandomSearch", "BayesianOptimization", "kerasreg")
+# The same search without one ingredient.
+ABLATIONS = ("without folds", "without embeddings", "without schedules")
 PLAIN = ("MLP", "linear", "HistGradientBoosting", "LightGBM", "CatBoost")
 # A search of kerasreg gives several models.
-OF_KERASREG = ("kerasreg ensemble", "kerasreg one", "unregularized")
+OF_KERASREG = (
+    "kerasreg ensemble",
+    "kerasreg retrained",
+    "kerasreg one",
+    "kerasreg shrunken",
+    "unregularized",
+)
 
 
 def parts(name, seed):
@@ -106,14 +119,17 @@ class Task:
         self.x, self.x_test = (self.table.arrays(part) for part in (self.train, self.test))
         self.y, self.y_test = (self.table.targets(part) for part in (self.train, self.test))
 
-    def hypermodel(self, samples, epochs, **arguments):
-        """The space."""
+    def hypermodel(self, samples, epochs, constant=False, **arguments):
+        """The space; rates that are constant do not rise and fall."""
         import kerasreg
 
+        class Constant(kerasreg.hypermodels.TableHyperModel):
+            def _course(self, highest, first, last, *, rise):
+                return kerasreg.schedules.Constant(highest)
+
+        kind = Constant if constant else kerasreg.hypermodels.TableHyperModel
         classes = len(self.table.classes) if self.is_class else None
-        return kerasreg.hypermodels.TableHyperModel(
-            self.table, classes, samples=samples, epochs=epochs, **arguments
-        )
+        return kind(self.table, classes, samples=samples, epochs=epochs, **arguments)
 
     def scores(self, predict):
         """The scores of a function of arrays on the test part."""
@@ -178,21 +194,34 @@ def searched_by_keras_tuner(task, contender, epochs, trials, seconds):
         verbose=0,
     )
     took = budget.passed()
-    best = tuner.get_best_models()[0]
-    found = task.scores(lambda rows: best.predict(rows, verbose=0))
+    found = task.scores(predicting(tuner.get_best_models()[0]))
     return {contender: {**found, "trials": len(budget.in_time), "seconds": took}}
 
 
-def searched_by_kerasreg(task, epochs, seconds, lanes):
+def searched_by_kerasreg(task, contender, epochs, seconds, lanes):
     """The ensemble of a search with folds, the best setting, and that without regularization."""
+    from sklearn.model_selection import train_test_split
+
     import kerasreg
 
-    hypermodel = task.hypermodel(len(task.x) * (FOLDS - 1) // FOLDS, epochs)
+    folds, data, given = FOLDS, (task.x, task.y), {}
+    if contender == "without folds":
+        stratify = task.y if task.is_class else None
+        x, x_validation, y, y_validation = train_test_split(
+            *data, test_size=1 / FOLDS, random_state=task.seed, stratify=stratify
+        )
+        folds, data, given = None, (x, y), {"validation_data": (x_validation, y_validation)}
+    hypermodel = task.hypermodel(
+        len(task.x) * (FOLDS - 1) // FOLDS,
+        epochs,
+        constant=contender == "without schedules",
+        **({"embedding": "none"} if contender == "without embeddings" else {}),
+    )
     tuner = kerasreg.tuners.VectorizedRandomSearch(
         hypermodel,
         hypermodel.objective,
         max_trials=10_000,
-        folds=FOLDS,
+        folds=folds,
         batches="own",
         max_lanes=lanes,
         seed=task.seed,
@@ -200,22 +229,39 @@ def searched_by_kerasreg(task, epochs, seconds, lanes):
     )
     budget = Budget(tuner, (1.0 - FOR_THE_ENSEMBLE) * seconds)
     tuner.search(
-        task.x, task.y, epochs=hypermodel.epochs, batch_size=hypermodel.batch_size, verbose=0
+        *data, epochs=hypermodel.epochs, batch_size=hypermodel.batch_size, verbose=0, **given
     )
     searched = budget.passed()
-    ensemble = tuner.ensemble()
-    took, trials = budget.passed(), len(budget.in_time)
-    found = {"kerasreg ensemble": task.scores(lambda rows: ensemble.predict(rows, verbose=0))}
+    selection = tuner.select_ensemble()
+    ensemble = selection.model()
+    shared = {"trials": len(budget.in_time), "seconds": budget.passed(), "searched": searched}
+    if contender in ABLATIONS:
+        return {contender: {**task.scores(predicting(ensemble)), **shared}}
+    models = {"kerasreg ensemble": ensemble, "kerasreg retrained": selection.model(retrain=1)}
     best = tuner.oracle.get_best_trials()[0]
-    for who, regularized in (("kerasreg one", True), ("unregularized", False)):
+    shrunken = tuner.select().trial
+    for who, trial, regularized in (
+        ("kerasreg one", best, True),
+        ("kerasreg shrunken", shrunken, True),
+        ("unregularized", best, False),
+    ):
+        if who == "kerasreg shrunken" and trial.trial_id == best.trial_id:
+            models[who] = models["kerasreg one"]
+            continue
         again = task.hypermodel(
             len(task.x), hypermodel.epochs, seed=task.seed, regularized=regularized
         )
-        model = again.build(best.hyperparameters.copy())
-        model.fit(task.x, task.y, batch_size=again.batch_size, epochs=best.best_step + 1, verbose=0)
-        found[who] = task.scores(lambda rows, model=model: model.predict(rows, verbose=0))
-    shared = {"trials": trials, "seconds": took, "searched": searched}
-    return {who: {**of, **shared} for who, of in found.items()}
+        model = again.build(trial.hyperparameters.copy())
+        model.fit(
+            task.x, task.y, batch_size=again.batch_size, epochs=trial.best_step + 1, verbose=0
+        )
+        models[who] = model
+    return {who: {**task.scores(predicting(of)), **shared} for who, of in models.items()}
+
+
+def predicting(model):
+    """What a model predicts for rows."""
+    return lambda rows: model.predict(rows, verbose=0)
 
 
 def plain_frames(task):
@@ -276,8 +322,10 @@ def by_defaults(task, contender):
 def run(contender, arguments):
     """What a contender, or several with defaults, give on a table, by the name of each model."""
     task = Task(arguments.tables, arguments.seed)
-    if contender == "kerasreg":
-        return searched_by_kerasreg(task, arguments.epochs, arguments.seconds, arguments.lanes)
+    if contender == "kerasreg" or contender in ABLATIONS:
+        return searched_by_kerasreg(
+            task, contender, arguments.epochs, arguments.seconds, arguments.lanes
+        )
     if contender in SEARCHES:
         return searched_by_keras_tuner(
             task, contender, arguments.epochs, arguments.trials, arguments.seconds
@@ -316,7 +364,7 @@ class Done:
 def fill(done, name, seed, contenders, arguments):
     """Runs what is not done of a table and a seed."""
     # The first one gives the time of the others.
-    searches = [one for one in contenders if one in SEARCHES]
+    searches = [one for one in contenders if one in (*SEARCHES, *ABLATIONS)]
     needed = ["RandomSearch", *searches] if searches and not arguments.seconds else searches
     plain = [one for one in contenders if one in PLAIN and not done.of(name, seed, one)]
     # Those are together in one process, which takes longer to start than most of them.
@@ -328,7 +376,7 @@ def fill(done, name, seed, contenders, arguments):
         given += ["--trials", arguments.trials, "--lanes", arguments.lanes]
         given += ["--epochs", arguments.epochs] if arguments.epochs else []
         seconds = arguments.seconds
-        if not seconds and contender in SEARCHES[1:]:
+        if not seconds and contender in (*SEARCHES[1:], *ABLATIONS):
             seconds = done.of(name, seed, "RandomSearch")["seconds"]
         if seconds:
             given += ["--seconds", seconds]
@@ -347,7 +395,7 @@ def mean(values):
 
 def show(done, names, seeds):
     """Prints each table, and how the ensemble stands to each contender."""
-    models = [*SEARCHES[:2], *OF_KERASREG, *PLAIN]
+    models = [*SEARCHES[:2], *OF_KERASREG, *ABLATIONS, *PLAIN]
     errors = {}
     for name in names:
         print(f"\n{name}\n{'':24}{'error':>18}{'score':>18}{'trials':>8}{'seconds':>9}")

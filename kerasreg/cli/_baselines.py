@@ -221,7 +221,10 @@ def _hist(columns: _Columns, train: np.ndarray, y: Any, classification: bool, se
     places = np.minimum(columns.places, _MOST_CATEGORIES)  # NaN stays NaN.
     table = np.concatenate([columns.numbers, places], axis=1)
     mask = np.arange(table.shape[1]) >= count
-    model = kind(categorical_features=mask, random_state=seed).fit(table[train], y)
+    # Of many rows a part is set aside, in which a class of one row cannot be.
+    single = classification and np.bincount(y).min() < 2
+    options = {"early_stopping": False} if single else {}
+    model = kind(categorical_features=mask, random_state=seed, **options).fit(table[train], y)
     return _asking(model, lambda rows: table[rows], classification)
 
 

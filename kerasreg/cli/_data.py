@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _LEAST_ROWS = 10
 _LEAST_GROUPS = 3
-_LEAST_ROWS_OF_A_CLASS = 3  # One each for training, validation and test.
+# Of a class: one each for training, validation and test. Those that have fewer are to train with.
+LEAST_ROWS_OF_A_CLASS = 3
 # How pandas calls an index that a table was written with, in a .csv file and in a .parquet file.
 _INDEX = re.compile(r"Unnamed: 0(\.\d+)*|__index_level_\d+__")
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+\s*")
@@ -51,6 +52,7 @@ class Table:
             then, but `frame` has: what is made of them depends on the training part.
         frame: a pandas DataFrame of the features, or None.
         groups: the number of the group of each row, or None.
+        times: numbers by which the rows follow each other in time, or None.
     """
 
     name: str
@@ -62,11 +64,12 @@ class Table:
     reading: Columns | None = None
     frame: Any = None
     groups: np.ndarray | None = None
+    times: np.ndarray | None = None
 
     def fingerprint(self) -> str:
         """SHA-256 of the values: tells whether a search is resumed on the same data."""
         digest = hashlib.sha256()
-        for values in (self.x, self.y, self.groups):
+        for values in (self.x, self.y, self.groups, self.times):
             if values is None:
                 continue
             digest.update(str((values.shape, values.dtype.str)).encode())
@@ -102,12 +105,14 @@ def load_table(
     decimal: str = ".",
     columns: str | None = None,
     groups: str | None = None,
+    order: str | None = None,
 ) -> Table:
     """Loads a bundled data set, or a CSV or Parquet file.
 
     Args:
         data: one of `BUNDLED`, or the path of a `.csv` or `.parquet` file.
-        target: name of the target column; for files only.
+        target: name of the target column; for files only. Rows without a value in it are left
+            out.
         task: `"classification"`, `"regression"`, or `"auto"`: classification
             where the target is text, boolean, or has at most 20 distinct whole
             numbers.
@@ -117,6 +122,7 @@ def load_table(
         columns: the path of a JSON file that says how columns are read, see
             `kerasreg.tables.read_columns`.
         groups: name of a column of groups, which is no feature.
+        order: name of a column of dates or numbers by which the rows follow each other in time.
 
     Returns:
         A `Table`. A column without a name that numbers the rows, as pandas writes an index, is
@@ -129,13 +135,24 @@ def load_table(
     check_choice("task", task, TASKS)
     sep = check_separators(sep, decimal)
     frame, target = _read(data, target, sep, decimal)
-    for column in (target, *drop, *([] if groups is None else [groups])):
+    for column in (target, *drop, *(name for name in (groups, order) if name is not None)):
         _check_column(column, frame.columns)
+    if groups is not None and order is not None:
+        raise ValueError(
+            "`order` and `groups` cannot both be given: a group may have rows of all times. "
+            f"Received: order={order!r}, groups={groups!r}"
+        )
+    if order == target:
+        raise ValueError(f"`order` must not be the target. Received: order={order!r}")
     if groups == target or groups in drop:
         raise ValueError(
             f"`groups` must be neither the target nor dropped. Received: groups={groups!r}"
         )
+    # Numbers of rows in messages are those of the file, also where rows are left out.
+    frame = frame.reset_index(drop=True)
+    kept = ~frame[target].isna().to_numpy(dtype=bool)
     numbers = None if groups is None else _groups(frame[groups])
+    in_time = None if order is None else frame[order]
     frame = frame.drop(columns=[*drop, *([] if groups is None else [groups])])
     unnamed = [name for name in frame.columns if name != target and _INDEX.fullmatch(name)]
     index = [name for name in unnamed if _is_index(frame[name])]
@@ -150,27 +167,105 @@ def load_table(
     )
     if target not in frame.columns:
         raise ValueError(f"`drop` must not name the target. Received: {target!r}")
-    if len(frame) < _LEAST_ROWS:
-        raise ValueError(f"{data!r} must have at least {_LEAST_ROWS} rows. It has {len(frame)}.")
+    if kept.sum() < _LEAST_ROWS:
+        what = "rows" if kept.all() else f"rows with a {target!r}"
+        raise ValueError(f"{data!r} must have at least {_LEAST_ROWS} {what}. It has {kept.sum()}.")
+    notes += _without_target(kept, target, data)
     features = frame.drop(columns=[target])
     if features.shape[1] == 0:
         raise ValueError(f"{data!r} must have a column besides the target {target!r}.")
-    y, classes = _target(frame[target], task)
+    column = frame[target][kept]
+    floats = not kept.all() and column.dtype.kind == "f"
+    if floats and np.isfinite(column).all() and (column == column.round()).all():
+        column = column.astype("int64")  # Which pandas has as floats beside what is missing.
+    y, classes = _target(column, task)
+    if classes is not None:
+        notes += _rare_classes(column, y, classes, groups is not None or order is not None)
+    numbers = None if numbers is None else numbers[kept]
     name = data if data in BUNDLED else os.path.basename(data)
     names = tuple(map(str, features.columns))
     if columns is None and all(map(_is_plain, (features[name] for name in features.columns))):
-        x = np.stack([_numbers(features[name]) for name in features.columns], axis=1)
-        notes += _duplicates(features, y, data)
-        return Table(name, x, y, names, classes, notes, groups=numbers)
+        x = np.stack([_numbers(features[name]) for name in features.columns], axis=1)[kept]
+        notes += _duplicates(features[kept], y, data)
+        times = None if in_time is None else _times(in_time, None)[kept]
+        return Table(name, x, y, names, classes, notes, groups=numbers, times=times)
     with loading():  # Of Keras, on which the package stands.
         from kerasreg.tables import read_columns
     reading = read_columns(features, overrides=columns)
     if not reading.used:
         raise ValueError(f"{data!r} must have a column that is of use. {reading.dropped}")
+    times = None if in_time is None else _times(in_time, reading)[kept]
     used = [column.name for column in reading.used]
-    x = np.zeros((len(frame), 0), "float32")
-    notes += _duplicates(features[used], y, data)
-    return Table(name, x, y, tuple(used), classes, notes, reading, features[used], numbers)
+    features = features[used][kept].reset_index(drop=True)
+    x = np.zeros((len(features), 0), "float32")
+    notes += _duplicates(features, y, data)
+    return Table(name, x, y, tuple(used), classes, notes, reading, features, numbers, times)
+
+
+def _without_target(kept: np.ndarray, target: str, data: str) -> tuple[str, ...]:
+    """A note, if rows have no target."""
+    count = int((~kept).sum())
+    if not count:
+        return ()
+    are = "row has" if count == 1 else f"of the {len(kept)} rows have"
+    return (
+        f"{count} {are} no {target!r} in {os.path.basename(data)!r}, the first in data row "
+        f"{int(np.argmin(kept)) + 1}, and {'is' if count == 1 else 'are'} left out",
+    )
+
+
+def _times(column: Any, reading: Columns | None) -> np.ndarray:
+    """Numbers that have the order of a column of dates or numbers.
+
+    Args:
+        column: of pandas.
+        reading: how the columns are read, which may tell the order of day and month.
+    """
+    import pandas
+
+    what = f"The column of order {column.name!r}"
+    missing = column.isna().to_numpy(dtype=bool)
+    if missing.any():
+        raise ValueError(f"{what} has no value in data row {int(np.argmax(missing)) + 1}.")
+    if pandas.api.types.is_datetime64_any_dtype(column):
+        found = pandas.DatetimeIndex(column).asi8
+    elif pandas.api.types.is_bool_dtype(column):
+        raise ValueError(f"{what} must have dates or numbers; it has {_plain(column.iloc[0])!r}.")
+    elif _are_numbers(column).all():
+        found = pandas.to_numeric(column.astype(object)).to_numpy("float64")
+    else:
+        found = _of_dates(column, reading)
+    if not np.isfinite(found).all():
+        row = int(np.argmin(np.isfinite(found)))
+        value = _plain(column.iloc[row])
+        raise ValueError(
+            f"{what} must have dates or numbers; it has {value!r} in data row {row + 1}."
+        )
+    if np.ptp(found) == 0:
+        value = _plain(column.iloc[0])
+        raise ValueError(f"{what} has one value, {value!r}: its rows have no order.")
+    return np.asarray(found)
+
+
+def _of_dates(column: Any, reading: Columns | None) -> np.ndarray:
+    """Days since 1970 of dates that are text."""
+    with loading():
+        import tensorflow as tf
+
+        from kerasreg import tables
+    known = [one for one in reading or () if one.name == column.name and one.kind == "date"]
+    if not known:
+        try:
+            one = {str(column.name): "date"}
+            known = list(tables.read_columns(column.to_frame(), overrides=one))
+        except ValueError as error:
+            # Without its advice to read the column otherwise.
+            reason = str(error).partition(": make it")[0].rstrip(".")
+            raise ValueError(
+                f"`order` must name a column of dates or numbers. {reason}."
+            ) from error
+    texts = tables.Columns(tuple(known)).raw(column.to_frame())[str(column.name)]
+    return np.array(tables.DateNumbers(known[0].order)(tf.constant(texts, tf.string)))[:, 0]
 
 
 def _groups(column: Any) -> np.ndarray:
@@ -373,8 +468,17 @@ def _read_parquet(data: str) -> Any:
     import pandas
     import pyarrow.parquet
 
-    _check_twice(data, pyarrow.parquet.read_schema(data).names)
-    return pandas.read_parquet(data)
+    schema = pyarrow.parquet.read_schema(data)
+    _check_twice(data, schema.names)
+    frame = pandas.read_parquet(data)
+    # As objects of Python, they would be neither dates nor numbers to anybody.
+    for field in schema:
+        if field.name in frame.columns and frame[field.name].dtype == object:
+            if pyarrow.types.is_date(field.type):
+                frame[field.name] = pandas.to_datetime(frame[field.name])
+            elif pyarrow.types.is_decimal(field.type):
+                frame[field.name] = frame[field.name].astype("float64")
+    return frame
 
 
 def _check_column(name: str, columns: Any) -> None:
@@ -408,7 +512,7 @@ def _numbers(column: Any) -> np.ndarray:
     with np.errstate(over="ignore"):
         values = column.to_numpy().astype("float32")
     if not np.isfinite(values).all():
-        row = int(np.argmin(np.isfinite(values))) + 1
+        row = _row(column, int(np.argmin(np.isfinite(values))))
         raise ValueError(
             f"Column {column.name!r} has an infinite value, or one too large for float32, in "
             f"data row {row}."
@@ -418,8 +522,13 @@ def _numbers(column: Any) -> np.ndarray:
 
 def _no_number(column: Any) -> tuple[int, Any]:
     """The first value that is no number, and its row, from 1; else those of the first row."""
-    row = int(np.argmin(_are_numbers(column)))
-    return row + 1, _plain(column.iloc[row])
+    place = int(np.argmin(_are_numbers(column)))
+    return _row(column, place), _plain(column.iloc[place])
+
+
+def _row(column: Any, place: int) -> int:
+    """The number of a row in the file, from 1; some may have been left out."""
+    return int(column.index[place]) + 1
 
 
 def _are_numbers(column: Any) -> np.ndarray:
@@ -446,12 +555,6 @@ def _task_of(column: Any) -> str:
 
 
 def _target(column: Any, task: str) -> tuple[np.ndarray, tuple[Any, ...] | None]:
-    if column.isna().any():
-        row = int(np.argmax(column.isna())) + 1
-        raise ValueError(
-            f"The target column {column.name!r} has {int(column.isna().sum())} missing values "
-            f"(NaN), the first in data row {row}. Remove those rows."
-        )
     if task == "auto":
         task = _task_of(column)
     if task == "regression":
@@ -478,19 +581,48 @@ def _target(column: Any, task: str) -> tuple[np.ndarray, tuple[Any, ...] | None]
 
 
 def _check_counts(column: Any, labels: np.ndarray, counts: np.ndarray) -> None:
-    rare = counts < _LEAST_ROWS_OF_A_CLASS
-    if not rare.any():
+    """Refuses a target most of whose rows are of classes that cannot be tested."""
+    rare = counts < LEAST_ROWS_OF_A_CLASS
+    frequent = int(counts[~rare].sum())
+    if not rare.any() or ((~rare).sum() >= 2 and 2 * frequent >= len(column)):
         return
     rarest = int(np.argmin(counts))
     advice = "leave the rows of rare classes out, or give them one class together"
     if _is_numeric(column):
         advice += "; if it is a quantity, use --task=regression"
     raise ValueError(
-        f"Each class must have at least {_LEAST_ROWS_OF_A_CLASS} rows, but {int(rare.sum())} of "
-        f"the {len(labels)} classes of {column.name!r} have fewer: {_plain(labels[rarest])!r} has "
-        f"{counts[rarest]}, first in data row {int(np.argmax(column == labels[rarest])) + 1}: "
-        f"{advice}."
+        "Two classes, and those of half of the rows, must have at least "
+        f"{LEAST_ROWS_OF_A_CLASS} rows each, but {int(rare.sum())} of the {len(labels)} classes of "
+        f"{column.name!r} have fewer: {_plain(labels[rarest])!r} has {counts[rarest]}, first in "
+        f"data row {_first_row(column, labels[rarest])}: {advice}."
     )
+
+
+def _rare_classes(
+    column: Any, y: np.ndarray, classes: tuple[Any, ...], divided_otherwise: bool
+) -> tuple[str, ...]:
+    """A note, if there are classes that have no row in the test part, or perhaps none to train."""
+    counts = np.bincount(y, minlength=len(classes))
+    rare = counts < LEAST_ROWS_OF_A_CLASS
+    if not rare.any():
+        return ()
+    rarest = classes[int(np.argmin(counts))]
+    count, of = int(counts[rare].sum()), int(rare.sum())
+    rows = "1 row is" if count == 1 else f"{count} rows are"
+    them = f"a class of {column.name!r}" if of == 1 else f"{of} classes of {column.name!r}"
+    where = (
+        "there may be none of them to train with"
+        if divided_otherwise
+        else "to train with, and in no test part: no score tells how well they are predicted"
+    )
+    return (
+        f"{rows} of {them} with fewer than {LEAST_ROWS_OF_A_CLASS} rows, such as {rarest!r} in "
+        f"data row {_first_row(column, rarest)}: {where}",
+    )
+
+
+def _first_row(column: Any, label: Any) -> int:
+    return _row(column, int(np.argmax(column == label)))
 
 
 def _plain(label: Any) -> Any:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import io
 import math
 import os
 import shlex
+import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import keras_tuner
 import numpy as np
+from sklearn import model_selection
 
 from kerasreg import distribute, models, serving, tuners
 from kerasreg._durations import check_duration
-from kerasreg._files import write_json
+from kerasreg._files import write_json, write_text
 from kerasreg._validation import check_choice, check_count
 from kerasreg.cli._baselines import baselines
 from kerasreg.cli._data import Table
+from kerasreg.cli._earlier import adapted
 from kerasreg.cli._progress import reporting
 from kerasreg.cli._record import TUNERS, SearchSettings
 from kerasreg.cli._scores import differences, format_scores, score
@@ -48,10 +52,19 @@ class SearchJob:
         table: the data.
         folder: the folder; made when missing.
         write: what takes a line of output.
+        earlier: settings of an earlier search, to be tried first.
+
+    Raises:
+        ValueError: if a setting cannot be, or the table cannot be divided.
     """
 
     def __init__(
-        self, settings: SearchSettings, table: Table, folder: str, write: Callable[[str], None]
+        self,
+        settings: SearchSettings,
+        table: Table,
+        folder: str,
+        write: Callable[[str], None],
+        earlier: Sequence[dict[str, Any]] = (),
     ) -> None:
         check_choice("tuner", settings.tuner, TUNERS)
         check_count("trials", settings.trials)
@@ -68,6 +81,22 @@ class SearchJob:
         self._fit_arguments = self._validation()
         # Before anything is computed: logical devices cannot be made later.
         self.strategy = distribute.mirrored_strategy(settings.replicas)
+        self.earlier = list(earlier)
+        self._initial: list[dict[str, Any]] = []
+        self._adaptation = ""
+        if self.earlier:
+            self._adapt()
+
+    def _adapt(self) -> None:
+        """Fits the settings of an earlier search into the space of this one."""
+        if self.settings.tuner == "grid":
+            raise ValueError(
+                "`start_from` must be left out of a grid search, which goes through its points in "
+                f"their order. Received: start_from={self.settings.start_from!r}"
+            )
+        space = keras_tuner.HyperParameters()
+        self._hypermodel(True).build(space)
+        self._initial, self._adaptation = adapted(self.earlier, space)
 
     def _folds(self) -> int | None:
         """The number of folds; None for one validation part."""
@@ -80,9 +109,13 @@ class SearchJob:
                 )
             return None
         if asked == 0:
-            asked = 8 if rows < _FEW_ROWS else 5 if rows <= _MANY_ROWS else 1
+            # In an order of time each fold has another number of rows, and a program of its own.
+            few = rows < _FEW_ROWS and self.settings.order is None
+            asked = 8 if few else 5 if rows <= _MANY_ROWS else 1
             asked = min(asked, max(2, rows // 8))
         what, groups = "rows", self.data.groups
+        if self.settings.order is not None:
+            what, rows = "pairs of rows", rows // 2
         if groups is not None:
             what, rows = "groups", len(np.unique(groups))
             asked = asked if self.settings.folds else min(asked, rows)
@@ -92,6 +125,15 @@ class SearchJob:
                 f"Received: folds={asked}"
             )
         return asked if asked > 1 else None
+
+    @property
+    def _splitter(self) -> Any:
+        """What the tuners are given as folds."""
+        if self.folds is None or self.settings.order is None:
+            return self.folds
+        # The later half of the rows validates, so that no fold is trained on few.
+        size = len(self.data.y) // (2 * self.folds)
+        return model_selection.TimeSeriesSplit(self.folds, test_size=size)
 
     def _validation(self) -> dict[str, Any]:
         """The data that the trials are given."""
@@ -115,19 +157,27 @@ class SearchJob:
             RuntimeError: if the exported model does not do what Keras does.
         """
         settings, table = self.settings, self.table
-        record = {**dataclasses.asdict(settings), "fingerprint": table.fingerprint()}
+        found = {"fingerprint": table.fingerprint(), "earlier": self.earlier}
+        record = {**dataclasses.asdict(settings), **found}
         write_json(os.path.join(self.folder, "job.json"), record)
 
         kind = "regression" if table.classes is None else f"{len(table.classes)} classes"
         how = "one validation part" if self.folds is None else f"{self.folds} folds"
+        how += "" if settings.order is None else f" in the order of {settings.order!r}"
         self.write(
             f"{table.name}: {len(table.y)} rows, {len(table.columns)} features, {kind}; "
             f"{len(self.data.rows)} to search with in {how}, {len(self.data.test_rows)} to test"
         )
+        if self._initial:
+            count = f"{len(self._initial)} setting{'s' if len(self._initial) > 1 else ''}"
+            self.write(f"begins with {count} of {settings.start_from}")
+        if self._adaptation:
+            self.write(f"note: of these settings {self._adaptation}")
         hypermodel = self._hypermodel(True, settings.replicas)
         tuner = self._tuner(hypermodel, self.strategy)
         self._search(tuner, settings.time)
-        tuner.results().to_csv(os.path.join(self.folder, "results.csv"), index=False)
+        rows = tuner.results().to_csv(index=False, lineterminator="\n")
+        write_text(os.path.join(self.folder, "results.csv"), rows)
         chosen = tuner.select()
         best = chosen.trial.hyperparameters
         setting = ", ".join(f"{name}={_short(value)}" for name, value in best.values.items())
@@ -137,7 +187,7 @@ class SearchJob:
         networks = {
             "baseline": self._baseline(best, chosen.trial.trial_id),
             "winner": tuner.ensemble(candidates=[chosen.trial.trial_id]),
-            _REFERENCE: selection.model(),
+            _REFERENCE: self._ensemble(selection),
         }
         x_test = self.data.fitted.arrays(self.data.frame.iloc[self.data.test_rows])
         outputs = {
@@ -158,7 +208,7 @@ class SearchJob:
         self.write(format_scores(scores, compared, _REFERENCE))
 
         served, samples = self._served(networks[_REFERENCE])
-        served.save(os.path.join(self.folder, "ensemble.keras"))
+        self._save(served)
         path = serving.export(
             served,
             os.path.join(self.folder, "model"),
@@ -188,12 +238,32 @@ class SearchJob:
             "verification": dataclasses.asdict(verification),
         }
         write_json(os.path.join(self.folder, "report.json"), report)
-        found = tuner.report(selection=chosen, ensemble=selection, title=table.name)
-        write_report(with_comparison(found, report, table.described()), self.folder)
+        page = tuner.report(selection=chosen, ensemble=selection, title=table.name)
+        write_report(with_comparison(page, report, table.described()), self.folder)
         self.write(f"report: {os.path.join(self.folder, 'report.html')}")
         if not verification.passed:
             raise RuntimeError(f"{path} differs from the Keras model; do not serve it.")
         return report
+
+    def _save(self, model: keras.Model) -> None:
+        """Writes the model for Keras, whole at every instant, and clears what a kill has left."""
+        for left in glob.glob(os.path.join(glob.escape(self.folder), "model", ".staging-*")):
+            shutil.rmtree(left, ignore_errors=True)
+        beside = os.path.join(self.folder, ".ensemble.keras")
+        model.save(beside)
+        os.replace(beside, os.path.join(self.folder, "ensemble.keras"))
+
+    def _ensemble(self, selection: tuners.EnsembleSelection) -> models.Ensemble:
+        """The ensemble, of the models of folds or of others that are trained with all rows."""
+        times = self.settings.retrain
+        if times is None:
+            times = 0 if self.settings.order is None else 1
+        if not times:
+            return selection.model()
+        trainings = times * len(selection.rows)
+        self.write(f"trains {trainings} {'members' if trainings > 1 else 'member'} with all rows")
+        with contextlib.redirect_stdout(io.StringIO()):
+            return selection.model(retrain=times)
 
     def _served(self, network: keras.Model) -> tuple[keras.Model, Any]:
         """What is exported, and the test part as it takes it: raw columns where there are such."""
@@ -234,6 +304,9 @@ class SearchJob:
         samples = len(self._fit_arguments["x"])
         if self.folds is not None:
             samples = samples * (self.folds - 1) // self.folds
+        if self.folds is not None and self.settings.order is not None:
+            parts = self._splitter.split(self._fit_arguments["x"])
+            samples = round(np.mean([len(train) for train, _ in parts]))
         return (TableHyperModel if replicas == 1 else _OfReplicas)(
             self.data.fitted,
             None if self.table.classes is None else len(self.table.classes),
@@ -274,7 +347,7 @@ class SearchJob:
             "directory": self.folder,
             "project_name": project,
             "distribution_strategy": strategy,
-            "folds": self.folds,
+            "folds": self._splitter,
             "max_lanes": self.settings.lanes or None,
             # Members of an ensemble are better for it. Replicas are no lanes.
             "batches": "own" if strategy is None else "shared",
@@ -288,6 +361,8 @@ class SearchJob:
             "grid": tuners.VectorizedGridSearch,
             "hyperband": tuners.VectorizedHyperband,
         }
+        if settings.tuner != "grid":
+            common["initial_settings"] = self._initial
         tuner = reporting(classes[settings.tuner], self.write)
         # KerasTuner prints when it goes on with a project.
         with contextlib.redirect_stdout(io.StringIO()):

@@ -130,6 +130,14 @@ def _define(made: flags.FlagValues, field: dataclasses.Field[Any], kind: type) -
         flags.DEFINE_string(name, default, text, flag_values=made)
 
 
+def _underscored(argument: str) -> str:
+    """A flag with the name that it has, also where it is written `--output-dir`."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value
+
+
 def parse(options: type, command: str, arguments: Sequence[str]) -> tuple[Any, set[str], list[str]]:
     """Reads the arguments of a command.
 
@@ -145,7 +153,7 @@ def parse(options: type, command: str, arguments: Sequence[str]) -> tuple[Any, s
         absl.flags.Error: if a flag is unknown or its value is not accepted.
     """
     made = flags_of(options)
-    rest = made([f"kerasreg {command}", *arguments])[1:]
+    rest = made([f"kerasreg {command}", *map(_underscored, arguments)])[1:]
     names = [field.name for field in dataclasses.fields(options)]
     values = {name: made[name].value for name in names}
     values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}

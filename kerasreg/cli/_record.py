@@ -25,13 +25,25 @@ class SearchSettings(TableOptions):
     folds: int = option(
         0,
         "Folds of the cross-validation, 1 for a single validation part of a fifth. 0 for 8 below "
-        "1,000 rows, 5 up to 50,000, and 1 above, or with --replicas.",
+        "1,000 rows, 5 up to 50,000 or with --order, and 1 above, or with --replicas.",
         minimum=0,
     )
     groups: str | None = option(
         None,
         "Column of groups, such as patients: the rows of a group are all to train, to validate or "
         "to test. It is no feature.",
+    )
+    order: str | None = option(
+        None,
+        "Column of dates or numbers by which rows follow each other in time: the last rows are "
+        "the test part, and each fold is validated by rows after those that it is trained on. It "
+        "is a feature too, unless it is dropped. (--time is a limit.)",
+    )
+    start_from: str | None = option(
+        None,
+        "Settings to try first: the folder of an earlier search, whose ensemble and best trials "
+        "are taken, at most 16 and half of --trials; or an exported model, or its "
+        "model_card.json.",
     )
     time: str | None = option(
         None,
@@ -47,6 +59,14 @@ class SearchSettings(TableOptions):
         "as the tuner learns from.",
         minimum=0,
     )
+    retrain: int | None = option(
+        None,
+        "How often each setting of the ensemble is trained again, with all rows but those of the "
+        "test part, which gives a smaller model than those of its folds. By "
+        "default 1 with --order, where the models of early folds have not seen the latest rows, "
+        "and else 0.",
+        minimum=0,
+    )
     replicas: int = option(
         1,
         "Train each trial on this many GPUs, or logical CPU devices where there are none.",
@@ -54,9 +74,10 @@ class SearchSettings(TableOptions):
     )
 
 
-_FINGERPRINT = {"fingerprint": (str, False)}  # Of the data.
+# Of the data; and what was read where --start_from says.
+_FOUND: dict[str, tuple[type, bool]] = {"fingerprint": (str, False), "earlier": (list, False)}
 # Settings that searches which earlier versions began do not have: they had the defaults.
-_LATER = ("sep", "decimal", "columns")
+_LATER = ("sep", "decimal", "columns", "order", "start_from", "retrain")
 
 
 def read_record(folder: str) -> dict[str, Any] | None:
@@ -74,8 +95,8 @@ def read_record(folder: str) -> dict[str, Any] | None:
         if "trials" in record and "folds" not in record:
             raise ValueError("an earlier version of kerasreg began it, and can go on with it")
         defaults = {one.name: one.default for one in dataclasses.fields(SearchSettings)}
-        record = {**{name: defaults[name] for name in _LATER}, **record}
-        for name, (kind, may_be_none) in (kinds(SearchSettings) | _FINGERPRINT).items():
+        record = {**{name: defaults[name] for name in _LATER}, "earlier": [], **record}
+        for name, (kind, may_be_none) in (kinds(SearchSettings) | _FOUND).items():
             if kind is tuple:  # Which JSON has as a list.
                 record[name] = tuple(record[name])
             if not (isinstance(record[name], kind) or (may_be_none and record[name] is None)):

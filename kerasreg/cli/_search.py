@@ -36,7 +36,7 @@ class SearchOptions(SearchSettings):
     resume: bool = option(False, "Continue the search in --output_dir.")
 
 
-def _run(options: SearchOptions, given: Set[str], path: str | None) -> None:
+def _run(options: SearchOptions, given: Set[str], _: str | None) -> None:
     folder = options.output_dir
     _check_folder(folder)
     check_writable("--output_dir", folder)
@@ -47,8 +47,10 @@ def _run(options: SearchOptions, given: Set[str], path: str | None) -> None:
         if settings.data not in BUNDLED and os.path.exists(settings.data):
             # So that a search may be resumed from another folder.
             settings = dataclasses.replace(settings, data=os.path.abspath(settings.data))
-        if settings.columns is not None:
-            settings = dataclasses.replace(settings, columns=os.path.abspath(settings.columns))
+        for name in ("columns", "start_from"):
+            if (path := getattr(settings, name)) is not None:
+                absolute: dict[str, Any] = {name: os.path.abspath(path)}
+                settings = dataclasses.replace(settings, **absolute)
         fixed = (given & set(_SETTINGS)) - _CHANGEABLE
         record = check_record(folder, settings, fixed, options.resume)
         if record is not None:
@@ -63,6 +65,7 @@ def _run(options: SearchOptions, given: Set[str], path: str | None) -> None:
             settings.decimal,
             columns=settings.columns,
             groups=settings.groups,
+            order=settings.order,
         )
         if record is not None and record["fingerprint"] != table.fingerprint():
             raise ValueError(
@@ -75,8 +78,12 @@ def _run(options: SearchOptions, given: Set[str], path: str | None) -> None:
             write(f"{table.reading}\n")
         # Here, after the data has been read: this imports TensorFlow.
         with loading():
-            from kerasreg.cli import _job
-        job = _job.SearchJob(settings, table, folder, write)
+            from kerasreg.cli import _earlier, _job
+        earlier = record["earlier"] if record is not None else []
+        if record is None and settings.start_from is not None:
+            most = None if settings.tuner == "hyperband" else settings.trials
+            earlier = _earlier.earlier_settings(settings.start_from, most)
+        job = _job.SearchJob(settings, table, folder, write, earlier)
     logging.set_verbosity(logging.WARNING)  # Keras' export logs each file.
     # An ended terminal or a stop signal is an interruption, not a crash.
     signal.signal(signal.SIGTERM, _interrupt)
@@ -116,6 +123,7 @@ SEARCH = Command(
         "kerasreg search                                  # scikit-learn's digits",
         "kerasreg search --data=houses.csv --target=price --time=5m --trials=100",
         "kerasreg search --resume                         # go on after an interruption",
+        "kerasreg search --data=sales.csv --target=sold --order=day --start_from=last_week",
     ],
     options=SearchOptions,
     run=_run,

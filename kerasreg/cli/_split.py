@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasreg.cli._data import Table
+from kerasreg.cli._data import LEAST_ROWS_OF_A_CLASS, Table
 
 if TYPE_CHECKING:
     from kerasreg import tables
+
+
+# A part of so many rows is of use although it does not have each class.
+_LARGE_PART = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +125,9 @@ class SearchData:
 def search_data(table: Table, test_fraction: float = 0.2, seed: int = 0) -> SearchData:
     """Divides a table into rows to search with, and rows to test on; classes keep their shares.
 
+    Where rows follow each other in time, the last ones are the test part, and the rows to search
+    with are in this order.
+
     Args:
         table: the table.
         test_fraction: share of the rows to test on.
@@ -152,24 +161,52 @@ def _divided(
     from sklearn import model_selection
 
     places, strata = np.arange(len(rows)), _strata(table, rows)
+    if table.times is not None:
+        places = np.argsort(table.times[rows], kind="stable")
+        border = len(rows) - max(round(share * len(rows)), 1)
+        return places[:border], places[border:]
     try:
-        if table.groups is None:
+        if table.groups is None and strata is None:
             first, second = model_selection.train_test_split(
-                places, test_size=share, random_state=seed, stratify=strata
+                places, test_size=share, random_state=seed
             )
             return first, second
+        if table.groups is None:
+            return _stratified(table, rows, share, seed)
         groups = table.groups[rows]
         count = min(round(1 / share), len(np.unique(groups)))
         if strata is None:
             splitter = model_selection.GroupKFold(count)
         else:
             splitter = model_selection.StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-        first, second = next(iter(splitter.split(places, strata, groups)))
+        with warnings.catch_warnings():
+            # The table's own note tells of rare classes.
+            warnings.filterwarnings("ignore", "The least populated class in y")
+            first, second = next(iter(splitter.split(places, strata, groups)))
     except ValueError as error:
         raise ValueError(
             f"{table.name!r} has too few rows ({len(table.y)}) for a part of {share:g}: {error}"
         ) from error
     return first, second
+
+
+def _stratified(
+    table: Table, rows: np.ndarray, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `_divided`, in which classes keep their shares; rare ones are all in the first part."""
+    from sklearn import model_selection
+
+    y = table.y[rows]
+    rare = np.bincount(table.y)[y] < LEAST_ROWS_OF_A_CLASS
+    rare |= np.bincount(y)[y] < 2  # Of which scikit-learn makes no two parts.
+    places = np.flatnonzero(~rare)
+    # A part that is smaller than the number of classes cannot have all of them.
+    smallest = min(math.ceil(share * len(places)), math.floor((1 - share) * len(places)))
+    is_large = smallest >= _LARGE_PART and smallest < len(np.unique(y[places]))
+    first, second = model_selection.train_test_split(
+        places, test_size=share, random_state=seed, stratify=None if is_large else y[places]
+    )
+    return np.concatenate([first, np.flatnonzero(rare)]), second
 
 
 def _standardised(table: Table, rows: np.ndarray) -> tuple[float, float, np.ndarray]:

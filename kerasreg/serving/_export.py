@@ -263,7 +263,8 @@ def _write(
     for name, function in functions.items():
         archive.add_endpoint(name, function)
     archive.write_out(staged, verbose=False)
-    if any(name != argument for name, argument in served.arguments.items()):
+    # TensorFlow has the names of specs in small letters.
+    if any(name != argument.lower() for name, argument in served.arguments.items()):
         own = {argument: name for name, argument in served.arguments.items()}
         name_inputs(staged, {key: own for key in (*functions, "serving_default")} | _EXAMPLES)
     return list(functions)

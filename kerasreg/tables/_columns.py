@@ -22,6 +22,10 @@ MOST_CATEGORIES = 256
 _DISTINCT_OF_TEXT = 0.5
 # If so many values of a column are of a kind, the others are taken for mistakes.
 _MOSTLY = 0.8
+# With at most so many values, a column of numbers with some text is one of categories.
+_FEW_TEXTS = 20
+# What stands for a missing number in tables, where nothing else does that is text.
+_MARKS = frozenset(("?", "-", "--", ".", "..", "n/a", "na", "nan", "none", "null"))
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 _LEADING_ZERO = re.compile(r"\s*0\d+")
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+\s*")
@@ -190,7 +194,7 @@ def _raw_booleans(column: Column, values: Any) -> np.ndarray:
 
 
 def _raw_numbers(column: Column, values: Any) -> np.ndarray:
-    numbers = numbers_in(column.name, values)
+    numbers = numbers_in(column.name, values, marks=True)
     if column.kind == "category" or column.dtype.startswith("int"):
         _check_whole(column.name, values, numbers)
     if not column.dtype.startswith("float"):
@@ -227,7 +231,8 @@ def _check_whole(name: str, values: Any, numbers: np.ndarray) -> None:
 def read_columns(frame: Any, target: str | None = None, *, overrides: Any = None) -> Columns:
     """Decides how each column of a table is read.
 
-    - Numbers are numbers, also as text. A column with few other values in it is refused.
+    - Numbers are numbers, also as text. Where other text is among these, a column of at most 20
+      values is a category, and one of more is refused. `?`, `-`, `.`, `n/a` and `null` are missing.
     - Booleans are booleans. Text is a category. Dates, of pandas or as text, are dates.
     - Columns that are constant, number the rows, or have another text in most rows are dropped.
 
@@ -300,8 +305,14 @@ def missing_in(values: Any) -> np.ndarray:
     return missing | np.array(empty, dtype=bool)
 
 
-def numbers_in(name: str, values: Any) -> np.ndarray:
-    """A pandas Series as float64, NaN where missing; a `ValueError` for what is no number."""
+def numbers_in(name: str, values: Any, marks: bool = False) -> np.ndarray:
+    """A pandas Series as float64, NaN where missing; a `ValueError` for what is no number.
+
+    Args:
+        name: of the column.
+        values: the Series.
+        marks: whether text such as `?` is missing too.
+    """
     import pandas
 
     missing = missing_in(values)
@@ -309,6 +320,8 @@ def numbers_in(name: str, values: Any) -> np.ndarray:
         plain = values.astype(object).where(~missing, None)
         numbers = pandas.to_numeric(plain, errors="coerce").to_numpy("float64", na_value=np.nan)
         bad = np.isnan(numbers) & ~missing
+        if marks:
+            bad &= ~np.array([_is_mark(value) for value in plain.tolist()], dtype=bool)
         if bad.any():
             row, value = _first(values, bad)
             comma = isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value)
@@ -327,6 +340,10 @@ def numbers_in(name: str, values: Any) -> np.ndarray:
         row, value = _first(values, np.isinf(numbers))
         raise ValueError(f"Column {name!r} has an infinite number in data row {row}.")
     return numbers
+
+
+def _is_mark(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().lower() in _MARKS
 
 
 def texts_in(values: Any, order: str = "") -> list[str]:
@@ -515,10 +532,22 @@ def _text_column(name: str, values: Any, missing: np.ndarray, counts: dict[str, 
         return _number(name, numbers_in(name, values), "numbers", counts)
     texts = [str(text) for text in present.tolist()]
     numeric = np.array([_NUMBER.fullmatch(text) is not None for text in texts])
-    if numeric.mean() >= _MOSTLY:
+    marks = np.array([_is_mark(text) for text in texts])
+    if numeric.any() and (numeric | marks).mean() >= _MOSTLY:
         if any(_LEADING_ZERO.fullmatch(text) for text in texts):
             return _category(name, texts, f"codes with leading zeros, such as {texts[0]!r}", counts)
-        return _number(name, numbers_in(name, values), "numbers as text", counts)
+        other = next(
+            (text for text in texts if not (_NUMBER.fullmatch(text) or _is_mark(text))), ""
+        )
+        if other and counts["values"] <= _FEW_TEXTS:
+            reason = f"text of {counts['values']} values, not all numbers: {other[:40]!r}"
+            return _category(name, texts, reason, counts)
+        reason = "numbers as text"
+        if marks.any():
+            mark = texts[int(np.argmax(marks))]
+            reason += f", where {mark.strip()!r} is missing"
+            counts = {**counts, "missing": counts["missing"] + int(marks.sum())}
+        return _number(name, numbers_in(name, values, marks=True), reason, counts)
     commas = np.array([_DECIMAL_COMMA.fullmatch(text) is not None for text in texts])
     if (commas | numeric).mean() >= _MOSTLY:
         numbers_in(name, values)  # Which says so.
@@ -587,7 +616,7 @@ def _as_asked(
     """A column of a kind that the user asked for."""
     reason = "as asked"
     if kind == "number":
-        numbers = numbers_in(name, values)
+        numbers = numbers_in(name, values, marks=True)
         return Column(name, kind, _number_dtype(numbers), reason, **counts)
     if kind == "date":
         texts = [text for text in texts_in(values) if text]

@@ -1,6 +1,7 @@
 """KerasTuner searches: many trials at a time; failures are seen; state survives a kill."""
 
 from kerasreg.tuners._crash_safe import crash_safe
+from kerasreg.tuners._initial_settings import AdaptedSetting, adapt_setting
 from kerasreg.tuners._lane_report import LaneReport, LaneRow, TrainedTrial
 from kerasreg.tuners._out_of_fold import OutOfFold
 from kerasreg.tuners._population import PopulationBasedTraining
@@ -28,6 +29,7 @@ from kerasreg.tuners._trial_ensembles import EnsembleMember, EnsembleSelection
 from kerasreg.tuners._vectorized import VectorizedTuner
 
 __all__ = [
+    "AdaptedSetting",
     "EnsembleMember",
     "EnsembleSelection",
     "LaneReport",
@@ -46,6 +48,7 @@ __all__ = [
     "VectorizedHyperband",
     "VectorizedRandomSearch",
     "VectorizedTuner",
+    "adapt_setting",
     "completed_trials",
     "crash_safe",
     "expected_trials",

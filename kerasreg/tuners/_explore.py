@@ -1,4 +1,4 @@
-"""Another value of a hyperparameter, near the one that it has, among those that are declared."""
+"""Values of a hyperparameter near a given one, among those that are declared."""
 
 from __future__ import annotations
 
@@ -40,6 +40,43 @@ def explored(hp: Any, value: Any, source: random.Random) -> Any:
     else:  # Fixed, or of a kind that we do not know.
         return value
     return next((one for one in moved if one != value), value)
+
+
+def nearest(hp: Any, value: Any) -> Any:
+    """The value that a hyperparameter may have which is nearest to a given one.
+
+    Args:
+        hp: as for `explored`.
+        value: any value.
+
+    Returns:
+        The value: a bound of the range, the next place of a step, or the nearest of choices that
+        are numbers. None if the given one is of another kind.
+    """
+    if hasattr(value, "item"):  # NumPy's.
+        value = value.item()
+    is_bool = isinstance(value, bool)
+    is_number = isinstance(value, (int, float)) and not is_bool and math.isfinite(value)
+    if hasattr(hp, "min_value"):
+        return _nearest_number(hp, value) if is_number else None
+    choices = list(hp.values)
+    same = [one for one in choices if one == value and isinstance(one, bool) == is_bool]
+    # Numbers that have no order are names.
+    has_order = (
+        is_number and getattr(hp, "ordered", True) and not isinstance(choices[0], (bool, str))
+    )
+    if not same and has_order:
+        same = [min(choices, key=lambda one: abs(one - value))]
+    return same[0] if same else None
+
+
+def _nearest_number(hp: Any, value: float) -> float:
+    low, high = hp.min_value, hp.max_value
+    kind = int if isinstance(low, int) else float
+    if hp.step is None:
+        return min(max(kind(round(value) if kind is int else value), low), high)
+    index = min(max(_index(hp, value), 0), internals.grid_size(hp) - 1)
+    return kind(internals.grid_value(hp, index))
 
 
 def _neighbour(choices: list[Any], value: Any, up: int) -> Any:

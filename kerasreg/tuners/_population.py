@@ -61,8 +61,8 @@ class PopulationBasedTraining(VectorizedTuner):
         directory: the folder of the project folder; the current folder by default.
         project_name: the name of the project folder; `"untitled_project"` by default.
         overwrite: whether a project that exists is deleted; otherwise it is resumed.
-        **kwargs: other arguments of `VectorizedTuner`. `folds`, `executions_per_trial` and
-            `pruner` are refused.
+        **kwargs: other arguments of `VectorizedTuner`. `folds`, `executions_per_trial`,
+            `initial_settings` and `pruner` are refused.
 
     Raises:
         ValueError: if an argument is outside its range.
@@ -110,7 +110,7 @@ class PopulationBasedTraining(VectorizedTuner):
         if self.quantile == 0:
             raise ValueError("`quantile` must be in (0, 0.5]. Received: quantile=0")
         self.resample = check_number("resample", resample, 0.0, 1.0)
-        for name in ("folds", "executions_per_trial", "pruner"):
+        for name in ("folds", "executions_per_trial", "initial_settings", "pruner"):
             if name in kwargs:
                 raise ValueError(f"`{name}` has no meaning for a population that exchanges.")
         oracle = keras_tuner.oracles.RandomSearchOracle(

@@ -7,6 +7,7 @@ name only, those of `VectorizedTuner`. They are spelled out so that `help` and e
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
@@ -44,6 +45,9 @@ class VectorizedRandomSearch(VectorizedTuner):
             of two if memory asks for it.
         folds: a number of folds >= 2, or a splitter of scikit-learn's, to validate each trial
             by cross-validation.
+        initial_settings: settings that are tried first, before those that the search draws: a list
+            of dictionaries of values by the names of hyperparameters, or of KerasTuner's
+            hyperparameters of trials. A value that a setting leaves out is the default.
         pruner: an Optuna pruner that ends trials by their intermediate results.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
@@ -68,8 +72,8 @@ class VectorizedRandomSearch(VectorizedTuner):
         executions_per_trial: how many trainings a trial has; their mean is its result.
 
     Raises:
-        ValueError: if `trials_per_structure`, `max_lanes` or `folds` is outside its range, or
-            `pruner` is no pruner of Optuna.
+        ValueError: if `trials_per_structure`, `max_lanes` or `folds` is outside its range,
+            `initial_settings` are none of the space, or `pruner` is no pruner of Optuna.
         ImportError: if `pruner` is given and Optuna is not installed.
 
     Example:
@@ -103,6 +107,7 @@ class VectorizedRandomSearch(VectorizedTuner):
         trials_per_structure: int = 1,
         max_lanes: int | None = None,
         folds: Any = None,
+        initial_settings: Sequence[Any] = (),
         pruner: Any = None,
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
@@ -137,6 +142,7 @@ class VectorizedRandomSearch(VectorizedTuner):
             hypermodel,
             max_lanes=max_lanes,
             folds=folds,
+            initial_settings=initial_settings,
             pruner=pruner,
             jit_compile=jit_compile,
             random_numbers=random_numbers,
@@ -340,6 +346,10 @@ class VectorizedBayesianOptimization(VectorizedTuner):
             most 128.
         folds: a number of folds >= 2, or a splitter of scikit-learn's, to validate each trial
             by cross-validation.
+        initial_settings: settings that are tried first, before those that the search draws: a list
+            of dictionaries of values by the names of hyperparameters, or of KerasTuner's
+            hyperparameters of trials. A value that a setting leaves out is the default. The
+            oracle learns from them as from others.
         pruner: an Optuna pruner that ends trials by their intermediate results.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
@@ -364,8 +374,8 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         executions_per_trial: how many trainings a trial has; their mean is its result.
 
     Raises:
-        ValueError: if `max_lanes` or `folds` is outside its range, or `pruner` is no
-            pruner of Optuna.
+        ValueError: if `max_lanes` or `folds` is outside its range, `initial_settings` are none
+            of the space, or `pruner` is no pruner of Optuna.
         ImportError: if `pruner` is given and Optuna is not installed.
 
     Example:
@@ -401,6 +411,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         *,
         max_lanes: int | None = 8,
         folds: Any = None,
+        initial_settings: Sequence[Any] = (),
         pruner: Any = None,
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
@@ -436,6 +447,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
             hypermodel,
             max_lanes=max_lanes,
             folds=folds,
+            initial_settings=initial_settings,
             pruner=pruner,
             jit_compile=jit_compile,
             random_numbers=random_numbers,
@@ -477,6 +489,10 @@ class VectorizedHyperband(VectorizedTuner):
             of two if memory asks for it.
         folds: a number of folds >= 2, or a splitter of scikit-learn's, to validate each trial
             by cross-validation.
+        initial_settings: settings that are tried first, before those that the search draws: a list
+            of dictionaries of values by the names of hyperparameters, or of KerasTuner's
+            hyperparameters of trials. A value that a setting leaves out is the default. They
+            begin in the first rounds, and go on as others do.
         pruner: an Optuna pruner that ends trials by their intermediate results.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
@@ -501,8 +517,8 @@ class VectorizedHyperband(VectorizedTuner):
         executions_per_trial: how many trainings a trial has; their mean is its result.
 
     Raises:
-        ValueError: if `factor`, `max_lanes` or `folds` is outside its range, or `pruner` is no
-            pruner of Optuna.
+        ValueError: if `factor`, `max_lanes` or `folds` is outside its range, `initial_settings`
+            are none of the space, or `pruner` is no pruner of Optuna.
         ImportError: if `pruner` is given and Optuna is not installed.
 
     Example:
@@ -537,6 +553,7 @@ class VectorizedHyperband(VectorizedTuner):
         *,
         max_lanes: int | None = None,
         folds: Any = None,
+        initial_settings: Sequence[Any] = (),
         pruner: Any = None,
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
@@ -571,6 +588,7 @@ class VectorizedHyperband(VectorizedTuner):
             hypermodel,
             max_lanes=max_lanes,
             folds=folds,
+            initial_settings=initial_settings,
             pruner=pruner,
             jit_compile=jit_compile,
             random_numbers=random_numbers,

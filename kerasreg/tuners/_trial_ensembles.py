@@ -18,7 +18,7 @@ from kerasreg._validation import check_count
 from kerasreg._warnings import warn
 from kerasreg.models import Ensemble
 from kerasreg.tuners._out_of_fold import OutOfFold, as_outputs, probabilities_of
-from kerasreg.tuners._standard_error import error_of_mean
+from kerasreg.tuners._standard_error import error_of_mean, values_of
 
 # The score that is to be expected is the mean over so many parts of the samples, each scored by
 # what the others choose.
@@ -184,7 +184,9 @@ def warn_of_other_targets(
     if not is_same or trial.score is None:
         return
     now, then = selection.best_score, trial.score
-    worse = now - then if objective.direction == "min" else then - now
+    # Folds may differ, as in an order of time: of all samples, a root of squares is not the mean.
+    each = values_of(trial, name)
+    worse = now - max(each) if objective.direction == "min" else min(each) - now
     if worse > _OTHERWISE * abs(then) + 1e-6:
         warn(
             f"Trial {trial.trial_id} scores {now:.4g} by its predictions, and scored {then:.4g} in "

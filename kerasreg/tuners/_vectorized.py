@@ -22,6 +22,7 @@ from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._confirmation import GivenSettings, LastEpoch, project_of, scores_again
 from kerasreg.tuners._crash_safe import StateFiles
 from kerasreg.tuners._folds import check_folds
+from kerasreg.tuners._initial_settings import InitialSettings
 from kerasreg.tuners._lane_report import LaneRecord, LaneReport, report_of
 from kerasreg.tuners._learning_curves import LearningCurves
 from kerasreg.tuners._out_of_fold import (
@@ -74,8 +75,14 @@ class VectorizedTuner(keras_tuner.Tuner):
             `validation_data`: a number of folds >= 2 (stratified where the
             targets are classes: text, Booleans or whole numbers of which each distinct target
             has, on average, at least `folds` samples; of several targets the first that has
-            classes decides), or a splitter of scikit-learn's. Folds are lanes
-            too. `search(..., groups=...)` gives splitters the group of each sample.
+            classes decides), or a splitter of scikit-learn's, such as
+            `TimeSeriesSplit(5)`, of which the first rows validate no fold, or
+            `RepeatedStratifiedKFold(random_state=1)`. Folds are lanes too.
+            `search(..., groups=...)` gives splitters the group of each sample.
+        initial_settings: settings that are tried first, before those that the oracle proposes: a
+            list of dictionaries of values by the names of hyperparameters, or of KerasTuner's
+            hyperparameters of trials. A value that a setting leaves out is the default. They count
+            as trials; one that a trial has had is not tried again.
         pruner: an Optuna pruner, such as `optuna.pruners.MedianPruner()` or
             `optuna.pruners.SuccessiveHalvingPruner()` (ASHA), which ends trials
             by their intermediate results. A trial that the pruner ended is completed,
@@ -121,8 +128,8 @@ class VectorizedTuner(keras_tuner.Tuner):
     numbers are not explained is built for each trial, and a warning says why.
 
     Raises:
-        ValueError: if `max_lanes` or `folds` is outside its range, or `pruner` is no pruner of
-            Optuna.
+        ValueError: if `max_lanes` or `folds` is outside its range, `initial_settings` are none of
+            the space, or `pruner` is no pruner of Optuna.
         ImportError: if `pruner` is given and Optuna is not installed.
 
     Example:
@@ -148,6 +155,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         *,
         max_lanes: int | None = None,
         folds: Any = None,
+        initial_settings: Sequence[Any] = (),
         pruner: Any = None,
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
@@ -182,6 +190,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         check_choice("batches", batches, ("shared", "own"))
         self.batches = batches
         internals.reload_from_any_folder(oracle)
+        initial = InitialSettings(oracle, initial_settings)
         super().__init__(
             oracle,
             hypermodel,
@@ -198,6 +207,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         )
         self._curves = LearningCurves(self.oracle.objective)
         self._pruning = None if pruner is None else Pruning(pruner, self.oracle.objective)
+        initial.check(self.hypermodel)
         self._files = StateFiles(self)
 
     def search(

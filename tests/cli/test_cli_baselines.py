@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from kerasreg.cli import _baselines
 from kerasreg.cli._baselines import baselines
-from kerasreg.cli._data import load_table
+from kerasreg.cli._data import Table, load_table
 from kerasreg.cli._scores import score
 
 ROWS = 120
@@ -59,6 +59,27 @@ def test_on_plain_numbers_they_are_scikit_learns():
     np.testing.assert_allclose(found["linear"], expected, atol=1e-4)
     assert list(found)[:2] == ["linear", "HistGradientBoosting"]
     assert score(table.y[test], found["HistGradientBoosting"], True)["accuracy"] > 0.85
+
+
+def test_classes_of_one_row_or_of_none_to_train_with_cost_no_model():
+    # Of so many rows, scikit-learn sets a part aside.
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random(10_100) < 0.5, 1, 2)
+    y[0], y[10_050] = 0, 3
+    x = (rng.normal(size=(len(y), 2)) + y[:, None]).astype("float32")
+    table = Table("t", x, y, ("a", "b"), ("w", "x", "y", "z"))
+    train, test = np.arange(10_050), np.arange(10_050, len(y))
+    left_out = []
+    names = ("linear", "HistGradientBoosting")
+    found = baselines(table, train, test, names=names, left_out=left_out.append)
+    assert (list(found), left_out) == (list(names), [])
+    for outputs in found.values():
+        assert outputs.shape == (50, 4)
+        np.testing.assert_allclose(outputs.sum(axis=1), 1.0, atol=1e-6)
+        assert (outputs[:, 3] == 0).all()
+        scores = score(y[test], outputs, True)
+        assert np.isfinite(list(scores.values())).all()
+        assert scores["accuracy"] > 0.5
 
 
 def test_a_regression_is_one_of_raw_units():

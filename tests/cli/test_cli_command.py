@@ -9,7 +9,8 @@ import kerasreg
 
 FLAGS = (
     "data", "target", "task", "drop", "columns", "sep", "decimal", "tuner", "trials", "epochs",
-    "folds", "groups", "time", "seed", "lanes", "replicas", "output_dir", "resume",
+    "folds", "groups", "order", "start_from", "time", "seed", "lanes", "retrain", "replicas",
+    "output_dir", "resume",
 )  # fmt: skip
 
 
@@ -104,6 +105,7 @@ def test_the_entry_point_takes_arguments(tmp_path):
         (["search", "--tuner=genetic"], ["--tuner=genetic", "random", "bayesian", "grid"]),
         (["search", "--task=cluster"], ["--task=cluster", "classification", "regression"]),
         (["search", '--drop="a'], ["--drop", "separated"]),
+        (["search", "--output-dri=out"], ["output_dri", "Did you mean", "output_dir"]),
         (["search", "--flagfile=missing"], ["missing", "flagfile"]),
     ],
     ids=lambda value: " ".join(value) if value[0].startswith(("s", "--data")) else "",

@@ -1,5 +1,7 @@
 """Tables, their parts and their scores: what goes into a search and how it is judged."""
 
+import datetime
+import decimal
 import math
 import pathlib
 import tempfile
@@ -193,6 +195,18 @@ def test_pandas_own_column_types_are_understood(tmp_path, kind):
     np.testing.assert_array_equal(table.y, [1, 0] * 10)
     if "also" in frame:
         np.testing.assert_array_equal(table.x[:, 1], [1.0, 0.0] * 10)
+
+
+def test_dates_and_decimals_of_parquet_are_dates_and_numbers(tmp_path):
+    days = [datetime.date(2020, 1, day + 1) for day in range(20)]
+    prices = [decimal.Decimal(day) / 4 for day in range(20)]
+    frame = pandas.DataFrame({"day": days, "price": prices, "y": np.arange(20) % 2})
+    frame.loc[3, ["day", "price"]] = None
+    frame.to_parquet(tmp_path / "t.parquet")
+    table = load_table(str(tmp_path / "t.parquet"), "y")
+    assert [column.kind for column in table.reading.used] == ["date", "number"]
+    assert table.frame["price"][19] == 4.75
+    assert table.frame.isna().sum().tolist() == [1, 1]
 
 
 def test_columns_named_by_numbers_are_named_by_their_digits(tmp_path):
@@ -424,3 +438,57 @@ def test_a_seed_decides_the_parts(y, seed):
 def test_other_shares():
     parts = split(load_table("digits"), validation_fraction=0.1, test_fraction=0.5)
     assert [len(x) for x, _ in (parts.train, parts.validation, parts.test)] == [718, 180, 899]
+
+
+# --- Rows without a target ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", [False, True])
+def test_rows_without_a_target_are_left_out_and_that_is_said(word, load):
+    labels = [k % 3 for k in range(30)]
+    columns = {"x": np.arange(30) ** 0.5, "y": [f"c{k}" for k in labels] if word else labels}
+    columns["y"] = [None if k in (4, 7) else label for k, label in enumerate(columns["y"])]
+    columns["z"] = [f"t{k % 4}" for k in range(30)] if word else np.arange(30) % 7
+    table = load(columns, "y")
+    kept = [k for k in range(30) if k not in (4, 7)]
+    assert table.classes == (("c0", "c1", "c2") if word else (0, 1, 2))
+    assert all(isinstance(label, str if word else int) for label in table.classes)
+    np.testing.assert_array_equal(table.y, [labels[k] for k in kept])
+    (note,) = table.notes
+    assert note.startswith("2 of the 30 rows have no 'y'")
+    assert "the first in data row 5" in note
+    if word:
+        assert table.frame["x"].tolist() == pytest.approx([k**0.5 for k in kept])
+        assert table.frame.index.tolist() == list(range(28))
+    else:
+        np.testing.assert_allclose(table.x[:, 0], np.sqrt(kept), rtol=1e-6)
+
+
+def test_rows_are_numbered_as_in_the_file_where_some_are_left_out(load):
+    y = [None, None, *range(1, 29)]
+    with pytest.raises(ValueError, match=r"'x' has an infinite value, .* data row 12"):
+        load({"x": [np.inf if k == 11 else k * 0.5 for k in range(30)], "y": y}, "y")
+    y[20] = np.inf
+    with pytest.raises(ValueError, match=r"'y' has an infinite value, .* data row 21"):
+        load({"x": np.arange(30) * 0.5, "y": y}, "y", "regression")
+    with pytest.raises(ValueError, match=r"at least 10 rows with a 'y'. It has 3"):
+        load({"x": np.arange(30) * 0.5, "y": [1.0, 2.0, 4.0, *[None] * 27]}, "y")
+
+
+def test_groups_and_times_are_those_of_the_rows_that_are_left(load):
+    y = [None if k == 3 else k * 1.5 for k in range(30)]
+    columns = {"x": np.arange(30) * 0.5, "g": [f"g{k % 5}" for k in range(30)], "y": y}
+    table = load(columns, "y", "regression", groups="g")
+    np.testing.assert_array_equal(table.groups, [k % 5 for k in range(30) if k != 3])
+    columns["g"] = np.arange(30)[::-1] * 2.0
+    table = load(columns, "y", "regression", order="g")
+    np.testing.assert_array_equal(table.times, [2.0 * (29 - k) for k in range(30) if k != 3])
+
+
+def test_a_last_line_of_separators_is_a_row_without_a_target(tmp_path):
+    path = tmp_path / "t.csv"
+    frame = pandas.DataFrame({"x": np.arange(20) * 0.5, "y": ["a", "b"] * 10})
+    path.write_text(frame.to_csv(index=False) + ",\n")
+    table = load_table(str(path), "y")
+    assert len(table.y) == 20
+    assert "1 row has no 'y' in 't.csv', the first in data row 21, and is left out" in table.notes

@@ -132,11 +132,6 @@ def test_bad_input_is_one_line_and_code_two(folder, tmp_path, arguments, said):
             "31.2.2020",
             "Column 'built' is one of dates, day-month-year, but has '31.2.2020' in",
         ),
-        (
-            "price",
-            "",
-            "The target column 'price' has 1 missing values (NaN), the first in data row 5",
-        ),
         ("price", "dear", "Column 'price' is not numeric: it has 'dear' in data row 5"),
     ],
 )

@@ -8,6 +8,10 @@ import signal
 import pytest
 from helpers.commands import SearchFolder, command_inside, command_stopped, contents, python
 
+from kerasreg.cli import _job
+from kerasreg.lanes import Lanes
+from kerasreg.serving import _export
+
 # A regression, whose scores are all different numbers.
 SEARCH = ("search", "--data=diabetes", "--trials=3", "--epochs=2", "--folds=3", "--lanes=3",
           "--seed=5", "--output_dir=out")  # fmt: skip
@@ -80,6 +84,13 @@ def _check_whole(where):
     assert not (where.path / "report.json").exists()
 
 
+def _rounded(value):
+    """Rows of numbers and names, or a number, with a tolerance for `==`."""
+    if isinstance(value, list):
+        return [{name: _rounded(part) for name, part in row.items()} for row in value]
+    return value if isinstance(value, str) else pytest.approx(value, rel=1e-4)
+
+
 def _check_same_end(where, reference):
     """The search ended as the one that nobody stopped."""
     assert [trial["status"] for trial in where.trials] == ["COMPLETED"] * 3
@@ -89,6 +100,8 @@ def _check_same_end(where, reference):
     for model in ("baseline", "winner", "ensemble"):
         assert report["test"][model] == pytest.approx(expected["test"][model])
     assert report["settings"] == expected["settings"]
+    for name in ("rows", "score", "expected_score", "standard_error"):
+        assert report["ensemble"][name] == _rounded(expected["ensemble"][name])
     assert where.versions == [1]
 
 
@@ -114,6 +127,51 @@ def test_a_search_goes_on_from_another_folder_with_what_is_missing(tmp_path):
     assert after.json("job.json") == {**before.json("job.json"), "trials": 2}
     assert after.json("job.json")["epochs"] == 1
     assert after.json("job.json")["seed"] == 4
+
+
+class _Killed(BaseException):
+    """Ends a command at once, as far as files are concerned."""
+
+
+def _killed_in_call(monkeypatch, owner, name, number):
+    """Ends the process when a function was called so often, and has done its work."""
+    function, calls = getattr(owner, name), []
+
+    def killed(*args, **kwargs):
+        result = function(*args, **kwargs)
+        calls.append(1)
+        if len(calls) == number:
+            raise _Killed
+        return result
+
+    monkeypatch.setattr(owner, name, killed)
+
+
+@pytest.mark.long
+def test_what_ends_in_the_baseline_and_in_the_export_goes_on_to_the_same_end(tmp_path, monkeypatch):
+    search = ("search", "--data=wine", "--epochs=2", "--folds=2", "--seed=4", "--trials=2")
+    monkeypatch.setattr(_job, "baselines", lambda *args, **kwargs: {})
+    expected = command_inside(*search, "--output_dir=whole", cwd=tmp_path)
+    assert expected.code == 0, expected.err
+    out = SearchFolder(tmp_path / "out")
+    # The first training is that of the trials, the second one that of the baseline.
+    for owner, name, number, more in (
+        (Lanes, "fit", 2, search),
+        (_export, "_write", 1, ("search", "--resume")),
+    ):
+        with monkeypatch.context() as patch:
+            _killed_in_call(patch, owner, name, number)
+            with pytest.raises(_Killed):
+                command_inside(*more, "--output_dir=out", cwd=tmp_path)
+        assert out.versions == []
+        assert not (out.path / "report.json").exists()
+    done = command_inside(*RESUME, cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert _trial_lines(done) == []
+    whole = SearchFolder(tmp_path / "whole").report
+    for name in ("rows", "score", "expected_score"):
+        assert out.report["ensemble"][name] == _rounded(whole["ensemble"][name])
+    assert out.report["test"] == {name: _rounded([one])[0] for name, one in whole["test"].items()}
 
 
 @pytest.mark.long
@@ -150,6 +208,45 @@ def test_a_killed_search_is_whole_and_goes_on(uninterrupted, tmp_path):
     _check_same_end(end, uninterrupted["states"][0])
     # The first trial was not run again.
     assert end.trials[0] == state.trials[0]
+
+
+class _AnyOf:
+    """A file of a pattern, of which the name is not known before."""
+
+    def __init__(self, path, pattern):
+        self.path, self.pattern = path, pattern
+
+    def exists(self):
+        return any(self.path.glob(self.pattern))
+
+
+# A line after which the command is killed, once there is such a file.
+MOMENTS = {
+    "baseline": ("best setting", "baseline-*/trial_*/trial.json"),
+    "export": ("test part", "model/.staging-*"),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_command_that_was_killed_later_ends_with_the_same_ensemble(
+    moment, uninterrupted, tmp_path
+):
+    line, pattern = MOMENTS[moment]
+    there = _AnyOf(tmp_path / "out", pattern)
+    stopped = command_stopped(line, signal.SIGKILL, *SEARCH, cwd=tmp_path, once_there=there)
+    assert stopped.code == -signal.SIGKILL, stopped.err
+    assert there.exists()
+    state = _state(tmp_path / "out")
+    _check_whole(state)
+    resumed = command_inside(*RESUME, cwd=tmp_path)
+    assert (resumed.code, resumed.err) == (0, "")
+    assert _trial_lines(resumed) == []
+    end = SearchFolder(tmp_path / "out")
+    _check_same_end(end, uninterrupted["states"][0])
+    assert end.trials == state.trials
+    assert [one.name for one in end.path.glob("model/.*")] == []
+    assert not list(end.path.glob(".*"))
 
 
 @pytest.mark.long

@@ -214,9 +214,9 @@ def test_a_classification_is_whole_on_disk_and_in_print(kinds):
     assert pathlib.Path(job.pop("data")) == path / "fruit.csv"
     assert job == {
         "target": "kind", "task": "auto", "drop": [], "columns": None, "sep": ",", "decimal": ".",
-        "tuner": "random", "trials": 2, "epochs": 10, "folds": 0, "groups": None, "time": None,
-        "seed": 0, "lanes": 0, "replicas": 1,
-        "fingerprint": table.fingerprint(),
+        "tuner": "random", "trials": 2, "epochs": 10, "folds": 0, "groups": None, "order": None,
+        "start_from": None, "time": None, "seed": 0, "lanes": 0, "retrain": None, "replicas": 1,
+        "fingerprint": table.fingerprint(), "earlier": [],
     }  # fmt: skip
 
 

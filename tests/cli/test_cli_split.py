@@ -1,6 +1,8 @@
 """How a table is divided for a search: a test part, folds or a validation part, groups."""
 
 import dataclasses
+import datetime
+import decimal
 
 import numpy as np
 import pandas
@@ -71,6 +73,162 @@ def test_what_is_served_takes_the_columns_of_the_file(tmp_path):
     assert data.x.shape == (32, 3)
     assert np.mean(data.y) == pytest.approx(0.0, abs=1e-6)
     assert np.std(data.y) == pytest.approx(1.0, abs=1e-5)
+
+
+DAYS = {
+    "dates as text": lambda days: [
+        f"{2020 + d // 360}-{d // 30 % 12 + 1:02}-{d % 28 + 1:02}" for d in days
+    ],
+    "dates of pandas": lambda days: pandas.Timestamp("2020-01-01") + pandas.to_timedelta(days, "D"),
+    "dates of Python": lambda days: [
+        datetime.date(2020, 1, 1) + datetime.timedelta(int(day)) for day in days
+    ],
+    "numbers": lambda days: days * 0.5,
+    "decimals": lambda days: [decimal.Decimal(int(day)) / 2 for day in days],
+    "numbers as text": lambda days: [f"{day}" for day in days],
+    "days before months": lambda days: [
+        f"{d % 28 + 1:02}.{d // 28 % 12 + 1:02}.2020" for d in days
+    ],
+}
+
+
+@pytest.fixture
+def ordered(tmp_path):
+    """A table whose rows have a day, in another order than they are written in."""
+
+    def write(kind="numbers", rows=ROWS, **columns):
+        generator = np.random.default_rng(1)
+        days = generator.permutation(rows)
+        x = generator.normal(size=rows)
+        frame = pandas.DataFrame({"day": DAYS[kind](days), "x": x, "town": "ab" * (rows // 2)})
+        frame["town"] = np.where(np.arange(rows) % 3, "Ulm", "Bonn")
+        frame["y"] = x + 0.01 * days
+        path = tmp_path / "t.parquet"
+        frame.assign(**columns).to_parquet(path)
+        return str(path), days
+
+    return write
+
+
+@pytest.mark.parametrize("kind", [*DAYS])
+@pytest.mark.parametrize("drop", [(), ("day",), ("day", "town")])
+def test_the_last_rows_in_time_are_the_test_part(ordered, kind, drop):
+    path, days = ordered(kind)
+    table = load_table(path, "y", drop=drop, order="day")
+    data = search_data(table)
+    times = table.times
+    assert (np.diff(times[data.rows]) >= 0).all()
+    assert times[data.rows].max() <= times[data.test_rows].min()
+    assert (len(data.rows), len(data.test_rows)) == (ROWS * 4 // 5, ROWS // 5)
+    assert sorted([*data.rows, *data.test_rows]) == list(range(ROWS))
+    if kind not in ("dates as text", "days before months"):
+        np.testing.assert_array_equal(days[data.rows], np.sort(days)[: len(data.rows)])
+    train, validation = data.parts(table, 0.25, 0)
+    assert max(train) < min(validation)
+    assert len(validation) == len(data.rows) // 4
+    assert ("day" in table.columns) == (not drop)
+
+
+def test_another_order_of_the_rows_is_another_table(ordered):
+    path, _ = ordered("numbers")
+    table = load_table(path, "y", drop=["day"], order="day")
+    assert table.fingerprint() != load_table(path, "y", drop=["day"]).fingerprint()
+
+
+@pytest.mark.parametrize(("folds", "rows", "count"), [(0, 120, 5), (3, 120, 3), (1, 120, None)])
+def test_folds_in_time_validate_the_later_half(ordered, tmp_path, folds, rows, count):
+    path, _ = ordered("numbers", rows)
+    made = job(load_table(path, "y", order="day"), tmp_path, folds=folds, order="day")
+    assert made.folds == count
+    if count is None:
+        assert len(made._fit_arguments["x"]) == rows * 3 // 5
+        return
+    parts = list(made._splitter.split(made.data.x))
+    assert len(parts) == count
+    for train, validation in parts:
+        np.testing.assert_array_equal(train, np.arange(min(validation)))
+    validated = np.concatenate([validation for _, validation in parts])
+    assert rows * 4 // 5 // 2 - count <= len(validated) <= rows * 4 // 5 // 2
+    assert max(validated) == rows * 4 // 5 - 1
+    samples = made._hypermodel(True).samples
+    assert min(len(train) for train, _ in parts) < samples < rows * 4 // 5
+    with pytest.raises(ValueError, match=r"`folds` must be at most the number of pairs of rows"):
+        job(load_table(path, "y", order="day"), tmp_path, folds=rows, order="day")
+
+
+NO_ORDER = {
+    "missing": ({"day": [None, 1.0, None, *range(117)]}, "order 'day' has no value in data row 1"),
+    "infinite": (
+        {"day": [1.0, np.inf, *range(118)]},
+        "'day' (must|has).* (inf|infinite).* in data row 2",
+    ),
+    "the same": ({"day": 7.0}, "'day' has one value, 7.0: its rows have no order"),
+    "Booleans": ({"day": np.arange(ROWS) % 2 == 0}, "dates or numbers; it has True"),
+    "text": ({"day": "Monday"}, "'day'.*'Monday' in data row 1"),
+    "months": (
+        {"day": [f"20{k // 12 + 10}-{k % 12 + 1:02}" for k in range(ROWS)]},
+        "'2010-01' in data row 1",
+    ),
+    "a bad date": ({"day": ["2020-02-30", *["2020-01-01"] * 119]}, "'day'.*'2020-02-30'.*row 1"),
+}
+
+
+@pytest.mark.parametrize("case", NO_ORDER)
+@pytest.mark.parametrize("drop", [(), ("day",)])
+def test_a_column_that_has_no_order_is_refused(ordered, case, drop):
+    columns, match = NO_ORDER[case]
+    path, _ = ordered("numbers", **columns)
+    with pytest.raises(ValueError, match=match):
+        load_table(path, "y", drop=drop, order="day")
+
+
+def test_order_and_what_contradicts_it_are_refused(ordered):
+    path, _ = ordered("numbers")
+    with pytest.raises(ValueError, match="`order` and `groups` cannot both be given"):
+        load_table(path, "y", order="day", groups="town")
+    with pytest.raises(ValueError, match="`order` must not be the target"):
+        load_table(path, "y", order="y")
+    with pytest.raises(ValueError, match="`column` must be"):
+        load_table(path, "y", order="date")
+
+
+@pytest.fixture
+def rare(tmp_path):
+    """A table with two classes of many rows, one of two rows, and two of one."""
+    y = ["one"] * 60 + ["two"] * 40 + ["three"] * 2 + ["four", "five"]
+    x = np.random.default_rng(0).normal(size=len(y))
+    frame = pandas.DataFrame({"x": x, "y": y, "group": np.arange(len(y)) // 4})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    return str(tmp_path / "t.csv")
+
+
+def test_rare_classes_are_to_train_with(rare, tmp_path):
+    table = load_table(rare, "y", drop=["group"])
+    (note,) = table.notes
+    assert note == (
+        "4 rows are of 3 classes of 'y' with fewer than 3 rows, such as 'five' in data row 104: to "
+        "train with, and in no test part: no score tells how well they are predicted"
+    )
+    made = job(table, tmp_path, folds=1)
+    labels = np.array(table.classes)[table.y]
+    of_test = labels[made.data.test_rows]
+    assert {label: int((of_test == label).sum()) for label in set(of_test)} == {"one": 12, "two": 8}
+    assert set(np.array(table.classes)[made._fit_arguments["validation_data"][1]]) == {"one", "two"}
+    assert {"three", "four", "five"} <= set(np.array(table.classes)[made._fit_arguments["y"]])
+    assert sorted([*made.data.rows, *made.data.test_rows]) == list(range(len(labels)))
+    (note,) = load_table(rare, "y", groups="group").notes
+    assert note.endswith("there may be none of them to train with")
+    search_data(load_table(rare, "y", groups="group"))
+
+
+def test_a_part_with_more_classes_than_rows_has_some_of_them(tmp_path):
+    y = np.arange(400) % 100
+    frame = pandas.DataFrame({"x": np.arange(400) / 7, "y": [f"c{label}" for label in y]})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    table = load_table(str(tmp_path / "t.csv"), "y", drop=[])
+    data = search_data(table)
+    assert (len(data.rows), len(data.test_rows)) == (320, 80)
+    assert len(set(data.y)) > 90
 
 
 FOLDS = [

@@ -33,6 +33,8 @@ def columns(names, as_dict=True):
     "names",
     [
         ["petal length (cm)", "capital-gain", "hours.per.week", "1stFlrSF", "class", "age"],
+        # All are names of arguments, but TensorFlow has them in small letters.
+        ["HmRun", "CHmRun", "MPG"],
         pytest.param(["größe", "名", "_x", "price €", "a/b"], marks=pytest.mark.long),
         # Alike without what is no letter, or but for a large one; and what Python calls so.
         ["a b", "a-b", "A", "a", "self", "file", "examples", "None"],

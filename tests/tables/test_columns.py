@@ -30,6 +30,10 @@ KINDS = {
     "nullable whole numbers": (pd.array([3, None, 4], "Int64"), "number", "float32"),
     "seconds since 1970": (1.7e9 + 7 * np.arange(ROWS) ** 2, "number", "float64"),
     "numbers as text": (repeated("1.5", "2", "", "-3e2"), "number", "float32"),
+    "numbers with marks of holes": (repeated("1.5", "2", "?", "7"), "number", "float32"),
+    "many marks": (repeated("?", "2.5", " ? ", "n/a"), "number", "float32"),
+    "cylinders": (repeated("4", "6", "8", "rotary", "4", "6"), "category", "string"),
+    "marks alone": (repeated("?", "-"), "category", "string"),
     "codes": (repeated("007", "12", "99"), "category", "string"),
     "booleans": (repeated(True, False), "boolean", "bool"),
     "booleans with holes": (repeated(True, False, None), "boolean", "string"),
@@ -74,6 +78,20 @@ def test_the_order_of_a_date_is_the_one_that_fits():
     assert "the month may as well be first" in both.reason
 
 
+def test_marks_of_missing_numbers_are_said_and_are_holes():
+    values = [*repeated("1.5", "2", "?"), "7"]
+    columns = read_columns(frame(x=values))
+    assert columns["x"].reason == "numbers as text, where '?' is missing"
+    assert columns["x"].missing == values.count("?")
+    found = columns.raw(frame(x=["3", "?", None, "N/A", "-"]))["x"]
+    np.testing.assert_array_equal(found, np.array([3, *[np.nan] * 4], "float32"))
+
+
+def test_few_values_that_are_not_all_numbers_are_categories_and_that_is_said():
+    column = read_columns(frame(x=repeated("4", "6", "8", "rotary", "4")))["x"]
+    assert column.reason == "text of 4 values, not all numbers: 'rotary'"
+
+
 def test_many_categories_are_grouped_and_that_is_said():
     rng = np.random.default_rng(0)
     column = read_columns(frame(x=[f"v{k}" for k in rng.integers(0, 10_000, 60_000)]))["x"]
@@ -89,7 +107,7 @@ MISTAKES = {
     ),
     "thousands with commas": (repeated("1,234", "2,345"), "'1,234' in data row 1.*thousands"),
     "numbers but one": (
-        [*repeated("1", "2"), "many"],
+        [*(str(k / 2) for k in range(ROWS)), "many"],
         "one of numbers, but has 'many' in data row 41",
     ),
     "decimal commas": (repeated("1,5", "2,25"), "'1,5' in data row 1: where a comma separates"),

@@ -83,14 +83,16 @@ def network(folder):
     )
 
 
-def lanes(folder):
+def lanes(folder, **arguments):
     """A tuner that trains several Keras models as one program, three at a time."""
     import keras
 
     from kerasreg import tuners
 
     def build(hp):
-        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "softmax")])
+        seeded = keras.initializers.GlorotUniform(seed=1)
+        dense = keras.layers.Dense(2, "softmax", kernel_initializer=seeded)
+        model = keras.Sequential([keras.Input((2,)), dense])
         optimizer = keras.optimizers.SGD(hp.Float("rate", 0.01, 1.0, sampling="log"))
         model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
         return model
@@ -99,10 +101,12 @@ def lanes(folder):
         build,
         "val_accuracy",
         max_trials=5,
+        initial_settings=[{"rate": rate} for rate in (0.5, 0.05, 0.02, 0.2)],
         max_lanes=3,
         seed=7,
         directory=folder,
         project_name="project",
+        **arguments,
     )
 
 
@@ -113,7 +117,15 @@ def search(kind, folder):
     from kerasreg import tuners
 
     with contextlib.redirect_stdout(io.StringIO()):
-        if kind in ("network", "lanes"):
+        if kind == "folds":
+            # The folds of a trial do not all train at once.
+            x = np.random.default_rng(0).normal(size=(48, 2)).astype("float32")
+            y = (x[:, 0] > 0).astype("int32")
+            tuner = lanes(folder, folds=4, batches="own")
+            tuners.run_search(tuner, x, y, batch_size=4, epochs=2, verbose=0)
+            with open(os.path.join(folder, "ensemble.json"), "w") as file:
+                json.dump(tuner.select_ensemble("sparse_categorical_crossentropy").to_dict(), file)
+        elif kind in ("network", "lanes"):
             x = np.random.default_rng(0).normal(size=(48, 2)).astype("float32")
             y = (x[:, 0] > 0).astype("int32")
             tuner = lanes(folder) if kind == "lanes" else tuners.crash_safe(network(folder))
@@ -137,6 +149,15 @@ def state(folder):
             values = content["hyperparameters"]["values"]
             trials[content["trial_id"]] = [content["status"], values, score]
     return {"trials": trials, "broken": broken}
+
+
+def ensemble(folder):
+    """The ensemble of a search, of the kind that makes one."""
+    path = os.path.join(folder, "ensemble.json")
+    if not os.path.exists(path):
+        return None
+    with open(path) as file:
+        return json.load(file)
 
 
 def runs(folder):
@@ -184,6 +205,7 @@ def moments(kind, seed, kills, folder):
         killed.append({"left": state(one), "exit_code": code})
     code = exit_code(forked(lambda: search(kind, one)))
     return {
+        "ensembles": [ensemble(whole), ensemble(one)],
         "whole": state(whole),
         "killed": killed,
         "resumed": state(one),

@@ -48,8 +48,9 @@ def test_a_search_killed_at_any_write_is_whole_and_resumes_to_the_same_results(k
 
 @pytest.mark.long
 @needs_fork
-def test_a_search_with_lanes_killed_at_any_time_resumes(tmp_path):
-    found = run_program(PROGRAM, "moments", "lanes", 5, 5, tmp_path)
+@pytest.mark.parametrize("kind", ["lanes", "folds"])
+def test_a_search_with_lanes_killed_at_any_time_resumes(kind, tmp_path):
+    found = run_program(PROGRAM, "moments", kind, 5, 5, tmp_path)
     assert found["exit_code"] == 0
     assert found["resumed"]["broken"] == []
     assert [killed["left"]["broken"] for killed in found["killed"]] == [[]] * 5
@@ -57,6 +58,11 @@ def test_a_search_with_lanes_killed_at_any_time_resumes(tmp_path):
     # The same settings were tried.
     for name, (_, values, _) in found["resumed"]["trials"].items():
         assert values == found["whole"]["trials"][name][1]
+    if kind == "folds":
+        whole, resumed = found["ensembles"]
+        for row, expected in zip(resumed["rows"], whole["rows"], strict=True):
+            assert row == {**expected, "score": pytest.approx(expected["score"], rel=1e-4)}
+        assert resumed["score"] == pytest.approx(whole["score"], rel=1e-4)
 
 
 @pytest.mark.long
