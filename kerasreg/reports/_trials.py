@@ -134,7 +134,10 @@ def _last_line(message: Any) -> str | None:
 def hyperparameters_of(
     states: Iterable[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Each hyperparameter that some trial has: its kind, its scale, and whether it varies."""
+    """Each hyperparameter that some trial has: its kind, its scale, and whether it varies.
+
+    But those of Hyperband's own, which are about the search and not about the model.
+    """
     logarithmic: dict[str, bool] = {}
     choices: dict[str, list[Any]] = {}
     for state in states:
@@ -148,7 +151,8 @@ def hyperparameters_of(
     values: dict[str, list[Any]] = {}
     for row in rows:
         for name, value in row["values"].items():
-            values.setdefault(str(name), []).append(value)
+            if not str(name).startswith("tuner/"):
+                values.setdefault(str(name), []).append(value)
     return [
         _hyperparameter(name, found, logarithmic.get(name, False), choices.get(name, []))
         for name, found in values.items()

@@ -153,6 +153,13 @@ def test_scales_are_those_by_which_values_were_drawn():
     }
 
 
+def test_what_hyperband_adds_is_no_hyperparameter():
+    found = [state(str(k), {"rate": k, "tuner/epochs": 2 * k}, [k], []) for k in range(3)]
+    report = search_report(found, objective="val_loss", direction="min")
+    assert [one["name"] for one in report.hyperparameters] == ["rate"]
+    assert report.trials[2]["values"] == {"rate": 2, "tuner/epochs": 4}
+
+
 def test_numbers_to_choose_from_are_steps_in_their_order():
     space = [entry("Choice", "l2", values=[1e-3, 0.0, 1e-5], ordered=True)]
     found = [state(str(k), {"l2": v}, [v], space) for k, v in enumerate([1e-3, 0.0, 1e-5, 0.0])]
