@@ -17,7 +17,7 @@ WHAT = {
 
 def verdict(report: Any) -> list[str]:
     """The sentences of a `SearchReport`."""
-    done, all_trials = len(report.ranking), len(report.trials)
+    done = len(report.ranking)
     if not done:
         return ["No trial has completed."]
     metric = name(report.objective["name"])
@@ -54,8 +54,14 @@ def verdict(report: Any) -> list[str]:
             f"The best setting is that of trial {name(best['trial'])}: its {metric} is "
             f"{number(best['score'])} in the search. The best of many looks better than it is."
         )
-    rest = all_trials - done
-    found.append(f"{count(done, 'trial')} completed" + (f", {rest} did not." if rest else "."))
+    failed = sum(row["status"] in ("FAILED", "INVALID") for row in report.trials)
+    left = len(report.trials) - failed - done
+    found.append(
+        f"{count(done, 'trial')} completed"
+        + (f", {failed} failed" if failed else "")
+        + (f", {left} without a score or not at an end" if left else "")
+        + "."
+    )
     return found
 
 

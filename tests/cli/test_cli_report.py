@@ -82,7 +82,7 @@ def test_a_search_that_was_cut_off_has_a_report_of_its_trials(folder):
         "kerasreg search --data=/data/fruit.csv --target=kind"
     )
     assert all(row["shrunken"] for row in found["trials"] if row["status"] == "COMPLETED")
-    assert "12 trials completed, 1 did not." in done.out
+    assert "12 trials completed, 1 failed." in done.out
     assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
     assert (folder / "report.md").read_text().startswith("# Report of a search: fruit")
 

@@ -259,6 +259,15 @@ def test_the_verdict_tells_clear_differences_from_noise():
     assert re.search(r"Other has .*: the noise of the difference is not known\.", told)
 
 
+def test_the_verdict_counts_trials_by_what_became_of_them():
+    found = states(4, failed=2)
+    found.append(state("last", {}, [], [], status="RUNNING"))
+    report = search_report(found, objective="val_loss", direction="min")
+    assert report.verdict[-1] == (
+        "4 trials completed, 2 failed, 1 without a score or not at an end."
+    )
+
+
 def test_the_verdict_of_nothing_says_so():
     failed = [state("0", {}, [], [])]
     for found in ([], failed):
@@ -452,7 +461,7 @@ def test_many_columns_of_long_texts_do_not_make_it_large(read):
             [generator.random()],
             [],
         )
-        for k in range(1000)
+        for k in range(300)
     ]
     page = search_report(found, objective="val_loss", direction="min").html()
     assert len(page.encode()) < 1_000_000
