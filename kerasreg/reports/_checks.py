@@ -24,6 +24,13 @@ def checks(
 
     Returns:
         A dictionary whose `kind` is `"classification"` or `"regression"`; None of other outputs.
+
+    Example:
+
+    >>> import numpy as np, kerasreg
+    >>> found = kerasreg.reports.checks(np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0, 1]))
+    >>> found["accuracy"], found["confusion"]
+    (0.5, [[1, 0], [1, 0]])
     """
     predicted, known = np.asarray(predictions), np.asarray(targets)
     if predicted.dtype.kind not in "fiu" or known.dtype.kind not in "fiub" or not len(predicted):

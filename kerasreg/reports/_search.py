@@ -159,7 +159,23 @@ class SearchReport:
 
 
 def check_path(path: str | os.PathLike[str]) -> str:
-    """The ending of the file of a report; refuses others than those that a report is written as."""
+    """The ending of the file of a report; refuses others than those that a report is written as.
+
+    Args:
+        path: the file.
+
+    Returns:
+        `".html"`, `".json"` or `".md"`.
+
+    Raises:
+        ValueError: if the file has another ending.
+
+    Example:
+
+    >>> import kerasreg
+    >>> kerasreg.reports.check_path("found/report.HTML")
+    '.html'
+    """
     ending = os.path.splitext(os.fspath(path))[1].lower()
     if ending not in _ENDINGS:
         raise ValueError(
