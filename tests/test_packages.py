@@ -23,11 +23,13 @@ MAY_IMPORT = {
     "spaces": COMPONENTS,
     "lanes": {"random"},
     "hypermodels": COMPONENTS | {"losses", "spaces", "distribute", "tables"},
-    "tuners": COMPONENTS | {"models", "spaces", "hypermodels", "distribute", "lanes"},
+    "reports": set(),
+    "tuners": COMPONENTS | {"models", "spaces", "hypermodels", "distribute", "lanes", "reports"},
     "serving": COMPONENTS | {"models"},
     "testing": {"schedules", "regularizers", "layers", "distribute"},
     "cli": COMPONENTS
-    | {"models", "distribute", "spaces", "tables", "hypermodels", "lanes", "tuners", "serving"},
+    | {"models", "distribute", "spaces", "tables", "hypermodels", "lanes", "tuners", "serving"}
+    | {"reports"},
 }
 # Where TensorFlow may be imported at module level; elsewhere inside a function.
 TENSORFLOW_PACKAGES = {"distribute", "lanes", "serving"}

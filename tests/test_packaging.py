@@ -36,7 +36,9 @@ def wheel(tmp_path_factory):
 
 
 def test_wheel_holds_every_module_and_the_type_marker(wheel):
-    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "kerasreg").rglob("*.py")}
+    endings = ("py", "css", "js", "json")
+    paths = [path for one in endings for path in (ROOT / "kerasreg").rglob(f"*.{one}")]
+    sources = {str(path.relative_to(ROOT)) for path in paths}
     assert sources | {"kerasreg/py.typed"} <= set(wheel.namelist())
 
 

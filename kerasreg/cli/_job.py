@@ -29,6 +29,7 @@ from kerasreg.cli._earlier import adapted
 from kerasreg.cli._progress import reporting
 from kerasreg.cli._record import TUNERS, SearchSettings
 from kerasreg.cli._scores import differences, format_scores, score
+from kerasreg.cli._search_report import with_comparison, write_report
 from kerasreg.cli._split import SearchData, search_data
 from kerasreg.hypermodels import TableHyperModel, fit
 
@@ -43,8 +44,8 @@ class SearchJob:
     """One search in one folder.
 
     The folder holds `job.json` (settings and fingerprint of the data), `search/`
-    (KerasTuner's project), and in the end `report.json`, `results.csv`, `ensemble.keras` and
-    `model/<version>/`.
+    (KerasTuner's project), and in the end `report.json`, `results.csv`, `ensemble.keras`,
+    `model/<version>/`, and `report.html`, `report.md` and `search_report.json`, to look at.
 
     Args:
         settings: what to do.
@@ -237,6 +238,9 @@ class SearchJob:
             "verification": dataclasses.asdict(verification),
         }
         write_json(os.path.join(self.folder, "report.json"), report)
+        page = tuner.report(selection=chosen, ensemble=selection, title=table.name)
+        write_report(with_comparison(page, report, table.described()), self.folder)
+        self.write(f"report: {os.path.join(self.folder, 'report.html')}")
         if not verification.passed:
             raise RuntimeError(f"{path} differs from the Keras model; do not serve it.")
         return report

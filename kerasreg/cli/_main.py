@@ -14,13 +14,14 @@ from kerasreg.cli._command import HELP, FailedError, UsageError
 from kerasreg.cli._export import EXPORT
 from kerasreg.cli._lr_find import LR_FIND
 from kerasreg.cli._predict import PREDICT
+from kerasreg.cli._report import REPORT
 from kerasreg.cli._search import SEARCH
 from kerasreg.cli._serve import SERVE
 
 # Nothing that imports Keras or TensorFlow at module level, here and in the commands: `--help`
 # and a mistyped flag are answered at once, and TensorFlow's log level is set before it is loaded.
 
-_COMMANDS = {command.name: command for command in (SEARCH, LR_FIND, EXPORT, PREDICT, SERVE)}
+_COMMANDS = {command.name: command for command in (SEARCH, REPORT, LR_FIND, EXPORT, PREDICT, SERVE)}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -42,7 +42,7 @@ def results(tuner: Any, report: LaneReport | None = None) -> Any:
     # The score of a single training is the score.
     columns = [f"{kind}_{index}" for index in range(most)] if most > 1 or kind == "fold" else []
     own = {*_FIRST, *columns, "best_epoch", *_LAST}
-    trained = {} if report is None else _trained(report)
+    trained = {} if report is None else trained_by(report)
     rows, hyperparameters = [], dict[str, None]()
     for trial in trials:
         scores = of_folds[trial.trial_id]
@@ -88,7 +88,7 @@ def _last_line(trial: Any) -> str | None:
     return lines[-1] if lines else None
 
 
-def _trained(report: LaneReport) -> dict[str, dict[str, Any]]:
+def trained_by(report: LaneReport) -> dict[str, dict[str, Any]]:
     """How each trial was trained, by its id; of seconds it has a part of those of its program."""
     keys = [(one.program, one.why) for one in report.trainings]
     counts = Counter(keys)

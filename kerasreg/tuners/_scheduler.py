@@ -38,6 +38,7 @@ from kerasreg.tuners._crash_safe import StateFiles
 from kerasreg.tuners._failures import Failures
 from kerasreg.tuners._folds import divides_anew, folds_of
 from kerasreg.tuners._lane_report import EpochClock, LaneRecord
+from kerasreg.tuners._learning_curves import LearningCurves
 from kerasreg.tuners._memory import lanes_that_fit
 from kerasreg.tuners._progress import Progress
 from kerasreg.tuners._pruning import Pruning
@@ -142,9 +143,10 @@ class Scheduler:
         files: StateFiles,
         pruning: Pruning | None,
         record: LaneRecord,
+        curves: LearningCurves,
         limit: TimeLimit,
     ) -> None:
-        self.limit = limit
+        self.limit, self.curves = limit, curves
         self.tuner, self.oracle = tuner, tuner.oracle
         self.args, self.kwargs, self.groups = args, kwargs, groups
         self.files, self.pruning, self.record = files, pruning, record
@@ -760,6 +762,9 @@ class Scheduler:
                     # Of each execution: the tracker takes the mean, and keeps them all.
                     self._report(trial.trial_id, plain, step)
                 trial.status = "COMPLETED"
+            self.curves.keep(
+                trial.trial_id, [result for of_folds in running.executions for result in of_folds]
+            )
         self.tuner.on_trial_end(trial)
         if self.pruning is not None:
             score = self.oracle.get_trial(trial.trial_id).score

@@ -17,12 +17,14 @@ from kerasreg._validation import check_choice, check_count
 from kerasreg._warnings import warn
 from kerasreg.lanes import Lanes
 from kerasreg.models import Ensemble
+from kerasreg.reports import SearchReport, check_path
 from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._confirmation import GivenSettings, LastEpoch, project_of, scores_again
 from kerasreg.tuners._crash_safe import StateFiles
 from kerasreg.tuners._folds import check_folds
 from kerasreg.tuners._initial_settings import InitialSettings
 from kerasreg.tuners._lane_report import LaneRecord, LaneReport, report_of
+from kerasreg.tuners._learning_curves import LearningCurves
 from kerasreg.tuners._out_of_fold import (
     OutOfFold,
     Searched,
@@ -32,7 +34,9 @@ from kerasreg.tuners._out_of_fold import (
 )
 from kerasreg.tuners._pruning import Pruning
 from kerasreg.tuners._results import results
+from kerasreg.tuners._run_search import completed_trials
 from kerasreg.tuners._scheduler import Scheduler, Seen
+from kerasreg.tuners._search_report import report_of_search
 from kerasreg.tuners._selection import Selection, select_trial
 from kerasreg.tuners._time_limit import TimeLimit
 from kerasreg.tuners._trial import Plan
@@ -201,6 +205,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             overwrite=overwrite,
             executions_per_trial=executions_per_trial,
         )
+        self._curves = LearningCurves(self.oracle.objective)
         self._pruning = None if pruner is None else Pruning(pruner, self.oracle.objective)
         initial.check(self.hypermodel)
         self._files = StateFiles(self)
@@ -252,6 +257,8 @@ class VectorizedTuner(keras_tuner.Tuner):
         finally:
             self._scheduler = None
             summary = record.close()
+            best = [trial.trial_id for trial in completed_trials(self)]
+            self._curves.write(best, self.project_dir)
         self.on_search_end()
         if summary is not None:
             warn(summary)
@@ -325,6 +332,70 @@ class VectorizedTuner(keras_tuner.Tuner):
          'learning_rate']
         """
         return results(self, self.lane_report())
+
+    def report(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        selection: Selection | None = None,
+        ensemble: EnsembleSelection | bool = True,
+        title: str | None = None,
+    ) -> SearchReport:
+        """What the search found, to look at: one HTML file, or the same as JSON or Markdown.
+
+        The page has the scores of the chosen trial and of the ensemble, and how far these can be
+        trusted; learning curves; the effect and the importance of each hyperparameter; all trials
+        as lines over their hyperparameters; a leaderboard; the members of the ensemble, with their
+        calibration or residuals; time, failures, versions, and code for the best setting. A part
+        of which nothing is known is left out. The page loads nothing from elsewhere.
+
+        Learning curves and times are of trials that this tuner has trained, or whose search ended
+        orderly in an earlier process.
+
+        Args:
+            path: a `.html`, `.json` or `.md` file to write, whole at every instant, or None.
+            selection: what `select` or `confirm` returned; by default that of `select()`.
+            ensemble: what `select_ensemble` returned; True to call it, where the tuner can, and
+                False for a report without an ensemble.
+            title: the name of the search, by default that of the project.
+
+        Returns:
+            A `kerasreg.reports.SearchReport`, with `html()`, `markdown()`, `to_dict()` and `write`.
+
+        Raises:
+            ValueError: if `path` has another ending.
+
+        Example:
+
+        >>> import os, tempfile, keras, numpy as np, kerasreg
+        >>> def build(hp):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+        ...     model.compile(keras.optimizers.SGD(rate), "mse")
+        ...     return model
+        >>> folder = tempfile.mkdtemp()
+        >>> tuner = kerasreg.tuners.VectorizedRandomSearch(
+        ...     build, "val_loss", max_trials=4, folds=2, directory=folder)
+        >>> tuner.search(np.ones((8, 3)), np.ones((8, 1)), epochs=2, verbose=0)
+        >>> report = tuner.report(os.path.join(folder, "report.html"))
+        >>> len(report.trials), report.ranking[0] == tuner.select().trial.trial_id
+        (4, True)
+        """
+        if path is not None:
+            check_path(path)
+        notes = []
+        chosen = None if isinstance(ensemble, bool) else ensemble
+        if ensemble is True and completed_trials(self):
+            try:
+                chosen = self.select_ensemble()
+            except ValueError as error:  # Of data that are gone, or cannot be read again.
+                notes.append(f"No ensemble was chosen: {error}")
+        found = report_of_search(
+            self, self.lane_report(), self._curves, selection, chosen, notes, title
+        )
+        if path is not None:
+            found.write(path)
+        return found
 
     def select(
         self, rule: str = "best", complexity: str | Callable[[Any], float] | None = None
@@ -894,6 +965,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             files=self._files,
             pruning=self._pruning,
             record=record,
+            curves=self._curves,
             limit=limit,
         )
 

@@ -421,3 +421,34 @@ def test_an_export_that_differs_is_said_and_fails(tmp_path, monkeypatch):
     assert json.loads((where.path / "report.json").read_text())["verification"] == {
         "samples": 36, "relative_difference": 0.25, "tolerance": 1e-6,
     }  # fmt: skip
+
+
+# --- The report, to look at -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["kinds", "prices"])
+def test_the_page_has_what_the_search_found(which, request):
+    path, done = request.getfixturevalue(which)
+    where = SearchFolder(path / {"kinds": "out", "prices": "out/below"}[which])
+    found, report = where.json("search_report.json"), where.report
+    shown = f"report: {pathlib.Path(report['saved_model']).parents[1] / 'report.html'}\n"
+    assert done.out.endswith(shown)
+    models = {one["name"]: one for one in found["test"]["models"]}
+    assert {name: one["scores"] for name, one in models.items()} == report["test"]
+    for name, (difference, error) in report["compared"].items():
+        assert (models[name]["difference"], models[name]["standard_error"]) == (difference, error)
+    assert found["test"]["rows"] == report["verification"]["samples"]
+    assert [row["score"] for row in found["trials"]] == [one["score"] for one in where.trials]
+    assert found["ranking"][0] == report["best_trial"]
+    assert found["ensemble"]["expected_score"] == report["ensemble"]["expected_score"]
+    assert found["provenance"]["fingerprint"] == report["settings"]["fingerprint"]
+    assert len(found["curves"]["trials"][0]["epochs"]) == 10
+    assert [one["name"] for one in found["columns"]] == report["columns"]
+    if which == "kinds":
+        assert found["checks"]["classes"] == report["classes"]
+        assert np.sum(found["checks"]["confusion"]) == 120
+    else:
+        assert found["checks"]["kind"] == "regression"
+    page = (where.path / "report.html").read_text()
+    assert page.count("<section") >= 10
+    assert len((where.path / "report.md").read_text()) > 2000
