@@ -20,6 +20,7 @@ TOOLS = {
     "losses": "no part of a model: see tests/losses",
     "lanes": "no components: what trains many models that have them",
     "hypermodels": "KerasTuner serialises its own hypermodels, and no model holds them",
+    "reports": "what a search found, and functions that tell it",
     "serving": "functions, and a result that is no part of a model",
     "spaces": "functions from hyperparameters to components",
     "testing": "functions that check components",
