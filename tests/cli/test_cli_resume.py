@@ -107,6 +107,7 @@ def _check_same_end(where, reference):
     assert where.versions == [1]
 
 
+@pytest.mark.long
 def test_a_search_goes_on_from_another_folder_with_what_is_missing(tmp_path):
     first = command_inside("search", *SHORT, "--trials=1", "--output_dir=out", cwd=tmp_path)
     assert first.code == 0, first.err

@@ -179,6 +179,7 @@ def test_inside_a_verifier_all_share_one_that_ends_with_it(exported, copy, start
     contextvars.Context().run(several)
 
 
+@pytest.mark.long
 def test_a_verifier_goes_on_after_an_interruption_and_after_the_end_of_its_process(
     exported, copy, started
 ):
