@@ -24,6 +24,13 @@ from kerasreg.tuners._standard_error import error_of_mean, values_of
 # what the others choose.
 _PARTS = 5
 _LEAST_ROWS_OF_A_PART = 10
+# What few samples choose is drawn toward the mean of so many trials, the best ones alone.
+_BEST_TRIALS = 10
+# And trials with less than this share are no members.
+_LEAST_SHARE = 0.005
+# Where that scores worse than the best trial alone by more than this part, trials differ by more
+# than chance, and nothing is drawn.
+_WORSE = 0.05
 # A score that is worse by such a part than in the search is one of something else.
 _OTHERWISE = 0.25
 
@@ -117,6 +124,7 @@ def select(
     metric: Any,
     mode: str,
     size: int,
+    shrinkage: float,
     seed: int,
     build: Callable[[EnsembleSelection, bool, int], Ensemble],
 ) -> EnsembleSelection:
@@ -129,6 +137,7 @@ def select(
         metric: as for the tuner's method.
         mode: likewise.
         size: likewise.
+        shrinkage: likewise.
         seed: of the parts of the samples.
         build: makes the ensemble of a selection.
     """
@@ -139,21 +148,26 @@ def select(
     each = [probabilities_of(of, logits) for of in found.predictions]
     score = Scorer(metric, mode, lambda mean: as_outputs(mean, logits))
 
-    def chosen(rows: Any) -> np.ndarray:
-        return greedy_counts([of[rows] for of in each], found.targets[rows], score, size)
+    sign = 1.0 if score.mode == "min" else -1.0
 
-    counts = chosen(slice(None))
+    def chosen(rows: Any) -> np.ndarray:
+        predicted, targets = [of[rows] for of in each], found.targets[rows]
+        counts = greedy_counts(predicted, targets, score, size)
+        shares = np.asarray(counts / counts.sum())
+        losses = sign * score.each(targets, predicted)
+        drawn = _shrunken(shares, losses, len(targets), shrinkage)
+        best = float(np.nanmin(losses))
+        loss = sign * score(targets, _mean(predicted, drawn))
+        return drawn if loss - best <= _WORSE * abs(best) else shares
+
+    shares = chosen(slice(None))
     scores = [float(one) for one in score.each(found.targets, each)]
     expected, error = _expected(chosen, score, each, found.targets, seed)
     best = int((np.nanargmin if score.mode == "min" else np.nanargmax)(scores))
-    mean = _mean(each, counts)
-    sign = 1.0 if score.mode == "min" else -1.0
-    order = sorted(np.flatnonzero(counts), key=lambda k: (-counts[k], sign * scores[k]))
+    mean = _mean(each, shares)
+    order = sorted(np.flatnonzero(shares), key=lambda k: (-shares[k], sign * scores[k]))
     return EnsembleSelection(
-        rows=tuple(
-            EnsembleMember(found.trial_ids[k], float(counts[k] / counts.sum()), scores[k])
-            for k in order
-        ),
+        rows=tuple(EnsembleMember(found.trial_ids[k], float(shares[k]), scores[k]) for k in order),
         metric=name,
         score=score(found.targets, mean),
         expected_score=expected,
@@ -215,9 +229,30 @@ def _expected(
     return float(np.mean(scores)), error_of_mean(scores)
 
 
-def _mean(each: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
-    total = sum(counts[k] * each[k].astype("float64") for k in np.flatnonzero(counts))
-    return np.asarray(total / counts.sum())
+def _shrunken(shares: np.ndarray, losses: np.ndarray, samples: int, shrinkage: float) -> np.ndarray:
+    """The shares of trials, drawn toward those of the mean of the best ones alone.
+
+    Args:
+        shares: of the trials that were chosen.
+        losses: of each trial alone, the smaller the better; NaN for one that is no candidate.
+        samples: by how many they were chosen.
+        shrinkage: so many samples the mean of the best ones counts.
+    """
+    # Of the better half at most: the worst of few may be of no use at all.
+    count = min(_BEST_TRIALS, (int(np.isfinite(losses).sum()) + 1) // 2)
+    if not shrinkage or not count:
+        return shares
+    best = np.argsort(losses, kind="stable")[:count]
+    equal = np.zeros(len(shares))
+    equal[best] = 1.0 / count
+    drawn = (samples * shares + shrinkage * equal) / (samples + shrinkage)
+    drawn[(drawn < _LEAST_SHARE) & (shares == 0)] = 0.0
+    return np.asarray(drawn / drawn.sum())
+
+
+def _mean(each: list[np.ndarray], shares: np.ndarray) -> np.ndarray:
+    total = sum(shares[k] * each[k].astype("float64") for k in np.flatnonzero(shares))
+    return np.asarray(total / shares.sum())
 
 
 def _metric(

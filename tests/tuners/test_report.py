@@ -155,7 +155,7 @@ def test_what_was_chosen_may_be_given(tuner):
     assert found.ensemble is None
     assert found.checks is None
     assert found.honesty[0]["score"] == selection.search_score
-    ensemble = tuner.select_ensemble(size=1)
+    ensemble = tuner.select_ensemble(size=1, shrinkage=0)
     assert len(tuner.report(ensemble=ensemble).ensemble["members"]) == 1
 
 

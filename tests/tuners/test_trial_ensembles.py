@@ -10,6 +10,8 @@ from sklearn import metrics, model_selection
 
 from kerasreg import models, tuners
 from kerasreg.tuners._folds import folds_of
+from kerasreg.tuners._out_of_fold import OutOfFold
+from kerasreg.tuners._trial_ensembles import select
 
 pytestmark = pytest.mark.shares_programs
 
@@ -144,7 +146,7 @@ def test_another_process_needs_the_data(folded, data):
     ],
 )
 def test_any_metric_chooses(folded, metric, mode):
-    selection = folded.select_ensemble(metric, mode=mode)
+    selection = folded.select_ensemble(metric, mode=mode, shrinkage=0)
     is_loss = metric == "sparse_categorical_crossentropy"
     better = (
         selection.best_score - selection.score
@@ -155,6 +157,70 @@ def test_any_metric_chooses(folded, metric, mode):
     if metric == "accuracy" or (callable(metric) and mode == "max"):
         predicted = selection.predictions.argmax(-1)
         assert selection.score == pytest.approx(np.mean(predicted == selection.targets))
+
+
+def made(noise, seed=0, trials=12, samples=40):
+    """Predictions of trials that are as noisy as that, for targets of two classes."""
+    generator = np.random.default_rng(seed)
+    y = np.arange(samples) % 2
+    noises = np.broadcast_to(noise, (trials,))[:, None]
+    logits = (2 * y - 1) + noises * generator.normal(size=(trials, samples))
+    ones = 1 / (1 + np.exp(-logits))
+    predictions = np.stack([1 - ones, ones], axis=-1).astype("float32")
+    names = tuple(f"{k:02d}" for k in range(trials))
+    return OutOfFold(names, tuple(predictions), y, np.arange(samples))
+
+
+def chosen(found, shrinkage, metric="sparse_categorical_crossentropy", mode="auto"):
+    like = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "softmax")])
+    like.compile("sgd", "sparse_categorical_crossentropy")
+    objective = keras_tuner.Objective("val_loss", "min")
+    return select(found, like, objective, metric, mode, 40, shrinkage, 7, lambda *_: None)
+
+
+@pytest.mark.parametrize("metric", ["sparse_categorical_crossentropy", "a score"])
+def test_shares_are_drawn_toward_those_of_the_mean_of_the_best(metric):
+    found, mode = made(1.0), "auto"
+    if metric == "a score":
+        mode, metric = "max", lambda y, p: -metrics.log_loss(y, p)
+    alone = {row.trial_id: row.share for row in chosen(found, 0, metric, mode).rows}
+    drawn = chosen(found, 60, metric, mode)
+    losses = [metrics.log_loss(found.targets, of.astype("float64")) for of in found.predictions]
+    best = {found.trial_ids[k] for k in np.argsort(losses)[:6]}  # Of twelve trials.
+    for row in drawn.rows:
+        equal = 1 / 6 if row.trial_id in best else 0.0
+        expected = (40 * alone.get(row.trial_id, 0.0) + 60 * equal) / 100
+        assert row.share == pytest.approx(expected, abs=1e-9)
+    assert {row.trial_id for row in drawn.rows} == set(alone) | best
+    # Never of more than ten.
+    every = chosen(made(1.0, trials=30), 1e9, metric, mode)
+    assert [row.share for row in every.rows][:10] == pytest.approx([0.1] * 10, abs=1e-6)
+
+
+def test_what_few_samples_choose_is_better_when_it_is_drawn():
+    def of_new_samples(shrinkage):
+        scores = []
+        for seed in range(8):
+            found, new = made(1.5, seed, samples=30), made(1.5, seed + 100, samples=2000)
+            shares = {row.trial_id: row.share for row in chosen(found, shrinkage).rows}
+            parts = zip(new.trial_ids, new.predictions, strict=True)
+            mean = sum(shares.get(name, 0.0) * of.astype("float64") for name, of in parts)
+            scores.append(metrics.log_loss(new.targets, mean))
+        return np.mean(scores)
+
+    assert of_new_samples(100) < of_new_samples(0) - 0.005
+
+
+def test_nothing_is_drawn_toward_trials_that_are_far_worse_or_by_many_samples():
+    worse = made([0.1, *[6.0] * 11])
+    drawn, alone = chosen(worse, 100), chosen(worse, 0)
+    assert [(row.trial_id, row.share) for row in drawn.rows] == [
+        (row.trial_id, row.share) for row in alone.rows
+    ]
+    many = made(1.0, samples=4000)
+    assert {row.trial_id for row in chosen(many, 100).rows} == {
+        row.trial_id for row in chosen(many, 0).rows
+    }
 
 
 def test_of_logits_the_mean_is_of_probabilities(data, tmp_path):
