@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerasreg.reports._scales import Scale
+from kerasreg.reports._trials import near
 from kerasreg.reports._words import cut, name
 
 # Of a chart that is as wide as a telephone, in its own units, which are pixels there.
@@ -267,15 +268,8 @@ def parallel(
         The SVG; for each axis its name and what its places stand for; and for each trial its
         places, from 0 to 1000, and -1 where the hyperparameter is not set.
     """
-    scores = [row["score"] for row in rows]
     limit = (report.effects or {}).get("limit")
-    if limit is not None:
-        is_near = (
-            (lambda s: s <= limit)
-            if report.objective["direction"] == "min"
-            else (lambda s: s >= limit)
-        )
-        scores = [score for score in scores if is_near(score)]
+    scores = [row["score"] for row in near(rows, limit, report.objective["direction"])]
     scales = [Scale.of(one) for one in hyperparameters] + [Scale(min(scores), max(scores))]
     names = [one["name"] for one in hyperparameters] + [report.objective["name"]]
     gap = max(_AXIS_GAP, min(_MOST_GAP, _PARALLEL_WIDTH // (len(scales) - 1)))

@@ -13,7 +13,14 @@ from kerasreg._report import plain
 from kerasreg.reports._effects import effects, importance
 from kerasreg.reports._markdown import markdown
 from kerasreg.reports._page import page
-from kerasreg.reports._trials import far_limit, finite, hyperparameters_of, ranked, trial_row
+from kerasreg.reports._trials import (
+    far_limit,
+    finite,
+    hyperparameters_of,
+    near,
+    ranked,
+    trial_row,
+)
 from kerasreg.reports._verdict import verdict
 
 SCHEMA = "kerasreg-search-report-1"
@@ -236,16 +243,15 @@ def search_report(
     order = ranked(rows, direction)
     hyperparameters = hyperparameters_of(states, rows)
     limit = far_limit(order, direction)
-    sign = 1.0 if direction == "min" else -1.0
-    near = [row for row in order if limit is None or sign * (row["score"] - limit) <= 0]
-    found = effects(hyperparameters, near)
+    close = near(order, limit, direction)
+    found = effects(hyperparameters, close)
     return SearchReport(
         title=title,
         objective={"name": objective, "direction": direction},
         trials=rows,
         ranking=[row["trial"] for row in order],
         hyperparameters=hyperparameters,
-        effects={"limit": limit, "left_out": len(order) - len(near), "rows": found}
+        effects={"limit": limit, "left_out": len(order) - len(close), "rows": found}
         if found
         else None,
         importance=importance(hyperparameters, order),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kerasreg.reports import _charts
+from kerasreg.reports._trials import near
 from kerasreg.reports._verdict import WHAT, verdict
 from kerasreg.reports._words import (
     count,
@@ -261,11 +262,9 @@ def _effects(report: Any) -> Iterator[Block]:
     if not report.effects:
         return
     limit, left_out = report.effects["limit"], report.effects["left_out"]
-    sign = 1.0 if report.objective["direction"] == "min" else -1.0
     done = set(report.ranking)
-    rows = [row for row in report.trials if row["trial"] in done]
-    if limit is not None:
-        rows = [row for row in rows if sign * (row["score"] - limit) <= 0]
+    completed = [row for row in report.trials if row["trial"] in done]
+    rows = near(completed, limit, report.objective["direction"])
     told = (
         "Each dot is a trial. The line is the mean of scores in bins of trials, the band one "
         "standard error of that mean; other hyperparameters differ too within a bin."

@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from kerasreg._error_of_mean import error_of_mean
+
 # Of the bad side: scores beyond this many interquartile ranges say nothing of good settings.
 _FAR = 3.0
 _FEWEST_FOR_FAR = 8
@@ -34,7 +36,7 @@ def trial_row(state: Mapping[str, Any], objective: str, executions: int = 1) -> 
         "trial": str(state["trial_id"]),
         "status": str(state["status"]),
         "score": finite(state.get("score")),
-        "standard_error": _error_of_mean(scores),
+        "standard_error": finite(error_of_mean(scores)),
         "shrunken": None,
         "shrunken_error": None,
         "best_epoch": state.get("best_step") if scores else None,
@@ -92,12 +94,6 @@ def _values(state: Mapping[str, Any], metric: str) -> list[float]:
     at_best = [one for one in history if one["step"] == state.get("best_step")]
     every = at_best or history
     return [float(value) for value in every[-1]["value"]] if every else []
-
-
-def _error_of_mean(values: Sequence[float]) -> float | None:
-    if len(values) < 2 or not all(map(math.isfinite, values)):
-        return None
-    return statistics.stdev(values) / math.sqrt(len(values))
 
 
 def _active(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,6 +201,14 @@ def far_limit(rows: Sequence[Mapping[str, Any]], direction: str) -> float | None
         return limit if scores[0] < limit else None
     limit = high + _FAR * (high - low)
     return limit if scores[-1] > limit else None
+
+
+def near(
+    rows: Sequence[Mapping[str, Any]], limit: float | None, direction: str
+) -> list[Mapping[str, Any]]:
+    """The trials whose scores are not beyond a limit, as `far_limit` found it."""
+    sign = 1.0 if direction == "min" else -1.0
+    return [row for row in rows if limit is None or sign * (row["score"] - limit) <= 0]
 
 
 def ranked(rows: Sequence[dict[str, Any]], direction: str) -> list[dict[str, Any]]:

@@ -536,10 +536,9 @@ def _text_column(name: str, values: Any, missing: np.ndarray, counts: dict[str, 
     if numeric.any() and (numeric | marks).mean() >= _MOSTLY:
         if any(_LEADING_ZERO.fullmatch(text) for text in texts):
             return _category(name, texts, f"codes with leading zeros, such as {texts[0]!r}", counts)
-        other = next(
-            (text for text in texts if not (_NUMBER.fullmatch(text) or _is_mark(text))), ""
-        )
-        if other and counts["values"] <= _FEW_TEXTS:
+        others = ~(numeric | marks)
+        if others.any() and counts["values"] <= _FEW_TEXTS:
+            other = texts[int(np.argmax(others))]
             reason = f"text of {counts['values']} values, not all numbers: {other[:40]!r}"
             return _category(name, texts, reason, counts)
         reason = "numbers as text"

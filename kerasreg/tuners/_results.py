@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from kerasreg._error_of_mean import error_of_mean
 from kerasreg.tuners._lane_report import LaneReport
-from kerasreg.tuners._standard_error import error_of_mean, scores_of_folds
+from kerasreg.tuners._standard_error import scores_of_folds
 
 _FIRST = ("trial", "status", "score", "standard_error")
 _LAST = ("message", "program", "at_once", "why_alone", "seconds")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from kerasreg._error_of_mean import error_of_mean
 
 
 def standard_error(trial: Any, metric: str) -> float | None:
@@ -37,13 +38,6 @@ def standard_error(trial: Any, metric: str) -> float | None:
     0.577
     """
     return error_of_mean(values_of(trial, metric))
-
-
-def error_of_mean(values: Sequence[float]) -> float | None:
-    """The standard error of the mean of some values; None for a single one."""
-    if len(values) < 2:
-        return None
-    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
 def values_of(trial: Any, metric: str) -> list[float]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import keras
 import numpy as np
 
+from kerasreg._error_of_mean import error_of_mean
 from kerasreg._keras.internals import logged_metrics
 from kerasreg._report import Report
 from kerasreg._scoring import Scorer, greedy_counts
@@ -18,7 +19,7 @@ from kerasreg._validation import check_count
 from kerasreg._warnings import warn
 from kerasreg.models import Ensemble
 from kerasreg.tuners._out_of_fold import OutOfFold, as_outputs, probabilities_of
-from kerasreg.tuners._standard_error import error_of_mean, values_of
+from kerasreg.tuners._standard_error import values_of
 
 # The score that is to be expected is the mean over so many parts of the samples, each scored by
 # what the others choose.
@@ -150,7 +151,8 @@ def select(
 
     sign = 1.0 if score.mode == "min" else -1.0
 
-    def chosen(rows: Any) -> np.ndarray:
+    def chosen(rows: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The shares of trials by some samples, and the loss of each of them alone."""
         predicted, targets = [of[rows] for of in each], found.targets[rows]
         counts = greedy_counts(predicted, targets, score, size)
         shares = np.asarray(counts / counts.sum())
@@ -158,12 +160,12 @@ def select(
         drawn = _shrunken(shares, losses, len(targets), shrinkage)
         best = float(np.nanmin(losses))
         loss = sign * score(targets, _mean(predicted, drawn))
-        return drawn if loss - best <= _WORSE * abs(best) else shares
+        return drawn if loss - best <= _WORSE * abs(best) else shares, losses
 
-    shares = chosen(slice(None))
-    scores = [float(one) for one in score.each(found.targets, each)]
+    shares, losses = chosen(slice(None))
+    scores = [float(sign * loss) for loss in losses]
     expected, error = _expected(chosen, score, each, found.targets, seed)
-    best = int((np.nanargmin if score.mode == "min" else np.nanargmax)(scores))
+    best = int(np.nanargmin(losses))
     mean = _mean(each, shares)
     order = sorted(np.flatnonzero(shares), key=lambda k: (-shares[k], sign * scores[k]))
     return EnsembleSelection(
@@ -210,7 +212,7 @@ def warn_of_other_targets(
 
 
 def _expected(
-    chosen: Callable[[Any], np.ndarray],
+    chosen: Callable[[Any], tuple[np.ndarray, np.ndarray]],
     score: Callable[[Any, Any], float],
     each: list[np.ndarray],
     targets: np.ndarray,
@@ -224,7 +226,7 @@ def _expected(
     scores = []
     for part in parts:
         others = np.setdiff1d(np.arange(count), part)
-        mean = _mean([of[part] for of in each], chosen(others))
+        mean = _mean([of[part] for of in each], chosen(others)[0])
         scores.append(score(targets[part], mean))
     return float(np.mean(scores)), error_of_mean(scores)
 

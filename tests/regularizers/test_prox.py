@@ -59,6 +59,19 @@ class Terms(Penalty):
 
 # What takes seconds for each is done for these, and by `make test-long` for all.
 IN_SHORT = ("ElasticNet", "GroupLasso")
+# One of each kind, with which laws are tried by default.
+KINDS = (
+    "L1",
+    "L2",
+    "ElasticNet",
+    "GroupLasso",
+    "SparseGroupLasso",
+    "Nuclear",
+    "SpectralNorm",
+    "TotalVariation",
+    "fused lasso",
+    "a user's terms + GroupLasso",
+)
 CONVEX = {
     "L1": lambda s: L1(s),
     "L2": lambda s: L2(s),
@@ -104,21 +117,7 @@ def objective(penalty, w, v, t):
     return 0.5 * ((w - v) ** 2).sum() + t * float(penalty(w))
 
 
-@pytest.mark.short(
-    "L1",
-    "L2",
-    "ElasticNet",
-    "GroupLasso",
-    "SparseGroupLasso",
-    "Nuclear",
-    "SpectralNorm",
-    "TotalVariation",
-    "fused lasso",
-    "a user's terms + GroupLasso",
-    "a user's in a sum in a sum",
-    "MCP",
-    "SCAD",
-)
+@pytest.mark.short(*KINDS, "a user's in a sum in a sum", "MCP", "SCAD")
 @every_penalty
 def test_no_point_is_better_than_the_prox(make):
     """By definition; the points tried are random, near and far, and found by descent."""
@@ -162,18 +161,7 @@ def test_a_minimiser_that_uses_values_alone_finds_no_less(make):
         assert least <= found.fun + 1e-9
 
 
-@pytest.mark.short(
-    "L1",
-    "L2",
-    "ElasticNet",
-    "GroupLasso",
-    "SparseGroupLasso",
-    "Nuclear",
-    "SpectralNorm",
-    "TotalVariation",
-    "fused lasso",
-    "a user's terms + GroupLasso",
-)
+@pytest.mark.short(*KINDS)
 @every_convex
 def test_it_is_firmly_non_expansive(make):
     @laws
