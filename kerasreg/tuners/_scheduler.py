@@ -40,6 +40,7 @@ from kerasreg.tuners._folds import divides_anew, folds_of
 from kerasreg.tuners._lane_report import EpochClock, LaneRecord
 from kerasreg.tuners._learning_curves import LearningCurves
 from kerasreg.tuners._memory import lanes_that_fit
+from kerasreg.tuners._pace import Pace, Running
 from kerasreg.tuners._progress import Progress
 from kerasreg.tuners._pruning import Pruning
 from kerasreg.tuners._structure_first import StructuralProbe
@@ -70,6 +71,18 @@ class Seen(NamedTuple):
     plan: Plan
     epoch: int
     logs: dict[str, Any]
+
+
+class TooSlow(Exception):  # Nothing is wrong: fewer lanes begin again.
+    """Lanes that would not end in time.
+
+    Args:
+        lanes: so many would.
+    """
+
+    def __init__(self, lanes: int) -> None:
+        super().__init__(lanes)
+        self.lanes = lanes
 
 
 class SearchingTuner(Protocol):
@@ -130,6 +143,7 @@ class Scheduler:
         splits: the folds of each data, by its hash.
         probe: tells which hyperparameters are only values of a program.
         look_ahead: compiles while models are built.
+        pace: how long trainings take, where there is a limit.
         progress: the line on the screen.
     """
 
@@ -164,6 +178,8 @@ class Scheduler:
         )
         self.look_ahead = LookAhead(tuner, record)
         self.progress = Progress(tuner, quiet=kwargs.get("verbose", "auto") == 0)
+        self.pace = Pace()
+        self._no_time = False  # No trial more would end in time.
         self._templates = Templates(tuner.build_model)
         self._widths = Widths(tuner.build_model, self._trainings_left)
         self._failures = Failures(self.oracle)
@@ -187,28 +203,54 @@ class Scheduler:
         finally:
             self._abandon()
         self.progress.update(0, last=True)
-        if self.limit.over:
+        if self.limit.over or self._no_time:
             self.progress.say(self.limit.note(self.oracle))
         self._failures.check()
 
     def _run(self) -> None:
         while True:
-            status = self.ask(self.lanes_now or 1)
+            status = self.ask(self._lanes_in_time(None))
+            if not self._shall_end and self.waiting:
+                alone = next((plan for plan in self.waiting if plan.key is None), None)
+                key = None if alone else self.waiting[0].key
+                if key is None:
+                    self.train(self.take(None))
+                    continue
+                count = self._lanes_in_time(key)
+                if count:
+                    self.train(self.take(key, count))
+                    continue
             if self._shall_end:
                 self._give_back()
                 return
-            if self.waiting:
-                alone = next((plan for plan in self.waiting if plan.key is None), None)
-                self.train(self.take(None if alone else self.waiting[0].key))
-            elif status == "STOPPED":
+            if status == "STOPPED":
                 return
-            else:
-                time.sleep(1.0)  # Others' results are waited for.
+            time.sleep(1.0)  # Others' results are waited for.
 
     @property
     def _shall_end(self) -> bool:
         """Whether the time is over. One trial at least is trained, so that there is a result."""
-        return self.limit.over and bool(self.oracle.end_order)
+        return (self.limit.over or self._no_time) and bool(self.oracle.end_order)
+
+    def _lanes_in_time(self, key: Any) -> int:
+        """How many trainings are to begin that will end in time; all before a trial has ended.
+
+        How long own code takes beside its trainings is not known.
+
+        Args:
+            key: of their program; None if it is not known.
+        """
+        most = self.lanes_now or 1
+        if not self.oracle.end_order or self.tuner.runs_own_code:
+            return most
+        count = self.pace.lanes(key, most, self.trainings_of_trial, self.limit.left)
+        self._no_time = count == 0
+        return count
+
+    @property
+    def trainings_of_trial(self) -> int:
+        """How many trainings a trial has that are known before it begins."""
+        return self.tuner.executions_per_trial * len(self.folds)
 
     def _give_back(self) -> None:
         """Gives the trials that have not ended to the oracle, for a search to come."""
@@ -288,6 +330,13 @@ class Scheduler:
                 self._interrupt(group, interrupt)
                 return
             unfinished = group.unfinished
+            if isinstance(error, TooSlow):
+                self.lanes_now = error.lanes
+                self.progress.say(
+                    f"{len(plans)} lanes would not end in time; going on with {error.lanes}."
+                )
+                self._begin_again(unfinished)
+                return
             if error is not None and _is_out_of_memory(error) and len(unfinished) > 1:
                 self.lanes_now = max(1, len(plans) // 2)
                 warn(
@@ -569,13 +618,31 @@ class Scheduler:
                 self._prepare(again)
                 plans[index] = again
 
+    def _begin_again(self, plans: list[Plan]) -> None:
+        """Lets trainings wait that have begun, as if they had not."""
+        for trial_id in {plan.trial.trial_id for plan in plans}:
+            self.running[trial_id].forget_epochs()
+            metrics = self.oracle.trials[trial_id].metrics
+            self.oracle.trials[trial_id].metrics = type(metrics)()
+        self._prepare_again(plans)
+        self.waiting = plans + self.waiting
+
+    def may_give_up(self, plans: Sequence[Plan]) -> bool:
+        """Whether trainings may be given up after some epochs, to begin again with fewer lanes.
+
+        Not where they may end before their last epoch, or where others have seen their epochs.
+        """
+        none_sees = not self.kwargs.get("callbacks") and not self.tuner.runs_own_code
+        plain = type(self.oracle).update_trial is keras_tuner.Oracle.update_trial
+        plain = plain and "update_trial" not in vars(self.oracle)
+        return none_sees and plain and self.pruning is None and all(p.watched for p in plans)
+
     def _trainings_left(self) -> int:
         """How many trainings the oracle will still give, at most."""
         most = getattr(self.oracle, "max_trials", None)
         if most is None:
             return self.lanes_now or 1
-        trainings = self.tuner.executions_per_trial * len(self.folds)
-        return int((most - len(self.oracle.trials)) * trainings)
+        return int((most - len(self.oracle.trials)) * self.trainings_of_trial)
 
     def _tell_why_alone(self, plan: Plan) -> None:
         """Warns once of each reason for which trials are trained one by one."""
@@ -836,6 +903,9 @@ class LaneGroup:
         self._together.begin(self._plans)
         self._lanes: Lanes | None = None
         self._clock = EpochClock()
+        self._epochs = Running(scheduler.limit.now())
+        # When the training of each lane began; None for those that began with the program.
+        self._begun: dict[int, float | None] = dict.fromkeys(self._plans)
         self._is_own_error = False  # An error of the search is not the lanes' fault.
 
     @property
@@ -882,6 +952,8 @@ class LaneGroup:
                 on_epoch_end=self._on_epoch_end,
                 refill=self._refill,
             )
+        except TooSlow as too_slow:
+            return too_slow
         except Exception as error:
             if self._is_own_error:
                 raise
@@ -933,6 +1005,23 @@ class LaneGroup:
                     lanes.stopped[lane] = True
             scheduler.tuner.on_lanes_epoch_end(lanes, seen)
             scheduler.progress.update(int(sum(bool(of_lane) for of_lane in logs)))
+            self._give_up_in_time()
+
+    def _give_up_in_time(self) -> None:
+        """Looks after the first epochs whether so many lanes will end in time.
+
+        Raises:
+            TooSlow: if fewer are to begin again.
+        """
+        scheduler, plans = self._scheduler, self.unfinished
+        self._epochs.epoch_ended(scheduler.limit.now())
+        if any(begun is not None for begun in self._begun.values()):
+            return  # Lanes that were taken over: the program has trained whole trainings.
+        epochs = max((last - first for first, last in (plan.epochs() for plan in plans)), default=0)
+        whole, left = scheduler.trainings_of_trial, scheduler.limit.left
+        fewer = self._epochs.fewer(len(plans), whole, epochs, left)
+        if fewer is not None and scheduler.may_give_up(plans):
+            raise TooSlow(fewer)
 
     def _refill(self, ended: dict[int, Any]) -> dict[int, Replacement]:
         with self._own_errors() as lanes:
@@ -940,12 +1029,14 @@ class LaneGroup:
             free = [lane for lane in range(len(lanes)) if lane not in self._plans]
             taken = dict(zip(free, self._next_plans(len(free), lanes), strict=False))
             self._plans |= taken
+            self._begun |= dict.fromkeys(taken, self._scheduler.limit.now())
             self._together.begin(taken)
             tuner = self._scheduler.tuner
             return {lane: _replacement(tuner, plan) for lane, plan in taken.items()}
 
     def _take_results(self, lanes: Lanes, ended: dict[int, Any]) -> None:
         scheduler, done, at_once = self._scheduler, [], len(self._plans)
+        self._learn_pace(lanes, ended)
         lane_of = {id(self._plans[lane]): lane for lane in ended}
         for lane, history in ended.items():
             plan = self._plans[lane]
@@ -964,10 +1055,27 @@ class LaneGroup:
         scheduler.record.were_lanes(self._key, trial_ids, at_once)
         scheduler.done(done, lambda plan: lanes.lent(lane_of[id(plan)]))
 
+    def _learn_pace(self, lanes: Lanes, ended: dict[int, Any]) -> None:
+        """Takes how long the longest of the trainings took that ended by themselves."""
+        scheduler = self._scheduler
+        now, running = scheduler.limit.now(), scheduler.running
+        trials = {lane: running.get(self._plans[lane].trial.trial_id) for lane in ended}
+        whole = [self._begun[lane] for lane, of in trials.items() if of and not of.pruned]
+        if None in whole:
+            beginning = self._epochs.beginning
+            seconds = now - self._epochs.begun - beginning
+            scheduler.pace.learn(self._key, len(lanes), seconds, beginning)
+        elif whole:
+            longest = now - min(begun for begun in whole if begun is not None)
+            scheduler.pace.learn(self._key, len(lanes), longest, None)
+
     def _next_plans(self, free: int, lanes: Lanes) -> list[Plan]:
         """Trainings of this program for free lanes: those that wait, and new ones."""
         scheduler = self._scheduler
-        if scheduler.limit.over:
+        in_time = scheduler.tuner.runs_own_code or scheduler.pace.ends(
+            self._key, scheduler.limit.left
+        )
+        if scheduler.limit.over or not in_time:
             return []
         # The user's code has a model again when its training has ended.
         if scheduler.tuner.runs_own_code and not lanes.is_current():

@@ -32,10 +32,20 @@ class TimeLimit:
         self._ended: set[str] = set()  # The ids of the trials that were asked to end.
         self._given_back = 0
 
+    def now(self) -> float:
+        """The time, in seconds."""
+        return self._clock()
+
+    @property
+    def left(self) -> float | None:
+        """The seconds that are left, perhaps fewer than 0; None where there is no limit."""
+        return None if self._seconds is None else self._begun + self._seconds - self._clock()
+
     @property
     def over(self) -> bool:
         """Whether the time is over."""
-        return self._seconds is not None and self._clock() - self._begun >= self._seconds
+        left = self.left
+        return left is not None and left <= 0.0
 
     def ending(
         self, seen: Iterable[tuple[str, int, Mapping[str, Any]]], objective: Any
@@ -95,4 +105,5 @@ class TimeLimit:
         if self._given_back:
             parts.append(f"{self._given_back} left to the next search")
         limit = duration(self._seconds or 0.0)
-        return f"The time limit of {limit} is over; trials: {', '.join(parts)}."
+        why = "is over" if self.over else "is too short for one more trial"
+        return f"The time limit of {limit} {why}; trials: {', '.join(parts)}."

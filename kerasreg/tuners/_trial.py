@@ -505,6 +505,11 @@ class RunningTrial:
     def _is_better(self, score: float | None, best: float | None) -> bool:
         return score is None or best is None or bool(self.objective.better_than(score, best))
 
+    def forget_epochs(self) -> None:
+        """Forgets the epochs of trainings that begin again."""
+        self._epochs.clear()
+        self.told = False
+
     def seen(self, epoch: int, logs: dict[str, Any]) -> dict[str, float] | None:
         """Takes an epoch of one training; returns the means, if all have had that epoch."""
         plain = {name: value for name, value in logs.items() if np.ndim(value) == 0}

@@ -228,6 +228,10 @@ class VectorizedTuner(keras_tuner.Tuner):
             **fit_kwargs: given to the hypermodel's `fit`: `validation_data`,
                 `epochs`, `callbacks`, ... `verbose=0` shows nothing.
 
+        Where there is a limit, and trials have ended, fewer lanes or none begin where more would
+        not end in time, by how long trainings have taken. Where the first epochs show that not all
+        of the first lanes will, fewer begin again, unless callbacks or a pruner see the epochs.
+
         When the time is over, no trial begins, and each training ends at its next epoch that has
         the objective. Its trial is completed, with the results and the weights that it had. A
         trial ends without a result if one of its folds or executions has not begun, or its own

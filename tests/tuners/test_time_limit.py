@@ -11,6 +11,7 @@ from helpers.alone import build_alone
 from kerasreg import tuners
 from kerasreg._durations import check_duration
 from kerasreg.tuners import _vectorized
+from kerasreg.tuners._pace import Pace, Running
 from kerasreg.tuners._time_limit import TimeLimit
 
 pytestmark = pytest.mark.shares_programs
@@ -248,3 +249,104 @@ def test_a_limit_that_is_no_time_is_refused(limit, build, blobs, tmp_path):
 )
 def test_times_are_read_as_people_write_them(text, seconds):
     assert check_duration("time", text) == seconds
+
+
+class Slow(tuners.VectorizedRandomSearch):
+    """An epoch of each lane takes a second, and the first one of a program three more."""
+
+    def on_lanes_epoch_end(self, lanes, seen):
+        super().on_lanes_epoch_end(lanes, seen)
+        is_first = lanes is not getattr(self, "last_lanes", None)
+        self.last_lanes = lanes
+        self.sizes = [*getattr(self, "sizes", []), len(lanes)] if is_first else self.sizes
+        Clock.now += len(lanes) + 3 * is_first
+
+
+def in_time(build, blobs, folder, limit, epochs, lanes, **arguments):
+    given = {"max_trials": 40, "max_lanes": lanes, **arguments}
+    tuner = Slow(build, "val_loss", seed=5, directory=folder, **given)
+    x, y, validation_data = blobs
+    data = {"validation_data": validation_data} if tuner.folds is None else {}
+    tuner.search(x, y, epochs=epochs, batch_size=16, time_limit=limit, verbose=1, **data)
+    return tuner
+
+
+def test_the_last_trials_are_as_many_as_end_in_time(build, blobs, tmp_path, capsys):
+    # Two times four of them take 3 + 16 + 16 seconds. Ten are left, for one with its program.
+    tuner = in_time(build, blobs, tmp_path, limit=45.0, epochs=4, lanes=4)
+    assert tuner.sizes == [4, 1]
+    assert [trial.status for trial in tuner.oracle.trials.values()] == ["COMPLETED"] * 9
+    assert {trial.best_step for trial in tuner.oracle.trials.values()} <= {0, 1, 2, 3}
+    assert not tuner.oracle.ongoing_trials
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "The time limit of 0:45 is too short for one more trial; trials: 9 completed."
+    )
+    assert Clock.now <= 45.0
+
+
+def test_folds_of_a_trial_begin_together_or_not_at_all(build, blobs, tmp_path):
+    tuner = in_time(build, blobs, tmp_path, limit=58.0, epochs=4, lanes=7, folds=3)
+    # Six lanes of seven take 3 + 24 seconds; in the 31 that are left, as many again.
+    assert [trial.status for trial in tuner.oracle.trials.values()] == ["COMPLETED"] * 4
+    tuner = in_time(build, blobs, tmp_path / "shorter", limit=48.0, epochs=4, lanes=7, folds=3)
+    assert tuner.sizes[-1] == 3
+    assert [trial.status for trial in tuner.oracle.trials.values()] == ["COMPLETED"] * 3
+
+
+def test_lanes_that_would_not_end_in_time_give_place_to_fewer(build, blobs, tmp_path, capsys):
+    tuner = in_time(build, blobs, tmp_path / "a", limit=100.0, epochs=20, lanes=8)
+    assert tuner.sizes == [8, 3]
+    said = capsys.readouterr().out
+    assert "8 lanes would not end in time; going on with 3." in said
+    completed = [t for t in tuner.oracle.trials.values() if t.status == "COMPLETED"]
+    assert len(completed) == 3
+    # They begin again where they had begun.
+    whole = in_time(build, blobs, tmp_path / "b", None, epochs=20, lanes=3, max_trials=3)
+    for trial, other in zip(completed, whole.oracle.trials.values(), strict=True):
+        assert trial.hyperparameters.values == other.hyperparameters.values
+        assert trial.score == pytest.approx(other.score, rel=1e-5)
+        assert trial.best_step == other.best_step
+        assert len(trial.metrics.get_history("val_loss")) == 1
+
+
+def test_trainings_that_others_see_are_not_begun_again(build, blobs, tmp_path):
+    tuner = Slow(build, "val_loss", seed=5, directory=tmp_path, max_trials=8, max_lanes=8)
+    x, y, validation_data = blobs
+    given = {"validation_data": validation_data, "batch_size": 16, "verbose": 0}
+    callbacks = [keras.callbacks.EarlyStopping(patience=20)]
+    tuner.search(x, y, epochs=20, time_limit=100.0, callbacks=callbacks, **given)
+    assert tuner.sizes == [8]
+    assert len(tuner.oracle.end_order) == 8
+
+
+def test_what_is_known_of_durations():
+    pace = Pace()
+    assert pace.ends("a", 1.0)  # Nothing is known.
+    assert pace.lanes("a", 8, 1, 1.0) == 8
+    pace.learn("a", 8, seconds=16.0, beginning=4.0)
+    assert [pace.ends("a", left) for left in (None, 16.0, 15.9)] == [True, True, False]
+    assert pace.lanes("a", 8, 1, None) == 8
+    assert [pace.lanes("a", 8, 1, left) for left in (3.0, 12.0, 25.0)] == [0, 3, 8]
+    assert pace.lanes("a", 8, 2, 12.0) == 2
+    assert pace.lanes("other", 8, 1, 12.0) == 3  # As the last one that was measured.
+    assert pace.lanes("a", 8, 9, 12.0) == 8  # Folds that are more than lanes.
+    pace.learn("a", 8, seconds=8.0, beginning=None)
+    assert pace.lanes("a", 8, 1, 8.0) == 3  # Four seconds are still those of a new program.
+
+
+def test_lanes_are_given_up_early_or_never():
+    running = Running(0.0)
+    for now in (5.0, 7.0):
+        running.epoch_ended(now)
+        assert running.fewer(8, 1, 20, 10.0) is None
+    running.epoch_ended(9.0)
+    assert running.beginning == pytest.approx(3.0)
+    assert running.fewer(8, 1, 20, 10.0) == 1
+    assert running.fewer(8, 1, 20, 25.0) == 4
+    assert running.fewer(8, 3, 20, 25.0) == 3
+    assert running.fewer(8, 5, 20, 25.0) is None  # Not even one trial would end.
+    assert running.fewer(8, 1, 20, 30.0) is None  # Nearly in time.
+    assert running.fewer(8, 1, 20, None) is None
+    for now in (11.0, 13.0, 15.0):
+        running.epoch_ended(now)
+    assert running.fewer(8, 1, 20, 5.0) is None  # More than a quarter has been trained.
