@@ -64,6 +64,7 @@ class Epochs:
         state: the state of the lanes.
         jit_compile: as for `Lanes`.
         random_numbers: as for `Lanes`.
+        devices: the names of the devices among which lanes are divided.
     """
 
     def __init__(
@@ -71,11 +72,13 @@ class Epochs:
         state: State,
         jit_compile: bool | str,
         random_numbers: RandomNumbers = "vectorized",
+        devices: tuple[str, ...] = (),
     ) -> None:
         self.state = state
         self.model: keras.Model = state.model
         self.jit_compile = jit_compile
         self._random_numbers: RandomNumbers = random_numbers
+        self._devices = devices
         self._program: Program | None = None
         self._varying: list[int] = []
         self._masks: list[Any] = []
@@ -146,7 +149,7 @@ class Epochs:
         masks = tuple((*place, index[id(mask)]) for place, mask in state.masks.items())
         # In the order of the graph, which models of one structure have in common.
         normalized = tuple(index[id(mask)] for _, mask in state.normalized.values())
-        options = self._random_numbers, masks, normalized
+        options = self._random_numbers, masks, normalized, self._devices
         self._program = program_for(state, self._varying, options, self._make)
         # It may have been traced by other lanes.
         self._traced_before = self._program.traces, self._program.compilations
@@ -164,7 +167,7 @@ class Epochs:
             list(state.normalized.values()),
             self._logs,
         )
-        return _program_of_backend()(step, state.lanes)
+        return _program_of_backend()(step, state.lanes, self._devices)
 
     def _rehearse(self, batch: Any) -> None:
         """Runs the steps of the model's own symbolically, to build metrics and know their logs."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
 
 from kerasreg.lanes._batches import Packing
 from kerasreg.lanes._program import Program, Run
@@ -37,8 +38,8 @@ def differentiate(
 class JaxProgram(Program):
     """The functions of K lanes of a step, compiled by JAX for each shape of the data."""
 
-    def __init__(self, step: Step, lanes: int) -> None:
-        super().__init__(step, lanes)  # `vmap` has a rule for every operation: no loops.
+    def __init__(self, step: Step, lanes: int, devices: Sequence[str] = ()) -> None:
+        super().__init__(step, lanes, devices)  # `vmap` has a rule for every operation: no loops.
         self._functions: dict[Any, Any] = {}
         self._traces = 0
 
@@ -89,7 +90,42 @@ class JaxProgram(Program):
         values = [jnp.asarray(value) for value in run.values]
         function = self._functions[key]
         active, count = jnp.asarray(run.active), jnp.asarray(run.count, "int32")
-        return list(function(values, run.scalars, data, order, active, count))
+        if not self.devices:
+            return list(function(values, run.scalars, data, order, active, count))
+        of_lanes = self._divided((values, run.scalars, active))
+        order = self._divided(order, axis=1) if stacked else self._everywhere(order)
+        every = self._everywhere((data, count))
+        found = function(*of_lanes[:2], every[0], order, of_lanes[2], every[1])
+        more = found[0].shape[0] - self.lanes
+        return [part[: self.lanes] for part in found] if more else list(found)
+
+    @functools.cached_property
+    def _mesh(self) -> jax.sharding.Mesh:
+        named = [jax.devices(name.partition(":")[0]) for name in self.devices]
+        numbers = [int(name.partition(":")[2] or 0) for name in self.devices]
+        devices = [of_kind[number] for of_kind, number in zip(named, numbers, strict=True)]
+        return jax.sharding.Mesh(devices, ("lanes",))
+
+    def _everywhere(self, parts: Any) -> Any:
+        """A copy of arrays on each device."""
+        return jax.device_put(parts, NamedSharding(self._mesh, PartitionSpec()))
+
+    def _divided(self, parts: Any, axis: int = 0) -> Any:
+        """Arrays with an axis of lanes, which is divided among the devices.
+
+        All have as many: where these are more than there are, the last lane is there again.
+        """
+        more = -self.lanes % len(self.devices)
+        sharding = NamedSharding(self._mesh, PartitionSpec(*[None] * axis, "lanes"))
+
+        def divided(part: Any) -> Any:
+            part = jnp.asarray(part)
+            if more:
+                last = jnp.take(part, jnp.array([self.lanes - 1] * more), axis=axis)
+                part = jnp.concatenate([part, last], axis=axis)
+            return jax.device_put(part, sharding)
+
+        return jax.tree.map(divided, parts)
 
     def precompile(self, run: Run) -> Callable[[], Any]:
         """Does nothing: JAX would not use for a call what was compiled ahead of it."""

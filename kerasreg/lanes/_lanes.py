@@ -58,6 +58,10 @@ class Lanes:
         template: a built and compiled model that is as wide as each of `models`, and of each that
             takes a lane over; by default the widest of `models`.
         template_structure: the structure of `template`, if the caller has it.
+        devices: the devices among which the lanes are divided, such as
+            `keras.distribution.list_devices()`: a list of names such as `"gpu:0"`. Each moves its
+            part of the lanes, and they exchange nothing but the values after each run over data.
+            None for the backend's default device.
 
     Attributes:
         models: a list of the model that each lane has now.
@@ -73,7 +77,7 @@ class Lanes:
 
     Raises:
         ValueError: if a model cannot be a lane (the message gives the reason), or
-            two models share no program (the message names the place).
+            two models share no program (the message names the place), or a device is none.
 
     Example:
 
@@ -100,9 +104,10 @@ class Lanes:
         structures: Sequence[ModelStructure] | None = None,
         template: keras.Model | None = None,
         template_structure: ModelStructure | None = None,
+        devices: Sequence[str] | None = None,
     ) -> None:
         given = None if template is None else (template, template_structure)
-        self._stack = ModelStack(models, jit_compile, structures, random_numbers, given)
+        self._stack = ModelStack(models, jit_compile, structures, random_numbers, given, devices)
 
     @classmethod
     def from_model(
@@ -113,6 +118,7 @@ class Lanes:
         assign: Callable[[keras.Model, int], Any] | None = None,
         jit_compile: bool | str = "auto",
         random_numbers: RandomNumbers = "vectorized",
+        devices: Sequence[str] | None = None,
     ) -> Self:
         """Makes lanes of one model, which may differ in the values of its variables.
 
@@ -123,6 +129,7 @@ class Lanes:
                 variables of the model, and only that lane gets the values.
             jit_compile: as for `Lanes`.
             random_numbers: as for `Lanes`.
+            devices: as for `Lanes`.
 
         Raises:
             ValueError: if the model cannot be a lane, or `count` is not at least 1.
@@ -138,7 +145,10 @@ class Lanes:
         8
         """
         lanes = cls(
-            [model] * check_count("count", count), jit_compile, random_numbers=random_numbers
+            [model] * check_count("count", count),
+            jit_compile,
+            random_numbers=random_numbers,
+            devices=devices,
         )
         if assign is not None:
             for lane in range(count):

@@ -55,6 +55,8 @@ class Program(abc.ABC):
     Args:
         step: the pure functions of one lane.
         lanes: the number of lanes.
+        devices: the names of the devices among which the lanes are divided; none for the default
+            device.
 
     Attributes:
         loops: `(layer, operation)` of each operation that runs for one lane after
@@ -63,9 +65,10 @@ class Program(abc.ABC):
         assigns: the operations that assign variables of the backend's, which all lanes share.
     """
 
-    def __init__(self, step: Step, lanes: int) -> None:
+    def __init__(self, step: Step, lanes: int, devices: Sequence[str] = ()) -> None:
         self.step = step
         self.lanes = lanes
+        self.devices = tuple(devices)
         self.loops: list[tuple[str, str]] = []
         self.python: list[str] = []
         self.assigns: list[str] = []

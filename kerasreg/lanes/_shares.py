@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 # More lanes at a time do not stay in the cache, and fewer are not worth a call.
-_MOST, _FEWEST = 64, 8
+MOST, _FEWEST = 64, 8
 
 Result = TypeVar("Result")
 
@@ -27,9 +27,26 @@ def shares_of(lanes: int, cores: int) -> list[slice]:
     Returns:
         A slice for each share. The last one may begin with lanes of the share before it.
     """
-    count = -(-lanes // _MOST)
+    count = -(-lanes // MOST)
     count = max(1, min(-(-count // cores) * cores, lanes // _FEWEST))
     size = -(-lanes // count)
+    begins = [*range(0, lanes - size, size), lanes - size]
+    return [slice(begin, begin + size) for begin in begins]
+
+
+def shares_over(lanes: int, devices: int, most: int | None = None) -> list[slice]:
+    """The shares of lanes that devices move, each as many as the others.
+
+    Args:
+        lanes: the number of lanes.
+        devices: the number of devices.
+        most: how many lanes a share may have at most.
+
+    Returns:
+        As of `shares_of`: the first device moves the first one, and so on, and begins again.
+    """
+    count = devices if most is None else devices * -(-lanes // (devices * most))
+    size = -(-lanes // min(count, lanes))
     begins = [*range(0, lanes - size, size), lanes - size]
     return [slice(begin, begin + size) for begin in begins]
 

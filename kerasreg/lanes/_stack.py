@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import keras
 import numpy as np
 
+from kerasreg._devices import check_devices
 from kerasreg.lanes._derived import AnyModel, DerivedModel, built, template_of
 from kerasreg.lanes._draws import RandomNumbers
 from kerasreg.lanes._epochs import Epochs
@@ -28,6 +29,7 @@ class ModelStack:
         structures: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
         template: as for `kerasreg.lanes.Lanes`.
+        devices: as for `kerasreg.lanes.Lanes`.
 
     Attributes:
         models: for each lane, the model that it has now, or what it is derived from.
@@ -47,6 +49,7 @@ class ModelStack:
         structures: Sequence[ModelStructure] | None,
         random_numbers: RandomNumbers = "vectorized",
         template: tuple[keras.Model, ModelStructure | None] | None = None,
+        devices: Sequence[str] | None = None,
     ) -> None:
         self.models = list(models)
         if not self.models:
@@ -76,7 +79,7 @@ class ModelStack:
                 self._check(model, of_model)
         lanes = range(len(self.models))
         self.state.load(list(zip(lanes, self.models, self.structures, strict=True)))
-        self.epochs = Epochs(self.state, jit_compile, random_numbers)
+        self.epochs = Epochs(self.state, jit_compile, random_numbers, check_devices(devices))
         self.stopped = np.zeros(len(self.models), dtype=bool)
         self.is_changed = False
         self._lent: dict[int, LentModel] = {}

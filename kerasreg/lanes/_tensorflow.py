@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,7 +27,7 @@ from kerasreg._keras.tensorflow_internals import handles_text
 from kerasreg.lanes._batches import Packing
 from kerasreg.lanes._program import Program, Run
 from kerasreg.lanes._scalars import ScalarValues
-from kerasreg.lanes._shares import at_once, joined, shares_of
+from kerasreg.lanes._shares import MOST, at_once, joined, shares_of, shares_over
 from kerasreg.lanes._step import Assigned, Step
 
 
@@ -71,8 +72,8 @@ class TensorFlowProgram(Program):
     rows in the data and in a batch.
     """
 
-    def __init__(self, step: Step, lanes: int) -> None:
-        super().__init__(step, lanes)
+    def __init__(self, step: Step, lanes: int, devices: Sequence[str] = ()) -> None:
+        super().__init__(step, lanes, devices)
         register_converters()
         self._traces: dict[Any, Any] = {}
         self._runs: dict[Any, Any] = {}
@@ -162,7 +163,7 @@ class TensorFlowProgram(Program):
             shares, steps, changed, by_choice = self._steps_of_shares(run)
             calls = [functools.partial(take, run.count) for take in steps]
             try:
-                found = joined(at_once(calls, _cores()), shares, tf.concat)
+                found = joined(at_once(calls, len(self.devices) or _cores()), shares, tf.concat)
             except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
                 # An operation that XLA does not have, such as a list of unknown length.
                 if by_choice is None:
@@ -177,7 +178,9 @@ class TensorFlowProgram(Program):
     def precompile(self, run: Run) -> Callable[[], Any]:
         """Traces what `run` needs; returns a function that compiles it, in any thread."""
         _, steps, _, _ = self._steps_of_shares(run)
-        return functools.partial(steps[0], 0)
+        # One program does for all shares, but each device compiles its own.
+        calls = [functools.partial(take, 0) for take in steps[: max(1, len(self.devices))]]
+        return functools.partial(at_once, calls, len(calls))
 
     def _steps_of_shares(
         self, run: Run
@@ -191,10 +194,7 @@ class TensorFlowProgram(Program):
         """
         # Shares have the data in common.
         run = dataclasses.replace(run, data=[tf.convert_to_tensor(part) for part in run.data])
-        every = [slice(0, self.lanes)]
-        # On other devices, and without XLA, operations are divided as they are.
-        divides = run.for_xla and _is_on_cpu(run.values)
-        shares = shares_of(self.lanes, _cores()) if divides else every
+        every, shares = self._shares(run)
         trace = self._trace_of(run, shares[0], run.for_xla)
         compiled = run.compiled
         if compiled is True and id(trace) in self._text:
@@ -214,18 +214,31 @@ class TensorFlowProgram(Program):
         steps = self._steps(trace, parts[0], compiles, run.free)
         changed = self._changed[id(trace)]
 
-        def take(share: slice, arguments: Any, count: int) -> list[Any]:
+        def take(share: slice, arguments: Any, device: str | None, count: int) -> list[Any]:
             active, before = run.active[share], [arguments[0][place] for place in changed]
             if count and not active.any():
                 return before
-            # The count as a tensor of its own: a Python number would be another function.
-            after = list(steps(*arguments, tf.constant(count)))
-            return after if active.all() else _of_active(active, after, before)
+            with tf.device(device):
+                # The count as a tensor of its own: a Python number would be another function.
+                after = list(steps(*arguments, tf.constant(count)))
+                return after if active.all() else _of_active(active, after, before)
 
+        of_shares = zip(shares, parts, itertools.cycle(self.devices or (None,)), strict=False)
         calls: list[Callable[[int], Any]] = [
-            functools.partial(take, share, part) for share, part in zip(shares, parts, strict=True)
+            functools.partial(take, share, part, device) for share, part, device in of_shares
         ]
         return shares, calls, changed, chosen
+
+    def _shares(self, run: Run) -> tuple[list[slice], list[slice]]:
+        """The shares of the lanes without XLA, and with it."""
+        if self.devices:
+            count = len(self.devices)
+            most = MOST if self.devices[0].startswith("cpu") else None
+            return shares_over(self.lanes, count), shares_over(self.lanes, count, most)
+        every = [slice(0, self.lanes)]
+        # On other devices, and without XLA, operations are divided as they are.
+        divides = run.for_xla and _is_on_cpu(run.values)
+        return every, shares_of(self.lanes, _cores()) if divides else every
 
     def _trace_of(self, run: Run, share: slice, xla: bool) -> Any:
         """The trace of a step of a share of the lanes."""

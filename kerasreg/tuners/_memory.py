@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -19,14 +20,21 @@ _MOST = 128
 _SHARE = 0.5
 
 
-def lanes_that_fit(plan: Plan) -> int:
+def lanes_that_fit(plan: Plan, devices: Sequence[str] | None = None) -> int:
     """The largest power of two of lanes whose state and activations fit, at most 128.
 
     An estimate: what it gets wrong is put right by fewer lanes after an error.
 
     Args:
         plan: the first training.
+        devices: the names of the devices among which the lanes are divided. So many for each of
+            them, but for processors, which have their memory in common.
     """
+    of_one = _lanes_of_one(plan)
+    return of_one * len([name for name in devices or () if not name.startswith("cpu")]) or of_one
+
+
+def _lanes_of_one(plan: Plan) -> int:
     free = free_bytes()
     if free is None:
         return _MOST

@@ -6,7 +6,7 @@ import copy
 import json
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import keras_tuner
@@ -53,6 +53,7 @@ class PopulationBasedTraining(VectorizedTuner):
             population: only trials that train at the same time can copy each other.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
+        devices: as for `kerasreg.lanes.Lanes`; `max_lanes` is for each of them.
         derive_models: whether models of trials may be derived from others that the hypermodel
             built. With False it builds one for each trial.
         seed: a whole number, for the draws, the copies and the changes; None for
@@ -96,6 +97,7 @@ class PopulationBasedTraining(VectorizedTuner):
         max_lanes: int | None = None,
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
+        devices: Sequence[str] | None = None,
         derive_models: bool = True,
         seed: int | None = None,
         hyperparameters: keras_tuner.HyperParameters | None = None,
@@ -125,6 +127,7 @@ class PopulationBasedTraining(VectorizedTuner):
             max_lanes=population if max_lanes is None else max_lanes,
             jit_compile=jit_compile,
             random_numbers=random_numbers,
+            devices=devices,
             derive_models=derive_models,
             # Weights are copied between trials, which are equally wide.
             pad_widths=False,

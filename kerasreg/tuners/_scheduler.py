@@ -98,6 +98,7 @@ class SearchingTuner(Protocol):
     folds: Any
     jit_compile: bool | str
     random_numbers: Literal["vectorized", "keras"]
+    devices: list[str] | None
     derive_models: bool
     pad_widths: bool
     batches: Literal["shared", "own"]
@@ -166,7 +167,8 @@ class Scheduler:
         self.files, self.pruning, self.record = files, pruning, record
         self.waiting: list[Plan] = []
         self.running: dict[str, RunningTrial] = {}
-        self.lanes_now = tuner.max_lanes
+        devices = tuner.devices or [""]
+        self.lanes_now = None if tuner.max_lanes is None else tuner.max_lanes * len(devices)
         self.key_now: Any = None
         self.digests = Digests()
         self.splits: dict[str, Any] = {}
@@ -288,7 +290,7 @@ class Scheduler:
                 self.tuner.on_trial_begin(trial)
                 self._begin(trial)
                 if self.lanes_now is None and self.waiting:
-                    self.lanes_now = count = lanes_that_fit(self.waiting[0])
+                    self.lanes_now = count = lanes_that_fit(self.waiting[0], self.tuner.devices)
                 self.look_ahead.look(
                     self.waiting, count, self._trainings_left, self.lanes_now or 1, self.key_now
                 )
@@ -1139,6 +1141,7 @@ class LookAhead:
         self._options: Any = {
             "jit_compile": tuner.jit_compile,
             "random_numbers": tuner.random_numbers,
+            "devices": tuner.devices,
         }
         self._tuner = tuner
         self._made: tuple[Any, Lanes] | None = None

@@ -51,6 +51,7 @@ class VectorizedRandomSearch(VectorizedTuner):
         pruner: an Optuna pruner that ends trials by their intermediate results.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
+        devices: as for `kerasreg.lanes.Lanes`; `max_lanes` is for each of them.
         derive_models: whether models of trials may be derived from others that the hypermodel
             built. With False it builds one for each trial.
         pad_widths: whether trials whose models differ in widths, such as `units`, are padded with
@@ -111,6 +112,7 @@ class VectorizedRandomSearch(VectorizedTuner):
         pruner: Any = None,
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
+        devices: Sequence[str] | None = None,
         derive_models: bool = True,
         pad_widths: bool = True,
         batches: Literal["shared", "own"] = "shared",
@@ -146,6 +148,7 @@ class VectorizedRandomSearch(VectorizedTuner):
             pruner=pruner,
             jit_compile=jit_compile,
             random_numbers=random_numbers,
+            devices=devices,
             derive_models=derive_models,
             pad_widths=pad_widths,
             batches=batches,
@@ -212,6 +215,7 @@ class VectorizedGridSearch(VectorizedTuner):
         pruner: an Optuna pruner that ends trials by their intermediate results.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
+        devices: as for `kerasreg.lanes.Lanes`; `max_lanes` is for each of them.
         derive_models: whether models of trials may be derived from others that the hypermodel
             built. With False it builds one for each trial.
         pad_widths: whether trials whose models differ in widths, such as `units`, are padded with
@@ -270,6 +274,7 @@ class VectorizedGridSearch(VectorizedTuner):
         pruner: Any = None,
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
+        devices: Sequence[str] | None = None,
         derive_models: bool = True,
         pad_widths: bool = True,
         batches: Literal["shared", "own"] = "shared",
@@ -303,6 +308,7 @@ class VectorizedGridSearch(VectorizedTuner):
             pruner=pruner,
             jit_compile=jit_compile,
             random_numbers=random_numbers,
+            devices=devices,
             derive_models=derive_models,
             pad_widths=pad_widths,
             batches=batches,
@@ -353,6 +359,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         pruner: an Optuna pruner that ends trials by their intermediate results.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
+        devices: as for `kerasreg.lanes.Lanes`; `max_lanes` is for each of them.
         derive_models: whether models of trials may be derived from others that the hypermodel
             built. With False it builds one for each trial.
         pad_widths: whether trials whose models differ in widths, such as `units`, are padded with
@@ -415,6 +422,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         pruner: Any = None,
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
+        devices: Sequence[str] | None = None,
         derive_models: bool = True,
         pad_widths: bool = True,
         batches: Literal["shared", "own"] = "shared",
@@ -451,6 +459,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
             pruner=pruner,
             jit_compile=jit_compile,
             random_numbers=random_numbers,
+            devices=devices,
             derive_models=derive_models,
             pad_widths=pad_widths,
             batches=batches,
@@ -496,6 +505,7 @@ class VectorizedHyperband(VectorizedTuner):
         pruner: an Optuna pruner that ends trials by their intermediate results.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
+        devices: as for `kerasreg.lanes.Lanes`; `max_lanes` is for each of them.
         derive_models: whether models of trials may be derived from others that the hypermodel
             built. With False it builds one for each trial.
         pad_widths: whether trials whose models differ in widths, such as `units`, are padded with
@@ -557,6 +567,7 @@ class VectorizedHyperband(VectorizedTuner):
         pruner: Any = None,
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
+        devices: Sequence[str] | None = None,
         derive_models: bool = True,
         pad_widths: bool = True,
         batches: Literal["shared", "own"] = "shared",
@@ -592,6 +603,7 @@ class VectorizedHyperband(VectorizedTuner):
             pruner=pruner,
             jit_compile=jit_compile,
             random_numbers=random_numbers,
+            devices=devices,
             derive_models=derive_models,
             pad_widths=pad_widths,
             batches=batches,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import keras
 import keras_tuner
 
+from kerasreg._devices import check_devices
 from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import reset_automatic_names
@@ -90,6 +91,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             with the results that it had.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
+        devices: as for `kerasreg.lanes.Lanes`; `max_lanes` is for each of them.
         derive_models: whether models of trials may be derived from others that the hypermodel
             built. With False it builds one for each trial.
         pad_widths: whether trials whose models differ in widths, such as `units`, are padded with
@@ -129,8 +131,8 @@ class VectorizedTuner(keras_tuner.Tuner):
     numbers are not explained is built for each trial, and a warning says why.
 
     Raises:
-        ValueError: if `max_lanes` or `folds` is outside its range, `initial_settings` are none of
-            the space, or `pruner` is no pruner of Optuna.
+        ValueError: if `max_lanes` or `folds` is outside its range, one of `devices` is none here,
+            `initial_settings` are none of the space, or `pruner` is no pruner of Optuna.
         ImportError: if `pruner` is given and Optuna is not installed.
 
     Example:
@@ -160,6 +162,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         pruner: Any = None,
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
+        devices: Sequence[str] | None = None,
         derive_models: bool = True,
         pad_widths: bool = True,
         batches: Literal["shared", "own"] = "shared",
@@ -186,6 +189,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         self.folds = None if folds is None else check_folds(folds)
         self.jit_compile = jit_compile
         self.random_numbers = random_numbers
+        self.devices = None if devices is None else list(check_devices(devices))
         self.derive_models = derive_models
         self.pad_widths = pad_widths
         check_choice("batches", batches, ("shared", "own"))
@@ -927,6 +931,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             folds=folds,
             jit_compile=self.jit_compile,
             random_numbers=self.random_numbers,
+            devices=self.devices,
             derive_models=self.derive_models,
             pad_widths=self.pad_widths,
             batches=self.batches,

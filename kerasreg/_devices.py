@@ -1,0 +1,38 @@
+"""The devices that lanes are divided among."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+
+def check_devices(devices: Any) -> tuple[str, ...]:
+    """The names of devices, as Keras lists them; none for the backend's default device.
+
+    Args:
+        devices: a list of names such as `"gpu:0"`; None for the default device.
+
+    Raises:
+        ValueError: if a name is none of Keras' devices here, or is there twice.
+    """
+    if devices is None:
+        return ()
+    is_list = isinstance(devices, Sequence) and not isinstance(devices, str)
+    names = [str(name).lower() for name in devices] if is_list else []
+    known = {name for name in names if name in _there(name.partition(":")[0])}
+    if not names or len(known) < len(names):
+        there = list(dict.fromkeys([*_there(None), *_there("cpu")]))
+        raise ValueError(
+            "`devices` must be None or a list of different names of "
+            f"`keras.distribution.list_devices()`, here of {there}. Received: devices={devices!r}"
+        )
+    return tuple(names)
+
+
+def _there(kind: str | None) -> list[str]:
+    try:
+        return list(keras.distribution.list_devices(kind))
+    except RuntimeError:  # JAX has no backend of that kind here.
+        return []
