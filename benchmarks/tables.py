@@ -280,8 +280,10 @@ def plain_frames(task):
     for part in (task.train, task.test):
         frame = part[numbers + others].copy()
         for name in others:
-            text = frame[name].astype(str).where(frame[name].notna(), "")
             known = sorted(set(task.train[name].dropna().astype(str)) | {""})
+            text = frame[name].astype(str)
+            # What is missing, and what training has not seen.
+            text = text.where(frame[name].notna() & text.isin(known), "")
             frame[name] = pandas.Categorical(text, categories=known)
         frames.append(frame)
     return *frames, numbers, others

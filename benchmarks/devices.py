@@ -1,0 +1,110 @@
+"""Lanes on two devices of one thread each beside one device of one thread.
+
+Usage: python benchmarks/devices.py [--backends=tensorflow,jax] [--rounds=5] [--trials=64]
+
+The devices are virtual: parts of the processor, and each has one core. A search of dense networks,
+64 trials as 32 lanes for each device, is run in a process of its own, twice: first its programs are
+compiled, then it is measured. Printed are the trials of a second, and their ratio with its spread;
+with two cores and no exchange it would be 2.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+
+from _processes import in_process, spread
+
+SAMPLES, FEATURES, EPOCHS, BATCH = 2048, 32, 8, 32
+
+
+def measured(devices, trials):
+    """The trials of a second of a search on so many devices, compiled before."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[:devices])
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        processor = tf.config.list_physical_devices("CPU")[0]
+        parts = [tf.config.LogicalDeviceConfiguration()] * devices
+        tf.config.set_logical_device_configuration(processor, parts)
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+    import numpy as np
+
+    import kerasreg
+
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(SAMPLES, FEATURES)).astype("float32")
+    y = (x[:, 0] * x[:, 1] > 0).astype("int32")
+
+    def build(hp):
+        rate = hp.Float("rate", 0.0, 0.5)
+        model = keras.Sequential(
+            [
+                keras.Input((FEATURES,)),
+                keras.layers.Dense(64, activation="relu"),
+                keras.layers.Dropout(rate),
+                keras.layers.Dense(64, activation="relu"),
+                keras.layers.Dense(2, activation="softmax"),
+            ]
+        )
+        rate = hp.Float("learning_rate", 1e-4, 1e-2, sampling="log")
+        model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
+        return model
+
+    def search():
+        tuner = kerasreg.tuners.VectorizedRandomSearch(
+            build,
+            "val_loss",
+            max_trials=trials,
+            max_lanes=32,
+            seed=1,
+            jit_compile=True,
+            devices=keras.distribution.list_devices("cpu") if devices > 1 else None,
+            directory=tempfile.mkdtemp(),
+        )
+        begun = time.perf_counter()
+        validation_data = x[:256], y[:256]
+        tuner.search(
+            x, y, epochs=EPOCHS, batch_size=BATCH, validation_data=validation_data, verbose=0
+        )
+        return trials / (time.perf_counter() - begun)
+
+    search()
+    return search()
+
+
+def main():
+    """Measures in turn, and prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backends", default="tensorflow,jax")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--trials", type=int, default=64)
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measured(arguments.one, arguments.trials)))
+        return
+    if (os.cpu_count() or 1) < 2:
+        sys.exit("two devices of one thread each need two cores")
+    print(f"{'backend':12}{'trials/s of one':>26}{'of two':>26}{'ratio':>22}")
+    for backend in arguments.backends.split(","):
+        os.environ["KERAS_BACKEND"] = backend
+        found = {count: [] for count in (1, 2)}
+        for _ in range(arguments.rounds):
+            for count, rates in found.items():
+                given = "--one", count, "--trials", arguments.trials
+                rates.append(in_process(__file__, *given))
+        ratios = [two / one for one, two in zip(found[1], found[2], strict=True)]
+        cells = spread(found[1]), spread(found[2]), spread(ratios)
+        print(f"{backend:12}{cells[0]:>26}{cells[1]:>26}{cells[2]:>22}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
