@@ -223,7 +223,8 @@ class TensorFlowProgram(Program):
                 after = list(steps(*arguments, tf.constant(count)))
                 return after if active.all() else _of_active(active, after, before)
 
-        of_shares = zip(shares, parts, itertools.cycle(self.devices or (None,)), strict=False)
+        names = [name.upper() for name in self.devices]  # Keras' names, as TensorFlow has them.
+        of_shares = zip(shares, parts, itertools.cycle(names or (None,)), strict=False)
         calls: list[Callable[[int], Any]] = [
             functools.partial(take, share, part, device) for share, part, device in of_shares
         ]
