@@ -35,6 +35,8 @@ from kerasreg.hypermodels import TableHyperModel, fit
 
 # Of rows: with fewer than the first number 8 folds, with more than the second none.
 _FEW_ROWS, _MANY_ROWS = 1_000, 50_000
+# Where neither their number nor their time is given.
+TRIALS = 16
 # So many trials are proposed at a time where the next ones learn from them.
 _INFORMED = 8
 _REFERENCE = "ensemble"
@@ -67,7 +69,8 @@ class SearchJob:
         earlier: Sequence[dict[str, Any]] = (),
     ) -> None:
         check_choice("tuner", settings.tuner, TUNERS)
-        check_count("trials", settings.trials)
+        if settings.trials is not None:
+            check_count("trials", settings.trials)
         check_count("epochs", settings.epochs, minimum=0)
         if settings.time is not None:
             check_duration("time", settings.time)
@@ -371,9 +374,11 @@ class SearchJob:
             if settings.tuner == "bayesian":
                 # KerasTuner's default, three random points a dimension, is more than
                 # most searches have trials.
-                common["num_initial_points"] = max(settings.trials // 3, 2)
+                common["num_initial_points"] = max((settings.trials or TRIALS) // 3, 2)
                 common["max_lanes"] = settings.lanes or _INFORMED * (self.folds or 1)
-            return tuner(max_trials=settings.trials, **common)
+            # A grid has an end of its own.
+            most = settings.trials or (None if settings.time else TRIALS)
+            return tuner(max_trials=most, **common)
 
     def _baseline(self, setting: keras_tuner.HyperParameters, trial_id: str) -> models.Ensemble:
         """Trains a setting without regularization, in the same folds."""

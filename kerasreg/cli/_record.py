@@ -18,7 +18,12 @@ class SearchSettings(TableOptions):
     """Everything that decides what a search does, beside its data: its record."""
 
     tuner: str = option("random", "Search algorithm of KerasTuner.", choices=TUNERS)
-    trials: int = option(16, "Number of settings to try; hyperband decides by itself.", minimum=1)
+    trials: int | None = option(
+        None,
+        "Number of settings to try. By default 16, or with --time as many as end in that time; "
+        "hyperband decides by itself.",
+        minimum=1,
+    )
     epochs: int = option(
         0, "Epochs of a whole training; 0 for 20 to 100, by the task and the rows.", minimum=0
     )

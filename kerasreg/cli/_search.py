@@ -81,7 +81,8 @@ def _run(options: SearchOptions, given: Set[str], _: str | None) -> None:
             from kerasreg.cli import _earlier, _job
         earlier = record["earlier"] if record is not None else []
         if record is None and settings.start_from is not None:
-            most = None if settings.tuner == "hyperband" else settings.trials
+            most = settings.trials or (None if settings.time else _job.TRIALS)
+            most = None if settings.tuner == "hyperband" else most
             earlier = _earlier.earlier_settings(settings.start_from, most)
         job = _job.SearchJob(settings, table, folder, write, earlier)
     logging.set_verbosity(logging.WARNING)  # Keras' export logs each file.

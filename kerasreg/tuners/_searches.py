@@ -27,7 +27,7 @@ class VectorizedRandomSearch(VectorizedTuner):
     Args:
         hypermodel: a hypermodel, or a function that builds a model.
         objective: as for KerasTuner, such as `"val_loss"`.
-        max_trials: number of trials.
+        max_trials: number of trials; None for no limit but that of `time_limit`.
         seed: a whole number for the draws; None or 0 for another one each time.
         hyperparameters: hyperparameters that are known before the first build. They override
             hyperparameters of the same names in the hypermodel.
@@ -97,7 +97,7 @@ class VectorizedRandomSearch(VectorizedTuner):
         self,
         hypermodel: Any = None,
         objective: Any = None,
-        max_trials: int = 10,
+        max_trials: int | None = 10,
         seed: int | None = None,
         hyperparameters: keras_tuner.HyperParameters | None = None,
         tune_new_entries: bool = True,
@@ -334,7 +334,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
     Args:
         hypermodel: a hypermodel, or a function that builds a model.
         objective: as for KerasTuner, such as `"val_loss"`.
-        max_trials: number of trials.
+        max_trials: number of trials; None for no limit but that of `time_limit`.
         num_initial_points: how many trials are random before the oracle learns; None for three for
             each hyperparameter.
         alpha: the noise that the oracle expects of results.
@@ -405,7 +405,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         self,
         hypermodel: Any = None,
         objective: Any = None,
-        max_trials: int = 10,
+        max_trials: int | None = 10,
         num_initial_points: int | None = None,
         alpha: float = 1e-4,
         beta: float = 2.6,

@@ -452,3 +452,13 @@ def test_the_page_has_what_the_search_found(which, request):
     page = (where.path / "report.html").read_text()
     assert page.count("<section") >= 10
     assert len((where.path / "report.md").read_text()) > 2000
+
+
+@pytest.mark.long
+def test_a_time_alone_is_used_for_as_many_trials_as_end_in_it(tmp_path):
+    arguments = ["--data=wine", "--epochs=1", "--folds=2", "--time=15s", "--output_dir=out"]
+    done = command_inside("search", *arguments, cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    trials = SearchFolder(tmp_path / "out").trials
+    assert sum(trial["status"] == "COMPLETED" for trial in trials) > 16
+    assert "\ntrial 17: val_log_loss " in done.out  # Nobody knows of how many.
