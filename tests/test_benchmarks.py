@@ -1,48 +1,40 @@
 """What benchmarks say of themselves: their models, and the parts of a search that they time."""
 
-import importlib.util
 import itertools
-import pathlib
 import threading
 import types
 
 import keras
 import keras_tuner
 import pytest
-
-BENCHMARKS = pathlib.Path(__file__).parent.parent / "benchmarks"
-
-
-def module_of(name):
-    """A module of the benchmarks, while a fixture needs it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        yield module
+from helpers.scripts import module_of
 
 
 @pytest.fixture(scope="module")
 def people():
     pytest.importorskip("sklearn")
-    yield from module_of("people_models")
+    yield from module_of("benchmarks/people_models.py")
 
 
 @pytest.fixture(scope="module")
 def parts():
-    yield from module_of("_parts")
+    yield from module_of("benchmarks/_parts.py")
 
 
 @pytest.fixture(scope="module")
 def tables():
-    yield from module_of("tables")
+    yield from module_of("benchmarks/tables.py")
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    yield from module_of("benchmarks/_results.py")
 
 
 @pytest.fixture(scope="module")
 def searches():
     pytest.importorskip("sklearn")
-    yield from module_of("search")
+    yield from module_of("benchmarks/search.py")
 
 
 def everything_of(model):
@@ -159,15 +151,32 @@ def test_what_is_done_of_tables_is_kept_and_not_mixed(tables, tmp_path):
         tables.Done(path, {"trials": 4})
 
 
-def test_tables_are_compared_by_their_errors(tables, tmp_path, capsys):
+def test_tables_are_compared_by_their_errors(tables, numbers, tmp_path, capsys):
     done = tables.Done(tmp_path / "done.json", {})
+    of = {"score": 0.9, "seconds": 1.0}
     for seed, more in ((1, 0.0), (2, 0.1)):
         for name, of_linear in (("cells", 0.44), ("ames", 0.1)):
-            of = {"score": 0.9, "seconds": 1.0}
             done.add(name, seed, {"linear": {"error": of_linear + more, **of}})
             done.add(name, seed, {"kerasreg ensemble": {"error": 0.2 + more, **of}})
-    tables.show(done, ["cells", "ames"], 2)
+    # Of this seed the ensemble is not done: it is not compared.
+    done.add("ames", 3, {"linear": {"error": 9.9, **of}})
+    results = numbers.Results()
+    tables.show(done, ["cells", "ames"], 2, results)
     shown = capsys.readouterr().out.splitlines()
     assert "linear                     0.4900 ± 0.0500   0.9000 ± 0.0000" in "\n".join(shown)
     # 0.49 and 0.15 beside 0.25: √(1.96 · 0.6) is 1.084.
     assert shown[-1].split() == ["linear", "2", "1", "1", "8.4%"]
+    assert results.results["wins.linear"] | {"what": ""} == {
+        "value": 1.0,
+        "what": "",
+        "of": 2,
+        "headline": True,
+    }
+    found = results.results["error_to_ensemble.linear"]
+    assert found["low"] < found["value"] == pytest.approx(1.084, abs=1e-3) < found["high"]
+    assert results.results["error.cells.linear"]["low"] == pytest.approx(0.44)
+    assert results.covers == "cells (seeds 1, 2); ames (seeds 1, 2)"
+    others = numbers.Results()
+    tables.show(done, ["cells", "ames"], 3, others)
+    assert others.results["error_to_ensemble.linear"]["value"] == found["value"]
+    assert others.covers == "cells (seeds 1, 2); ames (seeds 1, 2, 3)"

@@ -1,0 +1,121 @@
+"""What it costs to import kerasreg beside Keras alone, and how soon the command answers.
+
+Usage: python benchmarks/import_time.py [--rounds=7] [--json=FILE]
+
+Each import is a process of its own; in each round all run once, in another order. Printed: seconds
+by clock and by processor, and the ratio of `import kerasreg` to `import keras` in the same round,
+as the median with the smallest and the largest. Then which modules of `import kerasreg` that Keras
+does not import take longest by themselves (`-X importtime`), and their share of all. Then the
+seconds of the command where it needs no TensorFlow. The first round, which reads files from the
+disk, does not count. The time by clock is for a machine that does nothing else.
+
+Targets: `import kerasreg` takes at most 1.05 of `import keras`; the command answers in 0.3 s.
+"""
+
+import argparse
+import collections
+import os
+import random
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+from _processes import spread
+from _results import ROOT, recording, slug
+
+IMPORTS = ("keras", "kerasreg")
+COMMANDS = {
+    "--help": ["--help"],
+    "--version": ["--version"],
+    "search --help": ["search", "--help"],
+    "a flag that there is not": ["search", "--trails=3"],
+    "a file that there is not": ["search", "--data=nothing.csv", "--target=y"],
+}
+
+
+def environment():
+    """As a user has it, with this source of the package."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def seconds(arguments):
+    """Of a process: by clock, and by processor."""
+    before, begun = os.times(), time.perf_counter()
+    subprocess.run(
+        [sys.executable, *arguments], env=environment(), capture_output=True, check=False
+    )
+    clock, after = time.perf_counter() - begun, os.times()
+    used = (after.children_user - before.children_user) + (
+        after.children_system - before.children_system
+    )
+    return {"clock": clock, "processor": used}
+
+
+def self_times(module):
+    """The seconds that each module takes by itself in the import of one."""
+    process = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", f"import {module}"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = re.findall(r"^import time: +(\d+) \| +\d+ \| +(\S+)$", process.stderr, re.MULTILINE)
+    found = collections.Counter()
+    for microseconds, name in lines:
+        found[name] += int(microseconds) / 1e6
+    return found
+
+
+def main(results):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    rounds = parser.parse_args().rounds
+    ways = {f"import {name}": ["-c", f"import {name}"] for name in IMPORTS}
+    ways |= {f"kerasreg {name}": ["-m", "kerasreg", *of] for name, of in COMMANDS.items()}
+    found = {name: [] for name in ways}
+    order = list(ways)
+    for number in range(rounds + 1):
+        random.Random(number).shuffle(order)
+        for name in order:
+            took = seconds(ways[name])
+            if number:
+                found[name].append(took)
+    theirs, ours = (found[f"import {name}"] for name in IMPORTS)
+    for clock in ("clock", "processor"):
+        ratios = [mine[clock] / its[clock] for mine, its in zip(ours, theirs, strict=True)]
+        each = [[of[clock] for of in every] for every in (theirs, ours)]
+        print(
+            f"by {clock:10} import keras {spread(each[0])} s, import kerasreg {spread(each[1])} s, "
+            f"ratio {spread(ratios, '.3f')}"
+        )
+        what = f"time by {clock} of `import kerasreg` in ratio to `import keras`"
+        results.of(f"to_keras.{clock}", ratios, what, headline=clock == "processor")
+    shares = []
+    for _ in range(3):
+        of_keras, of_both = self_times("keras"), self_times("kerasreg")
+        more = {name: of for name, of in of_both.items() if name not in of_keras}
+        shares.append(sum(more.values()) / sum(of_both.values()))
+    print(
+        f"\nof `import kerasreg`, {spread(shares, '.1%')} is in modules that Keras does not import"
+    )
+    for name, of in sorted(more.items(), key=lambda item: -item[1])[:10]:
+        print(f"  {1e3 * of:7.1f} ms {name}")
+    what = "share of `import kerasreg` in modules that `import keras` does not import"
+    results.of("more_than_keras", shares, what, headline=True)
+    print()
+    for name in COMMANDS:
+        of = [one["clock"] for one in found[f"kerasreg {name}"]]
+        print(f"kerasreg {name:26} {spread(of)} s")
+        what = f"seconds of `kerasreg {name}`" if "-" in name else f"seconds to refuse {name}"
+        results.of(f"command.{slug(name)}", of, what, headline=name == "--help")
+        used = statistics.median(one["processor"] for one in found[f"kerasreg {name}"])
+        results.add(f"command.{slug(name)}.processor", used, f"{what}, by processor")
+
+
+if __name__ == "__main__":
+    with recording() as recorded:
+        main(recorded)
