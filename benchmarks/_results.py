@@ -57,6 +57,8 @@ class Results:
         self._path, self._arguments = path, list(arguments)
         self._clock = clock or used
         self._before, self._load = self._clock(), load()
+        # Now, when it is loaded: it may be edited meanwhile.
+        self._source = source_of(pathlib.PurePath(sys.argv[0]).stem) if path else None
         self.results, self.covers, self.versions = {}, "", {}
         self.was_measured_now = True
 
@@ -99,7 +101,7 @@ class Results:
         now = self._clock()
         found = {
             "command": command(sys.argv[0], self._arguments),
-            "source": source_of(pathlib.PurePath(sys.argv[0]).stem),
+            "source": self._source,
             "date": datetime.date.today().isoformat(),
             "machine": machine(),
             "versions": versions() | self.versions,
