@@ -8,9 +8,9 @@ same file.
 
 Ratios are of contenders that were measured in turn, on the same machine. How each benchmark
 measures, and what its floor is, stands at the top of its file in `benchmarks/`; the command repeats
-it. The spread is that of rounds, or as it is said. On a machine that is not quiet, where other
+it. On a machine that is not quiet, where other
 programs took more than a twentieth of the processors meanwhile, times are longer than they need to
-be, and ratios less sure.
+be, and ratios less sure: their spread tells how much.
 """
 
 

@@ -86,11 +86,11 @@ class Results:
             found["headline"] = True
         self.results[name] = found
 
-    def of(self, name, values, what, quartiles=False, headline=False):
-        """The median of numbers, with the smallest and the largest, or with quartiles."""
+    def of(self, name, values, what, headline=False):
+        """The median of numbers with the quartiles; of less than four with both ends."""
         middle, low, high = statistics.median(values), min(values), max(values)
         spread = "smallest and largest"
-        if quartiles and len(values) > 1:
+        if len(values) >= 4:
             (low, middle, high), spread = statistics.quantiles(values, n=4), "quartiles"
         self.add(name, middle, what, low, high, f"{spread} of {len(values)}", headline)
 

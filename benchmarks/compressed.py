@@ -105,7 +105,7 @@ def main(results):
             what = (
                 f"the {make.__name__} with {share:.0%} of its units cut out, in ratio to it whole"
             )
-            results.of(f"{of}.seconds", ratios, f"time of {what}", True, headline=share > 0.7)
+            results.of(f"{of}.seconds", ratios, f"time of {what}", headline=share > 0.7)
             small_bytes = exported(small) / exported(whole)
             parameters = small.count_params() / whole.count_params()
             results.add(f"{of}.bytes", small_bytes, f"bytes of the SavedModel of {what}")

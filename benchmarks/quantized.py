@@ -82,7 +82,7 @@ def main(results):
             ratios = [own / whole for own, whole in zip(times[name], times["whole"], strict=True)]
             low, middle, high = statistics.quantiles(ratios, n=4)
             what = f"time of a call of a SavedModel in {name}, {batch} rows, in ratio to float32"
-            results.of(f"{slug(name)}.seconds.{batch}_rows", ratios, what, quartiles=True)
+            results.of(f"{slug(name)}.seconds.{batch}_rows", ratios, what)
             print(f"{name:12} batch {batch}: {middle:.2f} ({low:.2f} to {high:.2f})")
 
 

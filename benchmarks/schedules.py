@@ -148,7 +148,6 @@ def compare(xla, flags, results):
                 ratios,
                 f"a training step with {name}, {'with' if xla else 'without'} XLA, in ratio to one "
                 "without a schedule",
-                quartiles=True,
                 headline=bool(target),
             )
         said = ""

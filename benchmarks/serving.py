@@ -225,7 +225,6 @@ def measure(servers, bodies, expected, given, results):
                 ratios,
                 f"p{q} of the latency of `kerasreg serve`, {connections} connections, in ratio to "
                 "KServe's",
-                quartiles=True,
                 headline=True,
             )
     print()

@@ -195,7 +195,6 @@ def main(results):
                         each,
                         f"a training step of the {kind} with {name}, "
                         f"{'with' if xla == 'yes' else 'without'} XLA, in ratio to {bases[name]}",
-                        quartiles=True,
                         headline=kind == "mlp" and name in (*PAIRS, *PAIRS.values()),
                     )
                 print(

@@ -164,18 +164,24 @@ def test_runs_with_other_versions_are_told_apart(claims):
 
 def test_a_result_is_the_median_with_its_spread(numbers):
     results = numbers.Results()
-    results.of("a.b", [3.0, 1.0, 2.0, 10.0], "x")
-    results.of("quartiles", [1.0, 2.0, 3.0], "x", quartiles=True, headline=True)
+    results.of("a.b", [3.0, 1.0, 10.0], "x", headline=True)
+    results.of("quartiles", [1.0, 5.0, 3.0, 4.0, 2.0], "x")
     results.add("plain", 123456.789, "x", of=3)
     assert results.results["a.b"] == {
-        "value": 2.5,
+        "value": 3.0,
         "what": "x",
         "low": 1.0,
         "high": 10.0,
-        "spread": "smallest and largest of 4",
+        "spread": "smallest and largest of 3",
+        "headline": True,
     }
-    assert results.results["quartiles"]["spread"] == "quartiles of 3"
-    assert results.results["quartiles"]["headline"] is True
+    assert results.results["quartiles"] == {
+        "value": 3.0,
+        "what": "x",
+        "low": 1.5,
+        "high": 4.5,
+        "spread": "quartiles of 5",
+    }
     assert results.results["plain"] == {"value": 123460.0, "what": "x", "of": 3}
     for name in ("A", "a b", "a.b", "a..b", ""):
         with pytest.raises(ValueError, match="`name` must be new"):
