@@ -82,7 +82,7 @@ lint: $(INSTALLED)-test
 check-bazel: $(INSTALLED)-test
 	PYTHON=$(abspath $(BIN)/python) tools/check_bazel.sh $(BAZEL_ARGS)
 
-# An hour, and it goes on where it was. What is measured is written to RESULTS.json and
+# Long, and it goes on where it was. What is measured is written to RESULTS.json and
 # docs/numbers.md. BENCH: names of benchmarks; BENCH_ARGS=--again measures anew what is there.
 bench: $(INSTALLED)-test
 	$(BIN)/python benchmarks/all.py $(BENCH) $(BENCH_ARGS)

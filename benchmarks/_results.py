@@ -48,18 +48,20 @@ class Results:
 
     Attributes:
         results: each number with its spread, by name.
+        arguments: those with which the benchmark is repeated.
         covers: what of the whole benchmark was run, where that is not all.
         versions: those of packages that are not in this environment.
         was_measured_now: whether this process has measured what it gives.
     """
 
     def __init__(self, path=None, arguments=(), clock=None):
-        self._path, self._arguments = path, list(arguments)
+        self._path = path
         self._clock = clock or used
         self._before, self._load = self._clock(), load()
         # Now, when it is loaded: it may be edited meanwhile.
         self._source = source_of(pathlib.PurePath(sys.argv[0]).stem) if path else None
         self.results, self.covers, self.versions = {}, "", {}
+        self.arguments = list(arguments)
         self.was_measured_now = True
 
     def add(self, name, value, what, low=None, high=None, spread="", headline=False, of=None):
@@ -100,7 +102,7 @@ class Results:
             return
         now = self._clock()
         found = {
-            "command": command(sys.argv[0], self._arguments),
+            "command": command(sys.argv[0], self.arguments),
             "source": self._source,
             "date": datetime.date.today().isoformat(),
             "machine": machine(),

@@ -515,6 +515,9 @@ def main(results):
             for name in names:
                 fill(done, name, seed, arguments.contenders.split(","), arguments)
     # What was done before was beside something that is not known.
+    results.arguments = [
+        one for one in results.arguments if one != "--show" and not one.startswith("--done=")
+    ]
     results.was_measured_now = not arguments.show and not was_there
     show(done, names, arguments.seeds, results)
 
