@@ -3,11 +3,12 @@
 Usage: python benchmarks/import_time.py [--rounds=7] [--json=FILE]
 
 Each import is a process of its own; in each round all run once, in another order. Printed: seconds
-by clock and by processor, and the ratio of `import kerasreg` to `import keras` in the same round,
-as the median with the smallest and the largest. Then which modules of `import kerasreg` that Keras
-does not import take longest by themselves (`-X importtime`), and their share of all. Then the
-seconds of the command where it needs no TensorFlow. The first round, which reads files from the
-disk, does not count. The time by clock is for a machine that does nothing else.
+by clock and by processor, and the ratio of `import kerasreg`, and of all that `kerasreg search`
+imports, to `import keras` in the same round, as the median with the smallest and the largest. Then
+which modules of `import kerasreg` that Keras does not import take longest by themselves
+(`-X importtime`), and their share of all. Then the seconds of the command where it needs no
+TensorFlow. The first round, which reads files from the disk, does not count. The time by clock is
+for a machine that does nothing else.
 
 Targets: `import kerasreg` takes at most 1.05 of `import keras`; the command answers in 0.3 s.
 """
@@ -25,7 +26,8 @@ import time
 from _processes import spread
 from _results import ROOT, recording, slug
 
-IMPORTS = ("keras", "kerasreg")
+# The last is what `kerasreg search` imports before it searches.
+IMPORTS = ("keras", "kerasreg", "kerasreg.cli._job")
 COMMANDS = {
     "--help": ["--help"],
     "--version": ["--version"],
@@ -84,16 +86,20 @@ def main(results):
             took = seconds(ways[name])
             if number:
                 found[name].append(took)
-    theirs, ours = (found[f"import {name}"] for name in IMPORTS)
-    for clock in ("clock", "processor"):
-        ratios = [mine[clock] / its[clock] for mine, its in zip(ours, theirs, strict=True)]
-        each = [[of[clock] for of in every] for every in (theirs, ours)]
-        print(
-            f"by {clock:10} import keras {spread(each[0])} s, import kerasreg {spread(each[1])} s, "
-            f"ratio {spread(ratios, '.3f')}"
-        )
-        what = f"time by {clock} of `import kerasreg` in ratio to `import keras`"
-        results.of(f"to_keras.{clock}", ratios, what, headline=clock == "processor")
+    theirs = found["import keras"]
+    for name in IMPORTS[1:]:
+        for clock in ("clock", "processor"):
+            ours = found[f"import {name}"]
+            ratios = [mine[clock] / its[clock] for mine, its in zip(ours, theirs, strict=True)]
+            each = [[of[clock] for of in every] for every in (theirs, ours)]
+            print(
+                f"by {clock:10} import keras {spread(each[0])} s, import {name} "
+                f"{spread(each[1])} s, ratio {spread(ratios, '.3f')}"
+            )
+            is_main = (name, clock) == ("kerasreg", "processor")
+            what = f"time by {clock} of `import {name}` in ratio to `import keras`"
+            of = "search_to_keras" if name.endswith("_job") else "to_keras"
+            results.of(f"{of}.{clock}", ratios, what, headline=is_main)
     shares = []
     for _ in range(3):
         of_keras, of_both = self_times("keras"), self_times("kerasreg")
