@@ -7,7 +7,8 @@ by clock and by processor, and the ratio of `import kerasreg`, and of all that `
 imports, to `import keras` in the same round, as the median with the smallest and the largest. Then
 which modules of `import kerasreg` that Keras does not import take longest by themselves
 (`-X importtime`), and their share of all. Then the seconds of the command where it needs no
-TensorFlow. The first round, which reads files from the disk, does not count. The time by clock is
+TensorFlow, and how much sooner a search would begin if a thread imported TensorFlow while the data
+are read. The first round, which reads files from the disk, does not count. The time by clock is
 for a machine that does nothing else.
 
 Targets: `import kerasreg` takes at most 1.05 of `import keras`; the command answers in 0.3 s.
@@ -21,6 +22,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 from _processes import spread
@@ -37,6 +39,26 @@ COMMANDS = {
 }
 
 
+# How `kerasreg search` begins: data are read, and TensorFlow is imported after that, or by a thread
+# meanwhile. The command imports it after, so that bad input is answered at once.
+BEGIN = """
+import sys, threading
+sys.argv[0] = "kerasreg"
+from kerasreg.cli import _data
+def load():
+    import tensorflow, keras
+thread = threading.Thread(target=load)
+if {beside}:
+    thread.start()
+_data.load_table({data!r}, {target!r})
+if {beside}:
+    thread.join()
+from kerasreg.cli import _job
+"""
+HOW = ("after", "beside")
+ROWS = 100_000
+
+
 def environment():
     """As a user has it, with this source of the package."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -46,13 +68,19 @@ def environment():
 def seconds(arguments):
     """Of a process: by clock, and by processor."""
     before, begun = os.times(), time.perf_counter()
-    subprocess.run(
-        [sys.executable, *arguments], env=environment(), capture_output=True, check=False
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     clock, after = time.perf_counter() - begun, os.times()
     used = (after.children_user - before.children_user) + (
         after.children_system - before.children_system
     )
+    if done.returncode not in (0, 2):  # The second one is that of bad input.
+        sys.exit(done.stderr[-3000:])
     return {"clock": clock, "processor": used}
 
 
@@ -72,12 +100,18 @@ def self_times(module):
     return found
 
 
-def main(results):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
-    ways = {f"import {name}": ["-c", f"import {name}"] for name in IMPORTS}
-    ways |= {f"kerasreg {name}": ["-m", "kerasreg", *of] for name, of in COMMANDS.items()}
+def write_table(path):
+    """A file of numbers."""
+    numbers = random.Random(0)
+    names = [*(f"x{number}" for number in range(20)), "y"]
+    with open(path, "w", encoding="ascii") as file:
+        print(*names, sep=",", file=file)
+        for _ in range(ROWS):
+            print(*(f"{numbers.random():.5f}" for _ in names), sep=",", file=file)
+
+
+def in_turn(ways, rounds):
+    """What each takes, in each round but the first."""
     found = {name: [] for name in ways}
     order = list(ways)
     for number in range(rounds + 1):
@@ -86,6 +120,24 @@ def main(results):
             took = seconds(ways[name])
             if number:
                 found[name].append(took)
+    return found
+
+
+def main(results):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    rounds = parser.parse_args().rounds
+    ways = {f"import {name}": ["-c", f"import {name}"] for name in IMPORTS}
+    ways |= {f"kerasreg {name}": ["-m", "kerasreg", *of] for name, of in COMMANDS.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "table.csv")
+        write_table(path)
+        tables = {"wine": ("wine", None), f"a file of {ROWS} rows": (path, "y")}
+        for name, (data, target) in tables.items():
+            for how in HOW:
+                code = BEGIN.format(beside=how == "beside", data=data, target=target)
+                ways[f"{name} {how}"] = ["-c", code]
+        found = in_turn(ways, rounds)
     theirs = found["import keras"]
     for name in IMPORTS[1:]:
         for clock in ("clock", "processor"):
@@ -100,6 +152,17 @@ def main(results):
             what = f"time by {clock} of `import {name}` in ratio to `import keras`"
             of = "search_to_keras" if name.endswith("_job") else "to_keras"
             results.of(f"{of}.{clock}", ratios, what, headline=is_main)
+    for name in tables:
+        for clock in ("clock", "processor"):
+            after, beside = ([of[clock] for of in found[f"{name} {how}"]] for how in HOW)
+            ratios = [mine / its for mine, its in zip(beside, after, strict=True)]
+            print(
+                f"by {clock:10} start of a search of {name}: {spread(after)} s, with TensorFlow "
+                f"imported by a thread while it is read in ratio to that {spread(ratios, '.3f')}"
+            )
+            of = f"search_imports_beside_reading.{'wine' if name == 'wine' else 'file'}.{clock}"
+            what = f"time by {clock} to read {name} while a thread imports TensorFlow, in ratio to "
+            results.of(of, ratios, what + "reading it before")
     shares = []
     for _ in range(3):
         of_keras, of_both = self_times("keras"), self_times("kerasreg")
