@@ -6,7 +6,8 @@ Usage: python tools/check_package.py [--pythons=3.11,3.12,3.13] [--extra=tensorf
 What is built is left in dist/. The wheel is built from the sdist alone, so that the sdist has all
 that it needs. `twine check` reads the description. Then for each of these Pythons that is there,
 in an environment that has nothing but the wheel and what it asks for: `tools/consumer.py` runs,
-away from this source; `kerasreg --version` answers; and `mypy --strict` reads that program. It
+away from this source; `kerasreg --version` answers; and `mypy --strict` reads that program. With
+the oldest Python this is done once more, with the oldest versions of what the wheel asks for. It
 needs `build`, `twine` and `mypy`; `make package` installs them. Pythons are looked for as
 `python3.X`, and among those of pyenv.
 """
@@ -23,6 +24,8 @@ import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DIST, ENVIRONMENTS = ROOT / "dist", ROOT / "build" / "package"
+# With this Python also the oldest versions that pyproject.toml admits.
+OLDEST, LOWEST = "3.11", ROOT / "requirements-lowest.txt"
 CONSUMER = ROOT / "tools" / "consumer.py"
 # What the wheel has besides `kerasreg-VERSION.dist-info`.
 ENDINGS = (".py", ".css", ".js", ".json")
@@ -120,14 +123,23 @@ def check_files(sdist, wheel):
     print(f"  {len(needed)} files of the package are in both", flush=True)
 
 
-def check_installed(python, name, wheel, extra):
-    """Installs the wheel for one Python, and uses it there."""
+def check_installed(python, name, wheel, extra, constraints=()):
+    """Installs the wheel for one Python, and uses it there.
+
+    Args:
+        python: the program.
+        name: of the environment.
+        wheel: the path of the wheel.
+        extra: what is installed with it.
+        constraints: a file of versions, if not the newest ones are to be installed.
+    """
     folder = ENVIRONMENTS / name
     shutil.rmtree(folder, ignore_errors=True)
     run([python, "-m", "venv", folder])
     program = folder / "bin" / "python"
     asked = f"kerasreg[{extra}] @ {wheel.as_uri()}"
-    run([program, "-m", "pip", "install", "--quiet", asked], quiet=True)
+    options = [f"--constraint={path}" for path in constraints]
+    run([program, "-m", "pip", "install", "--quiet", *options, asked], quiet=True)
     run([program, "-m", "pip", "check"])
     run([program, CONSUMER, version()], cwd=folder)
     said = run([folder / "bin" / "kerasreg", "--version"], cwd=folder).stdout.split()
@@ -155,6 +167,9 @@ def main():
     for name, python in found.items():
         print(f"== Python {name}", flush=True)
         check_installed(python, name, wheel, options.extra)
+    if OLDEST in found:
+        print(f"== Python {OLDEST}, with the oldest versions of what is needed", flush=True)
+        check_installed(found[OLDEST], "oldest", wheel, options.extra, [LOWEST])
     if not options.keep_environments:
         shutil.rmtree(ENVIRONMENTS, ignore_errors=True)
     missing = [name for name in wanted if name not in found]
