@@ -31,7 +31,7 @@ import re
 import sys
 
 from _numbers import render
-from _results import ROOT
+from _results import ROOT, source_of
 
 MARK = re.compile(r"<!--\s*bench:\s*(.*?)\s*-->", re.DOTALL)
 CLAIM = re.compile(
@@ -179,6 +179,9 @@ def main():
     print(f"{claims} claims hold; {len(results)} results of {len(found['runs'])} benchmarks.")
     if loud:
         print(f"Not measured on a quiet machine: {', '.join(loud)}.")
+    old = [name for name, run in found["runs"].items() if run["source"] != source_of(name)]
+    if old:
+        print(f"The package or the benchmark has changed since: {', '.join(old)}.")
 
 
 if __name__ == "__main__":

@@ -123,7 +123,10 @@ def test_the_check_fails_where_a_page_claims_what_is_false(claims, tmp_path, mon
     page.write_text("63<!-- bench: search.mlp.ours --> times, and 80 times.")
     monkeypatch.setattr(sys, "argv", given)
     claims.main()
-    assert "1 claims hold" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1 claims hold" in said
+    assert "Not measured on a quiet machine: search." in said
+    assert "has changed since: search." in said
     monkeypatch.setattr(sys, "argv", [*given, "--strict"])
     with pytest.raises(SystemExit, match=r"page\.md:1: '80 times' has no"):
         claims.main()
