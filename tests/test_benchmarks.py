@@ -6,6 +6,7 @@ import types
 
 import keras
 import keras_tuner
+import numpy
 import pytest
 from helpers.scripts import module_of
 
@@ -24,6 +25,16 @@ def parts():
 @pytest.fixture(scope="module")
 def tables():
     yield from module_of("benchmarks/tables.py")
+
+
+@pytest.fixture(scope="module")
+def equal_time():
+    yield from module_of("benchmarks/equal_time.py")
+
+
+@pytest.fixture(scope="module")
+def serving():
+    yield from module_of("benchmarks/serving.py")
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +192,66 @@ def test_tables_are_compared_by_their_errors(tables, numbers, tmp_path, capsys):
     tables.show(done, ["cells", "ames"], 3, others)
     assert others.results["error_to_ensemble.linear"]["value"] == found["value"]
     assert others.covers == "cells (seeds 1, 2); ames (seeds 1, 2, 3)"
+
+
+def test_searches_of_people_are_told_beside_keras_tuner(people, numbers, capsys):
+    repeat = {"lanes": 1.0, "ours_seconds": 0.1, "theirs_seconds": 5.0, "ours_best": 0.9}
+    repeat |= {"theirs_best": 0.9, "ours_same": None, "theirs_same": None}
+    repeats = [repeat | {"ratio": ratio} for ratio in (40.0, 50.0, 70.0)]
+    measured = [{"kind": "dense", "trials": 64, "target": 50, "repeats": repeats}]
+    results = numbers.Results()
+    people.print_table(measured, results)
+    assert "50.0 (40.0..70.0)" in capsys.readouterr().out
+    found = results.results["dense.64_trials.to_kerastuner"]
+    assert (found["value"], found["low"], found["high"]) == (50.0, 40.0, 70.0)
+    assert found["headline"]
+    assert results.results["dense.64_trials.lanes"]["value"] == 1.0
+
+
+def test_searches_are_told_in_ratio_to_the_first(searches, numbers, monkeypatch, capsys):
+    def measured(script, one, name, *given):
+        seed = given[-1]
+        rate = {"KerasTuner": 1.0, "kerasreg 128": 40.0 + seed}[name] * seed
+        return {"rate": rate, "first": 1.0, "memory": 9.0, "best": 0.9, "floor": 1, "to_floor": 2.0}
+
+    monkeypatch.setattr(searches, "in_process", measured)
+    results = numbers.Results()
+    searches.compare("mlp", 3, ["KerasTuner", "kerasreg 128"], results)
+    assert "42.0 (41.0..43.0)" in capsys.readouterr().out
+    found = results.results["mlp.kerasreg_128.to_kerastuner"]
+    assert (found["value"], found["low"], found["high"]) == (42.0, 41.0, 43.0)
+    assert results.results["mlp.kerastuner.rate"]["value"] == 2.0
+
+
+def test_searches_of_equal_time_are_told_with_their_error(equal_time, numbers, monkeypatch, capsys):
+    def measured(script, one, contender, *given):
+        seed = given[3]
+        return {"score": 0.9 + 0.01 * seed * (contender == "kerasreg"), "trials": 10 * seed}
+
+    monkeypatch.setattr(equal_time, "in_process", measured)
+    results = numbers.Results()
+    equal_time.compare("wine", 3, 60.0, ["kerasreg", "RandomSearch"], results)
+    assert "0.0200 ± 0.0058" in capsys.readouterr().out
+    found = results.results["wine.randomsearch.worse_by"]
+    assert found["value"] == pytest.approx(0.02)
+    assert found["high"] - found["low"] == pytest.approx(2 * 0.0058, abs=1e-4)
+    assert results.results["wine.kerasreg.trials"]["value"] == 20
+    assert "wine.kerasreg.worse_by" not in results.results
+
+
+def test_servers_are_told_in_ratio_to_kserve(serving, numbers, monkeypatch, capsys):
+    milliseconds = {"kerasreg": 1.0, "KServe": 2.0, "floor": 0.5}
+    servers = [
+        types.SimpleNamespace(name=name, seconds=[0.0, 1, 2, 3], memory=[9.0, 9, 9, 9], errors=0)
+        for name in milliseconds
+    ]
+    monkeypatch.setattr(
+        serving, "load", lambda server, *_: numpy.full(10, 1e-3 * milliseconds[server.name])
+    )
+    results = numbers.Results()
+    given = types.SimpleNamespace(seconds=60.0, slices=4, rows=1)
+    serving.measure(servers, [], [], given, results)
+    assert "p50 of kerasreg in ratio to KServe's: 0.50" in capsys.readouterr().out
+    for name in ("connections_4.p50_to_kserve", "connections_1.p99_to_kserve"):
+        assert results.results[name]["value"] == pytest.approx(0.5)
+    assert results.results["memory_growth.kerasreg"]["value"] == pytest.approx(0)
