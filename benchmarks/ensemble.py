@@ -135,9 +135,17 @@ def serve(folder):
 def ask(connection, name, body):
     """One answer of a server."""
     headers = {"content-type": "application/json"}
-    connection.request("POST", f"/v1/models/{name}:predict", body, headers)
-    answer = connection.getresponse()
-    content = answer.read()
+    for last in (False, True):
+        try:
+            connection.request("POST", f"/v1/models/{name}:predict", body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+            break
+        except (OSError, http.client.HTTPException):
+            # The server ends a connection on which nobody asks while the other one starts.
+            connection.close()
+            if last:
+                raise
     if answer.status != 200:
         sys.exit(content.decode())
 

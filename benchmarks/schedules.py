@@ -67,7 +67,7 @@ def contenders():
             [callbacks.LearningRateScheduler(cycle, unit="step")],
             1.05,
         ),
-        "momentum, per batch": (0.01, [scheduler("momentum", cycle.momentum(), "step")], 1.05),
+        "momentum, per batch": (0.01, [scheduler("momentum", cycle.momentum(), unit="step")], 1.05),
         "callbacks.OneCycle: both, per batch": (0.01, [callbacks.OneCycle(0.01, 10**6)], 1.05),
     }
 

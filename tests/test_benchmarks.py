@@ -255,3 +255,26 @@ def test_servers_are_told_in_ratio_to_kserve(serving, numbers, monkeypatch, caps
     for name in ("connections_4.p50_to_kserve", "connections_1.p99_to_kserve"):
         assert results.results[name]["value"] == pytest.approx(0.5)
     assert results.results["memory_growth.kerasreg"]["value"] == pytest.approx(0)
+
+
+def made(parts):
+    """What functions without arguments make, wherever they stand in what a benchmark compares."""
+    return [part() for part in parts if callable(part) and not isinstance(part, str)]
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("components", "variants"),
+        ("dropout", "variants"),
+        ("schedules", "contenders"),
+        ("step_time", "contenders"),
+    ],
+)
+def test_all_that_a_benchmark_compares_can_be_made(name, table):
+    """A class or an argument that has another name now is seen before somebody measures."""
+    for module in module_of(f"benchmarks/{name}.py"):
+        compared = getattr(module, table)()
+        assert len(compared) > 3
+        for parts in compared.values():
+            made(parts if isinstance(parts, tuple) else [parts])
