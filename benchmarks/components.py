@@ -1,6 +1,6 @@
 """What a component costs in a training step, beside Keras' own and beside none.
 
-Usage: python benchmarks/components.py [ROUNDS]
+Usage: python benchmarks/components.py [ROUNDS] [--json=FILE]
 
 One process, one machine state: in each round every variant runs the same few steps of the
 same MLP (784-1024-1024-10, batch 128, SGD), in turn, and is divided by the variant without
@@ -18,6 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
+from _results import recording, slug
 
 import kerasreg
 
@@ -58,7 +59,7 @@ def variants():
     }
 
 
-def main(rounds):
+def main(rounds, results):
     rng = np.random.default_rng(0)
     data = (
         tf.constant(rng.normal(size=(128, 784)).astype("float32")),
@@ -86,7 +87,16 @@ def main(rounds):
                 f"  {name:<28}{statistics.median(ratios):6.2f}"
                 f"   ({min(ratios):.2f} to {max(ratios):.2f})"
             )
+            if name != "none (floor)":
+                how = "with XLA" if xla else "without XLA"
+                results.of(
+                    f"{'xla' if xla else 'graph'}.{slug(name)}",
+                    ratios,
+                    f"a training step with {name}, {how}, in ratio to one with none",
+                    headline=name.startswith(("Dropout", "ScheduledDropout")) and not xla,
+                )
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 30)
+    with recording() as results:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 30, results)

@@ -1,6 +1,7 @@
 """How much smaller and faster a model is when its zero units and filters are cut out.
 
 Usage: python benchmarks/compressed.py [--shares=0.5,0.8] [--rounds=15] [--batch=128]
+           [--json=FILE]
 
 An MLP 784-1024-1024-10, a CNN with four convolutions of 64 and 128 filters with batch
 normalization, and a VGG16 for images of 64x64; in each kernel that another layer follows, a
@@ -24,6 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
+from _results import recording
 
 from kerasreg import models
 
@@ -72,7 +74,7 @@ def exported(model):
         return sum(p.stat().st_size for p in pathlib.Path(folder).rglob("*") if p.is_file())
 
 
-def main():
+def main(results):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -99,13 +101,22 @@ def main():
                     seconds.append(time.perf_counter() - begun)
                 ratios.append(seconds[1] / seconds[0])
             low, middle, high = statistics.quantiles(ratios, n=4)
+            of = f"{make.__name__}.zero_{share * 100:.0f}"
+            what = (
+                f"the {make.__name__} with {share:.0%} of its units cut out, in ratio to it whole"
+            )
+            results.of(f"{of}.seconds", ratios, f"time of {what}", headline=share > 0.7)
+            small_bytes = exported(small) / exported(whole)
+            parameters = small.count_params() / whole.count_params()
+            results.add(f"{of}.bytes", small_bytes, f"bytes of the SavedModel of {what}")
+            results.add(f"{of}.parameters", parameters, f"parameters of {what}")
             print(
-                f"{make.__name__:16}{share:4.0%}{small.count_params() / whole.count_params():12.1%}"
-                f"{exported(small) / exported(whole):12.1%}"
+                f"{make.__name__:16}{share:4.0%}{parameters:12.1%}{small_bytes:12.1%}"
                 f"{middle:10.3f} ({low:.3f} to {high:.3f})"
                 f"{np.abs(got - expected).max() / np.abs(expected).max():13.1e}"
             )
 
 
 if __name__ == "__main__":
-    main()
+    with recording() as results:
+        main(results)

@@ -2,7 +2,7 @@
 
 Then what it makes of a whole training step of an MLP and of a CNN.
 
-Usage: python benchmarks/dropout.py [ROUNDS]
+Usage: python benchmarks/dropout.py [ROUNDS] [--json=FILE]
 
 One process, one machine state: in each round every variant runs in turn. A program holds
 several applications of a layer, side by side on tensors of their own, so that the cost of
@@ -23,6 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
+from _results import recording, slug
 
 import kerasreg
 
@@ -68,8 +69,12 @@ def seconds(run, tensors):
     return time.perf_counter() - begun
 
 
+def ratios_of(times, base):
+    return [mine / theirs for mine, theirs in zip(times, base, strict=False)]
+
+
 def report(times, base):
-    ratios = [mine / theirs for mine, theirs in zip(times, base, strict=False)]
+    ratios = ratios_of(times, base)
     return f"{statistics.median(ratios):7.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
@@ -88,7 +93,7 @@ def measure(runs, rounds, *arguments):
     return times
 
 
-def layers_alone(xla, rounds):
+def layers_alone(xla, rounds, results):
     for shape, count in SHAPES.items():
         tensors = [tf.random.normal(shape) for _ in range(count)]
         for backward in (False, True):
@@ -101,6 +106,16 @@ def layers_alone(xla, rounds):
             for name, mine in times.items():
                 to_keras = report(mine, times["Keras"])
                 print(f"    {name:<16}{to_keras:<24}{report(mine, times['copy'])}")
+                for base in ("Keras", "copy"):
+                    if name not in ("copy", base):
+                        results.of(
+                            f"{'xla' if xla else 'graph'}.{slug(kind)}.{'x'.join(map(str, shape))}"
+                            f".{slug(name)}_to_{slug(base)}",
+                            ratios_of(mine, times[base]),
+                            f"dropout of {name} on {shape}, {kind}, {'with' if xla else 'without'} "
+                            f"XLA, in ratio to {base}",
+                            headline=(name, base, backward) == ("kerasreg", "Keras", False),
+                        )
 
 
 def mlp(dropout):
@@ -119,7 +134,7 @@ def cnn(dropout):
     return keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(10)])
 
 
-def whole_steps(xla, rounds):
+def whole_steps(xla, rounds, results):
     dropouts = {
         "none": lambda: [],
         "Keras": lambda: [keras.layers.Dropout(0.25)],
@@ -142,14 +157,22 @@ def whole_steps(xla, rounds):
         print(f"    {'':<16}{'to Keras':<24}to none")
         for name, mine in times.items():
             print(f"    {name:<16}{report(mine, times['Keras']):<24}{report(mine, times['none'])}")
+            if name != "none":
+                results.of(
+                    f"{'xla' if xla else 'graph'}.step.{make.__name__}.{slug(name)}_to_none",
+                    ratios_of(mine, times["none"]),
+                    f"a training step of the {make.__name__} with dropout of {name}, "
+                    f"{'with' if xla else 'without'} XLA, in ratio to one with none",
+                )
 
 
-def main(rounds):
+def main(rounds, results):
     for xla in (False, True):
         print(f"\n{'with' if xla else 'without'} XLA, rate {RATE}; in training steps 0.25")
-        layers_alone(xla, rounds)
-        whole_steps(xla, rounds)
+        layers_alone(xla, rounds, results)
+        whole_steps(xla, rounds, results)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)
+    with recording() as results:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 20, results)

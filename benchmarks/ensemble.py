@@ -1,6 +1,7 @@
 """The time of an ensemble of 32 members beside that of one member, as a SavedModel and served.
 
 Usage: python benchmarks/ensemble.py [--widths=64,256,512] [--rounds=200] [--members=32]
+           [--json=FILE]
 
 Of an MLP 64-width-width-10. For each width one process exports one member and the ensemble. In each
 round both answer one row, and 256 rows, in turn: as a SavedModel in that process, and over HTTP,
@@ -24,11 +25,12 @@ import tempfile
 import time
 
 from _processes import in_process
+from _results import recording, slug
 
 ROWS = (1, 256)
 
 
-def main():
+def main(results):
     parser = argparse.ArgumentParser()
     parser.add_argument("--widths", default="64,256,512")
     parser.add_argument("--rounds", type=int, default=200)
@@ -42,6 +44,16 @@ def main():
         options = [f"--rounds={given.rounds}", f"--members={given.members}"]
         for row in in_process(__file__, f"--measure={width}", *options):
             one, many, low, middle, high = row["numbers"]
+            results.add(
+                f"width_{width}.{slug(row['how'])}.{row['rows']}_rows",
+                middle,
+                f"time of an ensemble of {given.members} of width {width}, {row['how']}, "
+                f"{row['rows']} rows, in ratio to one member",
+                low,
+                high,
+                f"quartiles of {given.rounds}",
+                headline=width == 256,
+            )
             print(
                 f"width {width:4} {row['how']:10} {row['rows']:4} rows: "
                 f"{one:.2f} ms, {many:.2f} ms, ratio {middle:.2f} ({low:.2f} to {high:.2f})",
@@ -123,9 +135,17 @@ def serve(folder):
 def ask(connection, name, body):
     """One answer of a server."""
     headers = {"content-type": "application/json"}
-    connection.request("POST", f"/v1/models/{name}:predict", body, headers)
-    answer = connection.getresponse()
-    content = answer.read()
+    for last in (False, True):
+        try:
+            connection.request("POST", f"/v1/models/{name}:predict", body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+            break
+        except (OSError, http.client.HTTPException):
+            # The server ends a connection on which nobody asks while the other one starts.
+            connection.close()
+            if last:
+                raise
     if answer.status != 200:
         sys.exit(content.decode())
 
@@ -145,4 +165,5 @@ def in_turn(calls, rounds):
 
 
 if __name__ == "__main__":
-    main()
+    with recording() as results:
+        main(results)

@@ -1,7 +1,7 @@
 """The best model that searches find in the same time: KerasTuner's and kerasreg's.
 
 Usage: python benchmarks/equal_time.py [--seconds=60] [--seeds=5] [--data=digits,wine,...]
-           [--contenders=kerasreg,RandomSearch,...]
+           [--contenders=kerasreg,RandomSearch,...] [--json=FILE]
 
 Data: scikit-learn's digits, breast_cancer, wine and diabetes; for each seed another division
 into 60 % to train, 20 % to validate and 20 % to test, scaled by the training part. Space, the
@@ -25,6 +25,7 @@ import tempfile
 import time
 
 from _processes import in_process
+from _results import recording, slug
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -154,7 +155,15 @@ def mean(values):
     return f"{statistics.mean(values):.4f} ± {statistics.stdev(values) / len(values) ** 0.5:.4f}"
 
 
-def compare(name, seeds, seconds, contenders):
+def around(middle, values):
+    """What `Results.add` takes of a mean: one standard error below, and above."""
+    if len(values) < 2:
+        return ()
+    error = statistics.stdev(values) / len(values) ** 0.5
+    return middle - error, middle + error, "standard error"
+
+
+def compare(name, seeds, seconds, contenders, results):
     found = {contender: [] for contender in contenders}
     for seed in range(1, seeds + 1):
         for contender in contenders:
@@ -165,15 +174,24 @@ def compare(name, seeds, seconds, contenders):
             print(f"{name} {seed} {contender}: {result}", file=sys.stderr, flush=True)
     print(f"\n{name}: {seconds} s, {seeds} seeds", flush=True)
     print(f"{'':22}{'test score':>18}{contenders[0] + ' better by':>24}{'trials':>9}")
-    scores = {who: [one["score"] for one in results] for who, results in found.items()}
-    for who, results in found.items():
+    scores = {who: [one["score"] for one in every] for who, every in found.items()}
+    for who, every in found.items():
         more = [a - b for a, b in zip(scores[contenders[0]], scores[who], strict=True)]
-        trials = statistics.median(one["trials"] for one in results)
+        trials = statistics.median(one["trials"] for one in every)
         better = "" if who == contenders[0] else mean(more)
+        of = f"{name}.{slug(who)}"
+        results.add(f"{of}.trials", trials, f"trials of {who} on {name} in {seconds:g} s")
+        middle = statistics.mean(scores[who])
+        what = f"test score of {who} on {name} after {seconds:g} s, mean of {seeds} seeds"
+        results.add(f"{of}.score", middle, what, *around(middle, scores[who]))
+        if better:
+            what = f"by how much {contenders[0]} scores better than {who} on {name}"
+            middle = statistics.mean(more)
+            results.add(f"{of}.worse_by", middle, what, *around(middle, more), headline=True)
         print(f"{who:22}{mean(scores[who]):>18}{better:>24}{trials:>9.0f}", flush=True)
 
 
-def main():
+def main(results):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seeds", type=int, default=5)
@@ -187,8 +205,11 @@ def main():
         print(json.dumps(found))
         return
     for name in arguments.data.split(","):
-        compare(name, arguments.seeds, arguments.seconds, arguments.contenders.split(","))
+        contenders = arguments.contenders.split(",")
+        compare(name, arguments.seeds, arguments.seconds, contenders, results)
+        results.save()
 
 
 if __name__ == "__main__":
-    main()
+    with recording() as results:
+        main(results)

@@ -1,7 +1,7 @@
 """Exact zeros: scikit-learn's lasso, `Proximal`, and Keras' own L1 with SGD and with Adam.
 
 Usage: python benchmarks/exact_zeros.py [--data=diabetes,wine,breast_cancer]
-           [--shares=0.9,0.5,0.2,0.07,0.02] [--steps=6000]
+           [--shares=0.9,0.5,0.2,0.07,0.02] [--steps=6000] [--json=FILE]
 
 The same problem for all: a linear model without intercept on standardised columns; for
 diabetes and wine (the number of its class) half the mean square, for breast_cancer the logistic
@@ -28,6 +28,7 @@ import keras
 import numpy as np
 import sklearn
 import tensorflow as tf
+from _results import recording, slug
 from sklearn import datasets, linear_model
 
 import kerasreg
@@ -109,6 +110,7 @@ def contenders(curvature):
 
 
 def row(name, w, best, evaluate):
+    """Prints a line; returns the excess of the objective, and how many zeros are unlike."""
     value, least = evaluate(w), evaluate(best)
     should = np.abs(w[best == 0])
     largest = should.max(initial=0.0) / np.abs(w).max()
@@ -117,9 +119,10 @@ def row(name, w, best, evaluate):
         f"  {name:<24}{value:12.8f}{value / least - 1:12.1e}{(w == 0).sum():7}{unlike:8}"
         f"{largest:14.1e}"
     )
+    return value / least - 1, int(unlike)
 
 
-def main():
+def main(results):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -139,6 +142,7 @@ def main():
             for title, parts in contenders(curvature).items()
         }
         print(f"\n{name}: {len(x)} rows, {x.shape[1]} weights")
+        seen = {title: [] for title in found}
         for number, (share, strength) in enumerate(zip(shares, strengths, strict=True)):
             print(
                 f"{f'{share:g} of the largest strength':<26}{'objective':>12}{'excess':>12}"
@@ -151,10 +155,25 @@ def main():
             best = solved(x, y, logistic, strength)
             row("scikit-learn", best, best, evaluate)
             for title, weights in found.items():
-                row(title, weights[number], best, evaluate)
+                seen[title].append(row(title, weights[number], best, evaluate))
+        for title, rows in seen.items():
+            excess, unlike = zip(*rows, strict=True)
+            of = f"{name}.{slug(title)}"
+            what = f"of {title} on {name}, beside scikit-learn's, over {len(rows)} strengths"
+            results.add(
+                f"{of}.excess", max(excess), f"largest relative excess of the objective {what}"
+            )
+            results.add(
+                f"{of}.unlike",
+                sum(unlike),
+                f"weights that are zero or not unlike those {what}",
+                of=len(rows) * x.shape[1],
+                headline=True,
+            )
 
 
 if __name__ == "__main__":
     # Keras calls NumPy's old copy protocol.
     warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
-    main()
+    with recording() as results:
+        main(results)

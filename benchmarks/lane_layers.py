@@ -1,6 +1,6 @@
 """Convolutions and max-pooling for many lanes: TensorFlow's own forms beside ours.
 
-Usage: python benchmarks/lane_layers.py [ROUNDS]
+Usage: python benchmarks/lane_layers.py [ROUNDS] [--json=FILE]
 
 16 lanes, batches of 64 images, forward and backward, without XLA and with it. "loop" is
 TensorFlow's convolution, for which `tf.vectorized_map` goes through the lanes one by one;
@@ -18,6 +18,7 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
+from _results import recording, slug
 from keras import ops
 
 from kerasreg._keras.lane_convolutions import lane_convolutions
@@ -51,7 +52,7 @@ def pooling(own):
     return lambda x: tf.vectorized_map(one, x)
 
 
-def compare(title, forms, inputs, rounds):
+def compare(title, forms, inputs, rounds, results):
     for xla in (False, True):
         functions = {name: tf.function(form, jit_compile=xla) for name, form in forms.items()}
         times = {name: [] for name in functions}
@@ -63,6 +64,13 @@ def compare(title, forms, inputs, rounds):
                 if number:  # The first call compiles.
                     times[name].append(1e3 * (time.perf_counter() - begun))
         base = statistics.median(next(iter(times.values())))
+        theirs, ours = times
+        ratios = [mine / its for mine, its in zip(times[ours], times[theirs], strict=True)]
+        results.of(
+            f"{slug(title)}.{'xla' if xla else 'graph'}",
+            ratios,
+            f"{title}, {'with' if xla else 'without'} XLA: {ours} in ratio to TensorFlow's",
+        )
         for name, values in times.items():
             middle = statistics.median(values)
             print(
@@ -71,18 +79,19 @@ def compare(title, forms, inputs, rounds):
             )
 
 
-def main():
+def main(results):
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
     for size, channels, filters in [(8, 1, 16), (4, 16, 32), (28, 8, 16)]:
         x = tf.random.normal((LANES, BATCH, size, size, channels))
         kernel = tf.random.normal((LANES, 3, 3, channels, filters))
         forms = {"loop": convolution(False), "patches": convolution(True)}
-        compare(f"{size} x {size}, {channels} to {filters}", forms, (x, kernel), rounds)
+        compare(f"{size} x {size}, {channels} to {filters}", forms, (x, kernel), rounds, results)
     for size, channels in [(8, 16), (28, 8)]:
         x = tf.random.normal((LANES, BATCH, size, size, channels))
         forms = {"scatter": pooling(False), "choices": pooling(True)}
-        compare(f"pooling {size} x {size}, {channels}", forms, (x,), rounds)
+        compare(f"pooling {size} x {size}, {channels}", forms, (x,), rounds, results)
 
 
 if __name__ == "__main__":
-    main()
+    with recording() as results:
+        main(results)

@@ -1,7 +1,7 @@
 """What it costs to train a single model as a lane: `Lanes([model]).fit` beside `model.fit`.
 
 Usage: python benchmarks/one_model.py [--models=dense,cnn,gru,...] [--rounds=7] [--epochs=5]
-           [--jit=auto,...]
+           [--jit=auto,...] [--json=FILE]
 
 One process. Models of digits, 1437 to train and 360 to validate, batches of 64: a dense network
 64-128-10 with dropout; a CNN of 16 and 32 filters; a GRU of 32 units over the 8 rows. Large ones,
@@ -24,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 from _processes import spread
+from _results import recording, slug
 from search import data
 
 import kerasreg
@@ -90,7 +91,7 @@ def measure(kind, rounds, epochs, jit):
     return first, found
 
 
-def main():
+def main(results):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", default="dense,cnn,gru")
     parser.add_argument("--rounds", type=int, default=7)
@@ -105,6 +106,12 @@ def main():
             for index, clock in enumerate(("processor", "clock")):
                 of = {name: [1e3 * one[index] for one in every] for name, every in found.items()}
                 ratios = [mine / its for mine, its in zip(of["lane"], of["Keras"], strict=True)]
+                results.of(
+                    f"{slug(kind)}.{slug(jit)}.{clock}",
+                    ratios,
+                    f"an epoch of the {kind} as a lane, time by {clock}, in ratio to Keras' fit",
+                    headline=clock == "processor",
+                )
                 columns = spread(of["Keras"], ".1f"), spread(of["lane"], ".1f"), spread(ratios)
                 print(
                     f"{kind} {jit:<10}{clock:>11}".ljust(27)
@@ -118,4 +125,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with recording() as results:
+        main(results)

@@ -1,7 +1,7 @@
 """Searches of models as people write them: kerasreg's tuner beside KerasTuner's, in one process.
 
 Usage: python benchmarks/people_models.py [--kinds dense gru ...] [--trials 16 64 128]
-           [--repeats=3] [--keras_tuner_trials=4] [--json=FILE] [--quick]
+           [--repeats=3] [--keras_tuner_trials=4] [--everything=FILE] [--quick] [--json=FILE]
 
 The models are those of KerasTuner's guides and Keras' examples: nothing but Keras' own layers,
 losses and optimizers, and nothing changes between the two but the class of the tuner,
@@ -33,6 +33,7 @@ import time
 from typing import NamedTuple
 
 from _processes import in_process, spread
+from _results import recording, slug
 from search import data as digits
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -366,19 +367,27 @@ def compare(kind, trials, theirs, seed):
     return found | {"ratio": found["theirs_seconds"] / found["ours_seconds"]}
 
 
-def print_table(results):
+def print_table(measured, results):
     print(
         f"\n{'':20}{'trials':>7}{'s/trial':>10}{'KerasTuner':>12}{'ratio':>22}{'target':>8}"
         f"{'lanes':>7}{'best':>7}{'theirs':>8}{'same':>7}{'theirs':>8}"
     )
-    for one in results:
+    for one in measured:
         repeats = one["repeats"]
         middle = {
             name: statistics.median([of[name] for of in repeats if of[name] is not None] or [-1.0])
             for name in repeats[0]
         }
         target = one["target"] if one["trials"] == TRIALS_OF_TARGET else None
-        ratio = spread([of["ratio"] for of in repeats], ".1f")
+        ratios = [of["ratio"] for of in repeats]
+        ratio = spread(ratios, ".1f")
+        of, shown = (
+            f"{slug(one['kind'])}.{one['trials']}_trials",
+            f"{one['trials']} of {one['kind']}",
+        )
+        what = f"trials a second, {shown}, in ratio to KerasTuner's"
+        results.of(f"{of}.to_kerastuner", ratios, what, headline=bool(target))
+        results.add(f"{of}.lanes", middle["lanes"], f"share of trials that were lanes, {shown}")
         print(
             f"{one['kind']:20}{one['trials']:>7}{middle['ours_seconds']:>10.3f}"
             f"{middle['theirs_seconds']:>12.3f}{ratio:>22}{target or '':>8}"
@@ -387,13 +396,13 @@ def print_table(results):
         )
 
 
-def main():
+def main(results):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--trials", nargs="+", type=int, default=[TRIALS_OF_TARGET])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--keras_tuner_trials", type=int, default=4)
-    parser.add_argument("--json", help="a file for all that was measured")
+    parser.add_argument("--everything", help="a file for all that was measured")
     parser.add_argument("--quick", action="store_true", help="four trials against one, one repeat")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -408,23 +417,24 @@ def main():
         # Layers of text compute with TensorFlow alone.
         kinds = [kind for kind in kinds if kind not in OF_TEXT]
         print(f"left out, as text needs TensorFlow: {', '.join(OF_TEXT)}", file=sys.stderr)
-    results = []
+    measured = []
     for trials in arguments.trials:
         for kind in kinds:
-            results.append(
+            measured.append(
                 {"kind": kind, "trials": trials, "target": KINDS[kind].target, "repeats": []}
             )
             for seed in range(1, arguments.repeats + 1):
                 given = ["--one", seed, "--kinds", kind, "--trials", trials]
                 given += ["--keras_tuner_trials", arguments.keras_tuner_trials]
                 one = in_process(__file__, *given)
-                results[-1]["repeats"].append(one)
+                measured[-1]["repeats"].append(one)
                 print(f"{kind} {trials} {seed}: {one}", file=sys.stderr, flush=True)
-            if arguments.json:
-                with open(arguments.json, "w", encoding="utf-8") as file:
-                    json.dump(results, file, indent=1)
-    print_table(results)
+            if arguments.everything:
+                with open(arguments.everything, "w", encoding="utf-8") as file:
+                    json.dump(measured, file, indent=1)
+    print_table(measured, results)
 
 
 if __name__ == "__main__":
-    main()
+    with recording() as results:
+        main(results)

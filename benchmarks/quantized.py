@@ -1,6 +1,6 @@
 """Bytes, difference and time of a SavedModel with its weights in fewer bits.
 
-Usage: python benchmarks/quantized.py [--rounds=200]
+Usage: python benchmarks/quantized.py [--rounds=200] [--json=FILE]
 
 An MLP 64-1024-1024-10 with random weights, exported whole, with `quantization` float16 and int8,
 and after Keras' `model.quantize("int8")`. One process: in each round every one answers one batch in
@@ -23,6 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
+from _results import recording, slug
 
 from kerasreg import serving
 
@@ -44,7 +45,7 @@ def exports(folder, x):
     }, np.array(model(x))
 
 
-def main():
+def main(results):
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=200)
     rounds = parser.parse_args().rounds
@@ -52,11 +53,22 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         paths, expected = exports(folder, x)
         loaded = {name: tf.saved_model.load(path) for name, path in paths.items()}
+        whole = None
         for name, path in paths.items():
             size = sum(f.stat().st_size for f in pathlib.Path(path).rglob("*") if f.is_file())
             found = loaded[name].signatures["serve"](inputs=tf.constant(x))["outputs"].numpy()
             difference = serving.relative_difference(found, expected)
             print(f"{name:12} {size / 2**20:6.2f} MiB, difference {difference:.1e}")
+            whole = whole or size
+            if name != "whole":
+                what = f"a SavedModel in {name}"
+                results.add(
+                    f"{slug(name)}.bytes",
+                    size / whole,
+                    f"bytes of {what}, in ratio to float32",
+                    headline=True,
+                )
+                results.add(f"{slug(name)}.difference", difference, f"difference of {what}")
     for batch in (1, 64):
         features = tf.constant(x[:batch])
         times = {name: [] for name in loaded}
@@ -69,8 +81,11 @@ def main():
         for name in list(loaded)[1:]:
             ratios = [own / whole for own, whole in zip(times[name], times["whole"], strict=True)]
             low, middle, high = statistics.quantiles(ratios, n=4)
+            what = f"time of a call of a SavedModel in {name}, {batch} rows, in ratio to float32"
+            results.of(f"{slug(name)}.seconds.{batch}_rows", ratios, what)
             print(f"{name:12} batch {batch}: {middle:.2f} ({low:.2f} to {high:.2f})")
 
 
 if __name__ == "__main__":
-    main()
+    with recording() as results:
+        main(results)

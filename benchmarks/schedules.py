@@ -1,6 +1,7 @@
 """What a schedule costs in a training step, beside none and beside Keras' own.
 
 Usage: python benchmarks/schedules.py [--rounds=20] [--steps=100] [--milliseconds=3] [--xla=no,yes]
+           [--json=FILE]
 
 `model.fit` of an MLP 512-512-512-10 and SGD with momentum, with the batch, of 8 to 256, whose
 step is nearest to three milliseconds on this machine. A round is one epoch of each contender, in
@@ -23,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+from _results import recording, slug
 
 from kerasreg import callbacks, schedules
 
@@ -65,7 +67,7 @@ def contenders():
             [callbacks.LearningRateScheduler(cycle, unit="step")],
             1.05,
         ),
-        "momentum, per batch": (0.01, [scheduler("momentum", cycle.momentum(), "step")], 1.05),
+        "momentum, per batch": (0.01, [scheduler("momentum", cycle.momentum(), unit="step")], 1.05),
         "callbacks.OneCycle: both, per batch": (0.01, [callbacks.OneCycle(0.01, 10**6)], 1.05),
     }
 
@@ -102,7 +104,7 @@ def batch_of(model, milliseconds, steps):
     return min(BATCHES, key=distance)
 
 
-def main():
+def main(results):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -112,10 +114,10 @@ def main():
     parser.add_argument("--xla", default="no,yes")
     flags = parser.parse_args()
     for xla in flags.xla.split(","):
-        compare(xla == "yes", flags)
+        compare(xla == "yes", flags, results)
 
 
-def compare(xla, flags):
+def compare(xla, flags, results):
     found = contenders()
     models = {name: model(parts[0], xla) for name, parts in found.items()}
     batch = batch_of(models["none"], flags.milliseconds, flags.steps)
@@ -140,6 +142,14 @@ def compare(xla, flags):
         ratios = [own / none for own, none in pairs[name]]
         added = statistics.median(own - none for own, none in pairs[name]) * 1e6
         low, middle, high = statistics.quantiles(ratios, n=4)
+        if name != "none":
+            results.of(
+                f"{'xla' if xla else 'graph'}.{slug(name)}",
+                ratios,
+                f"a training step with {name}, {'with' if xla else 'without'} XLA, in ratio to one "
+                "without a schedule",
+                headline=bool(target),
+            )
         said = ""
         if target:
             said = f"  allowed {target}: {'met' if middle <= target else 'missed'}"
@@ -151,4 +161,5 @@ def compare(xla, flags):
 
 
 if __name__ == "__main__":
-    main()
+    with recording() as results:
+        main(results)

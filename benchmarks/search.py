@@ -1,7 +1,7 @@
 """Trials per second of searches: KerasTuner, Optuna around Keras, and kerasreg with 1 to 128 lanes.
 
 Usage: python benchmarks/search.py [--model=mlp|cnn|both] [--rounds=3] [--quick]
-           [--contenders="KerasTuner,kerasreg 1,kerasreg 1024"]
+           [--contenders="KerasTuner,kerasreg 1,kerasreg 1024"] [--json=FILE]
 
 Each contender searches in a process of its own, one after the other, in each round: so
 imports, memory and traces are its own. The clock starts with the search, when imports and
@@ -29,6 +29,7 @@ import time
 
 from _parts import Parts
 from _processes import in_process, spread
+from _results import recording, slug
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -215,14 +216,14 @@ def matmul_rate():
     return 2 * size**3 / statistics.median(seconds)
 
 
-def compare(kind, rounds, contenders):
+def compare(kind, rounds, contenders, results):
     found = {name: [] for name in contenders}
     for number in range(rounds):
         for name in contenders:
             one = in_process(__file__, "--one", name, "--model", kind, "--seed", number + 1)
             found[name].append(one)
             print(f"{kind} {number + 1} {name}: {one}", file=sys.stderr, flush=True)
-    floors = [one["floor"] for results in found.values() for one in results]
+    floors = [one["floor"] for every in found.values() for one in every]
     rate = operations(kind) / statistics.median(floors) / 1e6
     print(
         f"\n{kind}: {rounds} rounds; floor {spread(floors, '.1f')} ms a trial ({rate:.0f} GFLOP/s)"
@@ -232,15 +233,26 @@ def compare(kind, rounds, contenders):
         f"{'MB':>7}{'best':>8}{'to floor':>24}"
     )
     base = [one["rate"] for one in found[contenders[0]]]
-    for name, results in found.items():
-        rates = [one["rate"] for one in results]
+    for name, every in found.items():
+        rates = [one["rate"] for one in every]
         ratios = [mine / its for mine, its in zip(rates, base, strict=True)]
-        first, memory, best = (median_of(results, key) for key in ("first", "memory", "best"))
+        first, memory, best = (median_of(every, key) for key in ("first", "memory", "best"))
+        of = f"{kind}.{slug(name)}"
+        results.of(f"{of}.rate", rates, f"trials a second of {name} on the {kind}")
+        if name != contenders[0]:
+            what = f"trials a second of {name} on the {kind}, in ratio to {contenders[0]}"
+            results.of(
+                f"{of}.to_{slug(contenders[0])}", ratios, what, headline=name != "kerasreg 1"
+            )
+        results.add(f"{of}.memory", memory, f"peak memory of {name} on the {kind}, MB")
+        results.add(f"{of}.first", first, f"seconds to the first result of {name} on the {kind}")
+        floors_of = [one["to_floor"] for one in every]
+        results.of(f"{of}.to_floor", floors_of, f"time of {name} on the {kind}, to its floor")
         print(
             f"{name:14}{spread(rates):>24}{spread(ratios, '.1f'):>24}{first:>9.1f}"
-            f"{memory:>7.0f}{best:>8.4f}{spread([one['to_floor'] for one in results]):>24}"
+            f"{memory:>7.0f}{best:>8.4f}{spread(floors_of):>24}"
         )
-    timed = {name: results for name, results in found.items() if "parts" in results[0]}
+    timed = {name: every for name, every in found.items() if "parts" in every[0]}
     if not timed:
         return
     print(f"\n{'ms per trial':14}" + "".join(f"{name:>15}" for name in timed))
@@ -256,7 +268,7 @@ def median_of(results, key):
     return statistics.median(one[key] for one in results)
 
 
-def main():
+def main(results):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=["mlp", "cnn", "both"], default="both")
     parser.add_argument("--rounds", type=int, default=3)
@@ -273,8 +285,10 @@ def main():
             os.environ["QUICK"] = "1"
         for kind in ["mlp", "cnn"] if arguments.model == "both" else [arguments.model]:
             rounds = 1 if arguments.quick else arguments.rounds
-            compare(kind, rounds, arguments.contenders.split(","))
+            compare(kind, rounds, arguments.contenders.split(","), results)
+            results.save()
 
 
 if __name__ == "__main__":
-    main()
+    with recording() as results:
+        main(results)

@@ -1,6 +1,6 @@
 """How much too good the best setting of a search looks, and what is left of that when shrunken.
 
-Usage: python benchmarks/selection.py [SEARCHES]
+Usage: python benchmarks/selection.py [SEARCHES] [--json=FILE]
 
 Searches are simulated: each setting has a true score, folds have an effect that is common to all
 settings, and noise of standard deviation 1 is added. The setting with the best score is chosen. For
@@ -17,6 +17,7 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from _results import recording, slug
 
 from kerasreg import tuners
 
@@ -66,7 +67,7 @@ def simulate(draw, count, folds, searches, of_folds=1.0):
     return naive, reported, each[:, 1].std(ddof=1) / np.sqrt(searches), *others
 
 
-def main():
+def main(results):
     searches = int(sys.argv[1]) if len(sys.argv) > 1 else 500
     print(f"{searches} searches for each line")
     print(
@@ -79,6 +80,20 @@ def main():
                 naive, reported, of_simulation, error, loss, again, last = simulate(
                     draw, count, folds, searches
                 )
+                what = (
+                    f"of the best of {count} settings, {name}, {folds} folds, in noises of a fold"
+                )
+                of = f"{slug(name)}.{count}_settings.{folds}_folds"
+                results.add(f"{of}.mean", naive, f"bias of the mean {what}")
+                results.add(
+                    f"{of}.shrunken",
+                    reported,
+                    f"bias of the shrunken score {what}",
+                    reported - of_simulation,
+                    reported + of_simulation,
+                    "standard error",
+                    headline=(count, folds) == (100, 5),
+                )
                 print(
                     f"{name:20} {count:6} {folds:5} {naive:7.3f} {reported:8.3f} "
                     f"{of_simulation:6.3f} {error:14.3f} {loss:6.3f} {again:6.3f} {last:6.3f}",
@@ -87,4 +102,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with recording() as results:
+        main(results)

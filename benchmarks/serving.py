@@ -1,6 +1,7 @@
 """Requests a second, latency and memory of `kerasreg serve` beside KServe's server.
 
 Usage: python benchmarks/serving.py --kserve=PYTHON [--seconds=60] [--slices=6] [--rows=1]
+           [--json=FILE]
 
 PYTHON is that of an environment with `kserve` and TensorFlow (`make bench-serving` makes it). One
 model (an MLP 64-256-10), exported once, is served by both, each in a process, on this machine
@@ -32,6 +33,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+from _results import recording
 
 from kerasreg import serving
 
@@ -149,7 +151,7 @@ def spread(values, digits=2):
     return f"{middle:.{digits}f} ({first:.{digits}f} to {last:.{digits}f})"
 
 
-def main():
+def main(results):
     parser = argparse.ArgumentParser()
     parser.add_argument("--kserve", required=True, help="a Python that has kserve and tensorflow")
     parser.add_argument("--seconds", type=float, default=60)
@@ -157,6 +159,11 @@ def main():
     parser.add_argument("--rows", type=int, default=1)
     given = parser.parse_args()
 
+    program = "import importlib.metadata as m; print(m.version('kserve'))"
+    asked = subprocess.run(
+        [given.kserve, "-c", program], capture_output=True, text=True, check=True
+    )
+    results.versions["kserve"] = asked.stdout.strip()
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Dense(256, "relu"), keras.layers.Dense(10, "softmax")]
     model = keras.Sequential([keras.Input((64,)), *layers])
@@ -183,14 +190,14 @@ def main():
                 server.wait(bodies[0])
                 load(server, bodies, None, CONNECTIONS, 2)
                 server.seconds, server.memory, server.errors = [], [], 0
-            measure(servers, bodies, expected, given)
+            measure(servers, bodies, expected, given, results)
         finally:
             for server in servers:
                 server.process.terminate()
                 server.process.wait(30)
 
 
-def measure(servers, bodies, expected, given):
+def measure(servers, bodies, expected, given, results):
     for connections, whole in ((CONNECTIONS, given.seconds), (1, given.seconds / 3)):
         print(f"\n{connections} connections, {given.rows} examples a request")
         found = {server.name: [] for server in servers}
@@ -213,9 +220,24 @@ def measure(servers, bodies, expected, given):
                 for one, other in zip(found["kerasreg"], found["KServe"], strict=True)
             ]
             print(f"p{q} of kerasreg in ratio to KServe's: {spread(ratios)}")
+            results.of(
+                f"connections_{connections}.p{q}_to_kserve",
+                ratios,
+                f"p{q} of the latency of `kerasreg serve`, {connections} connections, in ratio to "
+                "KServe's",
+                headline=True,
+            )
     print()
     for server in servers[:2]:
         growth, error = slope(server)
+        results.add(
+            f"memory_growth.{server.name.lower()}",
+            growth,
+            f"growth of the memory of {server.name}, MB an hour",
+            growth - error,
+            growth + error,
+            "standard error",
+        )
         print(
             f"{server.name:9} memory {server.memory[0]:.0f} MB at first, "
             f"{server.memory[-1]:.0f} at last; slope {growth:.1f} ± {error:.1f} MB an hour"
@@ -223,4 +245,5 @@ def measure(servers, bodies, expected, given):
 
 
 if __name__ == "__main__":
-    main()
+    with recording() as results:
+        main(results)

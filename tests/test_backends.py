@@ -7,7 +7,10 @@ import pytest
 pytestmark = pytest.mark.long
 
 PROGRAM = """
-import json, keras, numpy as np, kerasreg
+import json, sys, keras, numpy as np
+theirs = {name.partition(".")[0] for name in sys.modules}
+import kerasreg
+more = {name.partition(".")[0] for name in sys.modules} - theirs
 from keras import ops
 ramp = keras.optimizers.schedules.PolynomialDecay
 shared = kerasreg.regularizers.L2(ramp(0.0, 20, 0.1))
@@ -82,6 +85,7 @@ predicted = [one.predict(np.ones((3, 2)), verbose=0) for one in (*noisy, *both.m
 print(json.dumps({
     "predicted": [values.ravel().tolist() for values in predicted],
     "backend": keras.backend.backend(),
+    "more": sorted(more - set(sys.stdlib_module_names)),
     "steps": int(dropout.step),
     "rate": float(ops.convert_to_numpy(dropout.rate)),
     "strength": float(ops.convert_to_numpy(shared.strength)),
@@ -105,6 +109,12 @@ def results(run_python):
 
 def test_each_ran_on_its_backend(results):
     assert [result["backend"] for result in results] == ["tensorflow", "jax"]
+
+
+def test_nothing_but_keras_is_imported_with_the_package(results):
+    """On JAX no TensorFlow either, and on both no KerasTuner, scikit-learn, pandas or SciPy."""
+    for result in results:
+        assert result["more"] == ["kerasreg"]
 
 
 def test_masks_are_equal_to_the_bit(results):

@@ -1,48 +1,52 @@
 """What benchmarks say of themselves: their models, and the parts of a search that they time."""
 
-import importlib.util
+import inspect
 import itertools
-import pathlib
 import threading
 import types
 
 import keras
 import keras_tuner
+import numpy
 import pytest
-
-BENCHMARKS = pathlib.Path(__file__).parent.parent / "benchmarks"
-
-
-def module_of(name):
-    """A module of the benchmarks, while a fixture needs it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        yield module
+from helpers.scripts import module_of
 
 
 @pytest.fixture(scope="module")
 def people():
     pytest.importorskip("sklearn")
-    yield from module_of("people_models")
+    yield from module_of("benchmarks/people_models.py")
 
 
 @pytest.fixture(scope="module")
 def parts():
-    yield from module_of("_parts")
+    yield from module_of("benchmarks/_parts.py")
 
 
 @pytest.fixture(scope="module")
 def tables():
-    yield from module_of("tables")
+    yield from module_of("benchmarks/tables.py")
+
+
+@pytest.fixture(scope="module")
+def equal_time():
+    yield from module_of("benchmarks/equal_time.py")
+
+
+@pytest.fixture(scope="module")
+def serving():
+    yield from module_of("benchmarks/serving.py")
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    yield from module_of("benchmarks/_results.py")
 
 
 @pytest.fixture(scope="module")
 def searches():
     pytest.importorskip("sklearn")
-    yield from module_of("search")
+    yield from module_of("benchmarks/search.py")
 
 
 def everything_of(model):
@@ -159,15 +163,116 @@ def test_what_is_done_of_tables_is_kept_and_not_mixed(tables, tmp_path):
         tables.Done(path, {"trials": 4})
 
 
-def test_tables_are_compared_by_their_errors(tables, tmp_path, capsys):
+def test_tables_are_compared_by_their_errors(tables, numbers, tmp_path, capsys):
     done = tables.Done(tmp_path / "done.json", {})
+    of = {"score": 0.9, "seconds": 1.0}
     for seed, more in ((1, 0.0), (2, 0.1)):
         for name, of_linear in (("cells", 0.44), ("ames", 0.1)):
-            of = {"score": 0.9, "seconds": 1.0}
             done.add(name, seed, {"linear": {"error": of_linear + more, **of}})
             done.add(name, seed, {"kerasreg ensemble": {"error": 0.2 + more, **of}})
-    tables.show(done, ["cells", "ames"], 2)
+    # Of this seed the ensemble is not done: it is not compared.
+    done.add("ames", 3, {"linear": {"error": 9.9, **of}})
+    results = numbers.Results()
+    tables.show(done, ["cells", "ames"], 2, results)
     shown = capsys.readouterr().out.splitlines()
     assert "linear                     0.4900 ± 0.0500   0.9000 ± 0.0000" in "\n".join(shown)
     # 0.49 and 0.15 beside 0.25: √(1.96 · 0.6) is 1.084.
     assert shown[-1].split() == ["linear", "2", "1", "1", "8.4%"]
+    assert results.results["wins.linear"] | {"what": ""} == {
+        "value": 1.0,
+        "what": "",
+        "of": 2,
+        "headline": True,
+    }
+    found = results.results["error_to_ensemble.linear"]
+    assert found["value"] == pytest.approx(1.084, abs=1e-3)
+    assert found["low"] < found["value"] < found["high"]
+    assert results.results["error.cells.linear"]["low"] == pytest.approx(0.44)
+    assert results.covers == "cells (seeds 1, 2); ames (seeds 1, 2)"
+    others = numbers.Results()
+    tables.show(done, ["cells", "ames"], 3, others)
+    assert others.results["error_to_ensemble.linear"]["value"] == found["value"]
+    assert others.covers == "cells (seeds 1, 2); ames (seeds 1, 2, 3)"
+
+
+def test_searches_of_people_are_told_beside_keras_tuner(people, numbers, capsys):
+    repeat = {"lanes": 1.0, "ours_seconds": 0.1, "theirs_seconds": 5.0, "ours_best": 0.9}
+    repeat |= {"theirs_best": 0.9, "ours_same": None, "theirs_same": None}
+    repeats = [repeat | {"ratio": ratio} for ratio in (40.0, 50.0, 70.0)]
+    measured = [{"kind": "dense", "trials": 64, "target": 50, "repeats": repeats}]
+    results = numbers.Results()
+    people.print_table(measured, results)
+    assert "50.0 (40.0..70.0)" in capsys.readouterr().out
+    found = results.results["dense.64_trials.to_kerastuner"]
+    assert (found["value"], found["low"], found["high"]) == (50.0, 40.0, 70.0)
+    assert found["headline"]
+    assert results.results["dense.64_trials.lanes"]["value"] == 1.0
+
+
+def test_searches_are_told_in_ratio_to_the_first(searches, numbers, monkeypatch, capsys):
+    def measured(script, one, name, *given):
+        seed = given[-1]
+        rate = {"KerasTuner": 1.0, "kerasreg 128": 40.0 + seed}[name] * seed
+        return {"rate": rate, "first": 1.0, "memory": 9.0, "best": 0.9, "floor": 1, "to_floor": 2.0}
+
+    monkeypatch.setattr(searches, "in_process", measured)
+    results = numbers.Results()
+    searches.compare("mlp", 3, ["KerasTuner", "kerasreg 128"], results)
+    assert "42.0 (41.0..43.0)" in capsys.readouterr().out
+    found = results.results["mlp.kerasreg_128.to_kerastuner"]
+    assert (found["value"], found["low"], found["high"]) == (42.0, 41.0, 43.0)
+    assert results.results["mlp.kerastuner.rate"]["value"] == 2.0
+
+
+def test_searches_of_equal_time_are_told_with_their_error(equal_time, numbers, monkeypatch, capsys):
+    def measured(script, one, contender, *given):
+        seed = given[3]
+        return {"score": 0.9 + 0.01 * seed * (contender == "kerasreg"), "trials": 10 * seed}
+
+    monkeypatch.setattr(equal_time, "in_process", measured)
+    results = numbers.Results()
+    equal_time.compare("wine", 3, 60.0, ["kerasreg", "RandomSearch"], results)
+    assert "0.0200 ± 0.0058" in capsys.readouterr().out
+    found = results.results["wine.randomsearch.worse_by"]
+    assert found["value"] == pytest.approx(0.02)
+    assert found["high"] - found["low"] == pytest.approx(2 * 0.0058, abs=1e-4)
+    assert results.results["wine.kerasreg.trials"]["value"] == 20
+    assert "wine.kerasreg.worse_by" not in results.results
+
+
+def test_servers_are_told_in_ratio_to_kserve(serving, numbers, monkeypatch, capsys):
+    milliseconds = {"kerasreg": 1.0, "KServe": 2.0, "floor": 0.5}
+    servers = [
+        types.SimpleNamespace(name=name, seconds=[0.0, 1, 2, 3], memory=[9.0, 9, 9, 9], errors=0)
+        for name in milliseconds
+    ]
+    monkeypatch.setattr(
+        serving, "load", lambda server, *_: numpy.full(10, 1e-3 * milliseconds[server.name])
+    )
+    results = numbers.Results()
+    given = types.SimpleNamespace(seconds=60.0, slices=4, rows=1)
+    serving.measure(servers, [], [], given, results)
+    assert "p50 of kerasreg in ratio to KServe's: 0.50" in capsys.readouterr().out
+    for name in ("connections_4.p50_to_kserve", "connections_1.p99_to_kserve"):
+        assert results.results[name]["value"] == pytest.approx(0.5)
+    assert results.results["memory_growth.kerasreg"]["value"] == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("components", "variants"),
+        ("dropout", "variants"),
+        ("schedules", "contenders"),
+        ("step_time", "contenders"),
+    ],
+)
+def test_all_that_a_benchmark_compares_can_be_made(name, table):
+    """A class or an argument that has another name now is seen before somebody measures."""
+    for module in module_of(f"benchmarks/{name}.py"):
+        compared = getattr(module, table)()
+        assert len(compared) > 3
+        for parts in compared.values():
+            for part in parts if isinstance(parts, tuple) else [parts]:
+                if inspect.isfunction(part):
+                    part()

@@ -37,8 +37,12 @@ TENSORFLOW_PACKAGES = {"distribute", "lanes", "serving"}
 
 def imports(path: pathlib.Path) -> set[str]:
     """Every module that a file imports, `from a import b` as both `a` and `a.b`."""
+    return imports_of(ast.parse(path.read_text()))
+
+
+def imports_of(tree: ast.Module) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -125,3 +129,56 @@ def test_public_names_are_listed_and_exist(package):
     for name in module.__all__:
         assert hasattr(module, name)
         assert not name.startswith("_")
+
+
+def at_module_level(tree: ast.Module) -> ast.Module:
+    """The statements that run when a module is imported, also within `if` and `try`."""
+    waiting, found = list(tree.body), []
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+            continue
+        waiting += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+        if isinstance(node, ast.Try):
+            waiting += [statement for handler in node.handlers for statement in handler.body]
+    imports = [node for node in found if isinstance(node, ast.Import | ast.ImportFrom)]
+    return ast.Module(imports, [])
+
+
+def imported_with(begin: set[str]) -> set[str]:
+    """All modules that are imported with some of kerasreg, those of others by their first name."""
+    paths = {module_of(path): path for path in ROOT.rglob("*.py")}
+    waiting, seen, others = set(begin), set(), set()
+    while waiting:
+        name = waiting.pop()
+        parts = name.split(".")
+        if parts[0] != "kerasreg":
+            others.add(parts[0])
+            continue
+        above = {".".join(parts[: number + 1]) for number in range(len(parts))}
+        for one in (above & set(paths)) - seen:
+            seen.add(one)
+            waiting |= imports_of(at_module_level(ast.parse(paths[one].read_text())))
+    return others
+
+
+def test_the_package_is_imported_with_keras_and_nothing_else_that_is_large():
+    """What takes longer is imported when it is used; benchmarks/import_time.py measures it."""
+    import sys
+
+    import kerasreg
+
+    components = {f"kerasreg.{name}" for name in kerasreg._COMPONENTS}
+    assert imported_with(components) - set(sys.stdlib_module_names) == {"keras", "numpy"}
+
+
+def test_the_command_begins_without_anything_that_is_large():
+    """So `--help`, and a flag that it does not have, are answered at once."""
+    import sys
+
+    others = imported_with({"kerasreg.cli._main"}) - set(sys.stdlib_module_names)
+    assert others <= {"absl", "numpy"}

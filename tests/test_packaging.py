@@ -6,8 +6,10 @@ import pathlib
 import re
 import subprocess
 import sys
+import venv
 import zipfile
 
+import numpy
 import pytest
 
 import kerasreg
@@ -53,6 +55,24 @@ def test_wheel_asks_for_what_the_package_imports(wheel):
     assert required == {"absl-py", "keras", "keras-tuner", "numpy", "six", "tensorboard"}
     extras = set(metadata.get_all("Provides-Extra"))
     assert {"tensorflow", "tensorflow-cpu", "tensorflow-gpu", "search"} <= extras
+
+
+@pytest.mark.long
+def test_a_program_with_types_is_checked_against_what_is_installed(wheel, tmp_path):
+    """As its user's mypy reads it: from the wheel, by py.typed, and strictly."""
+    pytest.importorskip("mypy")
+    folder = tmp_path / "environment"
+    venv.create(folder, with_pip=False)
+    (site,) = folder.glob("lib/python*/site-packages")
+    wheel.extractall(site)
+    # What the package needs is where this process has it.
+    (site / "needs.pth").write_text(str(pathlib.Path(numpy.__file__).parents[1]))
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path / "cache"]
+    command += ["--config-file", os.devnull, "--python-executable", folder / "bin" / "python"]
+    command.append(ROOT / "tools" / "consumer.py")
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 def test_requirements_name_exact_versions_and_no_index():
