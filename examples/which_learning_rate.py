@@ -2,7 +2,7 @@
 
 A range test on scikit-learn's digits, which leaves the model as it was; then twelve epochs with
 one cycle up to the rate that it suggests, beside twelve with Keras' default rate. It writes a
-picture. Run: python examples/one_cycle.py [one_cycle.png]
+picture. Run: python examples/which_learning_rate.py [which_learning_rate.png]
 """
 
 import sys
@@ -63,4 +63,4 @@ def main(picture: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "one_cycle.png")
+    main(sys.argv[1] if len(sys.argv) > 1 else "which_learning_rate.png")

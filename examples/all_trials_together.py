@@ -1,6 +1,6 @@
 """All trials of a search as one model: folds, greedy selection, one SavedModel.
 
-Run: python examples/ensemble_of_trials.py
+Run: python examples/all_trials_together.py
 """
 
 import tempfile
