@@ -9,7 +9,6 @@ stood there in PyTorch. Run: python examples/from_pytorch.py [--epochs=12]
 import argparse
 
 import keras
-import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -83,12 +82,22 @@ def main(argv=None) -> dict[str, object]:
     # torch.nn.CrossEntropyLoss(label_smoothing=0.1)
     loss = kerasreg.losses.SparseCategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     model.compile(optimizer(schedule), loss, metrics=["accuracy"])
-    norm = np.array(model.get_layer("block_0_norm").gamma)
     model.fit(x, y, batch_size=BATCH_SIZE, epochs=epochs, verbose=0)
     # [end]
     loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
     print(f"test accuracy {accuracy:.3f} with the averaged weights, loss {loss:.3f}")
-    return {"accuracy": accuracy, "model": model, "gamma_before": norm}
+    # One step without gradients: what decays, and what does not.
+    before = [keras.ops.convert_to_numpy(variable) for variable in model.trainable_variables]
+    zeros = [keras.ops.zeros_like(variable) for variable in model.trainable_variables]
+    step = optimizer(1.0)
+    step.apply(zeros, model.trainable_variables)
+    kept = {
+        variable.name
+        for variable, value in zip(model.trainable_variables, before, strict=True)
+        if (keras.ops.convert_to_numpy(variable) == value).all()
+    }
+    print("not decayed:", *sorted(kept))
+    return {"accuracy": accuracy, "one_cycle_of_pytorch": one_cycle_of_pytorch, "not decayed": kept}
 
 
 if __name__ == "__main__":

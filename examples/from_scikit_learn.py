@@ -27,7 +27,7 @@ def compiled(penalty, x):
         ]
     )
     # Gradient descent ends at the minimum if its steps are no longer than the inverse curvature.
-    curvature = 2 * np.linalg.eigvalsh(x.T @ x / len(x))[-1]
+    curvature = 2 * float(np.linalg.eigvalsh(x.T @ x / len(x))[-1])
     sgd = keras.optimizers.SGD(1 / curvature, momentum=0.9)
     model.compile(kerasreg.optimizers.Proximal(sgd), "mse")
     return model

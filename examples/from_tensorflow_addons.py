@@ -94,7 +94,7 @@ def main(argv=None) -> dict[str, object]:
     model.fit(x, y, batch_size=BATCH_SIZE, epochs=epochs, callbacks=[stop], verbose=0)
     _, accuracy = model.evaluate(x_test, y_test, verbose=0)
     print(f"test accuracy {accuracy:.3f} with the mean of the weights")
-    return {"accuracy": accuracy, "rates": rates, "model": model}
+    return {"accuracy": accuracy, "learning_rates": learning_rates}
 
 
 if __name__ == "__main__":

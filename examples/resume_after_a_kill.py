@@ -136,7 +136,7 @@ def scores(tuner):
     }
 
 
-def main(argv=None) -> dict[str, float]:
+def main(argv=None) -> dict[str, object]:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--trials", type=int, default=24)
@@ -155,14 +155,15 @@ def main(argv=None) -> dict[str, float]:
         parts = {name: f"{folder}/{name}" for name in ("whole", "killed")}
         for part in parts.values():
             os.mkdir(part)
+        signals = []
         for kind, number, stop in (
             ("train", f"--epochs={flags.epochs}", flags.epochs // 2),
             ("search", f"--trials={flags.trials}", flags.trials // 2),
         ):
             common = (f"--child={kind}", f"--folder={parts['killed']}", number)
-            ended = in_a_process(*common, f"--kill_after={stop}")
+            signals.append(signal.Signals(in_a_process(*common, f"--kill_after={stop}")).name)
             again = in_a_process(*common)
-            print(f"{kind}: ended by {signal.Signals(ended).name}, then resumed: {again == 0}")
+            print(f"{kind}: ended by {signals[-1]}, then resumed: {again == 0}")
         train(parts["whole"], flags.epochs)
         weights = [np.load(f"{part}/weights.npz") for part in parts.values()]
         different = sum(int((weights[0][n] != weights[1][n]).sum()) for n in weights[0].files)
@@ -173,7 +174,13 @@ def main(argv=None) -> dict[str, float]:
         largest = max(abs(whole[key] - resumed[key]) for key in whole.keys() & resumed.keys())
         print(f"settings of the search that are the same: {same} of {len(whole)}")
         print(f"their scores differ by at most {largest:.1e}")
-    return {"different": different, "same": same, "trials": len(whole), "largest": largest}
+    return {
+        "ended": signals,
+        "different": different,
+        "same": same,
+        "trials": len(whole),
+        "largest": largest,
+    }
 
 
 if __name__ == "__main__":
