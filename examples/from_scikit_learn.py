@@ -2,7 +2,7 @@
 
 `lasso_path` and `ElasticNet` of scikit-learn on its diabetes data, and a Keras model of one layer
 with the penalties of kerasreg, trained at all strengths at once. The coefficients are compared.
-Run: python examples/from_scikit_learn.py [--epochs=1000]
+Run: python examples/from_scikit_learn.py [--steps=2000]
 """
 
 import argparse
@@ -10,6 +10,7 @@ import argparse
 import keras
 import numpy as np
 import sklearn.linear_model
+import tensorflow as tf
 from sklearn.datasets import load_diabetes
 
 import kerasreg
@@ -35,19 +36,20 @@ def compiled(penalty, x):
 
 def main(argv=None) -> dict[str, np.ndarray]:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=1000)
-    epochs = parser.parse_args(argv).epochs
+    parser.add_argument("--steps", type=int, default=2000)
+    steps = parser.parse_args(argv).steps
     x, y = load_diabetes(return_X_y=True)
-    x = ((x - x.mean(axis=0)) / x.std(axis=0)).astype("float32")
-    y = ((y - y.mean()) / y.std()).astype("float32")
-    whole = {"epochs": epochs, "batch_size": len(x)}  # Each step sees all samples.
+    x, y = (x - x.mean(axis=0)) / x.std(axis=0), (y - y.mean()) / y.std()
+    # Each step sees all samples.
+    sample = x.astype("float32"), y[:, None].astype("float32")
+    batches = tf.data.Dataset.from_tensors(sample).repeat(steps)
 
     # [lasso]
     theirs = sklearn.linear_model.lasso_path(x, y, alphas=ALPHAS, tol=1e-10)[1].T
     # scikit-learn halves the mean of the squares, and "mse" does not: twice the strength.
     penalty = kerasreg.regularizers.L1(0.0)
     path = kerasreg.tuners.regularization_path(
-        compiled(penalty, x), penalty, [2 * alpha for alpha in ALPHAS], x, y[:, None], **whole
+        compiled(penalty, x), penalty, [2 * alpha for alpha in ALPHAS], batches, epochs=1
     )
     ours = np.array([weights[0][:, 0] for weights in path.weights])
     # [end]
@@ -61,7 +63,7 @@ def main(argv=None) -> dict[str, np.ndarray]:
     of_sklearn = sklearn.linear_model.ElasticNet(0.1, l1_ratio=0.5, fit_intercept=False, tol=1e-10)
     expected = of_sklearn.fit(x, y).coef_
     net = compiled(kerasreg.regularizers.ElasticNet.from_sklearn(0.1, 0.5, loss="mse"), x)
-    net.fit(x, y[:, None], verbose=0, **whole)
+    net.fit(batches, verbose=0)
     found = net.get_weights()[0][:, 0]
     # [end]
     print(
@@ -73,7 +75,7 @@ def main(argv=None) -> dict[str, np.ndarray]:
     # [ridge]
     ridge = sklearn.linear_model.Ridge(50.0, fit_intercept=False).fit(x, y).coef_
     squares = compiled(kerasreg.regularizers.L2(2 * 50.0 / len(x)), x)
-    squares.fit(x, y[:, None], verbose=0, **whole)
+    squares.fit(batches, verbose=0)
     # [end]
     difference = np.abs(squares.get_weights()[0][:, 0] - ridge).max()
     print(f"Ridge(50): coefficients differ by at most {difference:.0e}")

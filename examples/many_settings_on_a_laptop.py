@@ -20,6 +20,7 @@ import kerasreg
 EPOCHS = 10
 
 
+# [model]
 def build(hp):
     """A hypermodel as KerasTuner's guides write it."""
     penalty = keras.regularizers.L2(hp.Float("penalty", 1e-6, 1e-2, sampling="log"))
@@ -37,6 +38,9 @@ def build(hp):
     rate = hp.Float("learning_rate", 1e-4, 1e-1, sampling="log")
     model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
     return model
+
+
+# [end]
 
 
 def searched(kind, trials, data, folder):

@@ -3,7 +3,7 @@
 The penguins: numbers, text and missing values. A search in cross-validation, an ensemble of its
 trials, one SavedModel that takes raw rows by column name, and a server that is asked about a
 penguin of which two values are not known. Run: python examples/table_to_a_served_answer.py
-[--data=examples/penguins.csv] [--target=species] [--trials=16]
+[--data=examples/penguins.csv] [--target=species] [--trials=12]
 """
 
 import argparse
@@ -76,7 +76,7 @@ def main(argv=None) -> dict[str, object]:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default=PENGUINS)
     parser.add_argument("--target", default="species")
-    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--trials", type=int, default=12)
     flags = parser.parse_args(argv)
     # [table]
     frame = pandas.read_csv(flags.data)
@@ -98,9 +98,10 @@ def main(argv=None) -> dict[str, object]:
         )
         # [end]
         print("exported:", kerasreg.serving.read_card(path)["inputs"])
-        row = {name: values[0].item() for name, values in table.raw(test_rows[:1]).items()}
-        # What is missing is NaN in a column of numbers, and "" in one of text.
-        row |= {name: np.nan if isinstance(row[name], float) else "" for name in list(row)[-2:]}
+        row = {name: values.tolist()[0] for name, values in table.raw(test_rows[:1]).items()}
+        # The last column of numbers and the last of text are not known.
+        kinds = {type(value): name for name, value in row.items()}
+        row |= {name: "" if kind is str else np.nan for kind, name in kinds.items()}
         print("asked:", row)
         found = answer(f"{folder}/penguins", row)
     print(f"answered: {found}; it is {test_rows[flags.target].iloc[0]}")
