@@ -265,29 +265,25 @@ def code_of(notebook):
     return ["".join(cell["source"]) for cell in cells_of(notebook) if cell["cell_type"] == "code"]
 
 
-@functools.cache
 def run_notebook(name, folder):
-    """Runs the cells one after the other in one namespace; returns it and what was shown.
+    """Runs the cells one after the other in one namespace; returns it and what was printed.
 
-    A cell's last expression is shown as a notebook shows it, as HTML or a picture where it has one.
+    The last expression of a cell is shown as a notebook shows it: as HTML where it has some.
     """
-    found, shown = {"__name__": "__main__"}, []
-    here = pathlib.Path(folder, "notebooks")
+    found, printed = {"__name__": "__main__"}, io.StringIO()
+    here = folder / "notebooks"
     here.mkdir()
-    (pathlib.Path(folder) / "examples").symlink_to(ROOT / "examples")
-    printed = io.StringIO()
+    (folder / "examples").symlink_to(ROOT / "examples")
     with contextlib.chdir(here), contextlib.redirect_stdout(printed):
         for number, code in enumerate(code_of(ROOT / "notebooks" / name)):
-            tree = ast.parse(code)
-            last = None
-            if isinstance(tree.body[-1], ast.Expr):
-                last = ast.Expression(tree.body.pop().value)
-            exec(compile(tree, f"{name}, cell {number}", "exec"), found)
+            tree, place = ast.parse(code), f"{name}, cell {number}"
+            last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+            exec(compile(tree, place, "exec"), found)
             if last is not None:
-                value = eval(compile(last, f"{name}, cell {number}", "eval"), found)
-                html = getattr(value, "_repr_html_", None)
-                shown.append(repr(value) if html is None else html())
-        assert list(here.iterdir()) == []
+                value = eval(compile(ast.Expression(last.value), place, "eval"), found)
+                if value is not None:
+                    print(getattr(value, "_repr_html_", value.__repr__)())
+    assert list(here.iterdir()) == []
     return found, printed.getvalue()
 
 
@@ -321,7 +317,7 @@ def test_notebook_is_stored_without_outputs(notebook):
 
 @pytest.mark.long
 def test_first_search_finds_an_ensemble(tmp_path):
-    found, printed = run_notebook("a_first_search.ipynb", str(tmp_path))
+    found, printed = run_notebook("a_first_search.ipynb", tmp_path)
     assert "24 of 24 trials shared a program with others" in printed
     accuracies = found["accuracies"]
     assert accuracies["the ensemble"] >= accuracies["the best model"] - 0.005
@@ -330,7 +326,7 @@ def test_first_search_finds_an_ensemble(tmp_path):
 
 @pytest.mark.long
 def test_signal_report_finds_what_is_mended(tmp_path):
-    found, _ = run_notebook("a_signal_report_and_schedules.ipynb", str(tmp_path))
+    found, _ = run_notebook("a_signal_report_and_schedules.ipynb", tmp_path)
     assert (found["before"].verdict, found["after"].verdict) == ("vanishing", "fine")
     assert found["mended"] > 0.9 > 0.5 > found["not_mended"]
     assert float(found["penalty"].strength) == pytest.approx(1e-4)
@@ -338,6 +334,6 @@ def test_signal_report_finds_what_is_mended(tmp_path):
 
 @pytest.mark.long
 def test_served_ensemble_names_the_penguin(tmp_path):
-    found, _ = run_notebook("a_table_to_a_served_ensemble.ipynb", str(tmp_path))
+    found, _ = run_notebook("a_table_to_a_served_ensemble.ipynb", tmp_path)
     assert found["card"]["verification"]["passed"]
     assert found["label"] == found["test_rows"]["species"].iloc[0]
