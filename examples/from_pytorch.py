@@ -22,7 +22,7 @@ def network(drop_path):
     """A residual network; `timm.layers.DropPath(rate)` in each block."""
     inputs = keras.Input((64,))
     x = keras.layers.Dense(64, name="stem")(inputs)
-    # [x.item() for x in torch.linspace(0, drop_path, DEPTH)] in timm, whose first rate is 0.
+    # timm: torch.linspace(0, drop_path, DEPTH), whose first rate is 0.
     rates = [0.0, *kerasreg.schedules.linear_depth(drop_path, depth=DEPTH - 1)]
     for block, rate in enumerate(rates):
         branch = keras.layers.LayerNormalization(name=f"block_{block}_norm")(x)
