@@ -63,7 +63,7 @@ def main(argv=None) -> dict[str, np.ndarray]:
     of_sklearn = sklearn.linear_model.ElasticNet(0.1, l1_ratio=0.5, fit_intercept=False, tol=1e-10)
     expected = of_sklearn.fit(x, y).coef_
     net = compiled(kerasreg.regularizers.ElasticNet.from_sklearn(0.1, 0.5, loss="mse"), x)
-    net.fit(batches, verbose=0)
+    net.fit(batches, shuffle=False, verbose=0)
     found = net.get_weights()[0][:, 0]
     # [end]
     print(
@@ -75,7 +75,7 @@ def main(argv=None) -> dict[str, np.ndarray]:
     # [ridge]
     ridge = sklearn.linear_model.Ridge(50.0, fit_intercept=False).fit(x, y).coef_
     squares = compiled(kerasreg.regularizers.L2(2 * 50.0 / len(x)), x)
-    squares.fit(batches, verbose=0)
+    squares.fit(batches, shuffle=False, verbose=0)
     # [end]
     difference = np.abs(squares.get_weights()[0][:, 0] - ridge).max()
     print(f"Ridge(50): coefficients differ by at most {difference:.0e}")

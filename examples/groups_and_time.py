@@ -79,8 +79,8 @@ def main(argv=None) -> dict[str, tuple[float, float]]:
     x, y, patient = patients(150, rng)
     new = patients(1000, rng)[:2]
     found = {}
-    series, up = days(21_000, rng)
-    (past, is_up), later = (series[:1000], up[:1000]), (series[1000:], up[1000:])
+    series, up = days(23_000, rng)
+    (past, is_up), later = (series[:3000], up[:3000]), (series[3000:], up[3000:])
     # [folds]
     for name, groups in (("folds of rows", None), ("folds of patients", patient)):
         found[name] = searched(name, trials, (x, y), new, 5, groups)

@@ -230,9 +230,10 @@ def test_coefficients_are_those_of_scikit_learn(ran):
 def test_honest_scores_are_worse_than_the_best_mean(ran):
     found = ran("few-samples")
     assert found["shrunken"] > found["best"]
-    # In five folds of the search, and twice in five others.
-    assert found["measured"] == 15
-    assert found["ensemble"] < found["truth"] + 0.02
+    assert found["again"] > found["best"]
+    # In the five folds of the search, and in five others.
+    assert found["measured"] == 10
+    assert found["ensemble"] < found["truth"] + 0.05
 
 
 @pytest.mark.long
@@ -250,8 +251,8 @@ def test_only_folds_of_groups_and_of_time_say_what_is_to_come(ran):
         ("folds of rows", "folds of patients"),
         ("shuffled days", "days in order"),
     ):
-        assert found[flattering][0] - found[flattering][1] > 0.1
-        assert abs(found[honest][0] - found[honest][1]) < 0.1
+        assert found[flattering][0] - found[flattering][1] > 0.2
+        assert abs(found[honest][0] - found[honest][1]) < 0.15
 
 
 # The notebooks.
