@@ -11,9 +11,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 EXAMPLES = {
     "adaptive_dropout.py": r"dropout 0.0: .* 1\.\d+\n(.*\n)+dropout adaptive: .* 0.9\d",
-    "ensemble_of_trials.py": r"of \d+ networks\nbest.*\nensemble: test accuracy 0\.9\d",
     "averages.py": r"SGD: test loss [3-9]\.\d+.*\n(.*\n)+mean of the weights: test loss [12]\.",
-    "one_cycle.py": r"steepest  [\d.]+\n.*\none cycle: test accuracy 0.9\d",
     "schedules.py": r"OneCycle\(1, 400\): 0.040 at first, 0.000 at step 400",
     "train_dense.py": r"test accuracy 0\.9\d",
     "prune_digits.py": r"units removed: [78]\d\.\d%.*\n.*\ntest accuracy: 0\.9\d.* 0\.9\d\d with",
@@ -30,7 +28,11 @@ def run_python(arguments, folder):
 
 
 def test_every_example_is_run():
-    assert {path.name for path in (ROOT / "examples").glob("*.py")} == set(EXAMPLES)
+    # The scripts of recipes are run in test_recipes.py.
+    pages = (ROOT / "docs" / "recipes").glob("*.md")
+    recipes = {f"{page.stem.replace('-', '_')}.py" for page in pages if page.stem != "index"}
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {*EXAMPLES, *recipes}
+    assert not recipes & set(EXAMPLES)
 
 
 @pytest.mark.long

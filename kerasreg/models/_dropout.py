@@ -96,7 +96,7 @@ def insert_dropout(
             `kerasreg.layers`, or a function.
 
     Returns:
-        A `DropoutInsertion`: its `model`, and `edits`, which print as a table.
+        A `DropoutInsertion`: its `model`, and its `rows`; `str` of it is a table.
 
     Raises:
         ValueError: if the model is not built, or neither functional nor Sequential; if a
@@ -161,7 +161,7 @@ def replace_dropout(
         layers: which of these, a pattern or several, as for `attach_regularizer`.
 
     Returns:
-        A `DropoutInsertion`: its `model`; `edits`; and `left_alone`, the dropout that is
+        A `DropoutInsertion`: its `model`; its `rows`; and `left_alone`, the dropout that is
         inside of layers that are no models, such as attention.
 
     Raises:

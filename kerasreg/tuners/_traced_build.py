@@ -220,13 +220,19 @@ class TracedFloat(float):
         return found
 
     def __repr__(self) -> str:
-        self._is_looked_at()
+        # Layers do, for errors that they may have to raise: those of images in each constructor.
+        if _asks() != "keras":
+            self._is_looked_at()
         return float.__repr__(self)
 
-    __str__ = __repr__
+    def __str__(self) -> str:
+        if _asks() != "keras":
+            self._is_looked_at()
+        return float.__repr__(self)
 
     def __format__(self, specification: str) -> str:
-        self._is_looked_at()
+        if _asks() != "keras":
+            self._is_looked_at()
         return format(_plain(self), specification)
 
     def is_integer(self) -> bool:

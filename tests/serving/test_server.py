@@ -134,6 +134,15 @@ def test_small_answers_are_sent_at_once(host):
         assert listening.proto == socket.IPPROTO_TCP
 
 
+def test_who_asks_before_it_takes_requests_waits_and_is_not_refused():
+    with (
+        _listening("127.0.0.1", 0, ipaddress.ip_address("127.0.0.1")) as listening,
+        socket.create_connection(listening.getsockname(), timeout=10) as asking,
+        listening.accept()[0] as taken,
+    ):
+        assert taken.getpeername() == asking.getsockname()
+
+
 def test_it_says_where_it_listens_and_what_is_for_production(running):
     one, _, folder = running
     assert re.match(r"flowers, version 1: http://127\.0\.0\.1:\d+/v1/models/flowers:pr", one.said)

@@ -84,6 +84,15 @@ def without_input(hp):
     return model
 
 
+def augmenting(hp):
+    """Layers that write their factors into texts of errors, which they do not raise."""
+    turned = layers.RandomRotation(hp.Float("rotation", 0.0, 0.2), fill_mode="constant")
+    moved = layers.RandomTranslation(hp.Float("shift", 0.0, 0.2), 0.1, fill_mode="constant")
+    zoomed = layers.RandomZoom(hp.Float("zoom", 0.0, 0.2), fill_mode="constant")
+    middle = [layers.Reshape((2, 2, 1)), turned, moved, zoomed, layers.Flatten()]
+    return compiled(middle, optimizers.SGD(hp.Float("rate", 1e-3, 1e-1)), units=4)
+
+
 class Watched(VectorizedRandomSearch):
     """Keeps what is left of each training: its trial, the numbers, and how it came about."""
 
@@ -124,7 +133,9 @@ def numbers_of(build, hp):
 
 
 @pytest.mark.short("computed", "branching", "of_kerasreg", "without_input")
-@pytest.mark.parametrize("build", [plain, computed, branching, of_kerasreg, without_input])
+@pytest.mark.parametrize(
+    "build", [plain, computed, branching, of_kerasreg, without_input, augmenting]
+)
 def test_numbers_are_those_of_the_model_that_build_builds(build, tmp_path):
     tuner, built = search(build, tmp_path)
     derived = [one for one in tuner.seen if one[2]]
@@ -420,3 +431,11 @@ def test_numbers_of_functions_are_derived(tmp_path):
         assert numbers == numbers_of(in_functions, trial.hyperparameters)
     assert [row.trials for row in tuner.lane_report().rows] == [14]
     assert {trial.status for trial in tuner.oracle.trials.values()} == {"COMPLETED"}
+
+
+@pytest.mark.parametrize("layer", [layers.RandomRotation, layers.RandomZoom])
+def test_what_keras_writes_of_a_number_decides_nothing(layer):
+    hp = hyperparameters(a=0.5)
+    with traced(hp) as trace:
+        layer(hp.get("a"))
+    assert takes_path(trace.path, {"a": 0.25})

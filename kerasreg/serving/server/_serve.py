@@ -18,6 +18,7 @@ from kerasreg.serving._export import list_versions
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_BACKLOG = 2048  # Connections that may wait to be taken: as many as uvicorn lets wait.
 
 
 def serve(
@@ -134,6 +135,8 @@ def _listening(host: str, port: int, address: Any) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+        # Who reads where it listens may ask at once, and waits until the server takes requests.
+        listening.listen(_BACKLOG)
     except OSError:
         listening.close()
         raise

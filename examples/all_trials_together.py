@@ -1,6 +1,6 @@
 """All trials of a search as one model: folds, greedy selection, one SavedModel.
 
-Run: python examples/ensemble_of_trials.py
+Run: python examples/all_trials_together.py
 """
 
 import tempfile
@@ -27,7 +27,7 @@ def build(hp):
     return model
 
 
-def main() -> None:
+def main(argv=None) -> dict[str, float]:
     x, y = load_digits(return_X_y=True)
     x, x_test, y, y_test = train_test_split(
         x.astype("float32"), y, test_size=0.25, random_state=0, stratify=y
@@ -43,9 +43,11 @@ def main() -> None:
         ensemble = selection.model()
         path = kerasreg.serving.export(ensemble, f"{folder}/digits", samples=x_test)
         print(f"exported version {path.rpartition('/')[2]} of {len(ensemble.members())} networks")
+    found = {}
     for name, model in {"best model": best, "ensemble": ensemble}.items():
-        accuracy = (model.predict(x_test, verbose=0).argmax(axis=1) == y_test).mean()
-        print(f"{name}: test accuracy {accuracy:.3f}")
+        found[name] = float((model.predict(x_test, verbose=0).argmax(axis=1) == y_test).mean())
+        print(f"{name}: test accuracy {found[name]:.3f}")
+    return found
 
 
 if __name__ == "__main__":
