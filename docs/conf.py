@@ -47,7 +47,9 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 # Classes of other projects, whose pages are elsewhere.
-nitpick_ignore_regex = [("py:.*", r"(builtins|collections|keras|keras_tuner|numpy|pandas|tensorflow)\..*")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(builtins|collections|keras|keras_tuner|numpy|pandas|tensorflow)\..*")
+]
 
 html_theme = "furo"
 html_title = f"kerasreg {__version__}"

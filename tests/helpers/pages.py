@@ -1,4 +1,4 @@
-"""The pages that people read: README.md and docs/**/*.md, their code, their headings, their links."""
+"""The pages that people read, README.md and docs: their code, their headings, their links."""
 
 import contextlib
 import doctest
@@ -8,7 +8,9 @@ import re
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-_FENCE = re.compile(r"^(?P<fence>`{3,}|:{3,})(?P<language>[^\n`]*)\n(?P<text>.*?)^(?P=fence)$", re.M | re.S)
+_FENCE = re.compile(
+    r"^(?P<fence>`{3,}|:{3,})(?P<language>[^\n`]*)\n(?P<text>.*?)^(?P=fence)$", re.M | re.S
+)
 
 
 def pages():
