@@ -1,5 +1,6 @@
 """How Sphinx builds the pages of this folder: `make docs`."""
 
+import inspect
 import os
 from typing import Any
 
@@ -9,6 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from sphinx.application import Sphinx
 from sphinx.ext.napoleon import GoogleDocstring
+from sphinx.util.inspect import stringify_signature
 
 from kerasreg import __version__
 
@@ -31,7 +33,7 @@ default_role = "code"
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 # A class has the docstring of the class, and the methods that it defines itself.
-autodoc_default_options = {"members": True, "undoc-members": False}
+autodoc_default_options = {"members": True}
 autodoc_preserve_defaults = True
 autodoc_inherit_docstrings = False
 napoleon_numpy_docstring = False
@@ -63,30 +65,49 @@ pygments_dark_style = "monokai"
 linkcheck_timeout = 20
 linkcheck_retries = 2
 
-# Docstrings of properties, as `_read_property` has read them.
-_properties: dict[str, list[str]] = {}
+
+class _Docstring(GoogleDocstring):
+    """Docstrings as they are written here, where `Returns:` begins with no type."""
+
+    def _consume_returns_section(self, preprocess_types: bool = False) -> list[Any]:
+        lines = self._dedent(self._consume_to_next_section())
+        return [("", "", lines)] if any(lines) else []
 
 
-def _read_property(
-    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
-) -> None:
-    """Reads the docstring of a property as that of a method, before Napoleon does.
+# What `_read` made of docstrings.
+_read_docstrings: dict[tuple[str, str], list[str]] = {}
 
-    Napoleon takes what stands before the first colon of a property's docstring for its type.
+
+def _read(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Reads a docstring before Napoleon does.
+
+    Napoleon takes what stands before the first colon for a type, in properties too.
     """
-    if what in ("attribute", "property"):
-        parsed = GoogleDocstring(lines, app.config, app, "method", name, obj, options)
-        _properties[name] = parsed.lines()
+    kind = "method" if what in ("attribute", "property") else what
+    _read_docstrings[what, name] = _Docstring(
+        lines, app.config, app, kind, name, obj, options
+    ).lines()
 
 
-def _keep_property(
-    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
-) -> None:
-    if name in _properties:
-        lines[:] = [*_properties.pop(name), ""]
+def _put_back(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    lines[:] = [*_read_docstrings.pop((what, name)), ""]
+
+
+def _signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: Any, returns: Any
+) -> tuple[str, str] | None:
+    """The arguments of a class, also where `__new__` of Keras takes any."""
+    if what != "class":
+        return None
+    try:
+        found = inspect.signature(obj)
+    except (ValueError, TypeError):
+        return None
+    return stringify_signature(found, show_annotation=False, show_return_annotation=False), ""
 
 
 def setup(app: Sphinx) -> None:
     """Around Napoleon, whose priority is 500."""
-    app.connect("autodoc-process-docstring", _read_property, priority=400)
-    app.connect("autodoc-process-docstring", _keep_property, priority=600)
+    app.connect("autodoc-process-docstring", _read, priority=400)
+    app.connect("autodoc-process-docstring", _put_back, priority=600)
+    app.connect("autodoc-process-signature", _signature)
