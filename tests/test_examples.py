@@ -55,9 +55,7 @@ QUICK = [
     "docs/explanations/tables.md",
     "docs/guides/distribution.md",
     "docs/guides/initializers.md",
-    "docs/guides/models.md",
     "docs/guides/own_components.md",
-    "docs/guides/regularizers.md",
     "docs/guides/schedules.md",
 ]
 
