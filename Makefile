@@ -16,7 +16,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 PYTEST := -m pytest -n $(PROCESSES) --dist=worksteal
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo check test test-long test-slow test-daily test-exports test-lowest test-keras mutations lint check-bazel bench bench-check bench-serving bench-people bench-equal-time bench-tables api package release requirements clean
+.PHONY: demo check test test-long test-slow test-daily test-exports test-lowest test-keras mutations lint docs docs-links check-bazel bench bench-check bench-serving bench-people bench-equal-time bench-tables api package release requirements clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO_OUTPUT)
@@ -78,6 +78,16 @@ lint: $(INSTALLED)-test
 	$(BIN)/mypy
 	$(BIN)/python tools/check_private_names.py
 
+# The pages of docs/ and the reference, into build/docs; what is not right in one is an error.
+docs: $(INSTALLED)-docs
+	$(BIN)/python -m sphinx -W --keep-going -n -q docs build/docs
+
+# What they lead to: pages, headings and pictures; and elsewhere, where there is a network.
+docs-links: docs
+	$(BIN)/python tools/check_links.py build/docs
+	if $(BIN)/python tools/check_links.py --network; then \
+		$(BIN)/python -m sphinx -q -b linkcheck docs build/docs-links; fi
+
 # BUILD against a real Bazel, where there is one or one can be installed.
 check-bazel: $(INSTALLED)-test
 	PYTHON=$(abspath $(BIN)/python) tools/check_bazel.sh $(BAZEL_ARGS)
@@ -125,6 +135,10 @@ $(INSTALLED): requirements.txt pyproject.toml
 	$(PYTHON) tools/make_venv.py $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+$(INSTALLED)-docs: $(INSTALLED) requirements-docs.txt
+	$(BIN)/python -m pip install --quiet --requirement requirements-docs.txt
 	touch $@
 
 $(INSTALLED)-test: $(INSTALLED) requirements-test.txt requirements-peers.txt

@@ -1,4 +1,4 @@
-"""Every script in examples/, and the code in the README, runs and says what it should."""
+"""Scripts in examples/ and the code of the README and of docs/ run, and say what they should."""
 
 import os
 import pathlib
@@ -6,7 +6,9 @@ import re
 import subprocess
 import sys
 
+import keras
 import pytest
+from helpers import pages
 
 ROOT = pathlib.Path(__file__).parent.parent
 EXAMPLES = {
@@ -47,77 +49,42 @@ def test_example_runs(name, tmp_path):
     assert list(tmp_path.iterdir()) == ([picture] if draws else [])
 
 
-def readme_code():
-    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+# Pages whose code takes up to two seconds in all; the code of others is run by `make test-long`.
+QUICK = [
+    "docs/explanations/lanes.md",
+    "docs/explanations/proximal.md",
+    "docs/explanations/resume.md",
+    "docs/explanations/tables.md",
+    "docs/guides/distribution.md",
+    "docs/guides/initializers.md",
+    "docs/guides/own_components.md",
+    "docs/guides/schedules.md",
+]
 
 
-def test_readme_code_runs_and_has_fifteen_lines(tmp_path):
-    code = readme_code()[0]
-    assert len([line for line in code.splitlines() if line.strip()]) <= 15
-    process = run_python(["-c", code], tmp_path)
-    assert process.returncode == 0, process.stderr
-    assert process.stdout.strip() == "test: build/readme/1"
-    assert (tmp_path / "build/readme/1/saved_model.pb").is_file()
-
-
-# What the README's search is given by its reader.
-READER = """
-import keras, numpy as np, kerasreg
-
-def build(hp):
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(rate), loss, metrics=["accuracy"])
-    return model
-
-x, y = np.random.default_rng(0).normal(size=(64, 3)), np.arange(64) % 2
-validation = (x, y)
-"""
-
-
-def test_readme_search_runs(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=() if page in QUICK else pytest.mark.long)
+        for page, text in pages.pages().items()
+        if pages.blocks(text, "python")
+    ],
+)
+def test_code_of_page_runs(page, tmp_path, monkeypatch):
+    """All of it in one namespace, in the order of the page; see `helpers.pages.run`."""
     monkeypatch.chdir(tmp_path)
-    found = {}
-    exec(f"{READER}\n{readme_code()[1]}", found)
-    assert "trials 128/128" in capsys.readouterr().out
-    assert found["model"].predict(found["x"], verbose=0).shape == (64, 2)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    keras.utils.set_random_seed(0)
+    pages.run(page, pages.pages()[page])
 
 
-@pytest.mark.long
-def test_readme_ensemble_runs(tmp_path):
-    code = f"{READER}\n{readme_code()[2]}\nprint(model.predict(x, verbose=0).shape)"
-    process = run_python(["-c", code], tmp_path)
-    assert process.returncode == 0, process.stderr
-    assert "the best trial alone" in process.stdout
-    assert process.stdout.splitlines()[-1] == "(64, 2)"
-
-
-@pytest.mark.long
-def test_readme_pruning_runs(tmp_path):
-    reader = """
-import keras, kerasreg
-from sklearn.datasets import load_digits
-x, y = load_digits(return_X_y=True)
-x = x / 16
-"""
-    code = readme_code()[3]
-    process = run_python(["-c", f"{reader}\n{code}\nprint(small.predict(x).shape)"], tmp_path)
-    assert process.returncode == 0, process.stderr
-    before, after = re.search(r"dense +(\d+) +(\d+)", process.stdout).groups()
-    assert int(after) < int(before) == 256
-    assert process.stdout.splitlines()[-1] == "(1797, 10)"
-
-
-def test_readme_serving_runs(tmp_path, monkeypatch):
-    reader = """
-import keras, kerasreg
-from sklearn.datasets import load_digits
-x = (load_digits().data / 16).astype("float32")
-model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10, "softmax")])
-"""
-    monkeypatch.chdir(tmp_path)
-    found = {}
-    exec(f"{reader}\n{readme_code()[4]}", found)
-    assert str(found["path"]) == "models/digits/1"
-    assert (tmp_path / "models/digits/1/assets.extra/model_card.md").is_file()
+def test_what_a_page_prints_is_compared_and_errors_have_its_lines():
+    page = "```python\nprint(1 + 1)\n```\n\n```text\n{}\n```\n"
+    pages.run("a.md", page.format(2))
+    with pytest.raises(AssertionError, match=r"a\.md:1 says\n3\n\nbut the code prints\n2\n"):
+        pages.run("a.md", page.format(3))
+    with pytest.raises(ZeroDivisionError) as error:
+        pages.run("a.md", "One\n\n```python\n1 / 0\n```\n")
+    assert str(error.traceback[-1].path).endswith("a.md")
+    assert error.traceback[-1].lineno + 1 == 4

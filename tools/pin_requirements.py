@@ -1,9 +1,9 @@
-"""Writes requirements.txt and requirements-test.txt: exact versions, no index address.
+"""Writes requirements.txt, requirements-test.txt and requirements-docs.txt: exact versions.
 
 Usage: python tools/pin_requirements.py
 
-Installs `kerasreg[tensorflow-cpu,search]`, and then the test and lint tools, into a
-new environment, and writes down what came.
+Installs `kerasreg[tensorflow-cpu,search]`, then what makes the documentation, and then the test
+and lint tools, into new environments, and writes down what came, without an address of an index.
 """
 
 import pathlib
@@ -27,20 +27,29 @@ def pinned(python: str) -> dict[str, str]:
     return {re.split("[=@ ]", line)[0].lower(): line for line in lines if "==" in line}
 
 
-def main() -> None:
-    """Writes both files."""
+def installed(*extras: str) -> list[dict[str, str]]:
+    """The pins after each of some installations into one new environment."""
+    found = []
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = f"{folder}/bin/python"
-        pip = [python, "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, f"{ROOT}[tensorflow-cpu,search]"], check=True)
-        demo = pinned(python)
-        subprocess.run([*pip, f"{ROOT}[tensorflow-cpu,test,lint]"], check=True)
-        test = pinned(python)
+        for extra in extras:
+            pip = [python, "-m", "pip", "install", "--quiet", f"{ROOT}[tensorflow-cpu,{extra}]"]
+            subprocess.run(pip, check=True)
+            found.append(pinned(python))
+    return found
+
+
+def main() -> None:
+    """Writes all three files."""
+    demo, test = installed("search", "test,lint")
+    before, after = installed("search", "search,docs")
+    docs = {name: line for name, line in after.items() if name not in before}
     for name, what, pins in (
         ("requirements.txt", "`make demo`", demo),
         # Whole, not "-r requirements.txt": Bazel's rules read pins only.
         ("requirements-test.txt", "`make test`", test),
+        ("requirements-docs.txt", "`make docs` (beside requirements.txt)", docs),
     ):
         lines = [for_every_platform(line) for line in pins.values()]
         (ROOT / name).write_text(HEADER.format(what=what) + "\n".join(lines) + "\n")

@@ -74,7 +74,7 @@ class CurriculumDropout(Schedule):
 
 @keras.saving.register_keras_serializable(package="kerasreg")
 class EarlyDropout(Schedule):
-    """Dropout in the first steps only, against *under*fitting.
+    """Dropout in the first steps only, against underfitting.
 
     `value(t) = rate` for `t < steps`, or `rate · (1 - t / steps)` with `shape="linear"`, and
     then 0. Liu et al. 2023, "Dropout Reduces Underfitting" (arXiv:2303.01500).

@@ -7,7 +7,7 @@ import keras
 
 from kerasreg import callbacks, optimizers, schedules
 
-PAGE = pathlib.Path(__file__).parents[2] / "docs" / "schedules.md"
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "explanations" / "schedules.md"
 
 
 def test_every_class_on_the_right_side_exists():
@@ -21,8 +21,8 @@ def test_every_class_on_the_right_side_exists():
             assert set(names) - {"True", "False"} <= known, code
 
 
-def test_every_schedule_is_found_there_or_in_the_readme():
-    text = PAGE.read_text() + (PAGE.parents[1] / "README.md").read_text()
+def test_every_schedule_is_found_there_or_in_the_guide():
+    text = PAGE.read_text() + (PAGE.parents[1] / "guides" / "schedules.md").read_text()
     for name in schedules.__all__:
         if name not in ("Clipped", "Hyperparameter", "InEpochs", "Product", "Scaled", "Schedule"):
             assert re.search(rf"\b{name}\b", text) or name in ("Shifted", "Sum"), name
