@@ -71,10 +71,10 @@ def look_of(style: str | None) -> Look:
         check_choice("style", style, ("light", "dark"))
         return LIGHT if style == "light" else DARK
     import matplotlib
-    from matplotlib.colors import to_rgb
+    from matplotlib.colors import to_rgba
 
-    paper = matplotlib.rcParams["figure.facecolor"]
-    return DARK if sum(to_rgb(paper)) < 1.0 else LIGHT
+    *colour, alpha = to_rgba(matplotlib.rcParams["figure.facecolor"])
+    return DARK if sum(colour) < 1.0 and alpha > 0.0 else LIGHT  # No paper is none that is dark.
 
 
 def figure(who: str, width: float, height: float) -> Any:

@@ -177,6 +177,8 @@ def test_the_style_is_that_of_the_paper_unless_it_is_said(tmp_path):
         assert look_of("light") is LIGHT
         drawn = PICTURES["schedule"].plot()
     assert matplotlib.colors.to_hex(drawn.get_facecolor()) == DARK.paper
+    with matplotlib.rc_context({"figure.facecolor": "none"}):
+        assert look_of(None) is LIGHT
     # It is drawn later, where the settings are others.
     drawn.savefig(tmp_path / "later.svg")
     (axes,) = drawn.axes
