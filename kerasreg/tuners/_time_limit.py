@@ -68,6 +68,10 @@ class TimeLimit:
         self._ended |= found
         return found
 
+    def has_ended(self, trial_id: str) -> bool:
+        """Whether a trial was asked to end, as the time is over."""
+        return trial_id in self._ended
+
     def callback(self, trial_id: str) -> EpochReports:
         """A callback that ends the trainings of a trial which reports nothing else to the search.
 
