@@ -29,6 +29,7 @@ SHORT = (
     "import_time",
     "components",
     "compressed",
+    "devices",
     "dropout",
     "ensemble",
     "exact_zeros",

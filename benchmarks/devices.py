@@ -16,6 +16,7 @@ import tempfile
 import time
 
 from _processes import in_process, spread
+from _results import recording
 
 SAMPLES, FEATURES, EPOCHS, BATCH = 2048, 32, 8, 32
 
@@ -80,7 +81,7 @@ def measured(devices, trials):
     return search()
 
 
-def main():
+def main(results):
     """Measures in turn, and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backends", default="tensorflow,jax")
@@ -104,7 +105,14 @@ def main():
         ratios = [two / one for one, two in zip(found[1], found[2], strict=True)]
         cells = spread(found[1]), spread(found[2]), spread(ratios)
         print(f"{backend:12}{cells[0]:>26}{cells[1]:>26}{cells[2]:>22}", flush=True)
+        results.of(
+            f"{backend}.two_over_one",
+            ratios,
+            f"trials of a second on two virtual devices of one core, in ratio to one, {backend}",
+            headline=True,
+        )
 
 
 if __name__ == "__main__":
-    main()
+    with recording() as results:
+        main(results)
