@@ -50,7 +50,7 @@ class TimeLeft:
         if count <= 0:
             return
         self._longest = max(self._longest, longest)
-        if self._ends and now - self._ends[-1][0] <= _TOGETHER * (now - self._begun):
+        if self._ends and self._is_together(now):
             self._ends[-1] = self._ends[-1][0], self._ends[-1][1] + count
         else:
             self._ends.append((now, count))
@@ -74,6 +74,10 @@ class TimeLeft:
         if trials <= 0:
             return 0.0, 0.0
         every = self._intervals()
+        # Others may end at this instant, of which nothing is known yet.
+        instant = running > 1 and bool(every) and self._is_together(now)
+        if instant:
+            every = every[:-1]
         ranges = _ranges(every, trials) if len(every) >= _FEWEST_INTERVALS else []
         if not ranges:
             return None if limit is None else (0.0, max(0.0, limit))
@@ -86,11 +90,16 @@ class TimeLeft:
             # Those that run side by side do not end at one time: the last one ends alone.
             each = sum(length for length, _ in every) / sum(count for _, count in every)
             high += max((min(running, trials) - 1) * each, self._longest)
+            low -= min(running, trials) * each if instant else 0.0
         # What has not ended for longer than is usual takes longer than that.
         low, high = max(0.0, low), max(high - since, 0.2 * high)
         if limit is not None:
             low, high = min(low, max(0.0, limit)), min(high, max(0.0, limit))
         return low, high
+
+    def _is_together(self, now: float) -> bool:
+        """Whether what ends now ends together with what ended last."""
+        return now - self._ends[-1][0] <= _TOGETHER * (now - self._begun)
 
     def _intervals(self) -> list[tuple[float, int]]:
         """The seconds before each end, and how many trials ended then, but those of the first."""

@@ -102,6 +102,23 @@ def test_trials_that_end_together_are_one_instant():
     assert left.left(BEGUN + 31.0, 8, 8) is None
 
 
+def test_what_is_said_while_lanes_end_together_is_what_was_said_before():
+    """They are told of one by one: the first of eight is no sign of slow trials."""
+    left = TimeLeft(BEGUN)
+    for instant in range(1, 6):
+        for _ in range(8):
+            left.ended(BEGUN + 10.0 * instant)
+    before = left.left(BEGUN + 59.0, 40, 8)
+    left.ended(BEGUN + 60.0)
+    first = left.left(BEGUN + 60.0, 39, 8)
+    for _ in range(7):
+        left.ended(BEGUN + 60.0)
+    last = left.left(BEGUN + 60.0, 32, 8)
+    assert before[0] <= 51.0 <= before[1]
+    assert first[0] <= 40.0 <= first[1] <= 1.3 * before[1]
+    assert last[0] <= 40.0 <= last[1] <= first[1]
+
+
 def test_the_range_of_equal_trials_is_narrow():
     (found, true), *_ = foretold([10.0] * 40, 1)[20:]
     assert found[1] - found[0] < 0.25 * true

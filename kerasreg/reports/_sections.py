@@ -171,7 +171,7 @@ def _verdict(report: Any) -> Iterator[Block]:
         if "milliseconds" in measured:
             yield Paragraph(
                 "Time is the median of calls with one row, after the first one, in the process of "
-                "the search: each model as Python calls it. In a server it is less.",
+                "the search: each model as Python calls it. One that is served has another time.",
                 is_note=True,
             )
 
