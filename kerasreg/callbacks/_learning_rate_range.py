@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kerasreg._pictures import drawn_to, figure
+from kerasreg._pictures import COLOURS, LINES, Look, drawn_to, grid
 from kerasreg._report import Report, plain
 
 
@@ -104,39 +104,55 @@ class RangeTestResult(Report):
             f"minimum   {self.minimum:.3g}"
         )
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+    def plot(self, path: str | os.PathLike[str] | None = None, *, style: str | None = None) -> Any:
         """Draws the losses over the rates, and the suggestions.
 
         Args:
             path: where to write the picture too, a name that ends with `.png` or `.svg`.
                 It is written beside and renamed.
+            style: `"light"` or `"dark"`; None for dark where Matplotlib draws on dark paper, as
+                `plt.style.use("dark_background")` has it, and else light.
 
         Returns:
             The Matplotlib figure, which notebooks show.
 
         Raises:
             ImportError: if Matplotlib is not installed.
-            ValueError: if the name ends otherwise.
+            ValueError: if the name ends otherwise, or `style` is none of these.
             OSError: if it cannot be written.
         """
-        return drawn_to(path, self._figure)
+        return drawn_to(path, "RangeTestResult.plot", 7.0, 4.5, self._draw, style)
 
-    def _figure(self) -> Any:
-        drawn = figure("RangeTestResult.plot", 7.0, 4.5)
+    def _draw(self, drawn: Any, look: Look) -> None:
         axes = drawn.subplots()
-        axes.plot(self.rates, self.losses, color="0.8", label="loss of a batch")
-        axes.plot(self.rates, self.smoothed, label="smoothed")
+        axes.plot(
+            self.rates,
+            self.losses,
+            color=look.soft,
+            linewidth=0.8,
+            alpha=0.7,
+            label="loss of a batch",
+        )
+        axes.plot(self.rates, self.smoothed, color=COLOURS[0], linewidth=2.2, label="smoothed")
         for number, name in enumerate(("valley", "steepest", "minimum"), 1):
             rate = getattr(self, name)
-            axes.axvline(rate, color=f"C{number}", linestyle="--", label=f"{name}: {rate:.2g}")
+            axes.axvline(
+                rate,
+                color=COLOURS[number],
+                linestyle=LINES[number],
+                linewidth=1.8,
+                label=f"{name}: {rate:.2g}",
+            )
         low, high = float(np.min(self.smoothed)), float(np.max(self.smoothed[:1]))
         # The explosion at the end would leave nothing to be seen of the rest.
         axes.set_ylim(low - 0.1 * (high - low) - 1e-9, high + 0.5 * abs(high - low) + 1e-9)
         axes.set_xscale("log")
-        axes.set_xlabel("learning rate")
-        axes.set_ylabel("loss")
-        axes.legend()
-        return drawn
+        grid(axes, look)
+        axes.set_xlabel("learning rate, per step (logarithmic)")
+        axes.set_ylabel("loss, mean of a batch")
+        axes.set_title("Loss by the learning rate")
+        # Beside, where it hides no line.
+        drawn.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
 def _longest_fall(losses: np.ndarray) -> tuple[int, int]:

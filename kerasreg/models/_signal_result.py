@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from kerasreg._pictures import drawn_to, figure
+from kerasreg._pictures import COLOURS, LINES, MARKERS, Look, drawn_to, grid
 from kerasreg._report import Report
 from kerasreg._text_table import table
 
@@ -64,39 +64,53 @@ class SignalReport(Report):
         titles = SignalRow._fields[:-1]
         return f"{table(titles, [row[:-1] for row in self.rows])}\n{self.verdict}: {self.reason}"
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+    def plot(self, path: str | os.PathLike[str] | None = None, *, style: str | None = None) -> Any:
         """Draws variances and gradients over depth.
 
         Args:
             path: a file for the picture, whose name ends with `.png` or `.svg`; None writes
                 no file. The file is written beside and renamed.
+            style: `"light"` or `"dark"`; None for dark where Matplotlib draws on dark paper, as
+                `plt.style.use("dark_background")` has it, and else light.
 
         Returns:
             The Matplotlib figure, which notebooks show.
 
         Raises:
             ImportError: if Matplotlib is not installed.
-            ValueError: if the name of the file ends otherwise.
+            ValueError: if the name of the file ends otherwise, or `style` is none of these.
             OSError: if the file cannot be written.
         """
-        return drawn_to(path, self._figure)
+        width = max(6.5, 0.3 * len(self.rows))
+        return drawn_to(path, "SignalReport.plot", width, 6.5, self._draw, style)
 
-    def _figure(self) -> Any:
+    def _draw(self, drawn: Any, look: Look) -> None:
         depth = range(len(self.rows))
-        drawn = figure("SignalReport.plot", max(6.0, 0.3 * len(self.rows)), 6.0)
         above, below = drawn.subplots(2, 1, sharex=True)
-        above.plot(depth, [_shown(row.variance) for row in self.rows], "o-", label="variance")
-        for title, column in (("output", "gradient"), ("kernel", "kernel_gradient")):
+        lines = (
+            (above, "variance", "variance"),
+            (below, "with respect to the output", "gradient"),
+            (below, "with respect to the kernel", "kernel_gradient"),
+        )
+        for number, (axes, label, column) in enumerate(lines):
             values = [_shown(getattr(row, column)) for row in self.rows]
-            below.plot(depth, values, "o-", label=f"with respect to the {title}")
-        for axes, label in ((above, "variance of activations"), (below, "gradient (RMS)")):
+            axes.plot(
+                depth,
+                values,
+                color=COLOURS[number],
+                marker=MARKERS[number],
+                linestyle=LINES[number],
+                label=label,
+            )
+        titles = ("variance of activations", "gradient of the loss (RMS)")
+        for axes, label in zip((above, below), titles, strict=True):
             axes.set_yscale("log")
             axes.set_ylabel(label)
-            axes.grid(alpha=0.3)
+            grid(axes, look)
         below.legend()
         below.set_xticks(list(depth), [row.layer for row in self.rows], rotation=90)
-        above.set_title(f"{self.verdict}: {self.reason}", fontsize="medium")
-        return drawn
+        below.set_xlabel("layer, from the input to the output")
+        above.set_title(f"{self.verdict}: {self.reason}", wrap=True)
 
 
 def _shown(value: float | None) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from kerasreg._descriptions import described
-from kerasreg._pictures import check_picture, figure, write_figure
+from kerasreg._pictures import Look, check_picture, drawn_to, grid
 from kerasreg._validation import check_count
 
 _STEPS = 1000  # Where no schedule says when it ends,
@@ -24,6 +24,7 @@ def plot(
     path: str | os.PathLike[str] | None = None,
     *,
     steps: int | None = None,
+    style: str | None = None,
 ) -> Any:
     """Draws the values of one or more schedules over the steps.
 
@@ -33,6 +34,8 @@ def plot(
             for no file. The file replaces an older one in one step.
         steps: how many steps are drawn, a whole number >= 1. The default is a tenth more than
             the largest `length` of the schedules, or 1000 where one has no length.
+        style: `"light"` or `"dark"`; None for dark where Matplotlib draws on dark paper, as
+            `plt.style.use("dark_background")` has it, and else light.
 
     Returns:
         The Matplotlib figure, which notebooks show.
@@ -64,21 +67,23 @@ def plot(
         all_known = len(known) == len(lengths) and max(known) > 0
         steps = math.ceil(11 * max(known) / 10) if all_known else _STEPS
     shown = np.unique(np.linspace(0, check_count("steps", steps), _POINTS).astype("int32"))
-    drawn = figure("A picture of a schedule", 7.0, 4.0)
-    axes = drawn.subplots()
-    for name, schedule in named.items():
-        # One by one where a schedule of the user's takes no more.
-        try:
-            values = ops.convert_to_numpy(schedule(shown))
-        except Exception:
-            values = np.array([float(schedule(int(step))) for step in shown])
-        axes.plot(shown, np.broadcast_to(values, shown.shape), label=str(name))
-    axes.set_xlabel("step")
-    axes.set_ylabel("value")
-    if len(named) > 1:
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")  # Beside.
-    else:
-        axes.set_title(next(iter(map(str, named))), fontsize="small", wrap=True)
-    if path is not None:
-        write_figure(path, drawn)
-    return drawn
+
+    def draw(drawn: Any, look: Look) -> None:
+        axes = drawn.subplots()
+        for number, (name, schedule) in enumerate(named.items()):
+            # One by one where a schedule of the user's takes no more.
+            try:
+                values = ops.convert_to_numpy(schedule(shown))
+            except Exception:
+                values = np.array([float(schedule(int(step))) for step in shown])
+            line = {**look.line(number), "linewidth": 2.0, "label": str(name)}
+            axes.plot(shown, np.broadcast_to(values, shown.shape), **line)
+        grid(axes, look)
+        axes.set_xlabel("optimizer steps")
+        axes.set_ylabel("value of the schedule")
+        if len(named) > 1:
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # Beside.
+        else:
+            axes.set_title(next(iter(map(str, named))), wrap=True)
+
+    return drawn_to(path, "A picture of a schedule", 7.0, 4.0, draw, style)

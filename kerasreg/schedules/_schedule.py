@@ -198,7 +198,13 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         """
         return InEpochs(self, steps_per_epoch, staircase=staircase)
 
-    def plot(self, path: str | os.PathLike[str] | None = None, steps: int | None = None) -> Any:
+    def plot(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        steps: int | None = None,
+        *,
+        style: str | None = None,
+    ) -> Any:
         """Draws the value over the steps, as `kerasreg.schedules.plot` does.
 
         Args:
@@ -206,6 +212,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
                 None for no file.
             steps: how many steps are drawn, a whole number >= 1. The default is a tenth more
                 than `length`, or 1000 where the schedule has no length.
+            style: as for `kerasreg.schedules.plot`.
 
         Returns:
             The Matplotlib figure, which notebooks show.
@@ -215,7 +222,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
             ValueError: if an argument is outside its range.
             OSError: if the picture cannot be written.
         """
-        return plot(self, path, steps=steps)
+        return plot(self, path, steps=steps, style=style)
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from kerasreg._pictures import drawn_to, figure
+from kerasreg._pictures import COLOURS, MARKERS, Look, drawn_to, grid
 from kerasreg._report import Report
 from kerasreg._text_table import table
 from kerasreg._validation import check_number
@@ -55,50 +55,69 @@ class RegularizationPath(Report):
         rows = [[p.strength, p.zeros, *(p.logs[name] for name in names)] for p in self.rows]
         return table(["strength", "zeros", *names], rows)
 
-    def plot(self, path: str | os.PathLike[str] | None = None, *, metric: str | None = None) -> Any:
+    def plot(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        metric: str | None = None,
+        style: str | None = None,
+    ) -> Any:
         """Draws the share of zeros, a metric and the weights over the strength.
 
         Args:
             path: a file for the picture, whose name ends with `.png` or `.svg`; None writes
                 no file. The file is written beside and renamed.
             metric: one of the logs; by default the validation loss, or the loss.
+            style: `"light"` or `"dark"`; None for dark where Matplotlib draws on dark paper, as
+                `plt.style.use("dark_background")` has it, and else light.
 
         Returns:
             The Matplotlib figure, which notebooks show.
 
         Raises:
             ImportError: if Matplotlib is not installed.
-            ValueError: if the name of the file ends otherwise, or there is no such metric.
+            ValueError: if the name of the file ends otherwise, `style` is none of these, or there
+                is no such metric.
             OSError: if the file cannot be written.
         """
         logs = self.rows[0].logs
         drawn = metric or ("val_loss" if "val_loss" in logs else "loss")
         if drawn not in logs:
             raise ValueError(f"`metric` must be one of {list(logs)}. Received: metric={metric!r}")
-        return drawn_to(path, lambda: self._figure(drawn))
 
-    def _figure(self, metric: str) -> Any:
-        drawn = figure("RegularizationPath.plot", 7.0, 7.0)
+        def draw(onto: Any, look: Look) -> None:
+            self._draw(onto, look, drawn)
+
+        return drawn_to(path, "RegularizationPath.plot", 7.0, 7.0, draw, style)
+
+    def _draw(self, drawn: Any, look: Look, metric: str) -> None:
         above, below = drawn.subplots(2, 1, sharex=True)
         order = sorted(range(len(self.rows)), key=lambda k: self.rows[k].strength)
         strengths = [self.rows[k].strength for k in order]
-        above.plot(strengths, [self.rows[k].zeros for k in order], "o-", label="zeros")
-        above.set_ylabel("share of weights that are zero")
+        zeros = [100.0 * self.rows[k].zeros for k in order]
+        above.plot(strengths, zeros, color=COLOURS[0], marker=MARKERS[0])
+        # The marks say which line an axis is of, also where there are no colours.
+        above.set_ylabel("\u25cf penalised weights that are 0 (%)")
         right = above.twinx()
-        right.plot(strengths, [self.rows[k].logs[metric] for k in order], "s--", color="C1")
-        right.set_ylabel(metric, color="C1")
+        logs = [self.rows[k].logs[metric] for k in order]
+        right.plot(strengths, logs, color=COLOURS[1], marker=MARKERS[1], linestyle="--")
+        right.set_ylabel(f"\u25a0 {metric}, last epoch")
+        above.set_title("Zeros, score and weights by the strength of the penalty")
         values = [
             np.concatenate([self.weights[k][place].ravel() for place in self.penalised])
             for k in order
         ]
         # More lines than this show nothing: those of the largest ones.
         shown = np.argsort(-np.abs(values).max(axis=0))[:200]
-        below.plot(strengths, np.array(values)[:, shown], linewidth=0.8)
+        for number, line in enumerate(np.array(values)[:, shown].T):
+            below.plot(strengths, line, color=COLOURS[number % len(COLOURS)], linewidth=0.8)
         below.set_ylabel("weights" if len(shown) == len(values[0]) else "200 largest weights")
-        below.set_xlabel("strength")
-        if min(strengths) > 0:
+        log = min(strengths) > 0
+        below.set_xlabel("strength of the penalty" + (" (logarithmic)" if log else ""))
+        for axes in (above, below):
+            grid(axes, look, "x" if axes is above else "both")
+        if log:
             below.set_xscale("log")
-        return drawn
 
 
 def regularization_path(

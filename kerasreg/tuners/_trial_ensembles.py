@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from kerasreg._error_of_mean import error_of_mean
 from kerasreg._keras.internals import logged_metrics
+from kerasreg._pictures import COLOURS, LINES, MARKERS, Look, drawn_to, grid
 from kerasreg._report import Report
 from kerasreg._scoring import Scorer, greedy_counts
 from kerasreg._text_table import table as text_table
@@ -25,6 +27,7 @@ from kerasreg.tuners._standard_error import values_of
 # what the others choose.
 _PARTS = 5
 _LEAST_ROWS_OF_A_PART = 10
+_MOST_DRAWN = 40
 # What few samples choose is drawn toward the mean of so many trials, the best ones alone.
 _BEST_TRIALS = 10
 # And trials with less than this share are no members.
@@ -108,6 +111,61 @@ class EnsembleSelection(Report):
             RuntimeError: if a training failed.
         """
         return self.build(self, spread, check_count("retrain", retrain, minimum=0))
+
+    def plot(self, path: str | os.PathLike[str] | None = None, *, style: str | None = None) -> Any:
+        """Draws the members by their shares, and their scores beside that of the ensemble.
+
+        Args:
+            path: a file for the picture, whose name ends with `.png` or `.svg`; None writes
+                no file. The file is written beside and renamed.
+            style: `"light"` or `"dark"`; None for dark where Matplotlib draws on dark paper, as
+                `plt.style.use("dark_background")` has it, and else light.
+
+        Returns:
+            The Matplotlib figure, which notebooks show.
+
+        Raises:
+            ImportError: if Matplotlib is not installed.
+            ValueError: if the name of the file ends otherwise, or `style` is none of these.
+            OSError: if the file cannot be written.
+        """
+        height = 1.8 + 0.28 * min(len(self.rows), _MOST_DRAWN)
+        return drawn_to(path, "EnsembleSelection.plot", 8.0, height, self._draw, style)
+
+    def _draw(self, drawn: Any, look: Look) -> None:
+        rows = self.rows[:_MOST_DRAWN]
+        left, right = drawn.subplots(1, 2, sharey=True)
+        places = range(len(rows))
+        left.barh(places, [100.0 * row.share for row in rows], color=COLOURS[0])
+        left.set_yticks(list(places), [row.trial_id for row in rows])
+        left.invert_yaxis()
+        more = len(self.rows) - len(rows)
+        left.set_ylabel("trial" + (f" (the first {len(rows)} of {len(self.rows)})" if more else ""))
+        left.set_xlabel("share in the mean (%)")
+        scores = [row.score for row in rows]
+        right.plot(scores, places, color=COLOURS[1], marker=MARKERS[0], linestyle="none")
+        right.axvline(self.score, color=COLOURS[3], linestyle=LINES[3])
+        alone: dict[str, Any] = {"color": COLOURS[1], "marker": MARKERS[0], "linestyle": "none"}
+        drawn_as = [("a member alone", alone)]
+        told = f"together, where they were chosen: {self.score:.4g}"
+        drawn_as.append((told, {"color": COLOURS[3], "linestyle": LINES[3]}))
+        if self.expected_score is not None:
+            error = self.standard_error or 0.0
+            right.axvline(self.expected_score, color=COLOURS[2], linewidth=2.2)
+            ends = self.expected_score - error, self.expected_score + error
+            right.axvspan(*ends, color=COLOURS[2], alpha=0.2, linewidth=0)
+            told = f"together, elsewhere: {self.expected_score:.4g} ± {error:.2g}"
+            drawn_as.append((told, {"color": COLOURS[2], "linewidth": 2.2}))
+        right.set_xlabel(self.metric)
+        for axes in (left, right):
+            axes.locator_params(axis="x", nbins=5)
+            grid(axes, look, "x")
+        left.set_title("Members of the ensemble")
+        right.set_title("Scores, of samples not trained with")
+        lines = [right.plot([], [], **how)[0] for _, how in drawn_as]
+        drawn.legend(
+            lines, [told for told, _ in drawn_as], loc="outside lower center", ncols=len(lines)
+        )
 
     def __str__(self) -> str:
         lines = [text_table(("trial", "share", self.metric), self.rows)]

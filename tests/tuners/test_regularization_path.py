@@ -120,9 +120,9 @@ def test_the_picture(tmp_path, monkeypatch):
     path = train(linear(penalty), penalty, epochs=2)
     for name in ("path.png", "path.svg"):
         drawn = path.plot(tmp_path / name, metric="mae")
-        assert [axes.get_ylabel() for axes in drawn.axes][-1] == "mae"
+        assert [axes.get_ylabel() for axes in drawn.axes][-1] == "\u25a0 mae, last epoch"
         assert (tmp_path / name).stat().st_size > 2000
-    assert path.plot().axes[-1].get_ylabel() == "loss"
+    assert path.plot().axes[-1].get_ylabel() == "\u25a0 loss, last epoch"
     assert {file.name for file in tmp_path.iterdir()} == {"path.png", "path.svg"}
     with pytest.raises(ValueError, match=r"`metric` must be one of \['loss', 'mae'\]"):
         path.plot(tmp_path / "other.png", metric="auc")
