@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 import keras_tuner
 
 from kerasreg._durations import duration
-from kerasreg.tuners import completed_trials, expected_trials
+from kerasreg._time_left import TimeLeft, left_words
+from kerasreg.tuners import completed_trials, expected_trials, trials_left
 
 
 def reporting(
-    tuner: Any, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    tuner: Any,
+    write: Callable[[str], None],
+    clock: Callable[[], float] = time.monotonic,
+    limit: float | None = None,
 ) -> Any:
     """Makes of a class of tuners one that writes a line after each trial.
 
@@ -21,19 +27,24 @@ def reporting(
         tuner: a class of KerasTuner, or one made of it.
         write: what takes a line.
         clock: what gives the time in seconds.
+        limit: the search ends after so many seconds at the latest.
     """
 
     class Reporting(tuner):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            self._begun, self._before = clock(), len(self.oracle.end_order)
+            self._begun = clock()
+            self._left = TimeLeft(self._begun)
             self._total = expected_trials(self)
 
         def on_trial_end(self, trial: Any) -> None:
             super().on_trial_end(trial)
-            done = len(self.oracle.end_order)
-            elapsed = clock() - self._begun
-            line = progress_line(self, trial, done, self._total, elapsed, done - self._before)
+            now, done = clock(), len(self.oracle.end_order)
+            self._left.ended(now)
+            running = len(self.oracle.ongoing_trials)
+            until = None if limit is None else limit - (now - self._begun)
+            left = left_words(self._left.left(now, trials_left(self), running, until))
+            line = progress_line(self, trial, done, self._total, now - self._begun, left)
             # A line that says that a trial is done is true also if the process is killed then.
             when_written = getattr(self, "when_written", lambda call: call())
             when_written(lambda: write(line))
@@ -47,16 +58,57 @@ def progress_line(
     done: int,
     total: int | None,
     elapsed: float,
-    done_now: int,
+    left: str = "",
 ) -> str:
-    """The line after one trial."""
+    """The line after one trial.
+
+    Args:
+        tuner: the tuner.
+        trial: the trial that has ended.
+        done: how many have ended.
+        total: how many there will be, or None.
+        elapsed: the seconds since the beginning.
+        left: the time left in words, or nothing.
+    """
     name = tuner.oracle.objective.name
     ended = tuner.oracle.get_trial(trial.trial_id)
     result = f"{name} {ended.score:.4f}" if ended.status == "COMPLETED" else "failed"
     best = completed_trials(tuner)
     so_far = f"best {best[0].score:.4f} (trial {best[0].trial_id})" if best else "none completed"
     count = f"{done}" if total is None else f"{done}/{total}"
-    left = ""
-    if total is not None and done_now > 0:
-        left = f", about {duration(elapsed / done_now * max(total - done, 0))} left"
-    return f"trial {count}: {result}, {so_far}, {duration(elapsed)} elapsed{left}"
+    line = f"trial {count}: {result}, {so_far}, {duration(elapsed)} elapsed"
+    return f"{line}, {left}" if left and done != total else line
+
+
+class OneLine:
+    """Takes lines of progress: on a terminal each over the one before, elsewhere each for good.
+
+    Args:
+        write: what takes a line for good.
+        stream: where the lines of a terminal are written; standard output by default.
+    """
+
+    def __init__(self, write: Callable[[str], None], stream: TextIO | None = None) -> None:
+        self._write, self._stream = write, sys.stdout if stream is None else stream
+        self._terminal = bool(getattr(self._stream, "isatty", lambda: False)())
+        self._width = 0
+
+    def __call__(self, line: str) -> None:
+        """Shows a line."""
+        if not self._terminal:
+            self._write(line)
+            return
+        # A line that is wider would begin another one, which none writes over.
+        columns = shutil.get_terminal_size().columns - 1
+        if len(line) > columns > 1:
+            line = line[: columns - 1] + "\u2026"
+        self._stream.write("\r" + line.ljust(self._width))
+        self._stream.flush()
+        self._width = len(line)
+
+    def close(self) -> None:
+        """The last line stays."""
+        if self._width:
+            self._stream.write("\n")
+            self._stream.flush()
+            self._width = 0

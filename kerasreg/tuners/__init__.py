@@ -5,7 +5,7 @@ from kerasreg.tuners._initial_settings import AdaptedSetting, adapt_setting
 from kerasreg.tuners._lane_report import LaneReport, LaneRow, TrainedTrial
 from kerasreg.tuners._out_of_fold import OutOfFold
 from kerasreg.tuners._population import PopulationBasedTraining
-from kerasreg.tuners._progress import expected_trials
+from kerasreg.tuners._progress import expected_trials, trials_left
 from kerasreg.tuners._regularization_path import (
     PathPoint,
     RegularizationPath,
@@ -56,4 +56,5 @@ __all__ = [
     "run_search",
     "shrunken_scores",
     "standard_error",
+    "trials_left",
 ]

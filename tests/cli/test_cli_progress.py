@@ -1,12 +1,13 @@
 """The line after each trial, and how many trials there will be."""
 
+import io
 import re
 import types
 
 import keras_tuner
 import pytest
 
-from kerasreg.cli._progress import progress_line, reporting
+from kerasreg.cli._progress import OneLine, progress_line, reporting
 from kerasreg.tuners import expected_trials
 
 
@@ -36,24 +37,24 @@ def _tuner(scores, direction="max"):
     return types.SimpleNamespace(oracle=oracle)
 
 
-def _line(scores, done, total, elapsed, done_now, direction="max"):
+def _line(scores, done, total, elapsed, left="", direction="max"):
     tuner = _tuner(scores, direction)
     last = tuner.oracle.trials[str(len(scores) - 1)]
-    return progress_line(tuner, last, done, total, elapsed, done_now)
+    return progress_line(tuner, last, done, total, elapsed, left)
 
 
 def test_the_line_tells_trials_best_elapsed_and_left():
-    assert _line([0.5, 0.75], 2, 10, 60.0, 2) == (
+    assert _line([0.5, 0.75], 2, 10, 60.0, "about 4:00 left") == (
         "trial 2/10: val_accuracy 0.7500, best 0.7500 (trial 1), 1:00 elapsed, about 4:00 left"
     )
 
 
 def test_the_best_stays_when_the_last_is_worse():
-    assert "val_accuracy 0.5000, best 0.7500 (trial 0)" in _line([0.75, 0.5], 2, 4, 1.0, 2)
+    assert "val_accuracy 0.5000, best 0.7500 (trial 0)" in _line([0.75, 0.5], 2, 4, 1.0)
 
 
 def test_the_best_of_errors_is_the_smallest():
-    line = _line([0.75, 0.5, 0.6], 3, 4, 1.0, 3, direction="min")
+    line = _line([0.75, 0.5, 0.6], 3, 4, 1.0, direction="min")
     assert "val_accuracy 0.6000, best 0.5000 (trial 1)" in line
 
 
@@ -66,21 +67,15 @@ def test_the_best_of_errors_is_the_smallest():
     ],
 )
 def test_failed_trials_are_called_failed_and_never_best(scores, said):
-    assert f": {said}, " in _line(scores, len(scores), 5, 1.0, len(scores))
-
-
-def test_only_this_process_trials_count_for_the_time_left():
-    # 8 of 10 are done, but 7 of them by an earlier process: 30 seconds for one.
-    assert _line([0.5] * 8, 8, 10, 30.0, 1).endswith("0:30 elapsed, about 1:00 left")
+    assert f": {said}, " in _line(scores, len(scores), 5, 1.0, "about 0:04 left")
 
 
 def test_nothing_is_left_in_the_end():
-    assert _line([0.5] * 4, 4, 4, 8.0, 4).endswith("about 0:00 left")
-    assert _line([0.5] * 5, 5, 4, 8.0, 4).endswith("about 0:00 left")
+    assert _line([0.5] * 4, 4, 4, 8.0, "about 0:00 left").endswith("0:08 elapsed")
 
 
 def test_without_a_total_nothing_is_said_about_the_end():
-    line = _line([0.5], 1, None, 5.0, 1)
+    line = _line([0.5], 1, None, 5.0)
     assert line.startswith("trial 1: ")
     assert line.endswith("0:05 elapsed")
 
@@ -98,7 +93,7 @@ def test_without_a_total_nothing_is_said_about_the_end():
     ],
 )
 def test_durations_carry_over(seconds, said):
-    assert f", {said} elapsed" in _line([0.5], 1, None, seconds, 1)
+    assert f", {said} elapsed" in _line([0.5], 1, None, seconds)
 
 
 class _Hyperband(keras_tuner.Hyperband):
@@ -147,12 +142,15 @@ def _search(folder, trials, seconds, lines):
 
 def test_a_search_writes_one_line_for_each_trial(tmp_path):
     lines = []
-    tuner = _search(tmp_path, 3, 60.0, lines)
-    times = [re.search(r"^trial (\S+): .*, (\S+) elapsed, about (\S+) left$", one) for one in lines]
+    tuner = _search(tmp_path, 6, 60.0, lines)
+    times = [re.search(r"^trial (\S+): .*, (\S+) elapsed(?:, (.*))?$", one) for one in lines]
     assert [one.groups() for one in times] == [
-        ("1/3", "1:00", "2:00"),
-        ("2/3", "2:00", "1:00"),
-        ("3/3", "3:00", "0:00"),
+        ("1/6", "1:00", None),
+        ("2/6", "2:00", None),
+        ("3/6", "3:00", None),
+        ("4/6", "4:00", "1:50 to 2:10 left"),
+        ("5/6", "5:00", "0:55 to 1:05 left"),
+        ("6/6", "6:00", None),
     ]
     best = min(trial.score for trial in tuner.oracle.trials.values())
     assert f"best {best:.4f} (trial " in lines[-1]
@@ -163,6 +161,44 @@ def test_a_search_writes_one_line_for_each_trial(tmp_path):
 def test_a_resumed_search_counts_on_and_times_only_itself(tmp_path, capsys):
     _search(tmp_path, 2, 60.0, [])
     lines = []
-    _search(tmp_path, 4, 10.0, lines)
-    assert [one.split(":")[0] for one in lines] == ["trial 3/4", "trial 4/4"]
-    assert lines[0].endswith("0:10 elapsed, about 0:10 left")
+    _search(tmp_path, 8, 10.0, lines)
+    assert [one.split(":")[0] for one in lines] == [f"trial {k}/8" for k in range(3, 9)]
+    assert lines[3].endswith("0:40 elapsed, 0:19 to 0:21 left")
+
+
+def test_a_limit_is_the_most_that_is_left(tmp_path):
+    clock, lines = FakeClock(), []
+    kind = reporting(_Random, lines.append, clock, limit=300.0)
+    tuner = kind(max_trials=100, directory=tmp_path, seed=1)
+    tuner.clock, tuner.seconds = clock, 60.0
+    tuner.oracle.max_trials = 4
+    tuner.search(verbose=0)
+    assert lines[0].endswith("1:00 elapsed, at most 4:00 left")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_a_line_is_written_over_the_one_before(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    stream, written = Terminal(), []
+    line = OneLine(written.append, stream)
+    line("a line")
+    line("short")
+    line("a line that is wider than the terminal")
+    line.close()
+    line.close()
+    assert stream.getvalue() == "\ra line\rshort \ra line that is wid\u2026\n"
+    assert written == []
+
+
+def test_in_a_pipe_each_line_stays():
+    stream, written = io.StringIO(), []
+    line = OneLine(written.append, stream)
+    line("one")
+    line("two")
+    line.close()
+    assert written == ["one", "two"]
+    assert stream.getvalue() == ""
