@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerasreg.reports._scales import Scale
-from kerasreg.reports._trials import near
+from kerasreg.reports._trials import near, stopped_trials
 from kerasreg.reports._words import cut, name
 
 # Of a chart that is as wide as a telephone, in its own units, which are pixels there.
@@ -20,6 +20,8 @@ _NOT_SET = 22  # So far below an axis are trials that do not have its hyperparam
 _MOST_POINTS = 400
 _INSIDE = 8  # So far from the ends of an axis is what is at its ends.
 _FEW = 100
+# A unit of time, its seconds, and from how many seconds it is used.
+_TIMES = (("hours", 3600.0, 7200.0), ("minutes", 60.0, 180.0), ("seconds", 1.0, 0.0))
 _LETTER = 6.4  # The width of a letter, as far as that can be told.
 
 
@@ -135,9 +137,10 @@ def curves(report: Any) -> str:
         Scale(min(epochs) + 1, max(epochs) + 1),
         y,
     )
-    best = _places(report)
+    best, stopped = _places(report), stopped_trials(report)
     for one in sorted(shown, key=lambda one: -best.get(one["trial"], len(best))):
         kind = "curve good" if best.get(one["trial"], len(best)) < _leading(report) else "curve"
+        kind = "curve stopped" if one["trial"] in stopped else kind
         plot.line(_points(one, "validation"), kind, one["trial"])
     return plot.svg("epoch", metric)
 
@@ -224,6 +227,32 @@ def _middle(x: Scale, one: Mapping[str, Any]) -> float:
     return (low * high) ** 0.5 if x.log else low / 2 + high / 2
 
 
+def lanes(report: Any) -> str:
+    """How many trainings ran at the same time, over the time of all searches of the project."""
+    points: list[tuple[float, float]] = []
+    before = 0.0
+    for one in report.lanes:
+        # Each search begins and ends without a training.
+        level = 0.0
+        for at, used in zip(one["seconds"], one["in_use"], strict=True):
+            points += [(before + at, level), (before + at, used)]
+            level = used
+        before = points[-1][0] if points else before
+    most = max(one["most"] for one in report.lanes)
+    unit, factor = next((u, f) for u, f, least in _TIMES if before >= least)
+    points = [(at / factor, used) for at, used in points] or [(0.0, 0.0)]
+    plot = _Plot(
+        "lanes",
+        "Trainings at the same time",
+        "The area is how many trainings run as lanes, or alone.",
+        Scale(0.0, points[-1][0] or 1.0),
+        Scale(0.0, max(1, most)),
+    )
+    plot.area([(points[0][0], 0.0), *points, (points[-1][0], 0.0)], "band")
+    plot.line(points, "mean")
+    return plot.svg(f"{unit} of the search", "trainings")
+
+
 def calibration(found: Mapping[str, Any]) -> str:
     """The part of samples that is right, by how sure the ensemble is."""
     plot = _Plot(
@@ -276,7 +305,7 @@ def parallel(
     lefts = [70 + k * gap for k in range(len(scales))]
     top, bottom = 34, _PARALLEL_HEIGHT - _NOT_SET - 12
     parts, places = [], {}
-    best = _places(report)
+    best, stopped = _places(report), stopped_trials(report)
     for row in sorted(rows, key=lambda row: -best[row["trial"]]):
         values = [row["values"].get(one["name"]) for one in hyperparameters] + [row["score"]]
         there = [
@@ -289,6 +318,7 @@ def parallel(
             for x, p in zip(lefts, there, strict=True)
         ]
         kind = "trial good" if best[row["trial"]] < _leading(report) else "trial"
+        kind = "trial stopped" if row["trial"] in stopped else kind
         parts.append(
             f'<path class="{kind}" data-t="{text(row["trial"])}" d="M{"L".join(points)}"/>'
         )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from kerasreg.reports._progress import progress_words
 from kerasreg.reports._sections import (
     Block,
     Charts,
@@ -25,6 +26,8 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|&~!])")
 def markdown(report: Any) -> str:
     """The Markdown of a `SearchReport`."""
     lines = [f"# Report of a search: {_text(name(report.title))}"]
+    if (words := progress_words(report)) is not None:
+        lines.append(_text(words))
     for one in sections(report):
         blocks = [made for block in one.blocks if (made := _block(block))]
         if blocks:

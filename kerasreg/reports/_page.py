@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from kerasreg.reports._charts import bar, text
+from kerasreg.reports._progress import progress_words
 from kerasreg.reports._sections import (
     Block,
     Charts,
@@ -20,6 +21,12 @@ from kerasreg.reports._sections import (
 from kerasreg.reports._words import name
 
 # A browser loads nothing that is not in the page, whatever stands in it.
+_STATES = {
+    "running": "running",
+    "finished": "finished",
+    "stopped": "stopped",
+    "unfinished": "stopped",
+}
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; "
     "base-uri 'none'; form-action 'none'"
@@ -37,7 +44,7 @@ def page(report: Any) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         f'<title>{text(title)} – kerasreg report</title><link rel="icon" href="data:,">',
         f"<style>{_file('page.css')}</style></head><body>",
-        f"<header><h1>Report of a search: <bdi>{text(title)}</bdi></h1></header>",
+        f"<header><h1>Report of a search: <bdi>{text(title)}</bdi></h1>{_state(report)}</header>",
         '<nav aria-label="Sections"><ul>',
         *(f'<li><a href="#{one.identity}">{text(one.title)}</a></li>' for one in every),
         "</ul></nav><main>",
@@ -52,6 +59,22 @@ def page(report: Any) -> str:
         parts.append("</section>")
     parts.append(f"</main><script>{_file('page.js')}</script></body></html>")
     return "\n".join(parts) + "\n"
+
+
+def _state(report: Any) -> str:
+    """Whether the search still ran; the page's script says when that was long ago."""
+    words = progress_words(report)
+    if words is None:
+        return ""
+    found = report.progress
+    when = ""
+    if found["state"] == "running" and found.get("written"):
+        when = f' data-written="{text(found["written"])}"'
+    kind = _STATES.get(found["state"], "stopped")
+    return (
+        f'<p id="state" class="state {kind}"{when}>{text(words)}</p>'
+        '<p id="late" class="state stopped" hidden></p>'
+    )
 
 
 def _file(called: str) -> str:
@@ -137,9 +160,12 @@ def _parallel(found: Parallel) -> str:
         )
         fields.append(f"<fieldset><legend>{_isolated(axis['name'])}</legend>{ends}</fieldset>")
     data = {"axes": found.axes, "trials": found.places}
+    key = '<span class="key stopped">stopped early</span>'
+    stopped = key if '<path class="trial stopped"' in found.svg else ""
     return (
         '<p class="note"><span class="key">the best trials</span><span class="key grey">others'
-        "</span></p><p>Draw along an axis, or move the ends below, to see only the trials between "
+        f"</span>{stopped}</p>"
+        "<p>Draw along an axis, or move the ends below, to see only the trials between "
         "them, here and in the leaderboard. A trial that is pointed at is marked everywhere.</p>"
         '<div class="scroll" tabindex="0" role="region" aria-label="Lines of trials">'
         '<figure class="wide" id="parallel-chart">'
@@ -167,7 +193,8 @@ def _leaderboard(board: Leaderboard) -> str:
     for trial, row in zip(board.trials, board.rows, strict=True):
         cells = [_cell("td", row[0]), _cell('th scope="row" tabindex="0"', row[1])]
         cells += [_cell("td", cell) for cell in row[2:]]
-        rows.append(f'<tr data-t="{text(trial)}">{"".join(cells)}</tr>')
+        kind = ' class="stopped"' if trial in board.stopped else ""
+        rows.append(f'<tr data-t="{text(trial)}"{kind}>{"".join(cells)}</tr>')
     return (
         '<div class="scroll high" tabindex="0" role="region" aria-label="Table of trials">'
         f'<table id="leaderboard"><caption>{text(board.caption)}. A title sorts.</caption>'

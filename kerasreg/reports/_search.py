@@ -12,7 +12,9 @@ from kerasreg._files import write_text
 from kerasreg._report import plain
 from kerasreg.reports._effects import effects, importance
 from kerasreg.reports._markdown import markdown
+from kerasreg.reports._optuna import study_of
 from kerasreg.reports._page import page
+from kerasreg.reports._tensorboard import write_tensorboard
 from kerasreg.reports._trials import (
     far_limit,
     finite,
@@ -26,6 +28,19 @@ from kerasreg.reports._verdict import verdict
 SCHEMA = "kerasreg-search-report-1"
 _ENDINGS = (".html", ".json", ".md")
 _SHOWN_FAILED = 5
+# Parts that reports of earlier versions do not have.
+_LATER = frozenset({"progress", "lanes"})
+# What is known of a trial beside its state.
+_TRAINED = (
+    "program",
+    "why_alone",
+    "seconds",
+    "stopped",
+    "zeros",
+    "bytes",
+    "began",
+    "ended",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +69,8 @@ class SearchReport:
         failures: the reasons for which trials failed.
         provenance: versions, fingerprint of the data, the command, and code.
         notes: sentences on what the report does not have.
+        progress: whether the search still ran when the report was made, and how far it was.
+        lanes: how many lanes were in use over time, for each search of the project.
 
     Example:
 
@@ -89,6 +106,8 @@ class SearchReport:
     failures: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
+    progress: dict[str, Any] | None = None
+    lanes: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     @property
     def verdict(self) -> list[str]:
@@ -124,9 +143,9 @@ class SearchReport:
                 f"`values` must be what `to_dict` of a report returned, of the schema {SCHEMA!r}. "
                 f"Received: {found!r}"
             )
-        if missing := sorted(names - set(values)):
+        if missing := sorted(names - _LATER - set(values)):
             raise ValueError(f"`values` must have all parts of a report. Missing: {missing}")
-        return cls(**{name: values[name] for name in names})
+        return cls(**{name: values[name] for name in names & set(values)})
 
     def html(self) -> str:
         """The report as one HTML page, which loads nothing from elsewhere."""
@@ -163,6 +182,60 @@ class SearchReport:
         else:
             text = json.dumps(self.to_dict(), allow_nan=False, indent=1) + "\n"
         write_text(path, text)
+
+    def to_tensorboard(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the trials for TensorBoard: `tensorboard --logdir=FOLDER` shows them.
+
+        Each trial has a folder below. The HParams dashboard has its hyperparameters, its status and
+        its metrics at the best epoch. Beside these, `epoch_val_loss` and the like are its learning
+        curve. A second call replaces what the first one wrote.
+
+        Args:
+            folder: a folder, which is made if it is missing.
+
+        Raises:
+            OSError: if it cannot be written.
+
+        Example:
+
+        >>> import os, tempfile, kerasreg
+        >>> states = [{"trial_id": "0", "status": "FAILED", "score": None, "message": "no",
+        ...            "hyperparameters": {"space": [], "values": {}},
+        ...            "metrics": {"metrics": {}}}]
+        >>> report = kerasreg.reports.search_report(states, objective="loss", direction="min")
+        >>> folder = tempfile.mkdtemp()
+        >>> report.to_tensorboard(folder)
+        >>> sorted(os.listdir(folder))
+        ['events.out.tfevents.0000000000.kerasreg', 'trial-0']
+        """
+        write_tensorboard(self, folder)
+
+    def to_study(self, storage: Any = None, study_name: str | None = None) -> Any:
+        """The trials as an Optuna study, for its dashboard and its functions.
+
+        The study has the hyperparameters with what they were drawn from, the scores, the epochs as
+        intermediate values, the times, and as user attributes the id and the metrics. A trial that
+        a pruner or the oracle stopped is `PRUNED`, so that `study.best_trial` is none of these.
+        Trials without an end are left out. Trials that the study has already are not added again.
+
+        Args:
+            storage: as for `optuna.create_study`, such as `"sqlite:///study.db"`; None for memory.
+            study_name: the name of the study, by default the title of the report.
+
+        Returns:
+            An `optuna.Study`.
+
+        Raises:
+            ImportError: if Optuna is not installed, with the command that installs it.
+
+        Example:
+
+        >>> import kerasreg
+        >>> report = kerasreg.reports.search_report([], objective="val_loss", direction="min")
+        >>> report.to_study().direction.name
+        'MINIMIZE'
+        """
+        return study_of(self, storage, study_name)
 
 
 def check_path(path: str | os.PathLike[str]) -> str:
@@ -201,6 +274,7 @@ def search_report(
     executions: int = 1,
     shrunken: Mapping[str, tuple[float, float]] | None = None,
     trained: Mapping[str, Mapping[str, Any]] | None = None,
+    weigh: bool = True,
     **parts: Any,
 ) -> SearchReport:
     """The report of trials, as KerasTuner writes their states down; no tuner is needed.
@@ -213,7 +287,10 @@ def search_report(
         title: the name of the search.
         executions: of trials with folds, how often each fold was trained.
         shrunken: by the ids of trials their shrunken scores and the standard errors of these.
-        trained: by the ids of trials their `program`, `why_alone` and `seconds`.
+        trained: by the ids of trials what is known of them beside their states: the `program`,
+            `why_alone` and `seconds`; what `stopped` them; the part of `zeros` in their weights,
+            and the `bytes` of these; when they `began` and `ended`, in seconds since 1970.
+        weigh: whether the importance of hyperparameters is found, which takes the most time.
         **parts: other attributes of a `SearchReport`.
 
     Returns:
@@ -238,7 +315,7 @@ def search_report(
         row |= {
             name: value
             for name, value in (trained or {}).get(row["trial"], {}).items()
-            if name in ("program", "why_alone", "seconds")
+            if name in _TRAINED
         }
     order = ranked(rows, direction)
     hyperparameters = hyperparameters_of(states, rows)
@@ -254,17 +331,20 @@ def search_report(
         effects={"limit": limit, "left_out": len(order) - len(close), "rows": found}
         if found
         else None,
-        importance=importance(hyperparameters, order),
-        failures=_failures(rows),
+        importance=importance(hyperparameters, order) if weigh else None,
+        failures=_failures(rows, (parts.get("progress") or {}).get("state") == "running"),
         **_jsonable(parts),
     )
 
 
-def _failures(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Trials without a result, by the reason, the most frequent first."""
+def _failures(rows: Sequence[Mapping[str, Any]], runs: bool) -> list[dict[str, Any]]:
+    """Trials without a result, by the reason, the most frequent first.
+
+    While a search runs, those in training are none.
+    """
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        if row["status"] != "COMPLETED":
+        if row["status"] != "COMPLETED" and not (runs and row["status"] == "RUNNING"):
             found.setdefault((row["status"], row["message"] or ""), []).append(row["trial"])
     return [
         {"status": key[0], "message": key[1], "count": len(ids), "trials": ids[:_SHOWN_FAILED]}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kerasreg.reports import _charts
-from kerasreg.reports._trials import near
+from kerasreg.reports._trials import near, stopped_trials
 from kerasreg.reports._verdict import WHAT, verdict
 from kerasreg.reports._words import (
     count,
@@ -19,7 +19,9 @@ from kerasreg.reports._words import (
     number,
     seconds,
     sentence,
+    share,
     shown,
+    size,
     with_error,
 )
 
@@ -101,6 +103,7 @@ class Leaderboard:
     titles: Sequence[str]
     trials: Sequence[str]
     rows: Sequence[Sequence[tuple[str, Any]]]
+    stopped: frozenset[str] = frozenset()
 
 
 Block = Paragraph | Table | Code | Charts | Parallel | Leaderboard
@@ -159,8 +162,26 @@ def _verdict(report: Any) -> Iterator[Block]:
             ]
             for model in test["models"]
         ]
+        measured = [one for one in _MEASURED if any(m.get(one) is not None for m in test["models"])]
+        titles += [_MEASURED[one][0] for one in measured]
+        for row, model in zip(rows, test["models"], strict=True):
+            row += [_MEASURED[one][1](model.get(one)) for one in measured]
         caption = "Scores on the test part; differences are paired by rows, ± one standard error"
         yield Table(caption, titles, rows, frozenset(range(1, len(titles))))
+        if "milliseconds" in measured:
+            yield Paragraph(
+                "Time is the median of calls with one row, after the first one, in the process of "
+                "the search: each model as Python calls it. One that is served has another time.",
+                is_note=True,
+            )
+
+
+# What was measured of the models that are compared.
+_MEASURED: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "zeros": ("zeros", share),
+    "bytes": ("weights", size),
+    "milliseconds": ("one row", lambda value: "" if value is None else f"{number(value)} ms"),
+}
 
 
 def _honesty(report: Any) -> Iterator[Block]:
@@ -192,6 +213,8 @@ def _curves(report: Any) -> Iterator[Block]:
     ]
     charts: list[tuple[str, str, Table | None]] = []
     key = [("", "the best trials"), ("grey", "others")]
+    if stopped_trials(report):
+        key.append(("stopped", "stopped early"))
     lasts = [
         [name(one["trial"]), str(one["epochs"][-1] + 1), number(one["validation"][-1])]
         for one in drawn[:20]
@@ -311,7 +334,7 @@ def _listed(report: Any) -> tuple[list[dict[str, Any]], int]:
     """
     by_trial = {row["trial"]: row for row in report.trials}
     rows = [by_trial[trial] for trial in report.ranking]
-    columns = 7 + min(_MOST_COLUMNS, len(report.hyperparameters))
+    columns = 3 + len(_known_columns(rows)) + min(_MOST_COLUMNS, len(report.hyperparameters))
     best = min(_MOST_ROWS, _MOST_CELLS // columns)
     rest = rows[best:]
     step = -(-len(rest) // (best // 2)) or 1
@@ -365,19 +388,9 @@ def _leaderboard(report: Any) -> Iterator[Block]:
     if not rows:
         return
     varied = _by_importance(report, _MOST_COLUMNS)
-    keep = [
-        column
-        for column in ("standard_error", "shrunken", "best_epoch", "seconds")
-        if any(row[column] is not None for row in rows)
-    ]
-    own = {
-        "standard_error": ("± error", number),
-        "shrunken": ("shrunken", number),
-        "best_epoch": ("best epoch", lambda epoch: number(None if epoch is None else epoch + 1)),
-        "seconds": ("seconds", lambda value: seconds(value)),
-    }
+    keep = _known_columns(rows)
     titles = ["rank", "trial", name(report.objective["name"])]
-    titles += [own[column][0] for column in keep] + [name(one["name"]) for one in varied]
+    titles += [_OWN[column][0] for column in keep] + [name(one["name"]) for one in varied]
     cells = []
     for rank, row in enumerate(_ranks(report, rows)):
         of_row = rows[rank]
@@ -386,14 +399,37 @@ def _leaderboard(report: Any) -> Iterator[Block]:
                 (str(row), row),
                 (name(of_row["trial"]), of_row["trial"]),
                 (number(of_row["score"]), of_row["score"]),
-                *((own[column][1](of_row[column]), of_row[column]) for column in keep),
+                *((_OWN[column][1](of_row.get(column)), of_row.get(column)) for column in keep),
                 *(_value(of_row, one) for one in varied),
             ]
         )
     caption = f"The best {best} of {count(len(report.ranking), 'trial')}"
     if len(rows) > best:
         caption += f", and {len(rows) - best} others, evenly spaced by rank"
-    yield Leaderboard(caption, titles, [row["trial"] for row in rows], cells)
+    stopped = stopped_trials(report)
+    yield Leaderboard(caption, titles, [row["trial"] for row in rows], cells, stopped)
+    if "zeros" in keep or "bytes" in keep:
+        yield Paragraph(
+            "Zeros are the part of the numbers in the weights of a trial that are exactly 0, bytes "
+            "what all of them take; of a trial with folds, those of one model.",
+            is_note=True,
+        )
+
+
+# The columns of a leaderboard beside rank, trial and score, where some trial has them.
+_OWN: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "standard_error": ("± error", number),
+    "shrunken": ("shrunken", number),
+    "best_epoch": ("best epoch", lambda epoch: number(None if epoch is None else epoch + 1)),
+    "stopped": ("stopped by", lambda value: "" if value is None else name(value)),
+    "zeros": ("zeros", share),
+    "bytes": ("bytes", size),
+    "seconds": ("seconds", seconds),
+}
+
+
+def _known_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [one for one in _OWN if any(row.get(one) is not None for row in rows)]
 
 
 def _ranks(report: Any, rows: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -485,6 +521,29 @@ def _columns(report: Any) -> Iterator[Block]:
 
 
 def _time(report: Any) -> Iterator[Block]:
+    yield from _programs(report)
+    if report.lanes:
+        drawn = _charts.lanes(report)
+        told = [
+            [
+                str(number),
+                seconds(one["seconds"][-1] if one["seconds"] else 0.0),
+                str(one["most"]),
+                f"{one['mean']:.1f}",
+            ]
+            for number, one in enumerate(report.lanes, 1)
+        ]
+        twin = Table(
+            "Trainings at the same time, for each search of the project",
+            ["search", "time", "most", "mean"],
+            told,
+            frozenset([1, 2, 3]),
+            folded=True,
+        )
+        yield Charts([("Trainings at the same time", drawn, twin)])
+
+
+def _programs(report: Any) -> Iterator[Block]:
     if not report.programs:
         return
     total = sum(one["seconds"] or 0.0 for one in report.programs)

@@ -47,6 +47,11 @@ def trial_row(state: Mapping[str, Any], objective: str, executions: int = 1) -> 
         "program": None,
         "why_alone": None,
         "seconds": None,
+        "stopped": None,
+        "zeros": None,
+        "bytes": None,
+        "began": None,
+        "ended": None,
     }
 
 
@@ -136,10 +141,12 @@ def hyperparameters_of(
     """
     logarithmic: dict[str, bool] = {}
     choices: dict[str, list[Any]] = {}
+    spaces: dict[str, dict[str, Any]] = {}
     for state in states:
         for one in state["hyperparameters"]["space"]:
             config = one["config"]
             name = str(config["name"])
+            spaces.setdefault(name, _space(one))
             logarithmic[name] = config.get("sampling") in ("log", "reverse_log")
             if "values" in config:
                 known = choices.setdefault(name, [])
@@ -150,9 +157,26 @@ def hyperparameters_of(
             if not str(name).startswith("tuner/"):
                 values.setdefault(str(name), []).append(value)
     return [
-        _hyperparameter(name, found, logarithmic.get(name, False), choices.get(name, []))
+        {
+            **_hyperparameter(name, found, logarithmic.get(name, False), choices.get(name, [])),
+            "space": spaces.get(name),
+        }
         for name, found in values.items()
     ]
+
+
+def _space(declared: Mapping[str, Any]) -> dict[str, Any]:
+    """What a hyperparameter was drawn from, as KerasTuner's `Float`, `Choice`, ... declare it."""
+    config = declared["config"]
+    choices = config.get("values")
+    return {
+        "kind": str(declared.get("class_name", "")),
+        "low": finite(config.get("min_value")),
+        "high": finite(config.get("max_value")),
+        "step": finite(config.get("step")),
+        "sampling": config.get("sampling"),
+        "values": None if choices is None else [_plain(value) for value in choices],
+    }
 
 
 def _hyperparameter(
@@ -224,3 +248,8 @@ def ranked(rows: Sequence[dict[str, Any]], direction: str) -> list[dict[str, Any
         return sign * (row["shrunken"] if by_shrunken else row["score"]), sign * row["score"]
 
     return sorted(known, key=key)
+
+
+def stopped_trials(report: Any) -> frozenset[str]:
+    """The trials that something stopped before their last epoch."""
+    return frozenset(row["trial"] for row in report.trials if row.get("stopped"))

@@ -43,6 +43,28 @@ def sentence(text: Any) -> str:
     return cut(str(text), _LONGEST_TEXT)
 
 
+def share(value: Any) -> str:
+    """A part of a whole."""
+    if value is None:
+        return DASH
+    # What is not all, or nothing, does not look like it.
+    text = f"{value:.1%}"
+    return (
+        {"0.0%": "<0.1%", "100.0%": ">99.9%"}.get(text, text) if 0 < value < 1 else f"{value:.0%}"
+    )
+
+
+def size(value: Any) -> str:
+    """A number of bytes."""
+    if value is None:
+        return DASH
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.4g} GB"
+
+
 def seconds(value: Any) -> str:
     """A time."""
     if value is None:

@@ -1,5 +1,18 @@
 (() => {
   "use strict";
+  // A page of a search that runs is old when its search has been killed: nobody renews it then.
+  const state = document.getElementById("state"), late = document.getElementById("late");
+  if (state && state.dataset.written) {
+    const minutes = Math.floor((Date.now() - Date.parse(state.dataset.written)) / 60000);
+    if (minutes >= 10) {
+      const hours = Math.floor(minutes / 60), days = Math.floor(hours / 24);
+      const ago = days > 1 ? days + " days" : hours > 1 ? hours + " hours" : minutes + " minutes";
+      late.textContent = "That was " + ago + " ago. If loading the file again does not change this, "
+        + "the search was cut off, or its trials take long.";
+      late.hidden = false;
+    }
+  }
+
   const table = document.getElementById("leaderboard");
   if (!table) return;
   const body = table.tBodies[0];

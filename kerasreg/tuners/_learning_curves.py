@@ -58,18 +58,22 @@ class LearningCurves:
             epochs, validation[thinned], None if training is None else training[thinned]
         )
 
-    def to_dict(self, ranking: Sequence[str], folder: str) -> dict[str, Any] | None:
+    def to_dict(
+        self, ranking: Sequence[str], folder: str, every: bool = False
+    ) -> dict[str, Any] | None:
         """The curves of some trials, as a report has them; None where there are none.
 
         Args:
             ranking: the ids of the completed trials, the best first: the best ones are told, and
                 some of the others.
             folder: the folder of the project, which has those of earlier processes.
+            every: whether all that are known are told.
         """
         stored = {one["trial"]: one for one in read(folder, self._metric)}
         known = [one for one in ranking if one in self._kept or one in stored]
         rest = known[_BEST:]
-        shown = known[:_BEST] + rest[:: -(-len(rest) // _OTHERS) or 1]
+        step = 1 if every else -(-len(rest) // _OTHERS) or 1
+        shown = known[:_BEST] + rest[::step]
         if not shown:
             return None
         trials = [self._told(one) if one in self._kept else stored[one] for one in shown]

@@ -42,6 +42,7 @@ from kerasreg.tuners._learning_curves import LearningCurves
 from kerasreg.tuners._memory import lanes_that_fit
 from kerasreg.tuners._progress import Progress
 from kerasreg.tuners._pruning import Pruning
+from kerasreg.tuners._search_log import SearchLog
 from kerasreg.tuners._structure_first import StructuralProbe
 from kerasreg.tuners._templates import Templates
 from kerasreg.tuners._time_limit import TimeLimit
@@ -119,7 +120,10 @@ class Scheduler:
         files: the state files of the tuner.
         pruning: ends trials early; None to end none.
         record: learns how each trial was trained.
+        curves: learns the epochs of each trial.
+        log: learns when each trial begins and ends, and how many train at the same time.
         limit: tells when the search is to end.
+        look: called when an epoch, or trials, have ended, with the number of trials in training.
 
     Attributes:
         waiting: trainings whose models are built, and which have not begun.
@@ -144,9 +148,12 @@ class Scheduler:
         pruning: Pruning | None,
         record: LaneRecord,
         curves: LearningCurves,
+        log: SearchLog,
         limit: TimeLimit,
+        look: Callable[[int], None],
     ) -> None:
-        self.limit, self.curves = limit, curves
+        self.limit, self.curves, self.log = limit, curves, log
+        self._look = look
         self.tuner, self.oracle = tuner, tuner.oracle
         self.args, self.kwargs, self.groups = args, kwargs, groups
         self.files, self.pruning, self.record = files, pruning, record
@@ -163,7 +170,8 @@ class Scheduler:
             self.digests,
         )
         self.look_ahead = LookAhead(tuner, record)
-        self.progress = Progress(tuner, quiet=kwargs.get("verbose", "auto") == 0)
+        quiet = kwargs.get("verbose", "auto") == 0
+        self.progress = Progress(tuner, quiet, limit=lambda: limit.left)
         self._templates = Templates(tuner.build_model)
         self._widths = Widths(tuner.build_model, self._trainings_left)
         self._failures = Failures(self.oracle)
@@ -181,11 +189,16 @@ class Scheduler:
                 have ended before.
         """
         forget_refused_steps()
+        self.log.begin()
         try:
             with self._failures.counted():
                 self._run()
+        except BaseException:
+            self.progress.close()
+            raise
         finally:
             self._abandon()
+            self.log.end()
         self.progress.update(0, last=True)
         if self.limit.over:
             self.progress.say(self.limit.note(self.oracle))
@@ -357,10 +370,15 @@ class Scheduler:
                 if running.left == 0 or plan.trial.status in ("FAILED", "INVALID"):
                     ending[plan.trial.trial_id] = running
             self._end(list(ending.values()))
+        self.look()
         for plan in own:
             running = self.running[plan.trial.trial_id]
             with contextlib.nullcontext() if lent is None else lent(plan):
                 self._go_on(running, functools.partial(_outcome, plan))
+
+    def look(self) -> None:
+        """Lets those look who look at a search while it runs: all that has ended is written."""
+        self._look(len(self.running))
 
     def reports_of(self, trial: Any, plan: Plan | None = None) -> EpochReports:
         """The callback by which a training of a trial that Keras runs reports to the search.
@@ -376,7 +394,9 @@ class Scheduler:
                 self._check_objective(plan, logs)
             which = running.now[:2] if plan is None else (plan.execution, plan.fold)
             running.keep_model(model, logs, which)
-            return trial.trial_id in self._reported([(trial.trial_id, epoch, logs)])
+            ends = trial.trial_id in self._reported([(trial.trial_id, epoch, logs)])
+            self.look()
+            return ends
 
         return EpochReports(tell)
 
@@ -446,10 +466,11 @@ class Scheduler:
             running.told = True
             if self._report(trial_id, told, epoch).status == "STOPPED":
                 stopped.add(trial_id)
+                running.stopped_by = "oracle"
         if self.pruning is not None:
-            stopped |= set(self.pruning.report(complete))
-        for trial_id in stopped:
-            self.running[trial_id].pruned = True
+            for trial_id in self.pruning.report(complete):
+                stopped.add(trial_id)
+                self.running[trial_id].stopped_by = "pruner"
         self.progress.stopped += len(stopped)
         own = self.tuner.runs_own_code  # Which may compute the objective when it has trained.
         return stopped | self.limit.ending(seen, None if own else objective)
@@ -476,12 +497,16 @@ class Scheduler:
         count = self.tuner.executions_per_trial * len(folds)
         running = RunningTrial(trial, self.oracle.objective, count)
         self.running[trial.trial_id] = running
+        self.log.trial_began(trial.trial_id)
         if self.tuner.runs_own_code:
             args, kwargs = self.args, self.kwargs
             if self.tuner.distribution_strategy is not None:
                 # A trial of replicas is no lane.
+                self.log.lanes(1)
                 with self.record.alone(trial.trial_id, "a `distribution_strategy` trains it"):
                     self._finish(running, lambda: self.tuner.run_trial(trial, *args, **kwargs))
+                self.log.lanes(0)
+                self.look()
                 return
             running.thread = TrialThread(
                 lambda thread: _run_trial(thread, self.tuner, running, args, kwargs),
@@ -592,8 +617,12 @@ class Scheduler:
         reports = self.reports_of(plan.trial, plan)
 
         def train() -> Any:
-            with self.record.alone(plan.trial.trial_id, why):
-                return plan.train_by_keras(reports)
+            self.log.lanes(1)
+            try:
+                with self.record.alone(plan.trial.trial_id, why):
+                    return plan.train_by_keras(reports)
+            finally:
+                self.log.lanes(0)
 
         if plan.thread is not None:
             self._go_on(running, train)
@@ -603,7 +632,7 @@ class Scheduler:
             except Exception as error:  # The trial's own, raised when the trial is finished.
                 plan.error = error
             self.done([plan])
-        self.progress.update(1)
+        self.progress.update(1, trials=[plan.trial.trial_id])
 
     def _go_on(self, running: RunningTrial, answer: Callable[[], Any] | None = None) -> None:
         """Runs the own code of a trial to its next training, or to its end."""
@@ -666,8 +695,8 @@ class Scheduler:
 
     def _interrupt(self, group: LaneGroup, interrupt: KeyboardInterrupt) -> None:
         """Raises an interrupt in the code of each trial that rests in a training of lanes."""
-        left = 0
-        for lane, plan in group.trainings.items():
+        left, trainings = 0, group.trainings
+        for lane, plan in trainings.items():
             if plan.thread is None:
                 left += 1
                 continue
@@ -676,7 +705,7 @@ class Scheduler:
                 self._go_on(self.running[plan.trial.trial_id], functools.partial(_throw, interrupt))
             except KeyboardInterrupt:
                 left += 1
-        if left:
+        if left or not trainings:  # As all of them had just ended.
             raise interrupt
 
     def _abandon(self) -> None:
@@ -748,6 +777,10 @@ class Scheduler:
     def _tell_end(self, running: RunningTrial) -> None:
         trial = running.trial
         del self.running[trial.trial_id]
+        stopped = running.stopped_by
+        if stopped is None and self.limit.has_ended(trial.trial_id):
+            stopped = "time limit"
+        self.log.trial_ended(trial.trial_id, stopped, running.best)
         self.waiting = [plan for plan in self.waiting if plan.trial is not trial]
         self._places.leave(trial)
         known = self.oracle.trials[trial.trial_id]
@@ -768,7 +801,7 @@ class Scheduler:
         self.tuner.on_trial_end(trial)
         if self.pruning is not None:
             score = self.oracle.get_trial(trial.trial_id).score
-            self.pruning.end(trial.trial_id, score, running.pruned)
+            self.pruning.end(trial.trial_id, score, running.stopped_by is not None)
 
 
 def _run_trial(
@@ -874,6 +907,7 @@ class LaneGroup:
         scheduler.key_now = self._key
         try:
             self._lanes = scheduler.look_ahead.take(plans)
+            scheduler.log.lanes(len(plans))
             self._lanes.fit(
                 **_fit_arguments(scheduler.tuner, plans),
                 epochs=[plan.epochs()[1] for plan in plans],
@@ -888,6 +922,7 @@ class LaneGroup:
             return error
         finally:
             scheduler.key_now = None
+            scheduler.log.lanes(0)
             loops = [] if self._lanes is None else self._lanes.loops
             scheduler.record.ran(self._key, self._clock, loops)
         return None
@@ -932,7 +967,9 @@ class LaneGroup:
                 if trial_id not in scheduler.running or trial_id in ending or is_other:
                     lanes.stopped[lane] = True
             scheduler.tuner.on_lanes_epoch_end(lanes, seen)
-            scheduler.progress.update(int(sum(bool(of_lane) for of_lane in logs)))
+            training = {plan.trial.trial_id for plan in self._plans.values()}
+            scheduler.progress.update(sum(bool(of_lane) for of_lane in logs), trials=training)
+            scheduler.look()
 
     def _refill(self, ended: dict[int, Any]) -> dict[int, Replacement]:
         with self._own_errors() as lanes:
@@ -940,6 +977,7 @@ class LaneGroup:
             free = [lane for lane in range(len(lanes)) if lane not in self._plans]
             taken = dict(zip(free, self._next_plans(len(free), lanes), strict=False))
             self._plans |= taken
+            self._scheduler.log.lanes(len(self._plans))
             self._together.begin(taken)
             tuner = self._scheduler.tuner
             return {lane: _replacement(tuner, plan) for lane, plan in taken.items()}

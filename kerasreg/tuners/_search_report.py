@@ -15,8 +15,12 @@ from kerasreg._version import __version__
 from kerasreg.reports import SearchReport, checks, honest_scores, search_report
 from kerasreg.tuners._lane_report import LaneReport
 from kerasreg.tuners._learning_curves import LearningCurves
+from kerasreg.tuners._out_of_fold import Searched
+from kerasreg.tuners._progress import expected_trials
+from kerasreg.tuners._renewal import Stage
 from kerasreg.tuners._results import trained_by
 from kerasreg.tuners._run_search import completed_trials
+from kerasreg.tuners._search_log import SearchLog
 from kerasreg.tuners._selection import Selection, select_trial
 from kerasreg.tuners._trial_ensembles import EnsembleSelection
 
@@ -25,10 +29,14 @@ def report_of_search(
     tuner: Any,
     report: LaneReport,
     curves: LearningCurves,
+    log: SearchLog,
     selection: Selection | None,
     ensemble: EnsembleSelection | None,
     notes: list[str],
     title: str | None,
+    data: str | None,
+    stage: Stage | None,
+    every_curve: bool = False,
 ) -> SearchReport:
     """The report of a tuner: `VectorizedTuner.report` says what of.
 
@@ -36,10 +44,14 @@ def report_of_search(
         tuner: a tuner.
         report: how the trials were trained.
         curves: the learning curves of the trials.
+        log: what else the search saw of the trials.
         selection: what chose a trial, or None for the tuner's own choice.
         ensemble: what chose an ensemble, or None.
         notes: sentences for those who read the report.
         title: the name of the search, by default that of the project.
+        data: the fingerprint of the data, or None.
+        stage: how far the search is; None where none has begun in this process.
+        every_curve: whether it has all learning curves that are known, not those of some trials.
     """
     done, objective = completed_trials(tuner), tuner.oracle.objective
     # Several objectives are no metric, and have one score for each trial.
@@ -49,6 +61,7 @@ def report_of_search(
     rows = () if selection is None else selection.rows
     ranking = [row.setting for row in rows] or [one.trial_id for one in done]
     folds = getattr(tuner, "folds", None)
+    logged, trained = log.to_dict(tuner.project_dir), trained_by(report)
     return search_report(
         [trial.get_state() for trial in trials],
         objective=objective.name,
@@ -56,8 +69,13 @@ def report_of_search(
         title=tuner.project_name if title is None else title,
         executions=1 if folds is None else tuner.executions_per_trial,
         shrunken={row.setting: (row.shrunken, row.shrunken_error) for row in rows},
-        trained=trained_by(report),
-        curves=curves.to_dict(ranking, tuner.project_dir),
+        trained={
+            one.trial_id: logged["trials"].get(one.trial_id, {}) | trained.get(one.trial_id, {})
+            for one in trials
+        },
+        # A report that is renewed again and again is to be cheap.
+        weigh=stage is None or stage.state != "running",
+        curves=curves.to_dict(ranking, tuner.project_dir, every_curve),
         honesty=honest_scores(
             objective.name,
             len(done),
@@ -69,12 +87,27 @@ def report_of_search(
         programs=[row._asdict() for row in report.rows],
         provenance={
             "versions": _versions(),
-            "fingerprint": _fingerprint(tuner),
+            "fingerprint": data,
             "command": None,
             "code": None if selection is None else _code(selection.trial),
         },
         notes=notes,
+        progress=None if stage is None else _progress(tuner, stage),
+        lanes=logged["lanes"],
     )
+
+
+def _progress(tuner: Any, stage: Stage) -> dict[str, Any]:
+    """How far a search is, as a report has it."""
+    expected = expected_trials(tuner)
+    return {
+        "state": stage.state,
+        "ended": len(tuner.oracle.end_order),
+        # An oracle may end before its limit, such as that of a grid.
+        "expected": expected if stage.state != "finished" else None,
+        "running": stage.running,
+        "written": stage.time.isoformat(timespec="seconds"),
+    }
 
 
 def _told_of(ensemble: EnsembleSelection) -> dict[str, Any]:
@@ -115,13 +148,13 @@ def _versions() -> dict[str, str]:
     return {**found, "numpy": np.__version__, "python": platform.python_version()}
 
 
-def _fingerprint(tuner: Any) -> str | None:
-    """A hash of the data of the last search, where they are arrays."""
-    if tuner.searched is None:
+def fingerprint(searched: Searched | None) -> str | None:
+    """A hash of the data of a search, where they are arrays."""
+    if searched is None:
         return None
-    given: Mapping[str, Any] = tuner.searched.kwargs
+    given: Mapping[str, Any] = searched.kwargs
     named = {name: given[name] for name in ("x", "y", "validation_data") if name in given}
-    flat = keras.tree.flatten([list(tuner.searched.args), named])
+    flat = keras.tree.flatten([list(searched.args), named])
     if not flat or not all(isinstance(one, np.ndarray) and one.dtype != object for one in flat):
         return None
     digest = hashlib.sha256()

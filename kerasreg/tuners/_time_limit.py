@@ -32,10 +32,20 @@ class TimeLimit:
         self._ended: set[str] = set()  # The ids of the trials that were asked to end.
         self._given_back = 0
 
+    def now(self) -> float:
+        """The time, in seconds."""
+        return self._clock()
+
+    @property
+    def left(self) -> float | None:
+        """The seconds that are left, perhaps fewer than 0; None where there is no limit."""
+        return None if self._seconds is None else self._begun + self._seconds - self._clock()
+
     @property
     def over(self) -> bool:
         """Whether the time is over."""
-        return self._seconds is not None and self._clock() - self._begun >= self._seconds
+        left = self.left
+        return left is not None and left <= 0.0
 
     def ending(
         self, seen: Iterable[tuple[str, int, Mapping[str, Any]]], objective: Any
@@ -57,6 +67,10 @@ class TimeLimit:
         }
         self._ended |= found
         return found
+
+    def has_ended(self, trial_id: str) -> bool:
+        """Whether a trial was asked to end, as the time is over."""
+        return trial_id in self._ended
 
     def callback(self, trial_id: str) -> EpochReports:
         """A callback that ends the trainings of a trial which reports nothing else to the search.

@@ -439,7 +439,7 @@ class RunningTrial:
         left: how many trainings are not done.
         best: the weights of the best epoch of the best training.
         kept: the weights of the best epoch of each training, by its execution and its fold.
-        pruned: whether the trial was ended early.
+        stopped_by: what ended the trial early, or None.
         told: whether the oracle was told of intermediate results.
         reported_itself: whether own code has told the oracle of the results.
         now: the execution and the fold that own code trains now, and their model.
@@ -452,7 +452,7 @@ class RunningTrial:
         self.plans: list[Plan] = []
         self.results: list[Any] = []
         self.left = 0
-        self.pruned = False
+        self.stopped_by: str | None = None
         self.told = self.reported_itself = False
         self.now: tuple[int, int | None, Any] = (0, None, None)
         self.best: list[np.ndarray] = []

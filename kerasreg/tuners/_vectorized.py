@@ -34,10 +34,12 @@ from kerasreg.tuners._out_of_fold import (
     share_trained,
 )
 from kerasreg.tuners._pruning import Pruning
-from kerasreg.tuners._results import results
+from kerasreg.tuners._renewal import Renewal, Stage, check_targets
+from kerasreg.tuners._results import results, seconds_of
 from kerasreg.tuners._run_search import completed_trials
 from kerasreg.tuners._scheduler import Scheduler, Seen
-from kerasreg.tuners._search_report import report_of_search
+from kerasreg.tuners._search_log import SearchLog
+from kerasreg.tuners._search_report import fingerprint, report_of_search
 from kerasreg.tuners._selection import Selection, select_trial
 from kerasreg.tuners._time_limit import TimeLimit
 from kerasreg.tuners._trial import Plan
@@ -207,6 +209,8 @@ class VectorizedTuner(keras_tuner.Tuner):
             executions_per_trial=executions_per_trial,
         )
         self._curves = LearningCurves(self.oracle.objective)
+        self._log = SearchLog()
+        self._stage: Stage | None = None  # Of the search of this process.
         self._pruning = None if pruner is None else Pruning(pruner, self.oracle.objective)
         initial.check(self.hypermodel)
         self._files = StateFiles(self)
@@ -216,6 +220,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         *fit_args: Any,
         groups: Any = None,
         time_limit: float | str | None = None,
+        report: Any = None,
         **fit_kwargs: Any,
     ) -> None:
         """Searches, as `keras_tuner.Tuner.search` does.
@@ -225,6 +230,12 @@ class VectorizedTuner(keras_tuner.Tuner):
             groups: with `folds`, the group of each sample: no group is divided.
             time_limit: the time after which the search ends: seconds, or a text such as `"60s"`,
                 `"5m"` or `"1h30m"`. None for no limit.
+            report: a `.html`, `.json` or `.md` file, in which the report of the search is renewed
+                while it runs, so that to load it again shows how far it is; or a function that
+                takes such a `kerasreg.reports.SearchReport`; or a list of these. All renewals
+                together take at most 1 % of the time, but for one at the end, and one that takes
+                longer than those before. The file is whole at every instant. It has no ensemble,
+                which `tuner.report` adds.
             **fit_kwargs: given to the hypermodel's `fit`: `validation_data`,
                 `epochs`, `callbacks`, ... `verbose=0` shows nothing.
 
@@ -236,7 +247,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         to its end. A line says how many trials there are, unless `verbose=0`.
 
         Raises:
-            ValueError: if `time_limit` is no time > 0.
+            ValueError: if `time_limit` is no time > 0, or `report` is none of what it may be.
             keras_tuner.errors.FatalError: if `folds` stand beside validation data or a
                 strategy, the data of folds are no arrays, data without an end have no number of
                 steps, or `build` returns no model.
@@ -244,8 +255,9 @@ class VectorizedTuner(keras_tuner.Tuner):
             ImportError: if there are `folds` and scikit-learn is not installed.
         """
         self.oracle.verbose = 0  # Its table for each trial is nothing for many at once.
-        limit = TimeLimit(time_limit)
-        self._scheduler = self._new_scheduler(fit_args, fit_kwargs, groups, limit)
+        limit, targets = TimeLimit(time_limit), check_targets(report)
+        renewal = self._new_renewal(targets)
+        self._scheduler = self._new_scheduler(fit_args, fit_kwargs, groups, limit, renewal.look)
         self.searched = Searched(fit_args, fit_kwargs, groups)
         self.on_search_begin()
         policy = keras.config.dtype_policy()
@@ -253,13 +265,15 @@ class VectorizedTuner(keras_tuner.Tuner):
         keras.backend.clear_session(free_memory=False)
         keras.config.set_dtype_policy(policy)  # Which Keras, to 3.15, clears too.
         record = self._scheduler.record
+        state = "stopped"
         try:
             self._scheduler.run()
+            state = "finished"
         finally:
             self._scheduler = None
             summary = record.close()
-            best = [trial.trial_id for trial in completed_trials(self)]
-            self._curves.write(best, self.project_dir)
+            self._stage = Stage(state)
+            renewal.close(self._stage)
         self.on_search_end()
         if summary is not None:
             warn(summary)
@@ -392,11 +406,90 @@ class VectorizedTuner(keras_tuner.Tuner):
             except ValueError as error:  # Of data that are gone, or cannot be read again.
                 notes.append(f"No ensemble was chosen: {error}")
         found = report_of_search(
-            self, self.lane_report(), self._curves, selection, chosen, notes, title
+            self,
+            self.lane_report(),
+            self._curves,
+            self._log,
+            selection,
+            chosen,
+            notes,
+            title,
+            fingerprint(self.searched),
+            self._stage
+            if self._scheduler is None
+            else Stage("running", len(self._scheduler.running)),
         )
         if path is not None:
             found.write(path)
         return found
+
+    def to_tensorboard(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the trials for TensorBoard, whose HParams dashboard shows them.
+
+        Hyperparameters, metrics at the best epoch, status and learning curves of each trial, as
+        `kerasreg.reports.SearchReport.to_tensorboard` writes them. `tensorboard --logdir=FOLDER`
+        shows them. A second call replaces what the first one wrote.
+
+        Args:
+            folder: a folder, which is made if it is missing.
+
+        Raises:
+            OSError: if it cannot be written.
+
+        Example:
+
+        >>> import os, tempfile, keras_tuner, kerasreg
+        >>> oracle = keras_tuner.oracles.RandomSearchOracle("val_loss", max_trials=4)
+        >>> folder = tempfile.mkdtemp()
+        >>> tuner = kerasreg.tuners.VectorizedTuner(oracle, lambda hp: None, directory=folder)
+        >>> tuner.to_tensorboard(os.path.join(folder, "logs"))  # Best when it has searched.
+        >>> len(os.listdir(os.path.join(folder, "logs")))
+        1
+        """
+        self._report_of_trials().to_tensorboard(folder)
+
+    def to_study(self, storage: Any = None, study_name: str | None = None) -> Any:
+        """The trials as an Optuna study, which its dashboard shows.
+
+        `kerasreg.reports.SearchReport.to_study` says what the study holds.
+
+        Args:
+            storage: as for `optuna.create_study`, such as `"sqlite:///study.db"`; None for memory.
+            study_name: the name of the study, by default that of the project.
+
+        Returns:
+            An `optuna.Study`.
+
+        Raises:
+            ImportError: if Optuna is not installed, with the command that installs it.
+
+        Example:
+
+        >>> import tempfile, keras_tuner, kerasreg
+        >>> oracle = keras_tuner.oracles.RandomSearchOracle("val_loss", max_trials=4)
+        >>> folder = tempfile.mkdtemp()
+        >>> tuner = kerasreg.tuners.VectorizedTuner(oracle, lambda hp: None, directory=folder)
+        >>> study = tuner.to_study()  # Best when it has searched.
+        >>> study.study_name, study.direction.name
+        ('untitled_project', 'MINIMIZE')
+        """
+        return self._report_of_trials().to_study(storage, study_name)
+
+    def _report_of_trials(self) -> SearchReport:
+        """A report of the trials alone, with all learning curves."""
+        return report_of_search(
+            self,
+            self.lane_report(),
+            self._curves,
+            self._log,
+            None,
+            None,
+            [],
+            None,
+            None,
+            self._stage,
+            every_curve=True,
+        )
 
     def select(
         self, rule: str = "best", complexity: str | Callable[[Any], float] | None = None
@@ -968,6 +1061,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         fit_kwargs: dict[str, Any],
         groups: Any,
         limit: TimeLimit,
+        look: Callable[[int], None],
     ) -> Scheduler:
         """Makes the owner of a search that begins."""
         record = LaneRecord(getattr(self.oracle, "trials_per_structure", None))
@@ -981,8 +1075,37 @@ class VectorizedTuner(keras_tuner.Tuner):
             pruning=self._pruning,
             record=record,
             curves=self._curves,
+            log=self._log,
             limit=limit,
+            look=look,
         )
+
+    def _new_renewal(self, targets: Sequence[Any]) -> Renewal:
+        """What keeps the state of a search that begins, and renews its report."""
+        known: list[str | None] = []  # The fingerprint, which takes its time.
+
+        def make(stage: Stage) -> SearchReport:
+            if not known:
+                known.append(fingerprint(self.searched))
+            return report_of_search(
+                self,
+                self.lane_report(),
+                self._curves,
+                self._log,
+                None,
+                None,
+                [],
+                None,
+                known[0],
+                stage,
+            )
+
+        def keep() -> None:
+            best = [trial.trial_id for trial in completed_trials(self)]
+            self._curves.write(best, self.project_dir)
+            self._log.write(self.project_dir, seconds_of(self.lane_report()))
+
+        return Renewal(targets, make, keep)
 
     def _has_hooks(self) -> bool:
         names = ("on_batch_begin", "on_batch_end", "on_epoch_begin", "on_epoch_end")

@@ -82,8 +82,21 @@ def parts(found, epochs=30):
     return {
         "shrunken": {one["trial_id"]: (one["score"] + 0.01, 0.02) for one in done},
         "trained": {
-            one["trial_id"]: {"program": 1, "why_alone": None, "seconds": 0.25} for one in done
+            one["trial_id"]: {
+                "program": 1, "why_alone": None, "seconds": 0.25, "zeros": place % 11 / 10,
+                "bytes": 4000 + place, "stopped": "pruner" if place % 5 == 2 else None,
+                "began": 1.7e9 + place, "ended": 1.7e9 + place + 5.0,
+            }
+            for place, one in enumerate(done)
         },
+        "progress": {"state": "running", "ended": len(done), "expected": len(done) + 8,
+                     "running": 8, "written": "2026-01-02T03:04:05+00:00"},
+        "lanes": [
+            {"began": 1.7e9, "seconds": [0.5, 20.0, 31.0], "in_use": [48.0, 12.0, 0.0],
+             "most": 48, "mean": 35.0},
+            {"began": 1.7e9 + 99, "seconds": [1.0, 9.0], "in_use": [24.0, 0.0], "most": 24,
+             "mean": 21.3},
+        ],
         "curves": {"metric": "val_loss", "training_metric": "loss", "trials": curves},
         "honesty": [
             {"what": "the best trial in the search", "metric": "val_loss", "score": best["score"],

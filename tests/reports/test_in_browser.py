@@ -57,6 +57,14 @@ told.wide = wide.scrollWidth > wide.clientWidth;
 told.small = [...document.querySelectorAll("figure > svg")]
   .filter((one) => one.getBoundingClientRect().width < 200).length;
 told.requests = performance.getEntriesByType("resource").length;
+told.late = document.getElementById("late").textContent;
+told.late_shown = !document.getElementById("late").hidden;
+const stopped = document.querySelector("#leaderboard tr.stopped");
+told.stopped = stopped.cells[0].textContent.length > 0 &&
+  getComputedStyle(stopped.cells[0]).color !== getComputedStyle(document.body).color;
+told.marks = [...document.querySelectorAll("figure > svg")]
+  .filter((one) => ![...one.querySelectorAll("path:not(.axis):not(.grid)")]
+    .some((path) => path.getTotalLength() > 0 || path.getAttribute("d").includes("h0"))).length;
 const out = document.createElement("pre");
 out.id = "told-by-test";
 out.textContent = "BEGIN" + JSON.stringify(told) + "END";
@@ -118,3 +126,7 @@ def test_the_page_does_what_a_person_wants(count, width, tmp_path):
     assert not told["wide"]  # Only tables and the lines scroll, within themselves.
     assert told["small"] == 0
     assert told["requests"] == 0
+    assert told["late_shown"]
+    assert re.match(r"That was \d+ (days|hours) ago\. ", told["late"])
+    assert told["stopped"]
+    assert told["marks"] == 0  # Each chart has some.

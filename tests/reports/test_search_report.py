@@ -12,6 +12,7 @@ from helpers.search_states import HOSTILE, entry, parts, state, states
 
 from kerasreg import reports
 from kerasreg.reports import SearchReport, search_report
+from kerasreg.reports._words import share, size
 
 SECTIONS = [
     "Verdict",
@@ -51,7 +52,15 @@ def hostile(count=40):
         "metric": HOSTILE[1],
         "reference": HOSTILE[0],
         "models": [
-            {"name": one, "scores": {HOSTILE[1]: 0.5}, "difference": 0.1, "standard_error": 0.01}
+            {
+                "name": one,
+                "scores": {HOSTILE[1]: 0.5},
+                "difference": 0.1,
+                "standard_error": 0.01,
+                "zeros": 0.25,
+                "bytes": 1234,
+                "milliseconds": 1.5,
+            }
             for one in HOSTILE
         ],
     }
@@ -190,7 +199,9 @@ def test_importance_finds_what_scores_depend_on(monkeypatch, is_there):
 
 def test_of_few_trials_nothing_is_important():
     assert search_report(states(19), objective="val_loss", direction="min").importance is None
-    assert search_report(states(20), objective="val_loss", direction="min").importance is not None
+    of = {"objective": "val_loss", "direction": "min"}
+    assert search_report(states(20), **of).importance is not None
+    assert search_report(states(20), **of, weigh=False).importance is None
 
 
 def test_checks_of_classes_count_what_is_right():
@@ -411,7 +422,7 @@ def test_no_request_leaves_the_page(page, read):
 def test_charts_say_what_they_show_and_have_marks(page, read):
     seen = read(page)
     charts = [one for one in seen.named("svg") if "aria-hidden" not in one]
-    assert len(charts) == len(seen.named("desc")) == 9
+    assert len(charts) == len(seen.named("desc")) == 10
     assert all(one["role"] == "img" and one["aria-labelledby"] for one in charts)
     for svg in re.findall(r"<svg viewBox.*?</svg>", page):
         if "aria-hidden" not in svg:
@@ -444,8 +455,8 @@ def test_a_page_of_many_trials_is_small(large, read):
     assert len(page.encode()) < 1_000_000
     seen = read(page)
     listed = [one["data-t"] for one in seen.named("tr") if "data-t" in one]
-    assert listed[:166] == large.ranking[:166]  # As many as there is room for.
-    assert 166 < len(listed) <= 250
+    assert listed[:133] == large.ranking[:133]  # As many as there is room for.
+    assert 133 < len(listed) <= 200
     assert f"{len(large.ranking):,}".replace(",", "\u202f") in seen.shown
     assert len(large.markdown()) < 100_000
     assert len(large.to_dict()["trials"]) == 10_100
@@ -497,6 +508,99 @@ def test_extreme_scores_and_values_are_drawn(scores, read):
     page = search_report(found, objective="val_loss", direction="max").html()
     assert read(page).faults == []
     assert not re.search(r'd="[^"]*(nan|inf|e[+-])', page)
+
+
+def test_trials_that_were_stopped_are_marked_everywhere(report, page, read):
+    stopped = {row["trial"] for row in report.trials if row["stopped"]}
+    assert len(stopped) == 8
+    seen = read(page)
+    for tag, first in (("tr", None), ("path", "trial"), ("path", "curve")):
+        marked = {
+            one["data-t"]
+            for one in seen.named(tag)
+            if "data-t" in one
+            and "stopped" in one.get("class", "").split()
+            and first in (None, one["class"].split()[0])
+        }
+        assert marked == stopped, (tag, first)
+        # They are grey, however good they are.
+        assert not any(
+            "good" in one.get("class", "")
+            for one in seen.named(tag)
+            if one.get("data-t") in stopped
+        )
+    assert "stopped by" in seen.shown
+    assert seen.shown.count("stopped early") == 2  # The keys of the two charts.
+    none = search_report(states(9), objective="val_loss", direction="min")
+    assert "stopped" not in read(none.html()).shown
+
+
+def test_zeros_bytes_and_latency_are_shown(report, page, read):
+    shown = read(page).shown
+    for text in ("25.0%", "1.23 kB", "1.5 ms", "4.01 kB", "10.0%", "100%"):
+        assert text in shown, text
+    assert "1.5 ms" in report.markdown()
+
+
+def test_what_is_not_all_or_nothing_does_not_look_like_it():
+    assert [share(part) for part in (0, 1e-6, 0.5, 1 - 1e-6, 1, None)] == [
+        "0%", "<0.1%", "50.0%", ">99.9%", "100%", "\u2013",
+    ]  # fmt: skip
+    assert [size(count) for count in (0, 999, 1000, 123_456, 5e6, 7.25e9)] == [
+        "0 B", "999 B", "1 kB", "123 kB", "5 MB", "7.25 GB",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "expected", "words"),
+    [
+        ("running", 48, "still running when this was written at 2026-01-02 03:04:05 UTC: "
+                        "40 of 48 trials have ended, 8 trials in training."),
+        ("running", None, "UTC: 40 trials have ended, 8"),
+        ("stopped", 48, "was interrupted, or stopped by an error at 2026"),
+        ("unfinished", 48, "has not finished: 40 of 48 trials have ended. It runs, or was cut"),
+        ("finished", None, "has finished at 2026-01-02 03:04:05 UTC: 40 trials have ended."),
+    ],
+)  # fmt: skip
+def test_it_says_whether_the_search_runs(state, expected, words, read):
+    progress = {"state": state, "ended": 40, "expected": expected, "running": 8,
+                "written": "2026-01-02T03:04:05+00:00"}  # fmt: skip
+    report = search_report(states(3), objective="val_loss", direction="min", progress=progress)
+    seen = read(report.html())
+    assert words in seen.shown
+    assert words.replace(".", "") in report.markdown().replace("\\", "").replace(".", "")
+    (line,) = [one for one in seen.named("p") if one.get("id") == "state"]
+    # The script says of a search that runs, and of no other one, that this was long ago.
+    assert ("data-written" in line) == (state == "running")
+    check(report.to_dict(), schema())
+
+
+def test_nothing_is_said_of_the_state_where_it_is_not_known(read):
+    seen = read(search_report(states(3), objective="val_loss", direction="min").html())
+    assert not any(one.get("id") == "state" for one in seen.named("p"))
+
+
+def test_trials_in_training_are_no_failures():
+    found = [*states(2), state("r", {}, [], [], status="RUNNING")]
+    runs = {"state": "running", "ended": 2, "expected": 3, "running": 1, "written": None}
+    of = dict(objective="val_loss", direction="min")
+    assert search_report(found, **of, progress=runs).failures == []
+    ended = search_report(found, **of, progress={**runs, "state": "stopped"})
+    assert [one["status"] for one in ended.failures] == ["RUNNING"]
+
+
+def test_a_report_of_an_earlier_version_is_read(report):
+    values = report.to_dict()
+    del values["progress"], values["lanes"]
+    for row in values["trials"]:
+        for name in ("stopped", "zeros", "bytes", "began", "ended"):
+            del row[name]
+    for one in values["hyperparameters"]:
+        del one["space"]
+    again = SearchReport.from_dict(values)
+    assert again.progress is None
+    assert again.html().startswith("<!DOCTYPE html>")
+    assert len(again.to_study().trials) == len(report.to_study().trials)
 
 
 # --- Markdown --------------------------------------------------------------------------
