@@ -16,6 +16,7 @@ import numpy as np
 
 from kerasreg._durations import duration
 from kerasreg.cli._data import Table
+from kerasreg.cli._measured import milliseconds
 
 NAMES = ("linear", "HistGradientBoosting", "LightGBM", "CatBoost", "XGBoost")
 # Of a column with more values than this, HistGradientBoosting takes the others for one.
@@ -34,6 +35,7 @@ def baselines(
     names: Sequence[str] = NAMES,
     seconds: float = math.inf,
     left_out: Callable[[str], None] | None = None,
+    measured: dict[str, Any] | None = None,
 ) -> dict[str, np.ndarray]:
     """Trains other kinds of models on rows of a table, and asks them for others.
 
@@ -52,6 +54,7 @@ def baselines(
         names: of the models, some of `NAMES`; those that are not installed are passed over.
         seconds: no model begins later than this.
         left_out: is given a line for each model that fails, or begins too late.
+        measured: gets by name the `milliseconds` of a call with one row.
 
     Returns:
         By name, class probabilities of the shape (test rows, classes), or predictions of the shape
@@ -82,6 +85,9 @@ def baselines(
                 if ask is None:
                     continue
                 outputs = np.asarray(ask(test_rows), "float64")
+                if measured is not None:
+                    row = test_rows[:1]
+                    measured[name] = {"milliseconds": milliseconds(functools.partial(ask, row))}
         except Exception as error:  # Of packages of others: one that fails costs itself alone.
             lines = str(error).strip().splitlines() or [""]
             say(f"{name} is left out: {type(error).__name__}: {lines[0]}")

@@ -26,12 +26,14 @@ from kerasreg._validation import check_choice, check_count
 from kerasreg.cli._baselines import baselines
 from kerasreg.cli._data import Table
 from kerasreg.cli._earlier import adapted
-from kerasreg.cli._progress import reporting
+from kerasreg.cli._measured import of_network
+from kerasreg.cli._progress import OneLine, reporting
 from kerasreg.cli._record import TUNERS, SearchSettings
 from kerasreg.cli._scores import differences, format_scores, score
-from kerasreg.cli._search_report import with_comparison, write_report
+from kerasreg.cli._search_report import while_running, with_comparison, write_report
 from kerasreg.cli._split import SearchData, search_data
 from kerasreg.hypermodels import TableHyperModel, fit
+from kerasreg.reports import SearchReport
 
 # Of rows: with fewer than the first number 8 folds, with more than the second none.
 _FEW_ROWS, _MANY_ROWS = 1_000, 50_000
@@ -76,6 +78,7 @@ class SearchJob:
         self.table = table
         self.folder = folder
         self.write = write
+        self._line = OneLine(write)
         self.data = search_data(table, seed=settings.seed)
         self.folds = self._folds()
         self._fit_arguments = self._validation()
@@ -175,7 +178,13 @@ class SearchJob:
             self.write(f"note: of these settings {self._adaptation}")
         hypermodel = self._hypermodel(True, settings.replicas)
         tuner = self._tuner(hypermodel, self.strategy)
-        self._search(tuner, settings.time)
+        described = table.described()  # Which takes a hash of the data.
+
+        def renew(report: SearchReport) -> None:
+            now = while_running(report, record, table.name, described)
+            write_report(now, self.folder)
+
+        self._search(tuner, settings.time, renew)
         rows = tuner.results().to_csv(index=False, lineterminator="\n")
         write_text(os.path.join(self.folder, "results.csv"), rows)
         chosen = tuner.select()
@@ -196,8 +205,16 @@ class SearchJob:
             for name, network in networks.items()
         }
         notes: list[str] = []
+        measured: dict[str, Any] = {
+            name: of_network(network, x_test) for name, network in networks.items()
+        }
         outputs |= baselines(
-            table, self.data.rows, self.data.test_rows, settings.seed, left_out=notes.append
+            table,
+            self.data.rows,
+            self.data.test_rows,
+            settings.seed,
+            left_out=notes.append,
+            measured=measured,
         )
         truth, is_classified = table.y[self.data.test_rows], table.classes is not None
         scores = {name: score(truth, each, is_classified) for name, each in outputs.items()}
@@ -234,12 +251,13 @@ class SearchJob:
             "columns": table.columns,
             "test": scores,
             "compared": {name: list(each) for name, each in compared.items()},
+            "measured": measured,
             "saved_model": path,
             "verification": dataclasses.asdict(verification),
         }
         write_json(os.path.join(self.folder, "report.json"), report)
         page = tuner.report(selection=chosen, ensemble=selection, title=table.name)
-        write_report(with_comparison(page, report, table.described()), self.folder)
+        write_report(with_comparison(page, report, described), self.folder)
         self.write(f"report: {os.path.join(self.folder, 'report.html')}")
         if not verification.passed:
             raise RuntimeError(f"{path} differs from the Keras model; do not serve it.")
@@ -316,7 +334,12 @@ class SearchJob:
             seed=self.settings.seed,
         )
 
-    def _search(self, tuner: keras_tuner.Tuner, time: str | None = None) -> None:
+    def _search(
+        self,
+        tuner: keras_tuner.Tuner,
+        time: str | None = None,
+        report: Callable[[SearchReport], None] | None = None,
+    ) -> None:
         """Runs what is left of a search, in a time if there is a limit."""
         hypermodel = tuner.hypermodel
         # KerasTuner prints the traceback of a trial that failed, and keeps it in the
@@ -324,7 +347,9 @@ class SearchJob:
         with (
             warnings.catch_warnings(record=True) as caught,
             contextlib.redirect_stderr(io.StringIO()),
+            contextlib.ExitStack() as stack,
         ):
+            stack.callback(self._line.close)
             warnings.simplefilter("always")
             tuners.run_search(
                 tuner,
@@ -332,6 +357,7 @@ class SearchJob:
                 epochs=hypermodel.epochs,
                 batch_size=hypermodel.batch_size,
                 time_limit=time,
+                report=report,
                 verbose=0,
             )
         for warning in caught:
@@ -363,7 +389,8 @@ class SearchJob:
         }
         if settings.tuner != "grid":
             common["initial_settings"] = self._initial
-        tuner = reporting(classes[settings.tuner], self.write)
+        limit = None if settings.time is None else check_duration("time", settings.time)
+        tuner = reporting(classes[settings.tuner], self._line, limit=limit)
         # KerasTuner prints when it goes on with a project.
         with contextlib.redirect_stdout(io.StringIO()):
             if settings.tuner == "hyperband":

@@ -107,6 +107,8 @@ def _check_folder(folder: str) -> None:
 def _interrupt(*_: Any) -> None:
     # Ends at once: a KeyboardInterrupt that is raised while Python runs a finaliser
     # is lost. State on disk is whole at every instant.
+    if os.isatty(1):
+        os.write(1, b"\n")  # After the line of progress.
     os.write(2, b"kerasreg: interrupted; continue with --resume\n")
     os._exit(130)
 

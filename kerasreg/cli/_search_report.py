@@ -40,6 +40,7 @@ def with_comparison(
             "scores": dict(each),
             "difference": differences.get(name, (None, None))[0],
             "standard_error": differences.get(name, (None, None))[1],
+            **found.get("measured", {}).get(name, {}),
         }
         for name, each in scores.items()
     ]
@@ -141,6 +142,8 @@ def stored_report(folder: str) -> SearchReport | None:
     if not os.path.exists(path):
         return None
     report = SearchReport.from_dict(_json(path))
+    if report.progress is not None and report.progress["state"] in ("running", "stopped"):
+        return None  # Of a search that ran on, or was killed.
     now = [(state["trial_id"], state["status"]) for state in states]
     return report if [(row["trial"], row["status"]) for row in report.trials] == now else None
 
@@ -169,9 +172,20 @@ def report_of_trials(folder: str, shrink: Shrink) -> SearchReport:
         shrunken = {trial: (one.shrunken, one.shrunken_error) for trial, one in each}
     curves = os.path.join(folder, "search", "learning_curves.json")
     path, notes = os.path.join(folder, "report.json"), []
+    log = os.path.join(folder, "search", "search_log.json")
+    logged = _json(log) if os.path.exists(log) else {"trials": {}, "lanes": []}
     found = _json(path) if os.path.exists(path) else None
+    progress: dict[str, Any] | None = None
     if found is None:
         notes.append("The search has not ended, or was cut off: nothing was compared on the test.")
+        ended = sum(state["status"] in ("COMPLETED", "FAILED") for state in states)
+        progress = {
+            "state": "unfinished",
+            "ended": ended,
+            "expected": None if record.get("tuner") == "hyperband" else record.get("trials"),
+            "running": 0,
+            "written": None,
+        }
     elif found["settings"].get("trials") != record.get("trials"):
         notes.append("What is compared on the test part is of the search before it was resumed.")
     report = search_report(
@@ -180,6 +194,7 @@ def report_of_trials(folder: str, shrink: Shrink) -> SearchReport:
         direction="min",
         title=os.path.basename(str(record.get("data"))),
         shrunken=shrunken,
+        trained=logged["trials"],
         curves=_json(curves) if os.path.exists(curves) else None,
         provenance={
             "versions": {},
@@ -188,6 +203,8 @@ def report_of_trials(folder: str, shrink: Shrink) -> SearchReport:
             "code": None,
         },
         notes=notes,
+        progress=progress,
+        lanes=logged["lanes"],
     )
     best = next((row for row in report.trials if row["trial"] in report.ranking[:1]), None)
     honest = honest_scores(objective, len(report.ranking), best)
@@ -221,6 +238,34 @@ def _json(path: str) -> Any:
             return json.load(file)
     except ValueError as error:
         raise ValueError(f"{path!r} cannot be read: {error}") from error
+
+
+def while_running(
+    report: SearchReport, record: Mapping[str, Any], title: str, described: Mapping[str, Any] | None
+) -> SearchReport:
+    """A report of the trials of a search that has not ended, with what the command knows now.
+
+    Args:
+        report: of the trials.
+        record: the settings of the search, and the fingerprint of its data.
+        title: the name of the data.
+        described: the data, as `Table.described` has them.
+    """
+    reading = {"columns": (described or {}).get("columns") or []}
+    return _with(
+        report,
+        title=title,
+        columns=_columns(reading, described or {}),
+        notes=[
+            *report.notes,
+            "The ensemble, and what it scores on the test part, come at the end.",
+        ],
+        provenance={
+            **report.provenance,
+            "fingerprint": record["fingerprint"],
+            "command": command_of(record),
+        },
+    )
 
 
 def write_report(report: SearchReport, folder: str) -> None:

@@ -4,12 +4,14 @@ import dataclasses
 import json
 import shutil
 
+import optuna
 import pytest
 from helpers.commands import check_refused, command_inside, python
 from helpers.search_states import states
 
 from kerasreg.cli._record import SearchSettings
-from kerasreg.cli._search_report import command_of
+from kerasreg.cli._search_report import command_of, while_running, write_report
+from kerasreg.reports import search_report
 
 FILES = ["report.html", "report.md", "search_report.json"]
 
@@ -46,6 +48,7 @@ COMPARED = {
     "columns": ["weight", "<b>"],
     "test": {"winner": {"rmse": 2.0, "r2": 0.5}, "ensemble": {"rmse": 1.0, "r2": 0.75}},
     "compared": {"winner": [1.0, 0.1]},
+    "measured": {"winner": {"zeros": 0.5, "bytes": 100, "milliseconds": 2.0}},
     "verification": {"samples": 30},
     "ensemble": {
         "rows": [{"trial_id": "00003", "share": 1.0, "score": 0.5}],
@@ -101,6 +104,9 @@ def test_it_has_what_the_search_compared(folder):
     assert found["ensemble"]["members"] == [{"trial": "00003", "share": 1.0, "score": 0.5}]
     assert [one["name"] for one in found["columns"]] == ["weight", "<b>"]
     assert found["provenance"]["fingerprint"] == "cd" * 32
+    winner, ensemble = found["test"]["models"]
+    assert (winner["zeros"], winner["bytes"], winner["milliseconds"]) == (0.5, 100, 2.0)
+    assert "milliseconds" not in ensemble
 
 
 def test_it_says_that_the_search_goes_on(folder):
@@ -180,6 +186,71 @@ def test_what_cannot_be_written_is_a_failure(folder):
     (folder / "file").write_text("")
     done = command_inside("report", "out", "--output=out/file/found.html", cwd=folder.parent)
     assert (done.code, len(done.err.splitlines())) == (1, 1)
+
+
+def test_the_trials_are_written_for_dashboards(folder, tmp_path):
+    logs, study = tmp_path / "my logs", f"sqlite:///{tmp_path}/study.db"
+    done = command_inside(
+        "report", str(folder), f"--tensorboard={logs}", f"--study={study}", cwd=folder
+    )
+    assert (done.code, done.err) == (0, "")
+    assert done.out.endswith(
+        f"wrote {logs}: tensorboard --logdir='{logs}'\nwrote a study: optuna-dashboard {study}\n"
+    )
+    assert len(list(logs.glob("trial-*/events.out.tfevents.*"))) == 13
+    (name,) = optuna.get_all_study_names(study)
+    assert name == "fruit.csv"
+    assert len(optuna.load_study(study_name=name, storage=study).trials) == 13
+
+
+def test_a_storage_that_is_none_is_a_failure(folder):
+    done = command_inside("report", str(folder), "--study=nothing://here", cwd=folder)
+    assert done.code == 1
+    assert "Traceback" not in done.err
+
+
+def test_a_search_that_was_cut_off_says_so_and_keeps_its_curves_and_times(folder):
+    ids = [f"{number:05d}" for number in range(12)]
+    curve = {"trial": ids[0], "epochs": [0, 1], "validation": [0.5, 0.4], "training": None}
+    curves = {"metric": "val_rmse", "training_metric": "rmse", "trials": [curve]}
+    write(folder / "search" / "learning_curves.json", curves)
+    log = {one: {"began": 10.0, "ended": 12.0, "zeros": 0.5, "bytes": 8} for one in ids}
+    lanes = [{"began": 1.0, "seconds": [0.0, 9.0], "in_use": [2.0, 0.0], "most": 2, "mean": 2.0}]
+    write(folder / "search" / "search_log.json", {"trials": log, "lanes": lanes})
+    command_inside("report", str(folder), cwd=folder)
+    found = data(folder)
+    assert found["progress"] == {
+        "state": "unfinished", "ended": 13, "expected": 16, "running": 0, "written": None,
+    }  # fmt: skip
+    assert "has not finished: 13 of 16 trials have ended." in (folder / "report.html").read_text()
+    assert [row["zeros"] for row in found["trials"] if row["trial"] in ids] == [0.5] * 12
+    assert found["curves"]["trials"] == [curve]
+    assert found["lanes"] == lanes
+
+
+def test_what_a_search_that_runs_has_written_gives_place_to_its_trials(folder):
+    """Its process may have been killed: then it says that it runs until the end of days."""
+    command_inside("report", str(folder), cwd=folder)
+    progress = {"state": "running", "ended": 13, "expected": 16, "running": 3, "written": "2026"}
+    write(folder / "search_report.json", {**data(folder), "progress": progress, "title": "old"})
+    command_inside("report", str(folder), cwd=folder)
+    assert data(folder)["progress"]["state"] == "unfinished"
+    assert data(folder)["title"] == "fruit.csv"
+
+
+def test_the_report_of_a_search_that_runs_has_what_the_command_knows(folder):
+    record = {**json.loads((folder / "job.json").read_text())}
+    described = {"columns": ["weight", "<b>"]}
+    progress = {"state": "running", "ended": 3, "expected": 16, "running": 3, "written": "2026"}
+    report = search_report(states(3), objective="val_loss", direction="min", progress=progress)
+    found = while_running(report, record, "fruit", described)
+    write_report(found, folder)
+    assert data(folder) == found.to_dict()
+    assert (found.title, found.progress) == ("fruit", progress)
+    assert [one["name"] for one in found.columns] == ["weight", "<b>"]
+    assert found.provenance["command"].startswith("kerasreg search --data=/data/fruit.csv")
+    assert found.notes == ["The ensemble, and what it scores on the test part, come at the end."]
+    assert "<b>" not in (folder / "report.html").read_text()
 
 
 def test_the_command_is_what_was_given():

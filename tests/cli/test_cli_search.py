@@ -126,7 +126,7 @@ def _check_progress(out, total, metric):
     """One line for each trial, with the best score so far; returns the scores."""
     pattern = (
         rf"trial (\d+)/{total}: {metric} (\d+\.\d{{4}}), best (\d+\.\d{{4}}) \(trial \d+\), "
-        r"\d+:\d\d elapsed, about \d+:\d\d left"
+        r"\d+:\d\d elapsed(, .* left)?"
     )
     lines = [line for line in out.splitlines() if line.startswith("trial ")]
     found = [re.fullmatch(pattern, line) for line in lines]
@@ -134,7 +134,7 @@ def _check_progress(out, total, metric):
     assert [int(one[1]) for one in found] == list(range(1, total + 1))
     scores = [float(one[2]) for one in found]
     assert [float(one[3]) for one in found] == [min(scores[: n + 1]) for n in range(total)]
-    assert lines[-1].endswith("about 0:00 left")
+    assert lines[-1].endswith(" elapsed")
     return scores
 
 
@@ -449,6 +449,14 @@ def test_the_page_has_what_the_search_found(which, request):
         assert np.sum(found["checks"]["confusion"]) == 120
     else:
         assert found["checks"]["kind"] == "regression"
+    assert found["progress"]["state"] == "finished"
+    assert found["progress"]["ended"] == len(where.trials)
+    assert found["lanes"][0]["most"] >= 2
+    assert all(0.0 <= row["zeros"] < 1.0 and row["bytes"] > 1000 for row in found["trials"])
+    for name, one in models.items():
+        assert one["milliseconds"] > 0.0, name
+        assert (one.get("bytes") or 0) > 1000 or name not in ("baseline", "winner", "ensemble")
     page = (where.path / "report.html").read_text()
+    assert "The search has finished at " in page
     assert page.count("<section") >= 10
     assert len((where.path / "report.md").read_text()) > 2000
