@@ -89,7 +89,13 @@ class Results:
         self.results[name] = found
 
     def of(self, name, values, what, headline=False):
-        """The median of numbers with the quartiles; of less than four with both ends."""
+        """The median of numbers with the quartiles; of less than four with both ends.
+
+        One number has no spread.
+        """
+        if len(values) == 1:
+            self.add(name, values[0], f"{what} (one round)", headline=headline)
+            return
         middle, low, high = statistics.median(values), min(values), max(values)
         spread = "smallest and largest"
         if len(values) >= 4:

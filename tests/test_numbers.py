@@ -185,6 +185,8 @@ def test_a_result_is_the_median_with_its_spread(numbers):
         "high": 4.5,
         "spread": "quartiles of 5",
     }
+    results.of("one", [4.0], "x")
+    assert results.results["one"] == {"value": 4.0, "what": "x (one round)"}
     assert results.results["plain"] == {"value": 123460.0, "what": "x", "of": 3}
     for name in ("A", "a b", "a.b", "a..b", ""):
         with pytest.raises(ValueError, match="`name` must be new"):
