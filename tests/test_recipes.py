@@ -230,10 +230,10 @@ def test_coefficients_are_those_of_scikit_learn(ran):
 def test_honest_scores_are_worse_than_the_best_mean(ran):
     found = ran("few-samples")
     assert found["shrunken"] > found["best"]
-    assert found["again"] > found["best"]
+    assert found["truth"] > found["best"]
     # In the five folds of the search, and in five others.
     assert found["measured"] == 10
-    assert found["ensemble"] < found["truth"] + 0.05
+    assert found["ensemble"] < found["truth"] + 0.1
 
 
 @pytest.mark.long
