@@ -43,6 +43,7 @@ from kerasreg.tuners._memory import lanes_that_fit
 from kerasreg.tuners._progress import Progress
 from kerasreg.tuners._pruning import Pruning
 from kerasreg.tuners._structure_first import StructuralProbe
+from kerasreg.tuners._study_oracle import StudyOracle
 from kerasreg.tuners._templates import Templates
 from kerasreg.tuners._time_limit import TimeLimit
 from kerasreg.tuners._traced_build import traced
@@ -446,6 +447,8 @@ class Scheduler:
             running.told = True
             if self._report(trial_id, told, epoch).status == "STOPPED":
                 stopped.add(trial_id)
+        if isinstance(self.oracle, StudyOracle):
+            stopped |= self.oracle.trials_to_end(complete)
         if self.pruning is not None:
             stopped |= set(self.pruning.report(complete))
         for trial_id in stopped:
