@@ -120,6 +120,8 @@ class StudyOracle(keras_tuner.Oracle):
     True
     """
 
+    seed: int  # Which KerasTuner's oracle sets, and a study that exists.
+
     def __init__(
         self,
         objective: Any = None,
@@ -409,7 +411,7 @@ class StudyOracle(keras_tuner.Oracle):
             self._sync()
             chains = self._counted()
             waits = any(chain.attempts[-1].state.name == "WAITING" for chain in chains)
-            if len(chains) == self.max_trials and not waits:
+            if self._is_full() and not waits:
                 if all(chain.ended for chain in chains):
                     return "STOPPED"
                 if not self._running and self._look():
@@ -417,7 +419,7 @@ class StudyOracle(keras_tuner.Oracle):
                 return "IDLE"
             count = self._count
             trial = self._study.ask()
-            rank: int | None = len(chains)
+            rank: int | None = len(self._standing.chains)
             if trial.number != count:  # It was queued, or others came between.
                 self._sync()
                 rank = rank_of(self._standing, trial.number)
@@ -425,6 +427,9 @@ class StudyOracle(keras_tuner.Oracle):
                 return trial
             trial.set_user_attr(marks.SURPLUS, True)
             self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
+
+    def _is_full(self) -> bool:
+        return self.max_trials is not None and len(self._standing.chains) >= self.max_trials
 
     def _counted(self) -> list[Chain]:
         """The trials of the search, without those for which there was no room any more."""
@@ -436,11 +441,11 @@ class StudyOracle(keras_tuner.Oracle):
         attributes = self._study.user_attrs
         self._workers.look(attributes)
         self._join_spaces(attributes, self._study.study_name)
-        self._standing = standing(self._study.get_trials(deepcopy=False), self._counts)
-        me = None if self._heart is None else self._heart.worker
-        mine = {run.trial.number for run in self._running.values()}
-        if me is None:
+        if self._heart is None:
             return False
+        self._sync()
+        me = self._heart.worker
+        mine = {run.trial.number for run in self._running.values()}
 
         def is_orphan(number: int) -> bool:
             return number not in mine and self._workers.is_orphan(number, me)
@@ -448,6 +453,8 @@ class StudyOracle(keras_tuner.Oracle):
         gone = lost(self._counted(), self._workers.is_alive, is_orphan)
         for chain in gone:
             self._take_over(chain)
+        if gone:
+            self._sync()
         return bool(gone)
 
     def _take_over(self, chain: Chain) -> None:

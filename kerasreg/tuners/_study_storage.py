@@ -272,7 +272,7 @@ def _seeded(name: str, seed: int) -> Any:
     """
     import optuna
 
-    class Seeded(optuna.samplers.BaseSampler):  # type: ignore[misc]
+    class Seeded(optuna.samplers.BaseSampler):
         """Draws each trial by a sampler of its own."""
 
         def __init__(self) -> None:

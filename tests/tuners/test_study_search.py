@@ -20,7 +20,7 @@ def made(build, folder, objective="val_loss", **given):
 
 def run(tuner, blobs, **given):
     x, y, validation_data = blobs
-    if tuner.folds is None:
+    if getattr(tuner, "folds", None) is None:
         given["validation_data"] = validation_data
     tuner.search(x, y, **{"epochs": 3, "batch_size": 16, "verbose": 0, **given})
     return tuner
@@ -83,16 +83,20 @@ def test_a_time_limit_leaves_trials_to_the_next_search(build, blobs, tmp_path):
 
 
 @pytest.mark.long
-def test_a_search_that_an_error_ends_is_gone_on_with(build, blobs, tmp_path):
-    class Stops(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            raise keras_tuner.errors.FatalError("stop")
+def test_a_search_that_is_interrupted_is_gone_on_with(build, blobs, tmp_path, monkeypatch):
+    def interrupt(trial):
+        raise KeyboardInterrupt
 
     tuner = made(build, tmp_path, max_trials=4, max_lanes=2)
-    with pytest.raises(keras_tuner.errors.FatalError):
-        run(tuner, blobs, callbacks=[Stops()])
+    with monkeypatch.context() as patch:
+        patch.setattr(tuner, "on_trial_end", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(tuner, blobs)
+    assert [t.state.name for t in tuner.oracle.study.trials] == ["RUNNING"] * 2
     run(tuner, blobs)
     assert [t.status for t in tuner.oracle.trials.values()] == ["COMPLETED"] * 4
+    states = [t.state.name for t in tuner.oracle.study.trials]
+    assert states == ["FAIL"] * 2 + ["COMPLETE"] * 4
 
 
 class WithZeros(keras_tuner.HyperModel):
