@@ -94,6 +94,7 @@ bench: $(INSTALLED)-test
 	$(BIN)/python benchmarks/schedules.py
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/step_time.py
+	$(BIN)/python benchmarks/study.py
 
 # Four minutes: `kerasreg serve` beside KServe's server.
 bench-serving: $(INSTALLED)-test .venv-kserve/.installed

@@ -120,7 +120,19 @@ def with_optuna(contender, trials, epochs, lanes, folder):
         for trial, its in zip(block, values, strict=True):
             study.tell(trial, score(its, epochs - 1))
         ended += len(block)
-    return time.perf_counter() - begun
+    seconds = time.perf_counter() - begun
+    assert len(study.trials) == trials
+    return seconds
+
+
+def contenders():
+    """What is compared, by name: functions that give the seconds of all trials."""
+    found = {FIRST: with_oracle}
+    for kind in STORAGES:
+        found[f"Optuna random, {kind}"] = with_optuna
+        found[f"StudyOracle random, {kind}"] = with_oracle
+        found[f"StudyOracle tpe, {kind}"] = with_oracle
+    return found
 
 
 def main():
@@ -131,18 +143,14 @@ def main():
     parser.add_argument("--lanes", type=int, default=8)
     given = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    contenders = {FIRST: with_oracle}
-    for kind in STORAGES:
-        contenders[f"Optuna random, {kind}"] = with_optuna
-        contenders[f"StudyOracle random, {kind}"] = with_oracle
-        contenders[f"StudyOracle tpe, {kind}"] = with_oracle
-    seconds = {name: [] for name in contenders}
+    every = contenders()
+    seconds = {name: [] for name in every}
     for number in range(given.rounds + 1):  # The first one is for what is loaded late.
-        names = list(contenders)
+        names = list(every)
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             with tempfile.TemporaryDirectory() as folder:
-                took = contenders[name](name, given.trials, given.epochs, given.lanes, folder)
+                took = every[name](name, given.trials, given.epochs, given.lanes, folder)
             if number:
                 seconds[name].append(took)
     print(f"{given.trials} trials of {given.epochs} epochs, {given.lanes} at a time")

@@ -40,6 +40,12 @@ def tables():
 
 
 @pytest.fixture(scope="module")
+def study():
+    pytest.importorskip("optuna")
+    yield from module_of("study")
+
+
+@pytest.fixture(scope="module")
 def searches():
     pytest.importorskip("sklearn")
     yield from module_of("search")
@@ -171,3 +177,10 @@ def test_tables_are_compared_by_their_errors(tables, tmp_path, capsys):
     assert "linear                     0.4900 ± 0.0500   0.9000 ± 0.0000" in "\n".join(shown)
     # 0.49 and 0.15 beside 0.25: √(1.96 · 0.6) is 1.084.
     assert shown[-1].split() == ["linear", "2", "1", "1", "8.4%"]
+
+
+def test_the_oracles_that_are_timed_run_all_trials(study, tmp_path):
+    for name, contender in study.contenders().items():
+        if "SQLite" not in name:
+            (tmp_path / name).mkdir()
+            assert contender(name, 3, 2, 2, str(tmp_path / name)) > 0.0, name

@@ -1,6 +1,5 @@
 """Searches of lanes in a study: real ones, of a small model."""
 
-import keras
 import keras_tuner
 import numpy as np
 import optuna
