@@ -212,16 +212,17 @@ class StudyOracle(keras_tuner.Oracle):
                     storage=self._storage, study_name=name, directions=directions
                 )
                 study.set_user_attr(_ABOUT, about)
+                study.set_metric_names([of.name for of in self.objectives])  # For its plots.
             except optuna.exceptions.DuplicatedStudyError:
                 study = optuna.load_study(storage=self._storage, study_name=name)
-                about = self._about_of(study, about)
+                about = self._about_of(study, about, directions)
         found = [of.name.lower() for of in study.directions]
         theirs = about["objectives"]
         if found != directions or theirs != [[of.name, of.direction] for of in self.objectives]:
             raise ValueError(
                 f"`objective` must be the one of the study {name!r}, which has "
-                f"{_objectives_in_words(theirs)} ({', '.join(found)}); give another `study_name` "
-                "for another search. Received: "
+                f"{_objectives_in_words(theirs)}; give another `study_name` for another search. "
+                "Received: "
                 f"{_objectives_in_words([[of.name, of.direction] for of in self.objectives])}"
             )
         self.seed = int(about["seed"])
@@ -240,16 +241,18 @@ class StudyOracle(keras_tuner.Oracle):
     def _default_path(self) -> str:
         return os.path.join(internals.project_folder(self), "study.db")
 
-    def _about_of(self, study: Any, own: dict[str, Any]) -> dict[str, Any]:
+    def _about_of(self, study: Any, own: dict[str, Any], directions: list[str]) -> dict[str, Any]:
         """What a study that exists is of. One that was made elsewhere is told."""
         until = time.monotonic() + _SECONDS_TO_MAKE
         while True:
             about = study.user_attrs.get(_ABOUT)
             if about is not None:
                 return dict(about)
+            found = [of.name.lower() for of in study.directions]
+            if found != directions:
+                return {**own, "objectives": [["unknown", direction[:3]] for direction in found]}
             if study.get_trials(deepcopy=False) or time.monotonic() > until:
-                if len(study.directions) == len(self.objectives):
-                    study.set_user_attr(_ABOUT, own)
+                study.set_user_attr(_ABOUT, own)
                 return own
             time.sleep(0.1)
 

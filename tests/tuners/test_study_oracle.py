@@ -306,6 +306,7 @@ def test_a_search_that_is_resumed_draws_what_it_would_have_drawn(made):
         assert part.trials[trial_id].hyperparameters.values == trial.hyperparameters.values
 
 
+@pytest.mark.filterwarnings("error::UserWarning")  # Of an epoch that is told twice.
 def test_epochs_are_intermediate_values_and_a_pruner_ends_trials(made):
     pruner = optuna.pruners.PercentilePruner(50.0, n_startup_trials=1)
     oracle = made(max_trials=2, pruner=pruner)
@@ -383,6 +384,10 @@ def test_a_study_of_something_else_is_refused_with_what_differs(made):
     with pytest.raises(ValueError, match=r"Received: 'accuracy' \(max\) and 'bytes' \(min\)"):
         made(OBJECTIVES).open()
     assert run(made(keras_tuner.Objective("score", "max"), study_name="mine")) == "STOPPED"
+    memory = optuna.storages.InMemoryStorage()
+    optuna.create_study(study_name="project", storage=memory, direction="maximize")
+    with pytest.raises(ValueError, match=r"which has 'unknown' \(max\); .*'score' \(min\)"):
+        made(storage=memory).open()
 
 
 @pytest.mark.parametrize(
@@ -405,9 +410,10 @@ def test_bad_arguments_are_refused(made, argument, text):
         made(**argument).open()
 
 
-def test_a_storage_that_cannot_be_reached_is_told_without_its_password(made, monkeypatch):
+@pytest.mark.parametrize("reason", ["no route to {url}", "wrong password: s3:cr@t", "cr%40t"])
+def test_a_storage_that_cannot_be_reached_is_told_without_its_password(made, reason, monkeypatch):
     def fails(url, **kwargs):
-        raise OSError(f"no route to {url} with password s3:cr@t\nmore")
+        raise OSError(reason.format(url=url) + "\nmore")
 
     url = "postgresql://me:s3:cr%40t@host:1/db?sslpassword=hidden"
     monkeypatch.setattr(optuna.storages, "RDBStorage", fails)
