@@ -165,6 +165,7 @@ class StudyOracle(keras_tuner.Oracle):
         sampler_of(sampler, len(self.objectives), self.seed)  # Which refuses what is none.
         self._sampler, self._pruner, self._storage_given = sampler, pruner, storage
         self._study_name = study_name
+        # Whether the tuner opens the study itself, when it knows the space of its hypermodel.
         self.opens_late = False
         self._study: Any = None
         self._storage: Any = None

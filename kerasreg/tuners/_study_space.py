@@ -69,7 +69,7 @@ def parameter_of(hp: Any) -> Parameter | None:
         values = [kind(internals.grid_value(hp, of)) for of in range(internals.grid_size(hp))]
         return _choices(hp.name, values)
     if isinstance(hp, kinds.Boolean):
-        return Parameter(hp.name, CategoricalDistribution((True, False)), bool, bool)
+        return Parameter(hp.name, CategoricalDistribution((False, True)), bool, bool)
     if isinstance(hp, kinds.Choice):
         return _choices(hp.name, hp.values)
     raise ValueError(

@@ -52,7 +52,7 @@ of = optuna.distributions
         (("Float", 0.01, 1.0, 10, "log"), of.CategoricalDistribution((0.01, 0.1, 1.0))),
         (("Choice", [16, 64, 32]), of.CategoricalDistribution((16, 64, 32))),
         (("Choice", ["relu", "gelu"]), of.CategoricalDistribution(("relu", "gelu"))),
-        (("Boolean",), of.CategoricalDistribution((True, False))),
+        (("Boolean",), of.CategoricalDistribution((False, True))),
     ],
     ids=repr,
 )
