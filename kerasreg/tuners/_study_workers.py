@@ -142,7 +142,9 @@ class Heart:
         if self._thread is not None:
             self._thread.join()
         self._record["ended"] = True
-        self._write()
+        # Where the storage does not answer, others find out by themselves.
+        with contextlib.suppress(Exception):
+            self._write()
 
     def silence(self) -> None:
         """Tells nothing any more: for a search that nobody holds."""

@@ -7,7 +7,7 @@ import pytest
 
 from kerasreg import tuners
 
-pytestmark = [pytest.mark.shares_programs]
+pytestmark = [pytest.mark.shares_programs, pytest.mark.long]
 
 
 def made(build, folder, objective="val_loss", **given):
@@ -50,7 +50,6 @@ def test_lanes_are_asked_for_together_and_told(build, blobs, tmp_path):
     assert fresh.oracle.study.trials == []
 
 
-@pytest.mark.long
 def test_a_pruner_ends_lanes_and_the_study_knows(build, blobs, tmp_path):
     pruner = optuna.pruners.PercentilePruner(1.0, n_startup_trials=2)
     tuner = run(made(build, tmp_path, pruner=pruner, max_trials=9), blobs, epochs=6)
@@ -61,7 +60,6 @@ def test_a_pruner_ends_lanes_and_the_study_knows(build, blobs, tmp_path):
         assert (len(trial.intermediate_values) < 6) == (trial.state.name == "PRUNED")
 
 
-@pytest.mark.long
 def test_folds_are_one_trial(build, blobs, tmp_path):
     tuner = run(made(build, tmp_path, folds=2, max_lanes=None, max_trials=3), blobs)
     for number, trial in enumerate(tuner.oracle.trials.values()):
@@ -69,7 +67,6 @@ def test_folds_are_one_trial(build, blobs, tmp_path):
     assert tuner.select().trial.trial_id in tuner.oracle.trials
 
 
-@pytest.mark.long
 def test_a_time_limit_leaves_trials_to_the_next_search(build, blobs, tmp_path):
     tuner = made(build, tmp_path, max_trials=5, max_lanes=2)
     run(tuner, blobs, time_limit=1e-6)
@@ -81,7 +78,6 @@ def test_a_time_limit_leaves_trials_to_the_next_search(build, blobs, tmp_path):
     assert tuner.oracle.study.trials[-1].state.name == "COMPLETE"
 
 
-@pytest.mark.long
 def test_a_search_that_is_interrupted_is_gone_on_with(build, blobs, tmp_path, monkeypatch):
     def interrupt(trial):
         raise KeyboardInterrupt
@@ -114,7 +110,6 @@ class WithZeros(keras_tuner.HyperModel):
         return {"val_accuracy": max(history.history["val_accuracy"]), "size": size}
 
 
-@pytest.mark.long
 def test_several_objectives_of_lanes(build, blobs, tmp_path):
     objectives = [
         keras_tuner.Objective("val_accuracy", "max"),
@@ -128,7 +123,6 @@ def test_several_objectives_of_lanes(build, blobs, tmp_path):
     assert len(tuner.get_best_models(2)) == 2
 
 
-@pytest.mark.long
 def test_keras_tuners_own_tuner_takes_the_oracle(build, blobs, tmp_path):
     for most in (2, 3):  # The second one resumes.
         oracle = tuners.StudyOracle("val_loss", most, seed=1)

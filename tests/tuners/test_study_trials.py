@@ -162,3 +162,15 @@ def test_a_heart_beats_until_it_is_stopped():
     assert set(names) == {PREFIX + heart.worker}
     assert [one["beat"] for one in records] == list(range(1, len(told) + 1))
     assert [one["ended"] for one in records] == [False] * (len(told) - 1) + [True]
+
+
+def test_a_heart_stops_though_the_storage_is_away():
+    told = []
+
+    def tell(name, record):
+        told.append(record)
+        if record["ended"]:
+            raise OSError("the storage is away")
+
+    Heart(tell, timeout=60.0, beats=False).stop()
+    assert [one["ended"] for one in told] == [False, True]
