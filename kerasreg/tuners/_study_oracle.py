@@ -203,7 +203,7 @@ class StudyOracle(keras_tuner.Oracle):
         optuna, name = self._optuna, self._name()
         self._storage = storage_of(self._storage_given, self._default_path)
         directions = ["maximize" if of.direction == "max" else "minimize" for of in self.objectives]
-        about = {
+        about: dict[str, Any] = {
             "objectives": [[of.name, of.direction] for of in self.objectives],
             "seed": self.seed,
         }
