@@ -40,6 +40,7 @@ SHORT = (
     "search",
     "selection",
     "step_time",
+    "study",
 )
 # Of minutes to hours; each has a target of its own in the Makefile.
 LONG = ("equal_time", "people_models", "serving", "tables")

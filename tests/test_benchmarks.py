@@ -44,6 +44,12 @@ def numbers():
 
 
 @pytest.fixture(scope="module")
+def study():
+    pytest.importorskip("optuna")
+    yield from module_of("benchmarks/study.py")
+
+
+@pytest.fixture(scope="module")
 def searches():
     pytest.importorskip("sklearn")
     yield from module_of("benchmarks/search.py")
@@ -276,3 +282,10 @@ def test_all_that_a_benchmark_compares_can_be_made(name, table):
             for part in parts if isinstance(parts, tuple) else [parts]:
                 if inspect.isfunction(part):
                     part()
+
+
+def test_the_oracles_that_are_timed_run_all_trials(study, tmp_path):
+    for name, contender in study.contenders().items():
+        if "SQLite" not in name:
+            (tmp_path / name).mkdir()
+            assert contender(name, 3, 2, 2, str(tmp_path / name)) > 0.0, name

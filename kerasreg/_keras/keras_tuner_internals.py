@@ -169,7 +169,10 @@ def check_result(result: Any, objective: Any, returned_by: str = "HyperModel.fit
     Raises:
         keras_tuner.errors.FatalError: if it is none.
     """
-    _private(_tuner_utils(), "validate_trial_results")(result, objective, returned_by)
+    for one in result if isinstance(result, list) else [result]:
+        # KerasTuner wants the sum of several objectives there, and reads each of them.
+        if not (_is_several(objective) and isinstance(one, dict) and objective.has_value(one)):
+            _private(_tuner_utils(), "validate_trial_results")(one, objective, returned_by)
 
 
 def metrics_of_result(result: Any, objective: Any) -> dict[str, Any]:
@@ -177,7 +180,15 @@ def metrics_of_result(result: Any, objective: Any) -> dict[str, Any]:
 
     Read for KerasTuner 1.4.7 and 1.4.8.
     """
-    return dict(_private(_tuner_utils(), "convert_to_metrics_dict")(result, objective))
+    found = dict(_private(_tuner_utils(), "convert_to_metrics_dict")(result, objective))
+    if _is_several(objective) and objective.name not in found and objective.has_value(found):
+        found[objective.name] = objective.get_value(found)
+    return found
+
+
+def _is_several(objective: Any) -> bool:
+    """Whether an objective is the sum of several."""
+    return hasattr(objective, "objectives")
 
 
 def best_step_of_results(results: list[Any], objective: Any) -> int:
@@ -475,6 +486,46 @@ def grid_value(hp: Any, index: int) -> float:
     """
     value: float = _private(hp, "_get_value_by_index")(index)
     return value
+
+
+def project_folder(oracle: keras_tuner.Oracle) -> str:
+    """In which folder does an oracle keep its state? The folder is made.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return str(_private(oracle, "_project_dir"))
+
+
+def set_project(oracle: keras_tuner.Oracle, directory: str, project_name: str) -> None:
+    """How does an oracle learn its folder, before its tuner is made?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    _private(oracle, "_set_project_dir")(directory, project_name)
+
+
+def begin_trial(oracle: keras_tuner.Oracle, tuner_id: str, trial: Any) -> None:
+    """How does an oracle learn that a trial has begun whose id it did not choose?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    _private(oracle, "_record_values")(trial)
+    oracle.ongoing_trials[tuner_id] = trial
+    oracle.trials[trial.trial_id] = trial
+    if trial.trial_id not in oracle.start_order:
+        oracle.start_order.append(trial.trial_id)
+    _private(oracle, "_save_trial")(trial)
+    oracle.save()
+    _private(oracle, "_display").on_trial_begin(trial)
+
+
+def run_counts(oracle: keras_tuner.Oracle) -> dict[str, int]:
+    """How often was each trial run? The dictionary is the oracle's own, and may be changed.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    counts: dict[str, int] = _private(oracle, "_run_times")
+    return counts
 
 
 def _tuner_utils() -> Any:

@@ -17,7 +17,7 @@ def study_of(report: Any, storage: Any, study_name: str | None) -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise ImportError("A study needs Optuna: pip install 'kerasreg[pruning]'") from error
+        raise ImportError("A study needs Optuna: pip install 'kerasreg[optuna]'") from error
     verbosity = optuna.logging.get_verbosity()
     # It announces each study, which is what is asked for here.
     optuna.logging.set_verbosity(optuna.logging.WARNING)

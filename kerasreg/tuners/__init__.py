@@ -25,6 +25,8 @@ from kerasreg.tuners._selection import (
     shrunken_scores,
 )
 from kerasreg.tuners._standard_error import standard_error
+from kerasreg.tuners._study_oracle import StudyOracle
+from kerasreg.tuners._study_search import VectorizedStudySearch
 from kerasreg.tuners._trial_ensembles import EnsembleMember, EnsembleSelection
 from kerasreg.tuners._vectorized import VectorizedTuner
 
@@ -42,11 +44,13 @@ __all__ = [
     "Selection",
     "SettingScore",
     "ShrunkenScores",
+    "StudyOracle",
     "TrainedTrial",
     "VectorizedBayesianOptimization",
     "VectorizedGridSearch",
     "VectorizedHyperband",
     "VectorizedRandomSearch",
+    "VectorizedStudySearch",
     "VectorizedTuner",
     "adapt_setting",
     "completed_trials",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras_tuner
 
 from kerasreg._keras.patching import replace
 from kerasreg.tuners._explore import nearest
+from kerasreg.tuners._study_oracle import StudyOracle
+from kerasreg.tuners._study_space import active_values
 
 # What Hyperband keeps of a trial among the values of its hyperparameters.
 _OF_HYPERBAND = "tuner/"
@@ -78,7 +80,7 @@ def adapt_setting(
         values[hp.name] = value
         return value
 
-    _chosen(hyperparameters, choose)
+    active_values(hyperparameters, choose)
     unknown = tuple(name for name in given if name not in values and name not in left_out)
     return AdaptedSetting(values, unknown, moved, left_out)
 
@@ -113,8 +115,9 @@ class InitialSettings:
                 "`initial_settings` must be empty for a grid search, which goes through its points "
                 f"in their order. Received: {len(self._given)} settings"
             )
-        self._propose = oracle.populate_space
-        replace(oracle, "populate_space", self._populate_space)
+        if not isinstance(oracle, StudyOracle):  # Which has a queue.
+            self._propose = oracle.populate_space
+            replace(oracle, "populate_space", self._populate_space)
 
     def check(self, hypermodel: Any) -> None:
         """Completes the settings by the defaults of the space, which the oracle knows by now.
@@ -134,6 +137,8 @@ class InitialSettings:
             if not known.issuperset(given) and hypermodel is not None:
                 self._learn(hypermodel, given)
             self._left.append(_completed(self._oracle.get_space(), given))
+        if self._left and isinstance(self._oracle, StudyOracle):
+            self._oracle.enqueue(self._left)
 
     def _learn(self, hypermodel: Any, given: dict[str, Any]) -> None:
         oracle = self._oracle
@@ -178,16 +183,6 @@ def _as_dict(argument: str, setting: Any) -> dict[str, Any]:
     return {name: values[name] for name in values if not name.startswith(_OF_HYPERBAND)}
 
 
-def _chosen(space: keras_tuner.HyperParameters, choose: Callable[[Any], Any]) -> dict[str, Any]:
-    """The value that a function gives for each hyperparameter which is active with the others'."""
-    hps = keras_tuner.HyperParameters()
-    for hp in space.space:
-        hps.merge([hp])
-        if hps.is_active(hp):
-            hps.values[hp.name] = choose(hp)
-    return dict(hps.values)
-
-
 def _completed(space: keras_tuner.HyperParameters, given: Mapping[str, Any]) -> dict[str, Any]:
     """All active values of a setting: those that are given, and defaults."""
 
@@ -202,7 +197,7 @@ def _completed(space: keras_tuner.HyperParameters, given: Mapping[str, Any]) -> 
             )
         return value
 
-    values, names = _chosen(space, choose), list(dict.fromkeys(hp.name for hp in space.space))
+    values, names = active_values(space, choose), list(dict.fromkeys(hp.name for hp in space.space))
     for name in given:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)

@@ -21,7 +21,7 @@ class Pruning:
         try:
             import optuna
         except ImportError as error:
-            raise ImportError("Pruners need Optuna: pip install kerasreg[pruning]") from error
+            raise ImportError("Pruners need Optuna: pip install kerasreg[optuna]") from error
         if not isinstance(pruner, optuna.pruners.BasePruner):
             raise ValueError(f"`pruner` must be an Optuna pruner. Received: pruner={pruner!r}")
         self._optuna = optuna

@@ -45,6 +45,7 @@ from kerasreg.tuners._progress import Progress
 from kerasreg.tuners._pruning import Pruning
 from kerasreg.tuners._search_log import SearchLog
 from kerasreg.tuners._structure_first import StructuralProbe
+from kerasreg.tuners._study_oracle import StudyOracle
 from kerasreg.tuners._templates import Templates
 from kerasreg.tuners._time_limit import TimeLimit
 from kerasreg.tuners._traced_build import traced
@@ -518,10 +519,14 @@ class Scheduler:
             if self._report(trial_id, told, epoch).status == "STOPPED":
                 stopped.add(trial_id)
                 running.stopped_by = "oracle"
+        ended = set[str]()
+        if isinstance(self.oracle, StudyOracle):
+            ended |= set(self.oracle.trials_to_end(complete))
         if self.pruning is not None:
-            for trial_id in self.pruning.report(complete):
-                stopped.add(trial_id)
-                self.running[trial_id].stopped_by = "pruner"
+            ended |= set(self.pruning.report(complete))
+        for trial_id in ended:
+            stopped.add(trial_id)
+            self.running[trial_id].stopped_by = "pruner"
         self.progress.stopped += len(stopped)
         own = self.tuner.runs_own_code  # Which may compute the objective when it has trained.
         return stopped | self.limit.ending(seen, None if own else objective)

@@ -42,6 +42,7 @@ from kerasreg.tuners._scheduler import Scheduler, Seen
 from kerasreg.tuners._search_log import SearchLog
 from kerasreg.tuners._search_report import fingerprint, report_of_search
 from kerasreg.tuners._selection import Selection, select_trial
+from kerasreg.tuners._study_oracle import StudyOracle
 from kerasreg.tuners._time_limit import TimeLimit
 from kerasreg.tuners._trial import Plan
 from kerasreg.tuners._trial_ensembles import EnsembleSelection, select, warn_of_other_targets
@@ -184,6 +185,7 @@ class VectorizedTuner(keras_tuner.Tuner):
                 "`hypermodel` must be given, unless a subclass has its own `run_trial`. "
                 "Received `hypermodel=None`"
             )
+        self._explored = False
         self._scheduler: Scheduler | None = None  # Of the search that runs.
         self._lane_records: list[LaneRecord] = []  # Of each search.
         self.searched: Searched | None = None  # The data of the last search.
@@ -197,6 +199,10 @@ class VectorizedTuner(keras_tuner.Tuner):
         check_choice("batches", batches, ("shared", "own"))
         self.batches = batches
         internals.reload_from_any_folder(oracle)
+        if isinstance(oracle, StudyOracle):
+            oracle.opens_late = True
+            if overwrite:
+                oracle.delete(os.fspath(directory or "."), project_name or "untitled_project")
         initial = InitialSettings(oracle, initial_settings)
         super().__init__(
             oracle,
@@ -212,6 +218,11 @@ class VectorizedTuner(keras_tuner.Tuner):
             overwrite=overwrite,
             executions_per_trial=executions_per_trial,
         )
+        if isinstance(self.oracle, StudyOracle):
+            # The study is compared with the space of this hypermodel, also when it is resumed.
+            if not self._explored:
+                self._populate_initial_space()
+            self.oracle.open()
         self._curves = LearningCurves(self.oracle.objective)
         self._log = SearchLog()
         self._stage: Stage | None = None  # Of the search of this process.
@@ -279,6 +290,8 @@ class VectorizedTuner(keras_tuner.Tuner):
             state = "finished"
         finally:
             self._scheduler = None
+            if isinstance(self.oracle, StudyOracle):
+                self.oracle.release()
             summary = record.close()
             self._stage = Stage(state)
             renewal.close(self._stage)
@@ -1126,6 +1139,7 @@ class VectorizedTuner(keras_tuner.Tuner):
 
     def _populate_initial_space(self) -> None:
         # KerasTuner's hook: learns the space before the first trial, if nothing is resumed.
+        self._explored = True
         if not _declares_whole_space(self.hypermodel):
             internals.explore_space(self)
             return

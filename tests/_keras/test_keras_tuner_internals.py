@@ -442,3 +442,53 @@ def test_reading_values_are_told_and_changed():
             assert hp.Int("c", 1, 5) is None
     assert seen == [("a", 1), ("a", 1), ("of/b", 0.5), ("of/b", 0.5), ("c", None)]
     assert hp.get("a") == 1
+
+
+def test_project_folder_is_where_the_state_is(tuner):
+    folder = internals.project_folder(tuner.oracle)
+    assert os.path.dirname(internals.oracle_path(tuner.oracle)) == folder == tuner.project_dir
+
+
+def test_set_project(tuner, tmp_path):
+    internals.set_project(tuner.oracle, str(tmp_path), "other")
+    assert internals.oracle_path(tuner.oracle) == str(tmp_path / "other" / "oracle.json")
+
+
+def test_begin_trial_does_what_create_trial_does(tmp_path):
+    """But for the id, which is another one's."""
+    drawn, given = random_search(tmp_path / "a").oracle, random_search(tmp_path / "b").oracle
+    trial = drawn.create_trial("t")
+    own = keras_tuner.engine.trial.Trial(given.get_space(), "0007")
+    own.hyperparameters.values = dict(trial.hyperparameters.values)
+    for _ in range(2):  # The second time it is tried again.
+        internals.begin_trial(given, "t", own)
+    assert given.trials == {"0007": own}
+    assert given.ongoing_trials == {"t": own}
+    assert given.start_order == ["0007"]
+    assert internals.was_tried(given, trial.hyperparameters.values)
+    state = keras_tuner.engine.trial.Trial.load(internals.trial_path(given, "0007")).get_state()
+    assert state == own.get_state()
+
+
+def test_run_counts_are_the_oracles_own(tuner):
+    oracle = tuner.oracle
+    oracle.max_retries_per_trial = 2
+    trial = oracle.create_trial("t")
+    internals.run_counts(oracle)[trial.trial_id] = 1
+    for status in ("INVALID", "FAILED"):
+        assert internals.run_counts(oracle)[trial.trial_id] == (1 if status == "INVALID" else 2)
+        trial.status = "INVALID"
+        oracle.end_trial(trial)
+        assert trial.status == status
+
+
+def test_metrics_of_result_and_check_result_of_several_objectives():
+    """A dictionary need not have their sum, which KerasTuner's score is."""
+    several = keras_tuner.Oracle(
+        [keras_tuner.Objective("accuracy", "max"), keras_tuner.Objective("bytes", "min")]
+    ).objective
+    result = {"accuracy": 0.75, "bytes": 100.0, "other": 1.0}
+    internals.check_result([result, dict(result)], several)
+    assert internals.metrics_of_result(result, several) == {**result, several.name: 99.25}
+    with pytest.raises(keras_tuner.errors.FatalError):
+        internals.check_result([result, {"accuracy": 0.75}], several)

@@ -1,0 +1,769 @@
+"""KerasTuner's oracle over a study of Optuna's, which several processes may share."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import time
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import keras_tuner
+
+from kerasreg._keras import keras_tuner_internals as internals
+from kerasreg._validation import check_count, check_positive
+from kerasreg._warnings import warn
+from kerasreg.tuners import _study_trials as marks
+from kerasreg.tuners._study_space import (
+    differences,
+    key_of,
+    params_of,
+    suggest,
+    values_by,
+    values_of,
+)
+from kerasreg.tuners._study_storage import (
+    import_optuna,
+    quiet,
+    sampler_of,
+    storage_of,
+)
+from kerasreg.tuners._study_trials import Chain, Standing, lost, rank_of, standing
+from kerasreg.tuners._study_workers import Heart, Workers
+
+# Attributes of a study: what it is of, and each hyperparameter that it has.
+_ABOUT = "kerasreg:study"
+_HYPERPARAMETER = "kerasreg:hp:"
+# So long a study that another process has just made is waited for.
+_SECONDS_TO_MAKE = 5.0
+# So long an oracle waits when others have the last trials.
+_SECONDS_IDLE = 0.5
+# A trial during which so many processes died is not tried again.
+_MOST_ATTEMPTS = 11
+_LONGEST_MESSAGE = 4000
+
+
+class StudyOracle(keras_tuner.Oracle):
+    """A KerasTuner oracle whose trials are those of an Optuna study.
+
+    Optuna's sampler proposes the settings, and its storage keeps the trials. Any tuner takes the
+    oracle: KerasTuner's own train a trial at a time, and `VectorizedTuner` asks for as many as it
+    has lanes. `VectorizedStudySearch` is both in one.
+
+    **Spaces.** Each active hyperparameter is a parameter of the trial, of the same range, step and
+    scale, asked for after its parents. What `build` declares on the way is added to the study.
+    Optuna may propose a setting twice, which KerasTuner's oracles do not. To Optuna's samplers the
+    values of a `Choice` have no order: `Int` and `Float` have one.
+
+    **Results.** The score of a trial is the value of the study's trial, and each epoch an
+    intermediate one. A trial that a pruner ended is completed for KerasTuner, and pruned in the
+    study. A failed one is failed in both, with its message. A trial that is tried again
+    (`max_retries_per_trial`) is one trial in both.
+
+    **Several objectives.** A list of objectives makes a study of several directions:
+    `pareto_front` has the trials that none is better than in all objectives. The score of a trial
+    for KerasTuner is the sum, with the sign of those to maximize turned, as in KerasTuner.
+
+    **Several processes.** Processes with one storage and one `study_name` share the trials, of
+    which there are `max_trials` in all. A process that has no more trials waits for those of the
+    others. When a process dies, its trials are taken over: at once if it ran on this machine, else
+    when it was not heard for `worker_timeout` seconds. They are queued again with the same
+    parameters, and the study has those that broke off as failed. Each counts once. The processes
+    may share the project folder, which has the weights of all of them then.
+
+    Args:
+        objective: as for KerasTuner; a list for several.
+        max_trials: number of trials of all processes; None for no end.
+        sampler: `"tpe"`, `"gp"`, `"cmaes"`, `"qmc"`, `"nsgaii"`, `"random"`, or a sampler of
+            Optuna's. By name, the draws of a trial follow from the seed and the number of the
+            trial. None for `"tpe"`, or `"nsgaii"` for several objectives.
+        pruner: an Optuna pruner, which ends trials by their intermediate results where the tuner
+            reports epochs, as `VectorizedTuner` does. None to end none.
+        storage: a URL of a database (`"sqlite:///study.db"`, `"postgresql://..."`, `"mysql://..."`),
+            the path of a file (SQLite if it ends with `.db`, `.sqlite` or `.sqlite3`, which is for
+            one machine; otherwise Optuna's journal, which network file systems can have), or a
+            storage of Optuna's. None for `study.db` in the project folder.
+        study_name: the name of the study; that of the project by default.
+        seed: a whole number for the draws; None or 0 for another one each time. A study that
+            exists keeps its seed.
+        hyperparameters: hyperparameters that are known before the first build. They override
+            hyperparameters of the same names in the hypermodel.
+        tune_new_entries: whether hyperparameters that are not in `hyperparameters` are searched;
+            otherwise they keep their defaults.
+        allow_new_entries: whether the hypermodel may declare hyperparameters that are not in
+            `hyperparameters`.
+        max_retries_per_trial: how often a trial that crashed is tried again.
+        max_consecutive_failed_trials: so many failed trials in a row end the search with an error.
+        worker_timeout: after so many seconds without a sign of life, a process on another machine
+            is taken for dead.
+
+    Raises:
+        ValueError: if an argument is none of these, or the study has another objective, other
+            directions or another space: it says which.
+        RuntimeError: if the storage cannot be opened. No password is in the message.
+        ImportError: if Optuna, or what the sampler or the storage needs, is not installed.
+
+    Example:
+
+    >>> import tempfile, keras_tuner, kerasreg
+    >>> class Parabola(keras_tuner.Tuner):
+    ...     def run_trial(self, trial, **kwargs):
+    ...         return trial.hyperparameters.Float("x", -1.0, 1.0) ** 2
+    >>> oracle = kerasreg.tuners.StudyOracle(max_trials=3, sampler="random", seed=1)
+    >>> tuner = Parabola(oracle=oracle, directory=tempfile.mkdtemp())
+    >>> tuner.search(verbose=0)
+    >>> [trial.state.name for trial in oracle.study.trials]
+    ['COMPLETE', 'COMPLETE', 'COMPLETE']
+    >>> oracle.study.best_trial.params == oracle.get_best_trials()[0].hyperparameters.values
+    True
+    """
+
+    seed: int  # Which KerasTuner's oracle sets, and a study that exists.
+
+    def __init__(
+        self,
+        objective: Any = None,
+        max_trials: int | None = 10,
+        sampler: Any = None,
+        pruner: Any = None,
+        storage: Any = None,
+        study_name: str | None = None,
+        seed: int | None = None,
+        hyperparameters: keras_tuner.HyperParameters | None = None,
+        tune_new_entries: bool = True,
+        allow_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
+        max_consecutive_failed_trials: int = 3,
+        *,
+        worker_timeout: float = 60.0,
+    ) -> None:
+        self._optuna: Any = import_optuna("`StudyOracle`")
+        if isinstance(objective, (list, tuple)):
+            objective = list(objective) if len(objective) != 1 else objective[0]
+        super().__init__(
+            objective=objective,
+            max_trials=None if max_trials is None else check_count("max_trials", max_trials),
+            hyperparameters=hyperparameters,
+            allow_new_entries=allow_new_entries,
+            tune_new_entries=tune_new_entries,
+            seed=seed,
+            max_retries_per_trial=max_retries_per_trial,
+            max_consecutive_failed_trials=max_consecutive_failed_trials,
+        )
+        if pruner is not None and not isinstance(pruner, self._optuna.pruners.BasePruner):
+            raise ValueError(f"`pruner` must be an Optuna pruner. Received: pruner={pruner!r}")
+        if pruner is not None and len(self.objectives) > 1:
+            raise ValueError(
+                "`pruner` must be None for several objectives, of which Optuna prunes none. "
+                f"Received: pruner={pruner!r}"
+            )
+        if study_name is not None and (not isinstance(study_name, str) or not study_name):
+            raise ValueError(f"`study_name` must be a text or None. Received: {study_name!r}")
+        self.worker_timeout = check_positive("worker_timeout", worker_timeout)
+        sampler_of(sampler, len(self.objectives), self.seed)  # Which refuses what is none.
+        self._sampler, self._pruner, self._storage_given = sampler, pruner, storage
+        self._study_name = study_name
+        # Whether the tuner opens the study itself, when it knows the space of its hypermodel.
+        self.opens_late = False
+        self._study: Any = None
+        self._storage: Any = None
+        self._heart: Heart | None = None
+        self._workers = Workers(self.worker_timeout)
+        self._looked = -math.inf
+        self._standing = Standing([], set())
+        self._count = 0  # Of the trials of the study.
+        self._foreign: dict[int, bool] = {}  # Whether trials of other programs count.
+        self._published: set[str] = set()
+        self._running: dict[str, _Run] = {}  # Of this process.
+        self._pruned: set[str] = set()
+        self._taken: set[str] = set()  # Trials of others whose end is known.
+
+    @property
+    def objectives(self) -> list[Any]:
+        """The objectives: one, or those of a list."""
+        return list(getattr(self.objective, "objectives", [self.objective]))
+
+    @property
+    def study(self) -> Any:
+        """The `optuna.Study`, for its plots and its dashboard. It is opened if it is not yet."""
+        self.open()
+        return self._study
+
+    def open(self) -> None:
+        """Opens the study, and makes it if there is none; learns its trials.
+
+        Raises:
+            ValueError: if it has another objective, other directions or another space.
+            RuntimeError: if the storage cannot be opened.
+        """
+        if self._study is not None:
+            return
+        optuna, name = self._optuna, self._name()
+        self._storage = storage_of(self._storage_given, self._default_path)
+        directions = ["maximize" if of.direction == "max" else "minimize" for of in self.objectives]
+        about: dict[str, Any] = {
+            "objectives": [[of.name, of.direction] for of in self.objectives],
+            "seed": self.seed,
+        }
+        with quiet():
+            try:
+                study = optuna.create_study(
+                    storage=self._storage, study_name=name, directions=directions
+                )
+                study.set_user_attr(_ABOUT, about)
+                study.set_metric_names([of.name for of in self.objectives])  # For its plots.
+            except optuna.exceptions.DuplicatedStudyError:
+                study = optuna.load_study(storage=self._storage, study_name=name)
+                about = self._about_of(study, about, directions)
+        found = [of.name.lower() for of in study.directions]
+        theirs = about["objectives"]
+        if found != directions or theirs != [[of.name, of.direction] for of in self.objectives]:
+            raise ValueError(
+                f"`objective` must be the one of the study {name!r}, which has "
+                f"{_objectives_in_words(theirs)}; give another `study_name` for another search. "
+                "Received: "
+                f"{_objectives_in_words([[of.name, of.direction] for of in self.objectives])}"
+            )
+        self.seed = int(about["seed"])
+        study.sampler = sampler_of(self._sampler, len(directions), self.seed)
+        study.pruner = self._pruner or optuna.pruners.NopPruner()
+        attributes = study.user_attrs
+        self._join_spaces(attributes, name)
+        self._study = study
+        self._publish()
+        self._look()
+        self._sync()
+
+    def _name(self) -> str:
+        return self._study_name or os.path.basename(os.path.abspath(internals.project_folder(self)))
+
+    def _default_path(self) -> str:
+        return os.path.join(internals.project_folder(self), "study.db")
+
+    def _about_of(self, study: Any, own: dict[str, Any], directions: list[str]) -> dict[str, Any]:
+        """What a study that exists is of. One that was made elsewhere is told."""
+        until = time.monotonic() + _SECONDS_TO_MAKE
+        while True:
+            about = study.user_attrs.get(_ABOUT)
+            if about is not None:
+                return dict(about)
+            found = [of.name.lower() for of in study.directions]
+            if found != directions:
+                return {**own, "objectives": [["unknown", direction[:3]] for direction in found]}
+            if study.get_trials(deepcopy=False) or time.monotonic() > until:
+                study.set_user_attr(_ABOUT, own)
+                return own
+            time.sleep(0.1)
+
+    def _join_spaces(self, attributes: Mapping[str, Any], name: str) -> None:
+        """Adds what a study knows of the space to what is known here.
+
+        Raises:
+            ValueError: if they are two spaces.
+        """
+        stored = _space_of(attributes)
+        if self.hyperparameters.space and stored.space:
+            found = differences(self.hyperparameters.space, stored.space)
+            if found:
+                raise ValueError(
+                    f"`storage` has the study {name!r} of another space: {'; '.join(found)}. Give "
+                    "another `study_name` for another search."
+                )
+        self._published |= {key_of(hp) for hp in stored.space}
+        if self.tune_new_entries:
+            self.hyperparameters.merge(stored, overwrite=False)
+
+    def _publish(self) -> None:
+        """Tells the study what is new in the space: each hyperparameter by itself."""
+        entries = self.hyperparameters.get_config()["space"]
+        for order, (hp, entry) in enumerate(zip(self.hyperparameters.space, entries, strict=True)):
+            key = key_of(hp)
+            if key not in self._published:
+                digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+                self._study.set_user_attr(_HYPERPARAMETER + digest, {"order": order, **entry})
+                self._published.add(key)
+
+    def update_space(self, hyperparameters: keras_tuner.HyperParameters) -> None:
+        """Learns hyperparameters that are new, as KerasTuner's oracles do, and tells the study."""
+        super().update_space(hyperparameters)
+        if self._study is not None and len(self.hyperparameters.space) > len(self._published):
+            self._publish()
+
+    def reload(self) -> None:
+        """Goes on with the study. Its storage has the state, and not the project folder."""
+        self.trials.clear()
+        self._taken.clear()
+        if not self.opens_late:
+            self.open()
+
+    def enqueue(self, settings: Sequence[Mapping[str, Any]]) -> None:
+        """Queues settings, which are tried before others, each once in a study.
+
+        Args:
+            settings: values of the hyperparameters, by name.
+        """
+        trials = self.study.get_trials(deepcopy=False)
+        known = {trial.user_attrs.get(marks.SETTING) for trial in trials}
+        for setting in settings:
+            params, _ = params_of(self.hyperparameters, setting)
+            text = repr(sorted(params.items()))
+            digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+            # Two processes may queue it both: the second one does not count.
+            if digest not in known:
+                known.add(digest)
+                self._study.enqueue_trial(params, user_attrs={marks.SETTING: digest})
+
+    def delete(self, directory: str, project_name: str) -> None:
+        """Deletes the study, for a search that is to begin anew.
+
+        Args:
+            directory: the folder of the project folder.
+            project_name: the name of the project folder.
+
+        Raises:
+            ValueError: if other processes search in it.
+        """
+        internals.set_project(self, directory, project_name)
+        if self._storage_given is None and not os.path.exists(self._default_path()):
+            return
+        storage = storage_of(self._storage_given, self._default_path)
+        with quiet():
+            try:
+                study = self._optuna.load_study(study_name=self._name(), storage=storage)
+            except KeyError:
+                return
+            self._workers.look(study.user_attrs)
+            others = self._workers.others(None)
+            if others:
+                raise ValueError(
+                    f"`overwrite` must be False while {len(others)} processes search in the study "
+                    f"{self._name()!r}: it would delete their trials. Received: overwrite=True"
+                )
+            self._optuna.delete_study(study_name=self._name(), storage=storage)
+
+    def release(self) -> None:
+        """Ends the part of this process in the search: its trials that run are left to others.
+
+        `VectorizedTuner.search` calls it when it ends, in whatever way.
+        """
+        heart, self._heart = self._heart, None
+        if heart is not None:
+            heart.stop()
+        self._running.clear()
+        self.ongoing_trials.clear()
+        internals.retry_queue(self).clear()
+
+    @keras_tuner.synchronized
+    def create_trial(self, tuner_id: str) -> Any:
+        """Gives the next trial: one to be tried again, one that is queued, or a new one.
+
+        Args:
+            tuner_id: the id of the tuner.
+
+        Returns:
+            A KerasTuner trial. Its status is `"IDLE"` while other processes have the last trials.
+        """
+        if tuner_id in self.ongoing_trials:
+            return self.ongoing_trials[tuner_id]
+        self.tuner_ids.add(tuner_id)
+        queue = internals.retry_queue(self)
+        if queue:
+            trial = self.trials[queue.pop()]
+            trial.status = "RUNNING"
+            internals.begin_trial(self, tuner_id, trial)
+            return trial
+        self._join()
+        asked = self._ask()
+        if isinstance(asked, str):
+            if asked == "STOPPED":
+                self.tuner_ids.discard(tuner_id)
+                self.release()
+            elif not self.ongoing_trials:
+                time.sleep(_SECONDS_IDLE)
+            return keras_tuner.engine.trial.Trial(self.get_space(), "", asked)
+        values = values_by(self.hyperparameters, lambda parameter: suggest(asked, parameter))
+        assert self._heart is not None
+        asked.set_user_attr(marks.WORKER, self._heart.worker)
+        attrs = asked.user_attrs
+        trial_id = Chain(attrs.get(marks.AGAIN, asked.number), []).trial_id
+        space = self.get_space()
+        space.values = values
+        trial = keras_tuner.engine.trial.Trial(space, trial_id, "RUNNING")
+        internals.run_counts(self)[trial_id] = int(attrs.get(marks.FAILURES, 0))
+        self._running[trial_id] = _Run(asked)
+        internals.begin_trial(self, tuner_id, trial)
+        return trial
+
+    def _join(self) -> None:
+        """Lets the study know of this process, and look for those that died."""
+        if self._heart is not None:
+            return
+        study, storage = self.study, self._storage
+        in_memory = isinstance(storage, self._optuna.storages.InMemoryStorage)
+        leave = getattr(storage, "remove_session", lambda: None)
+        self._heart = Heart(study.set_user_attr, self.worker_timeout, not in_memory, leave)
+        weakref.finalize(self, self._heart.silence)
+        self._look()
+
+    def _ask(self) -> Any:
+        """A trial of the study that counts, or the status `"IDLE"` or `"STOPPED"`."""
+        while True:
+            if time.monotonic() - self._looked > self.worker_timeout / 6:
+                self._look()
+            self._sync()
+            chains = self._counted()
+            waits = any(chain.attempts[-1].state.name == "WAITING" for chain in chains)
+            if self._is_full() and not waits:
+                if all(chain.ended for chain in chains):
+                    return "STOPPED"
+                if not self._running and self._look():
+                    continue
+                return "IDLE"
+            count = self._count
+            trial = self._study.ask()
+            rank: int | None = len(self._standing.chains)
+            if trial.number != count:  # It was queued, or others came between.
+                self._sync()
+                rank = rank_of(self._standing, trial.number)
+            if rank is not None and (self.max_trials is None or rank < self.max_trials):
+                return trial
+            trial.set_user_attr(marks.SURPLUS, True)
+            self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
+
+    def _is_full(self) -> bool:
+        return self.max_trials is not None and len(self._standing.chains) >= self.max_trials
+
+    def _counted(self) -> list[Chain]:
+        """The trials of the search, without those for which there was no room any more."""
+        return self._standing.chains[: self.max_trials]
+
+    def _look(self) -> bool:
+        """Looks which processes live, and takes over the trials of others; were there some?"""
+        self._looked = time.monotonic()
+        attributes = self._study.user_attrs
+        self._workers.look(attributes)
+        self._join_spaces(attributes, self._study.study_name)
+        if self._heart is None:
+            return False
+        self._sync()
+        me = self._heart.worker
+        mine = {run.trial.number for run in self._running.values()}
+
+        def is_orphan(number: int) -> bool:
+            return number not in mine and self._workers.is_orphan(number, me)
+
+        gone = lost(self._counted(), self._workers.is_alive, is_orphan)
+        for chain in gone:
+            self._take_over(chain)
+        if gone:
+            self._sync()
+        return bool(gone)
+
+    def _take_over(self, chain: Chain) -> None:
+        """Queues a trial again whose process died. First the new one: so none is ever lost."""
+        states, last = self._optuna.trial.TrialState, chain.attempts[-1]
+        attempt = len(chain.attempts)
+        if attempt >= _MOST_ATTEMPTS:
+            message = f"{attempt} processes died while they ran this trial."
+            result = {"status": "FAILED", "message": message, "told": None}
+            self._storage.set_trial_user_attr(self._id_of(last.number), marks.RESULT, result)
+        elif marks.RESULT in last.user_attrs:  # All but the last word was said.
+            told = last.user_attrs[marks.RESULT]["told"]
+            state = states.FAIL if told is None else states[told[0]]
+            self._study.tell(
+                last.number,
+                told[1] if state == states.COMPLETE else None,
+                state=state,
+                skip_if_finished=True,
+            )
+            return
+        else:
+            place = {marks.AGAIN: chain.root, marks.ATTEMPT: attempt}
+            kept = {
+                name: value
+                for name, value in last.user_attrs.items()
+                if name not in (marks.WORKER, marks.SETTING)
+            }
+            self._study.add_trial(
+                self._optuna.create_trial(
+                    state=states.WAITING,
+                    params=last.params,
+                    distributions=last.distributions,
+                    user_attrs={**kept, **place},
+                    system_attrs=last.system_attrs,
+                )
+            )
+        self._study.tell(last.number, state=states.FAIL, skip_if_finished=True)
+
+    def _counts(self, trial: Any) -> bool:
+        """Whether a trial that another program has told the study of is one of this search."""
+        if trial.number not in self._foreign:
+            has_result = trial.state.name in ("COMPLETE", "PRUNED") and trial.values is not None
+            self._foreign[trial.number] = (
+                has_result and values_of(self.hyperparameters, trial.params) is not None
+            )
+        return self._foreign[trial.number]
+
+    def _sync(self) -> None:
+        """Learns what other processes have begun and ended."""
+        trials = self._study.get_trials(deepcopy=False)
+        self._count = len(trials)
+        self._standing = standing(trials, self._counts)
+        known = set(self.start_order)
+        counted = len(self._counted())
+        for rank, chain in enumerate(self._standing.chains):
+            trial_id = chain.trial_id
+            if rank >= counted and not chain.ended:
+                continue  # Its process will see that there was no room.
+            if trial_id in self._running or trial_id in self._taken:
+                continue
+            state = chain.attempts[-1].state.name
+            if state == "WAITING" and len(chain.attempts) == 1:
+                continue  # It has not begun.
+            if trial_id not in known:
+                self.start_order.append(trial_id)
+            self.trials[trial_id] = self._trial_of(chain)
+            if chain.ended:
+                self._taken.add(trial_id)
+                if trial_id not in self.end_order:
+                    self.end_order.append(trial_id)
+
+    def _trial_of(self, chain: Chain) -> Any:
+        """A trial of another process, or of an earlier one, as KerasTuner's."""
+        best = chain.best
+        result = best.user_attrs.get(marks.RESULT, {}) if chain.ended else {}
+        space = self.get_space()
+        space.values = result.get("values") or values_of(space, best.params) or {}
+        trial = keras_tuner.engine.trial.Trial(space, chain.trial_id, "RUNNING")
+        if not chain.ended:
+            return trial
+        trial.status = result.get("status") or (
+            "FAILED" if best.state.name == "FAIL" else "COMPLETED"
+        )
+        trial.message = result.get("message")
+        if "metrics" in result:
+            trial.metrics = type(trial.metrics).from_config(result["metrics"])
+            trial.score, trial.best_step = result["score"], result["best_step"]
+        elif trial.status == "COMPLETED":  # Of another program, which keeps the values alone.
+            for of, value in zip(self.objectives, best.values, strict=True):
+                trial.metrics.register(of.name, direction=of.direction)
+                trial.metrics.update(of.name, value)
+            self.score_trial(trial)
+        return trial
+
+    @keras_tuner.synchronized
+    def update_trial(self, trial_id: str, metrics: Mapping[str, Any], step: int = 0) -> Any:
+        """Learns results of a trial; those of an epoch are intermediate values in the study.
+
+        Args:
+            trial_id: the id of the trial.
+            metrics: the results by name.
+            step: the epoch.
+
+        Returns:
+            The trial.
+        """
+        trial = super().update_trial(trial_id, metrics, step)
+        run = self._running.get(trial_id)
+        if run is not None and len(self.objectives) == 1 and step > run.step:
+            run.step, value = step, float(metrics[self.objective.name])
+            if math.isfinite(value):
+                try:
+                    run.trial.report(value, int(step))
+                except RuntimeError:  # It has ended in the study: another process has it.
+                    self._leave(trial_id)
+        return trial
+
+    def trials_to_end(self, trial_ids: Iterable[str]) -> set[str]:
+        """Which of the running trials are to end: the pruner says so, or another process has them.
+
+        Args:
+            trial_ids: the ids of trials that have just reported an epoch.
+
+        Returns:
+            The ids of those that are to end.
+        """
+        found = set()
+        for trial_id in trial_ids:
+            run = self._running.get(trial_id)
+            if run is None:
+                found.add(trial_id)
+            elif self._pruner is not None and run.trial.should_prune():
+                self._pruned.add(trial_id)
+                found.add(trial_id)
+        return found
+
+    @keras_tuner.synchronized
+    def end_trial(self, trial: Any) -> None:
+        """Ends a trial, or queues it to be tried again; tells the study.
+
+        Args:
+            trial: the trial, with the status `"COMPLETED"`, `"INVALID"` or `"FAILED"`.
+        """
+        trial_id = trial.trial_id
+        if trial_id not in self._running:
+            for place in [at for at, of in self.ongoing_trials.items() if of.trial_id == trial_id]:
+                del self.ongoing_trials[place]
+            if trial_id not in self._taken:  # The study will tell how it has ended.
+                self.trials[trial_id].status = "RUNNING"
+            return
+        try:
+            super().end_trial(trial)
+        finally:  # It raises an error when too many have failed.
+            self._tell(self.trials[trial_id])
+
+    def _tell(self, trial: Any) -> None:
+        """Tells the study how a trial has ended."""
+        run, states = self._running[trial.trial_id], self._optuna.trial.TrialState
+        try:
+            if trial.trial_id not in self.end_order:
+                failures = internals.run_counts(self)[trial.trial_id]
+                run.trial.set_user_attr(marks.FAILURES, failures)
+                return
+            self._tell_late_values(run, trial)
+            told = self._last_word(trial)
+            # Of a process that dies between these two, another one says the last word.
+            run.trial.set_user_attr(marks.RESULT, {**_result_of(trial), "told": told})
+            state, values = states.FAIL, None
+            if told is not None:
+                state, values = states[told[0]], told[1]
+            self._study.tell(run.trial, values, state=state)
+            del self._running[trial.trial_id]
+            self._taken.add(trial.trial_id)
+        except (RuntimeError, ValueError):
+            known = self._study.get_trials(deepcopy=False)[run.trial.number]
+            if not known.state.is_finished():
+                raise
+            self._leave(trial.trial_id)
+
+    def _tell_late_values(self, run: _Run, trial: Any) -> None:
+        """Adds the values of hyperparameters that `build` has declared since the trial began."""
+        try:
+            params, distributions = params_of(self.hyperparameters, trial.hyperparameters.values)
+        except ValueError:  # The user's code has set a value that the space does not have.
+            return
+        for name in params.keys() - run.trial.params.keys():
+            of = distributions[name]
+            self._storage.set_trial_param(
+                self._id_of(run.trial.number), name, of.to_internal_repr(params[name]), of
+            )
+
+    def _id_of(self, number: int) -> int:
+        """By what the storage knows a trial of the study."""
+        study = self._storage.get_study_id_from_name(self._study.study_name)
+        return int(self._storage.get_trial_id_from_study_id_trial_number(study, number))
+
+    def _last_word(self, trial: Any) -> tuple[str, list[float] | None] | None:
+        """The state and the values that a trial has in the study; None for one that failed."""
+        if trial.status != "COMPLETED":
+            return None
+        if trial.trial_id in self._pruned:
+            return "PRUNED", None
+        if len(self.objectives) == 1:
+            return "COMPLETE", [float(trial.score)]
+        values = [float(trial.metrics.get_best_value(of.name)) for of in self.objectives]
+        return "COMPLETE", values
+
+    def _leave(self, trial_id: str) -> None:
+        """Forgets a trial of this process that another one has taken over."""
+        warn(
+            f"Trial {trial_id} is another process's now, which had heard nothing of this one for "
+            f"{self.worker_timeout:g} s; what this one found for the trial is left out."
+        )
+        self._running.pop(trial_id, None)
+        self._taken.discard(trial_id)
+        self.trials[trial_id].status = "RUNNING"
+        if trial_id in self.end_order:
+            self.end_order.remove(trial_id)
+
+    def score_trial(self, trial: Any) -> None:
+        """Gives a completed trial its score; of several objectives the sum, as KerasTuner does.
+
+        Args:
+            trial: the trial.
+        """
+        names = [of.name for of in self.objectives]
+        if len(names) == 1 or trial.metrics.exists(self.objective.name):
+            super().score_trial(trial)
+            return
+        values = {name: trial.metrics.get_best_value(name) for name in names}
+        trial.score = self.objective.get_value(values)
+        trial.best_step = trial.metrics.get_best_step(names[0])
+
+    def pareto_front(self) -> list[Any]:
+        """The trials that no other one is at least as good as in all objectives, and better in one.
+
+        Returns:
+            KerasTuner trials, in the order of the first objective, the best one first. Of one
+            objective, the best trial.
+        """
+        self.open()
+        self._sync()
+        numbers = {trial.number for trial in self._study.best_trials}
+        found = [
+            self.trials[chain.trial_id]
+            for chain in self._standing.chains
+            if chain.best.number in numbers
+        ]
+        first = self.objectives[0]
+        return sorted(
+            found,
+            key=lambda trial: trial.metrics.get_best_value(first.name),
+            reverse=first.direction == "max",
+        )
+
+    def get_best_trials(self, num_trials: int = 1) -> list[Any]:
+        """The best trials; of several objectives those of the Pareto front come first.
+
+        Args:
+            num_trials: at most so many.
+
+        Returns:
+            KerasTuner trials.
+        """
+        ranked: list[Any] = super().get_best_trials(max(num_trials, len(self.trials)))
+        if len(self.objectives) > 1 and self._study is not None:
+            front = {trial.trial_id for trial in self.pareto_front()}
+            ranked.sort(key=lambda trial: trial.trial_id not in front)
+        return ranked[:num_trials]
+
+
+class _Run:
+    """A trial that this process runs.
+
+    Attributes:
+        trial: the trial of Optuna's.
+        step: the last epoch that was reported.
+    """
+
+    def __init__(self, trial: Any) -> None:
+        self.trial = trial
+        self.step: float = -math.inf
+
+
+def _space_of(attributes: Mapping[str, Any]) -> keras_tuner.HyperParameters:
+    """The space that a study knows of."""
+    entries = [value for name, value in attributes.items() if name.startswith(_HYPERPARAMETER)]
+    space = [
+        {"class_name": entry["class_name"], "config": entry["config"]}
+        for entry in sorted(entries, key=lambda entry: (entry["order"], repr(entry)))
+    ]
+    return keras_tuner.HyperParameters.from_config({"space": space, "values": {}})
+
+
+def _result_of(trial: Any) -> dict[str, Any]:
+    """What KerasTuner keeps of a trial that has ended, in plain Python."""
+    return {
+        "status": trial.status,
+        "score": None if trial.score is None else float(trial.score),
+        "best_step": int(trial.best_step or 0),
+        "values": dict(trial.hyperparameters.values),
+        "metrics": trial.metrics.get_config(),
+        "message": None if trial.message is None else trial.message[-_LONGEST_MESSAGE:],
+    }
+
+
+def _objectives_in_words(objectives: Sequence[Sequence[str]]) -> str:
+    return " and ".join(f"{name!r} ({direction})" for name, direction in objectives)

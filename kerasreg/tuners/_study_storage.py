@@ -1,0 +1,309 @@
+"""Optuna: that it is installed, its storages by URL or path, and its samplers by name."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import re
+import types
+import urllib.parse
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from kerasreg._validation import check_choice
+
+# So long a process waits for another one that writes to SQLite.
+_SQLITE_SECONDS = 60
+_SQLITE_ENDINGS = (".db", ".sqlite", ".sqlite3")
+# What a sampler needs beyond Optuna: the modules, and the packages that have them.
+_NEEDS = {
+    "gp": {"scipy": "scipy", "torch": "torch"},
+    "cmaes": {"cmaes": "cmaes"},
+    "qmc": {"scipy": "scipy"},
+}
+# Storages that were prepared: of one that is given several times, the first time counts.
+_prepared: weakref.WeakSet[Any] = weakref.WeakSet()
+SAMPLERS = ("tpe", "gp", "cmaes", "qmc", "nsgaii", "random")
+
+
+def import_optuna(who: str) -> types.ModuleType:
+    """Imports Optuna.
+
+    Raises:
+        ImportError: if it is not installed, with the command that does.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise ImportError(f"{who} needs Optuna: pip install kerasreg[optuna]") from error
+    return optuna
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Lets Optuna announce nothing: which studies there are, and what of it is experimental."""
+    import optuna
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def without_password(text: str) -> str:
+    """A URL without the passwords that it has."""
+    text = re.sub(r"(://[^:/?#@]*):.*@", r"\1:***@", text)
+    return re.sub(r"(?i)([?&][^=&]*(?:pass|token|secret)[^=&]*=)[^&\s]*", r"\1***", text)
+
+
+def _passwords(url: str) -> list[str]:
+    """The passwords of a URL, as they are written and as they are meant."""
+    found = re.findall(r"://[^:/?#@]*:(.*)@", url)
+    found += re.findall(r"(?i)[?&][^=&]*(?:pass|token|secret)[^=&]*=([^&\s]*)", url)
+    return [text for one in found for text in (one, urllib.parse.unquote(one)) if text]
+
+
+def storage_of(storage: Any, default_path: Callable[[], str]) -> Any:
+    """The storage of a study.
+
+    Args:
+        storage: a URL, a path, a storage of Optuna's, or None.
+        default_path: gives the SQLite file if `storage` is None.
+
+    Raises:
+        ValueError: if `storage` is none of these.
+        ImportError: if the module that reaches the database is not installed.
+        RuntimeError: if it cannot be reached. No password is in the message.
+    """
+    import optuna
+
+    if isinstance(storage, optuna.storages.BaseStorage):
+        _prepare_sqlite(storage, own=False)
+        return storage
+    if storage is None:
+        storage = default_path()
+    if not isinstance(storage, (str, os.PathLike)) or not os.fspath(storage):
+        raise ValueError(
+            "`storage` must be a URL such as 'sqlite:///study.db' or "
+            "'postgresql://user:password@host/database', the path of a file (.db, .sqlite or "
+            ".sqlite3 for SQLite, any other for Optuna's journal), a storage of Optuna's, or None. "
+            f"Received: storage={storage!r}"
+        )
+    text = os.fspath(storage)
+    try:
+        return _opened(text)
+    except ImportError as error:
+        raise ImportError(_told(text, error)) from None
+    except Exception as error:  # Of SQLAlchemy, of the driver, or of the system.
+        raise RuntimeError(_told(text, error)) from None
+
+
+def _told(url: str, error: Exception) -> str:
+    lines = (str(error) or type(error).__name__).strip().splitlines()
+    reason = f"{type(error).__name__}: {lines[0]}"
+    for password in _passwords(url):
+        reason = reason.replace(password, "***")
+    if isinstance(error, ImportError):
+        module = {"postgresql": "psycopg2-binary", "mysql": "pymysql cryptography"}
+        package = module.get(re.split(r"[+:]", url)[0])
+        reason += f" (pip install {package})" if package else ""
+    return f"`storage` cannot be opened: {without_password(url)!r}: {without_password(reason)}"
+
+
+def _opened(text: str) -> Any:
+    import optuna
+
+    path = None if "://" in text else os.path.abspath(text)
+    if path is not None and not path.endswith(_SQLITE_ENDINGS):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        backend = optuna.storages.journal.JournalFileBackend(path)
+        return optuna.storages.JournalStorage(backend)
+    if path is not None:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        text = f"sqlite:///{path}"
+    arguments: dict[str, Any] = {}
+    if text.startswith("sqlite"):
+        arguments["connect_args"] = {"timeout": _SQLITE_SECONDS}
+    else:
+        # A server that was started again has closed the connections of the pool.
+        arguments["pool_pre_ping"] = True
+    # Optuna formats the text.
+    text = text.replace("{", "{{").replace("}", "}}")
+    # Tables are made within its constructor, where two processes may meet.
+    with _made_by_one_process(path):
+        storage = optuna.storages.RDBStorage(text, engine_kwargs=arguments)
+    _prepare_sqlite(storage, own=True)
+    return storage
+
+
+@contextlib.contextmanager
+def _made_by_one_process(path: str | None) -> Iterator[None]:
+    """Lets one process at a time make the tables of a file, where the system has such locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows.
+        path = None
+    if path is None:
+        yield
+        return
+    with open(f"{path}.lock", "w") as lock:
+        with contextlib.suppress(OSError):  # A file system without locks.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _prepare_sqlite(storage: Any, own: bool) -> None:
+    """Lets each transaction of SQLite begin with the lock for writing, and write ahead.
+
+    Optuna reads whether a trial waits and writes that it runs, in one transaction, with
+    `FOR UPDATE`. SQLite knows no such lock, so that two processes may both read first, and both
+    run the trial. SQLAlchemy's documentation has this recipe, under "Database Locking Behavior".
+
+    With a log that is written ahead nothing waits for the disk at each of the many small
+    transactions of a trial. What a killed process has written is there all the same; after a loss
+    of power the last trials may be missing, and the file is whole.
+
+    Args:
+        storage: a storage of Optuna's.
+        own: whether it was made here, so that its file may be changed.
+    """
+    engine = getattr(storage, "engine", None)
+    if engine is None or engine.name != "sqlite":
+        return
+    import sqlalchemy
+
+    def connected(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # Python's sqlite3 shall begin no transaction itself.
+        if own:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+    def begun(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    if storage not in _prepared:
+        _prepared.add(storage)
+        sqlalchemy.event.listen(engine, "connect", connected)
+        sqlalchemy.event.listen(engine, "begin", begun)
+        engine.dispose()  # Connections that were made before.
+
+
+def sampler_of(sampler: Any, objectives: int, seed: int) -> Any:
+    """The sampler of a study.
+
+    Args:
+        sampler: a sampler of Optuna's, the name of one, or None.
+        objectives: how many objectives there are.
+        seed: a whole number for the draws of a sampler by name.
+
+    Raises:
+        ValueError: if it is none of these.
+        ImportError: if a package is missing that the sampler needs.
+    """
+    import optuna
+
+    if isinstance(sampler, optuna.samplers.BaseSampler):
+        return sampler
+    if sampler is None:
+        sampler = "tpe" if objectives == 1 else "nsgaii"
+    if not isinstance(sampler, str):
+        raise ValueError(
+            f"`sampler` must be a sampler of Optuna's, or one of {', '.join(SAMPLERS)}. Received: "
+            f"sampler={sampler!r}"
+        )
+    check_choice("sampler", sampler, SAMPLERS)
+    missing = [
+        package
+        for module, package in _NEEDS.get(sampler, {}).items()
+        if importlib.util.find_spec(module) is None
+    ]
+    if missing:
+        raise ImportError(
+            f"The sampler {sampler!r} needs more than Optuna: pip install {' '.join(missing)}"
+        )
+    if sampler == "cmaes" and objectives > 1:
+        raise ValueError(
+            "`sampler` must be another one than 'cmaes', which has one objective. "
+            f"Received: {objectives} objectives"
+        )
+    if sampler != "qmc":
+        return _seeded(sampler, seed)
+    with quiet():
+        # One sequence for all processes: which of its points is next is in the study.
+        return optuna.samplers.QMCSampler(
+            seed=seed,
+            scramble=True,
+            independent_sampler=_seeded("random", seed),
+            warn_independent_sampling=False,
+        )
+
+
+def _made(name: str, seed: int) -> Any:
+    """A sampler of Optuna's by its name."""
+    from optuna import samplers
+
+    with quiet():
+        if name == "tpe":
+            # What runs is taken for bad: trials that are asked for together differ.
+            return samplers.TPESampler(seed=seed, constant_liar=True)
+        if name == "gp":
+            return samplers.GPSampler(seed=seed)
+        if name == "cmaes":
+            return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+        if name == "nsgaii":
+            return samplers.NSGAIISampler(seed=seed)
+        return samplers.RandomSampler(seed=seed)
+
+
+def _seeded(name: str, seed: int) -> Any:
+    """A sampler by name, whose draws for a trial follow from the seed and the trial's number.
+
+    So processes draw other values than each other, and a search that is resumed draws what it
+    would have drawn.
+    """
+    import optuna
+
+    class Seeded(optuna.samplers.BaseSampler):
+        """Draws each trial by a sampler of its own."""
+
+        def __init__(self) -> None:
+            self.now: tuple[int | None, Any] = None, None
+
+        def of(self, trial: Any) -> Any:
+            if self.now[0] != trial.number:
+                own = np.random.SeedSequence([seed, trial.number]).generate_state(1)
+                self.now = trial.number, _made(name, int(own[0]) % 2**31)
+            return self.now[1]
+
+        def reseed_rng(self) -> None:
+            pass
+
+        def infer_relative_search_space(self, study: Any, trial: Any) -> Any:
+            return self.of(trial).infer_relative_search_space(study, trial)
+
+        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Any:
+            return self.of(trial).sample_relative(study, trial, search_space)
+
+        def sample_independent(
+            self, study: Any, trial: Any, param_name: str, param_distribution: Any
+        ) -> Any:
+            own = self.of(trial)
+            return own.sample_independent(study, trial, param_name, param_distribution)
+
+        def before_trial(self, study: Any, trial: Any) -> None:
+            self.of(trial).before_trial(study, trial)
+
+        def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
+            # Trials end in any order, and what is drawn then decides nothing.
+            _made(name, seed).after_trial(study, trial, state, values)
+
+    return Seeded()
