@@ -162,16 +162,17 @@ def main(argv=None) -> dict[str, object]:
             ("train", f"--epochs={flags.epochs}", flags.epochs // 2),
             ("search", f"--trials={flags.trials}", flags.trials // 2),
         ):
-            common = (f"--child={kind}", f"--folder={parts['killed']}", number)
-            signals.append(signal.Signals(in_a_process(*common, f"--kill_after={stop}")).name)
-            again = in_a_process(*common)
+            child = (f"--child={kind}", number)
+            in_a_process(*child, f"--folder={parts['whole']}")
+            child = (*child, f"--folder={parts['killed']}")
+            signals.append(signal.Signals(in_a_process(*child, f"--kill_after={stop}")).name)
+            again = in_a_process(*child)
             print(f"{kind}: ended by {signals[-1]}, then resumed: {again == 0}")
-        train(parts["whole"], flags.epochs)
         weights = [np.load(f"{part}/weights.npz") for part in parts.values()]
         different = sum(int((weights[0][n] != weights[1][n]).sum()) for n in weights[0].files)
         print(f"weights that differ from those of the training without a stop: {different}")
-        whole = scores(search(parts["whole"], flags.trials))
-        resumed = scores(search(parts["killed"], flags.trials))  # There is nothing left to do.
+        # There is nothing left to train.
+        whole, resumed = (scores(search(part, flags.trials)) for part in parts.values())
         same = len(whole.keys() & resumed.keys())
         largest = max(abs(whole[key] - resumed[key]) for key in whole.keys() & resumed.keys())
         print(f"settings of the search that are the same: {same} of {len(whole)}")
