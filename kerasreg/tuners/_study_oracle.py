@@ -83,8 +83,9 @@ class StudyOracle(keras_tuner.Oracle):
             reports epochs, as `VectorizedTuner` does. None to end none.
         storage: a URL of a database (`"sqlite:///study.db"`, `"postgresql://..."`, `"mysql://..."`),
             the path of a file (SQLite if it ends with `.db`, `.sqlite` or `.sqlite3`, which is for
-            one machine; otherwise Optuna's journal, which network file systems can have), or a
-            storage of Optuna's. None for `study.db` in the project folder.
+            one machine; otherwise Optuna's journal, which network file systems can have, and where
+            a process that is killed while it writes holds up the others for 30 s), or a storage of
+            Optuna's. None for `study.db` in the project folder.
         study_name: the name of the study; that of the project by default.
         seed: a whole number for the draws; None or 0 for another one each time. A study that
             exists keeps its seed.
