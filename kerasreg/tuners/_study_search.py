@@ -59,6 +59,7 @@ class VectorizedStudySearch(VectorizedTuner):
             queued in the study, each once.
         jit_compile: as for `kerasreg.lanes.Lanes`.
         random_numbers: as for `kerasreg.lanes.Lanes`.
+        devices: as for `kerasreg.lanes.Lanes`; `max_lanes` is for each of them.
         derive_models: whether models of trials may be derived from others that the hypermodel
             built. With False it builds one for each trial.
         pad_widths: whether trials whose models differ in widths, such as `units`, are padded with
@@ -125,6 +126,7 @@ class VectorizedStudySearch(VectorizedTuner):
         initial_settings: Sequence[Any] = (),
         jit_compile: bool | str = "auto",
         random_numbers: Literal["vectorized", "keras"] = "vectorized",
+        devices: Sequence[str] | None = None,
         derive_models: bool = True,
         pad_widths: bool = True,
         batches: Literal["shared", "own"] = "shared",
@@ -163,6 +165,7 @@ class VectorizedStudySearch(VectorizedTuner):
             initial_settings=initial_settings,
             jit_compile=jit_compile,
             random_numbers=random_numbers,
+            devices=devices,
             derive_models=derive_models,
             pad_widths=pad_widths,
             batches=batches,
