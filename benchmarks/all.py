@@ -43,7 +43,7 @@ SHORT = (
     "study",
 )
 # Of minutes to hours; each has a target of its own in the Makefile.
-LONG = ("equal_time", "people_models", "serving", "tables")
+LONG = ("equal_time", "people_models", "portfolio", "serving", "tables")
 
 
 def read(path):

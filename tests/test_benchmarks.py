@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import json
 import threading
 import types
 
@@ -16,6 +17,11 @@ from helpers.scripts import module_of
 def people():
     pytest.importorskip("sklearn")
     yield from module_of("benchmarks/people_models.py")
+
+
+@pytest.fixture(scope="module")
+def portfolios():
+    yield from module_of("benchmarks/portfolio.py")
 
 
 @pytest.fixture(scope="module")
@@ -289,3 +295,62 @@ def test_the_oracles_that_are_timed_run_all_trials(study, tmp_path):
         if "SQLite" not in name:
             (tmp_path / name).mkdir()
             assert contender(name, 3, 2, 2, str(tmp_path / name)) > 0.0, name
+
+
+def pool(portfolios, predictions, targets, is_class=False):
+    return portfolios.Pool(
+        {
+            "settings": numpy.array([json.dumps({"rate": k}) for k in range(len(predictions))]),
+            "predictions": numpy.asarray(predictions, "float32"),
+            "targets": numpy.asarray(targets),
+            "is_class": numpy.array(is_class),
+        }
+    )
+
+
+def test_settings_that_complete_each_other_are_chosen(portfolios):
+    targets = numpy.zeros((40, 1))
+    errors = numpy.tile([1.0, -1.0], 20)[:, None]
+    # Two are alike; the third makes their mean right, and is worse than both alone.
+    of_table = pool(portfolios, [errors, 1.001 * errors, -1.4 * errors], targets)
+    assert portfolios.portfolio([of_table], 2) == [0, 2]
+    assert of_table.cost([0, 2]) < of_table.cost([0, 1])
+    assert portfolios.portfolio([of_table], 9) == [0, 2, 1]
+
+
+def test_what_is_good_on_all_tables_is_before_what_is_best_on_one(portfolios):
+    targets = numpy.zeros((30, 1))
+    ones = numpy.ones((30, 1))
+    first = pool(portfolios, [0.1 * ones, 0.2 * ones, 5.0 * ones], targets)
+    second = pool(portfolios, [5.0 * ones, 0.2 * ones, 0.1 * ones], targets)
+    assert portfolios.portfolio([first, second], 1) == [1]
+    assert portfolios.portfolio([first], 1) == [0]
+
+
+def test_errors_are_log_loss_and_root_of_the_mean_square(portfolios):
+    shares = numpy.array([[[0.25, 0.75], [0.5, 0.5]]])
+    found = portfolios.errors(shares, numpy.array([1, 0]), True)
+    assert found == pytest.approx([-(numpy.log(0.75) + numpy.log(0.5)) / 2])
+    assert portfolios.errors(
+        numpy.array([[[3.0], [1.0]]]), numpy.zeros((2, 1)), False
+    ) == pytest.approx([5**0.5])
+
+
+def test_portfolios_are_told_in_ratio_to_random_settings(portfolios, numbers, capsys, monkeypatch):
+    monkeypatch.setattr(portfolios, "SIZES", (1, 2))
+    rng = numpy.random.default_rng(0)
+    pools = {}
+    for name in ("a", "b", "c"):
+        # The first setting is good on each table.
+        predictions = rng.normal(size=(6, 50, 1)) * numpy.array([0.1, 1, 1, 1, 1, 1])[:, None, None]
+        pools[name] = pool(portfolios, predictions, numpy.zeros((50, 1)))
+    results = numbers.Results()
+    portfolios.show(pools, results)
+    found = results.results["ensemble.1_settings.to_random"]
+    assert found["low"] < found["value"] < found["high"] < 1.0
+    assert set(results.results) == {
+        f"{name}.{size}_settings.to_random"
+        for name in ("ensemble", "best_setting")
+        for size in (1, 2)
+    }
+    assert capsys.readouterr().out.splitlines()[-1].startswith("all")
