@@ -28,7 +28,7 @@ from kerasreg.cli._data import Table
 from kerasreg.cli._earlier import adapted
 from kerasreg.cli._measured import of_network
 from kerasreg.cli._progress import OneLine, reporting
-from kerasreg.cli._record import TUNERS, SearchSettings
+from kerasreg.cli._record import TUNERS, SearchSettings, most_trials
 from kerasreg.cli._scores import differences, format_scores, score
 from kerasreg.cli._search_report import while_running, with_comparison, write_report
 from kerasreg.cli._split import SearchData, search_data
@@ -37,8 +37,6 @@ from kerasreg.reports import SearchReport
 
 # Of rows: with fewer than the first number 8 folds, with more than the second none.
 _FEW_ROWS, _MANY_ROWS = 1_000, 50_000
-# Where neither their number nor their time is given.
-TRIALS = 16
 # So many trials are proposed at a time where the next ones learn from them.
 _INFORMED = 8
 _REFERENCE = "ensemble"
@@ -393,6 +391,7 @@ class SearchJob:
         if settings.tuner != "grid":
             common["initial_settings"] = self._initial
         limit = None if settings.time is None else check_duration("time", settings.time)
+        most = most_trials(dataclasses.asdict(settings))
         tuner = reporting(classes[settings.tuner], self._line, limit=limit)
         # KerasTuner prints when it goes on with a project.
         with contextlib.redirect_stdout(io.StringIO()):
@@ -401,10 +400,9 @@ class SearchJob:
             if settings.tuner == "bayesian":
                 # KerasTuner's default, three random points a dimension, is more than
                 # most searches have trials.
-                common["num_initial_points"] = max((settings.trials or TRIALS) // 3, 2)
+                common["num_initial_points"] = _INFORMED if most is None else max(most // 3, 2)
                 common["max_lanes"] = settings.lanes or _INFORMED * (self.folds or 1)
             # A grid has an end of its own.
-            most = settings.trials or (None if settings.time else TRIALS)
             return tuner(max_trials=most, **common)
 
     def _baseline(self, setting: keras_tuner.HyperParameters, trial_id: str) -> models.Ensemble:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kerasreg.cli._options import TableOptions, kinds, option
 
 TUNERS = ("random", "bayesian", "hyperband", "grid")
+# Trials of a search where neither their number nor its time is given.
+_TRIALS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +85,18 @@ class SearchSettings(TableOptions):
 _FOUND: dict[str, tuple[type, bool]] = {"fingerprint": (str, False), "earlier": (list, False)}
 # Settings that searches which earlier versions began do not have: they had the defaults.
 _LATER = ("sep", "decimal", "columns", "order", "start_from", "retrain")
+
+
+def most_trials(settings: Mapping[str, Any]) -> int | None:
+    """How many trials a search has at most; None where its time or its tuner is the limit.
+
+    Args:
+        settings: the settings of a search, by name.
+    """
+    if settings.get("tuner") == "hyperband":
+        return None
+    without = None if settings.get("time") is not None else _TRIALS
+    return settings.get("trials") or without
 
 
 def read_record(folder: str) -> dict[str, Any] | None:

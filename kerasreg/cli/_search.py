@@ -21,7 +21,7 @@ from kerasreg.cli._command import (
     writing,
 )
 from kerasreg.cli._options import BUNDLED, option
-from kerasreg.cli._record import SearchSettings, check_record
+from kerasreg.cli._record import SearchSettings, check_record, most_trials
 
 # What a resumed search may change: everything else decides what it found so far.
 _CHANGEABLE = frozenset({"trials", "time", "lanes"})
@@ -81,8 +81,7 @@ def _run(options: SearchOptions, given: Set[str], _: str | None) -> None:
             from kerasreg.cli import _earlier, _job
         earlier = record["earlier"] if record is not None else []
         if record is None and settings.start_from is not None:
-            most = settings.trials or (None if settings.time else _job.TRIALS)
-            most = None if settings.tuner == "hyperband" else most
+            most = most_trials(dataclasses.asdict(settings))
             earlier = _earlier.earlier_settings(settings.start_from, most)
         job = _job.SearchJob(settings, table, folder, write, earlier)
     logging.set_verbosity(logging.WARNING)  # Keras' export logs each file.

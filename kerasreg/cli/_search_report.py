@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kerasreg.cli._record import SearchSettings, read_record
+from kerasreg.cli._record import SearchSettings, most_trials, read_record
 from kerasreg.reports import SearchReport, honest_scores, search_report, trial_scores
 
 # Beside `report.json`, which has what the command printed.
@@ -182,11 +182,11 @@ def report_of_trials(folder: str, shrink: Shrink) -> SearchReport:
         progress = {
             "state": "unfinished",
             "ended": ended,
-            "expected": None if record.get("tuner") == "hyperband" else record.get("trials"),
+            "expected": most_trials(record),
             "running": 0,
             "written": None,
         }
-    elif found["settings"].get("trials") != record.get("trials"):
+    elif most_trials(found["settings"]) != most_trials(record):
         notes.append("What is compared on the test part is of the search before it was resumed.")
     report = search_report(
         states,

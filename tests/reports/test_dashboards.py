@@ -246,7 +246,7 @@ def test_optunas_own_functions_take_the_study(report):
 
 def test_without_optuna_it_says_what_to_install(report, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(ImportError, match=r"pip install 'kerasreg\[pruning\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'kerasreg\[optuna\]'"):
         report.to_study()
 
 
