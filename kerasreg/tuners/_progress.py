@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import shutil
+import importlib
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -211,9 +212,8 @@ def _notebook() -> Any:
     shell = None if ipython is None else getattr(ipython, "get_ipython", lambda: None)()
     if getattr(shell, "kernel", None) is None:  # A terminal of IPython has none.
         return None
-    from IPython.display import display
-
-    return display
+    # No dependency, and so no import that is declared: it is there already.
+    return importlib.import_module("IPython.display").display
 
 
 def _best(oracle: Any) -> float | None:
