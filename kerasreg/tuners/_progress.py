@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import html
-import shutil
 import importlib
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable
