@@ -30,8 +30,8 @@ def lanes_that_fit(plan: Plan, devices: Sequence[str] | None = None) -> int:
         devices: the names of the devices among which the lanes are divided. So many for each of
             them, but for processors, which have their memory in common.
     """
-    of_one = _lanes_of_one(plan)
-    return of_one * len([name for name in devices or () if not name.startswith("cpu")]) or of_one
+    with_own_memory = sum(not name.startswith("cpu") for name in devices or ())
+    return _lanes_of_one(plan) * max(1, with_own_memory)
 
 
 def _lanes_of_one(plan: Plan) -> int:

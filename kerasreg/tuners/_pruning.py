@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from kerasreg.tuners._study_storage import import_optuna, quiet
+
 
 class Pruning:
     """Tells an Optuna pruner of intermediate results, and asks it which trials to end.
@@ -18,20 +20,14 @@ class Pruning:
     """
 
     def __init__(self, pruner: Any, objective: Any) -> None:
-        try:
-            import optuna
-        except ImportError as error:
-            raise ImportError("Pruners need Optuna: pip install kerasreg[optuna]") from error
+        optuna: Any = import_optuna("`pruner`")
         if not isinstance(pruner, optuna.pruners.BasePruner):
             raise ValueError(f"`pruner` must be an Optuna pruner. Received: pruner={pruner!r}")
         self._optuna = optuna
         self._trials: dict[str, Any] = {}
-        verbosity = optuna.logging.get_verbosity()
-        # It announces each study, which nobody asked for here.
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         direction = "maximize" if objective.direction == "max" else "minimize"
-        self._study = optuna.create_study(direction=direction, pruner=pruner)
-        optuna.logging.set_verbosity(verbosity)
+        with quiet():
+            self._study = optuna.create_study(direction=direction, pruner=pruner)
 
     def report(self, results: Mapping[str, tuple[int, float]]) -> list[str]:
         """Reports an epoch of some trials; returns the trials that should end.

@@ -175,8 +175,8 @@ class Scheduler:
         self.files, self.pruning, self.record = files, pruning, record
         self.waiting: list[Plan] = []
         self.running: dict[str, RunningTrial] = {}
-        devices = tuner.devices or [""]
-        self.lanes_now = None if tuner.max_lanes is None else tuner.max_lanes * len(devices)
+        devices = 1 if tuner.devices is None else len(tuner.devices)
+        self.lanes_now = None if tuner.max_lanes is None else tuner.max_lanes * devices
         self.key_now: Any = None
         self.digests = Digests()
         self.splits: dict[str, Any] = {}
@@ -226,22 +226,26 @@ class Scheduler:
     def _run(self) -> None:
         while True:
             status = self.ask(self._lanes_in_time(None))
-            if not self._shall_end and self.waiting:
-                alone = next((plan for plan in self.waiting if plan.key is None), None)
-                key = None if alone else self.waiting[0].key
-                if key is None:
-                    self.train(self.take(None))
-                    continue
-                count = self._lanes_in_time(key)
-                if count:
-                    self.train(self.take(key, count))
-                    continue
+            plans = [] if self._shall_end else self._next()
+            if plans:
+                self.train(plans)
+                continue
             if self._shall_end:
                 self._give_back()
                 return
             if status == "STOPPED":
                 return
             time.sleep(1.0)  # Others' results are waited for.
+
+    def _next(self) -> list[Plan]:
+        """Takes trainings that wait and will end in time: one that is trained alone comes first."""
+        if not self.waiting:
+            return []
+        if any(plan.key is None for plan in self.waiting):
+            return self.take(None)
+        key = self.waiting[0].key
+        count = self._lanes_in_time(key)
+        return self.take(key, count) if count else []
 
     @property
     def _shall_end(self) -> bool:

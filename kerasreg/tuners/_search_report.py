@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -30,12 +30,13 @@ def report_of_search(
     report: LaneReport,
     curves: LearningCurves,
     log: SearchLog,
-    selection: Selection | None,
-    ensemble: EnsembleSelection | None,
-    notes: list[str],
-    title: str | None,
-    data: str | None,
+    *,
     stage: Stage | None,
+    selection: Selection | None = None,
+    ensemble: EnsembleSelection | None = None,
+    notes: Sequence[str] = (),
+    title: str | None = None,
+    data: str | None = None,
     every_curve: bool = False,
 ) -> SearchReport:
     """The report of a tuner: `VectorizedTuner.report` says what of.
@@ -45,12 +46,12 @@ def report_of_search(
         report: how the trials were trained.
         curves: the learning curves of the trials.
         log: what else the search saw of the trials.
+        stage: how far the search is; None where none has begun in this process.
         selection: what chose a trial, or None for the tuner's own choice.
         ensemble: what chose an ensemble, or None.
         notes: sentences for those who read the report.
         title: the name of the search, by default that of the project.
         data: the fingerprint of the data, or None.
-        stage: how far the search is; None where none has begun in this process.
         every_curve: whether it has all learning curves that are known, not those of some trials.
     """
     done, objective = completed_trials(tuner), tuner.oracle.objective
@@ -91,7 +92,7 @@ def report_of_search(
             "command": None,
             "code": None if selection is None else _code(selection.trial),
         },
-        notes=notes,
+        notes=list(notes),
         progress=None if stage is None else _progress(tuner, stage),
         lanes=logged["lanes"],
     )

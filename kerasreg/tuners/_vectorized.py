@@ -426,19 +426,14 @@ class VectorizedTuner(keras_tuner.Tuner):
                 chosen = self.select_ensemble()
             except ValueError as error:  # Of data that are gone, or cannot be read again.
                 notes.append(f"No ensemble was chosen: {error}")
-        found = report_of_search(
-            self,
-            self.lane_report(),
-            self._curves,
-            self._log,
-            selection,
-            chosen,
-            notes,
-            title,
-            fingerprint(self.searched),
-            self._stage
-            if self._scheduler is None
-            else Stage("running", len(self._scheduler.running)),
+        stage, running = self._stage, self._scheduler
+        found = self._report(
+            selection=selection,
+            ensemble=chosen,
+            notes=notes,
+            title=title,
+            data=fingerprint(self.searched),
+            stage=stage if running is None else Stage("running", len(running.running)),
         )
         if path is not None:
             found.write(path)
@@ -498,19 +493,11 @@ class VectorizedTuner(keras_tuner.Tuner):
 
     def _report_of_trials(self) -> SearchReport:
         """A report of the trials alone, with all learning curves."""
-        return report_of_search(
-            self,
-            self.lane_report(),
-            self._curves,
-            self._log,
-            None,
-            None,
-            [],
-            None,
-            None,
-            self._stage,
-            every_curve=True,
-        )
+        return self._report(stage=self._stage, every_curve=True)
+
+    def _report(self, **told: Any) -> SearchReport:
+        """The report of what the tuner has seen, with what `report_of_search` is told besides."""
+        return report_of_search(self, self.lane_report(), self._curves, self._log, **told)
 
     def select(
         self, rule: str = "best", complexity: str | Callable[[Any], float] | None = None
@@ -1109,18 +1096,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         def make(stage: Stage) -> SearchReport:
             if not known:
                 known.append(fingerprint(self.searched))
-            return report_of_search(
-                self,
-                self.lane_report(),
-                self._curves,
-                self._log,
-                None,
-                None,
-                [],
-                None,
-                known[0],
-                stage,
-            )
+            return self._report(data=known[0], stage=stage)
 
         def keep() -> None:
             best = [trial.trial_id for trial in completed_trials(self)]
