@@ -1,9 +1,11 @@
-"""The page in a browser: what its script does, and what the console says.
+"""The page in a browser: what its script does, what the console says, and whom it shuts out.
 
 A script of the test's own, added to the page, does what a person would, and writes what it saw
-into the page that the browser prints.
+into the page that the browser prints. Another one is axe (Deque), which looks for what keeps
+people from reading a page.
 """
 
+import importlib.resources
 import json
 import re
 import shutil
@@ -72,9 +74,24 @@ document.body.append(out);
 """
 
 
-def seen(report, folder, width):
-    """What a person saw in a window of that width, and what the console said."""
-    page = report.html().replace("</body>", f"<script>{_PERSON}</script></body>")
+# Beside the results that axe has, the colours that the browser was told to prefer.
+_AXE = """
+axe.run(document, {resultTypes: ["violations"]}).then((found) => {
+  const out = document.createElement("pre");
+  out.textContent = "BEGIN" + JSON.stringify({
+    dark: matchMedia("(prefers-color-scheme: dark)").matches,
+    passed: found.passes.length,
+    violations: found.violations.map((one) => [one.id, one.impact, one.nodes.length,
+      one.nodes[0].target.join(" "), one.nodes[0].failureSummary]),
+  }) + "END";
+  document.body.append(out);
+});
+"""
+
+
+def seen(report, folder, width, script, *flags):
+    """What the script saw in a window of that width, and what the console said."""
+    page = report.html().replace("</body>", f"<script>{script}</script></body>")
     (folder / "page.html").write_text(page)
     process = subprocess.run(
         [
@@ -86,6 +103,7 @@ def seen(report, folder, width):
             "--enable-logging=stderr",
             f"--user-data-dir={folder / 'profile'}",
             f"--window-size={width},900",
+            *flags,
             "--dump-dom",
             f"file://{folder / 'page.html'}",
         ],
@@ -99,6 +117,29 @@ def seen(report, folder, width):
     return told, re.findall("CONSOLE.*", process.stderr)
 
 
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [375, 1280])
+def test_axe_finds_nothing(width, dark, tmp_path):
+    found = states(30, names=HOSTILE, choices=HOSTILE[:3], failed=2)
+    report = search_report(
+        found, objective="val_loss", direction="min", title=HOSTILE[0], **parts(found)
+    )
+    axe = importlib.resources.files("axe_core_python").joinpath("axe.min.js").read_text()
+    told, console = seen(
+        report,
+        tmp_path,
+        width,
+        axe + _AXE,
+        f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+        # Until axe has ended.
+        "--virtual-time-budget=60000",
+    )
+    assert console == []
+    assert told["dark"] == dark
+    assert told["passed"] > 20
+    assert told["violations"] == []
+
+
 @pytest.mark.parametrize(
     ("count", "width"), [(10, 375), (10, 1280), (300, 375), (300, 1280), (10_000, 1280)]
 )
@@ -107,7 +148,7 @@ def test_the_page_does_what_a_person_wants(count, width, tmp_path):
     report = search_report(
         found, objective="val_loss", direction="min", title=HOSTILE[0], **parts(found)
     )
-    told, console = seen(report, tmp_path, width)
+    told, console = seen(report, tmp_path, width, _PERSON)
     assert console == []
     assert "error" not in told
     rows = len(told["before"])
