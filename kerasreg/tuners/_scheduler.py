@@ -843,14 +843,15 @@ class Scheduler:
         ]
         if None in epochs:
             step = internals.best_step_of_results(results, objective)
-            return [(internals.metrics_of_result(result, objective), step) for result in results]
+            found = [(internals.metrics_of_result(result, objective), step) for result in results]
+            return [(_with_objective(metrics, objective), step) for metrics, step in found]
         found = [
             ({name: values[epoch] for name, values in of.history.items()}, of.epoch[epoch])
             for of_folds, epoch in zip(executions, epochs, strict=True)
             for of in of_folds
         ]
         step = round(sum(epoch for _, epoch in found) / len(found))
-        return [(metrics, step) for metrics, _ in found]
+        return [(_with_objective(metrics, objective), step) for metrics, _ in found]
 
     def _tell_end(self, running: RunningTrial) -> None:
         trial = running.trial
@@ -880,6 +881,16 @@ class Scheduler:
         if self.pruning is not None:
             score = self.oracle.get_trial(trial.trial_id).score
             self.pruning.end(trial.trial_id, score, running.stopped_by is not None)
+
+
+def _with_objective(metrics: dict[str, Any], objective: Any) -> dict[str, Any]:
+    """The metrics, and what several objectives are together, by which KerasTuner's oracles score.
+
+    KerasTuner adds it to what `fit` returned, and not to a dictionary.
+    """
+    if objective.name in metrics or not objective.has_value(metrics):
+        return metrics
+    return {**metrics, objective.name: objective.get_value(metrics)}
 
 
 def _run_trial(

@@ -293,3 +293,45 @@ def test_trials_of_many_folds_share_a_program(build, blobs, tmp_path):
     found.search(x, y, epochs=1, batch_size=16, verbose=0)
     (row,) = found.lane_report().rows
     assert (row.trials, row.at_once) == (3, 27)
+
+
+def test_several_objectives_of_folds(build, blobs, tmp_path):
+    objectives = [
+        keras_tuner.Objective("val_loss", "min"),
+        keras_tuner.Objective("val_accuracy", "max"),
+    ]
+    x, y, _ = blobs
+    found = tuners.VectorizedRandomSearch(
+        build, objectives, max_trials=3, directory=tmp_path, seed=5, folds=3
+    )
+    found.search(x, y, epochs=2, batch_size=16, verbose=0)
+    for trial in found.oracle.get_best_trials(3):
+        loss, accuracy = (trial.metrics.get_best_value(one.name) for one in objectives)
+        assert trial.score == pytest.approx(loss - accuracy)
+        # The folds' sums have an error, and a mean that is the trial's.
+        together = found.oracle.objective.name
+        assert tuners.standard_error(trial, together) > 0
+        assert np.mean(found.results().filter(like="fold_").loc[0]) == pytest.approx(
+            found.oracle.trials["0"].score
+        )
+
+
+@pytest.mark.parametrize("folds", [None, 3])
+def test_several_objectives_that_the_code_of_a_trial_returns(folds, build, blobs, tmp_path):
+    class OwnFit(keras_tuner.HyperModel):
+        def build(self, hp):
+            return build(hp)
+
+        def fit(self, hp, model, *args, **kwargs):
+            history = model.fit(*args, **kwargs)
+            return {"val_loss": history.history["val_loss"][-1], "bytes": 100.0}
+
+    objectives = [keras_tuner.Objective("val_loss", "min"), keras_tuner.Objective("bytes", "min")]
+    x, y, validation_data = blobs
+    found = tuners.VectorizedRandomSearch(
+        OwnFit(), objectives, max_trials=2, directory=tmp_path, seed=5, folds=folds
+    )
+    data = {} if folds else {"validation_data": validation_data}
+    found.search(x, y, epochs=2, batch_size=16, verbose=0, **data)
+    best = found.oracle.get_best_trials(1)[0]
+    assert best.score == pytest.approx(best.metrics.get_best_value("val_loss") + 100)
