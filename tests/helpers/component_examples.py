@@ -200,6 +200,11 @@ EXAMPLES = {
             "multipliers": {"bias": 2.0, "head": 0.5},
             "default": 3.0,
         },
+        {
+            "inner_optimizer": lambda: keras.optimizers.SGD(0.2, momentum=0.5),
+            "multipliers": {"bias": RAMP},
+            "default": RAMP,
+        },
     ],
     "regularizers.GroupLasso": [{"strength": 0.5, "axis": (0, -1)}, {"strength": RAMP}],
     "regularizers.SparseGroupLasso": [
@@ -486,8 +491,11 @@ REFUSED = {
     },
     "optimizers.LayerLearningRates": {
         "inner_optimizer": OPTIMIZERS,
-        "multipliers": [None, {}, {"bias": -1.0}, {"bias": "1"}, {1: 1.0}, [0.1]],
-        "default": POSITIVE,
+        "multipliers": [
+            *[None, {}, {"bias": -1.0}, {"bias": "1"}, {1: 1.0}, [0.1]],
+            {"bias": TURNS_NEGATIVE},
+        ],
+        "default": [*POSITIVE, TURNS_NEGATIVE],
     },
     "regularizers.GroupLasso": {"strength": [*POSITIVE, TURNS_NEGATIVE], "axis": AXES},
     "regularizers.SparseGroupLasso": {
