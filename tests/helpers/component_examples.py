@@ -270,6 +270,10 @@ EXAMPLES = {
         },
     ],
     "layers.FeatureScale": [{}, {"name": "scale"}],
+    "layers.MixUp": [
+        {"alpha": 0.4, "seed": 1},
+        {"alpha": PolynomialDecay(2.0, 6, 0.5), "seed": 2},
+    ],
     "layers.PiecewiseLinearEmbedding": [
         {"edges": [[-1.0, 0.0, 0.0, 2.0]] * 3, "width": 4, "seed": 1},
         {"edges": [[-9.0, 0.0, 9.0]] * 3, "width": 1, "activation": "tanh", "seed": 2},
@@ -521,6 +525,7 @@ REFUSED = {
     "layers.PiecewiseLinearEmbedding": {
         "edges": [None, 1, "1", [[1.0]], [[0.0, math.nan]], [[1.0, 0.0]], [0.0, 1.0]],
         "width": [*COUNTS, 0],
+    "layers.MixUp": {"alpha": [*POSITIVE, TURNS_NEGATIVE], "seed": SEEDS},
         "activation": ["none such", 3],
         "seed": SEEDS,
     },
@@ -694,7 +699,7 @@ NOISY = [
     for name, cls in COMPONENTS.items()
     if issubclass(cls, keras.layers.Layer)
     and {"rate", "initial_rate"} & set(inspect.signature(cls).parameters)
-]
+] + ["layers.MixUp"]
 
 # What only looks on: a training with it is the training without it.
 WATCHERS = ["callbacks.EpochStatistics"]
@@ -731,11 +736,14 @@ def on_replicas(name):
     if name not in NOISY:
         return maker(name)
     if "rate" in inspect.signature(COMPONENTS[name]).parameters:
-        # A schedule all the same: its step is counted.
-        return maker(name, 0, rate=kerasreg.schedules.Linear(0.0, 0.0, 4))
+        return maker(name, 0, rate=nothing)
     # A rate that is learned: as small as it may be, so that nothing is dropped.
     return maker(name, initial_rate=0.001, temperature=0.01)
 
+    # A schedule all the same: its step is counted.
+    nothing = kerasreg.schedules.Linear(0.0, 0.0, 4)
+    if name == "layers.MixUp":
+        return maker(name, 0, alpha=nothing)
 
 # By package, for processes with two replicas.
 REPLICAS = {
