@@ -281,7 +281,10 @@ EXAMPLES = {
     "layers.PeriodicEmbedding": [
         {"frequencies": 3, "width": 4, "seed": 1},
         # At the learning rate of these trainings, frequencies that learn are chaotic.
-        {"frequencies": 4, "width": 1, "sigma": 0.3, "seed": 2, "trainable": False},
+        {
+            **{"frequencies": 4, "width": 1, "sigma": 0.3},
+            **{"initial_scale": 0.5, "seed": 2, "trainable": False},
+        },
     ],
     "layers.CategoryEmbedding": [
         {"sizes": [2, 3, 4], "one_hot": 3, "unused": [[2, 1]], "seed": 1},
@@ -522,11 +525,12 @@ REFUSED = {
         "strength": [*POSITIVE, TURNS_NEGATIVE],
     },
     "layers.FeatureScale": {},
+    "layers.MixUp": {"alpha": [*POSITIVE, TURNS_NEGATIVE], "seed": SEEDS},
     "layers.PiecewiseLinearEmbedding": {
         "edges": [None, 1, "1", [[1.0]], [[0.0, math.nan]], [[1.0, 0.0]], [0.0, 1.0]],
         "width": [*COUNTS, 0],
-    "layers.MixUp": {"alpha": [*POSITIVE, TURNS_NEGATIVE], "seed": SEEDS},
         "activation": ["none such", 3],
+        "initial_scale": [*POSITIVE, 0.0],
         "seed": SEEDS,
     },
     "layers.PeriodicEmbedding": {
@@ -534,6 +538,7 @@ REFUSED = {
         "width": [*COUNTS, 0],
         "sigma": [*POSITIVE, 0.0],
         "activation": ["none such", 3],
+        "initial_scale": [*POSITIVE, 0.0],
         "seed": SEEDS,
     },
     "layers.CategoryEmbedding": {
@@ -541,6 +546,7 @@ REFUSED = {
         "width": [*COUNTS, 0],
         "one_hot": COUNTS,
         "unused": [None, 1, [1], [(3, 0)], [(0, 2)], [(-1, 0)]],
+        "initial_scale": [*POSITIVE, 0.0],
         "seed": SEEDS,
     },
     "tables.RobustScaling": {
@@ -735,15 +741,15 @@ def on_replicas(name):
     """As `maker`, but without noise, as each replica has its own."""
     if name not in NOISY:
         return maker(name)
+    # A schedule all the same: its step is counted.
+    nothing = kerasreg.schedules.Linear(0.0, 0.0, 4)
+    if name == "layers.MixUp":
+        return maker(name, 0, alpha=nothing)
     if "rate" in inspect.signature(COMPONENTS[name]).parameters:
         return maker(name, 0, rate=nothing)
     # A rate that is learned: as small as it may be, so that nothing is dropped.
     return maker(name, initial_rate=0.001, temperature=0.01)
 
-    # A schedule all the same: its step is counted.
-    nothing = kerasreg.schedules.Linear(0.0, 0.0, 4)
-    if name == "layers.MixUp":
-        return maker(name, 0, alpha=nothing)
 
 # By package, for processes with two replicas.
 REPLICAS = {
