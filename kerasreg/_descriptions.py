@@ -20,6 +20,8 @@ def described(value: Any) -> str:
     """
     if isinstance(value, list):
         return f"[{', '.join(map(described, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key!r}: {described(item)}' for key, item in value.items())}}}"
     if isinstance(value, Hyperparameter):
         return described(value.variable if value.schedule is None else value.schedule)
     if isinstance(value, keras.Variable):

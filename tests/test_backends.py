@@ -46,6 +46,14 @@ images = np.random.default_rng(1).normal(size=(32, 8, 8, 4)).astype("float32")
 targets = images.mean(axis=(1, 2))[:, :1]
 family_history = family.fit(images, targets, epochs=3, shuffle=False, verbose=0)
 samples = kerasreg.models.mc_predict(family, images, passes=8)
+inputs = keras.Input((8,))
+hidden = keras.layers.Dense(6, "tanh", kernel_initializer=constant(0.1))(inputs)
+hidden = layers.MixUp(ramp(2.0, 10, 0.2), seed=1)(hidden)
+head = keras.layers.Dense(4, kernel_initializer=constant(-0.2), name="head")
+mixing = kerasreg.models.MixUpModel(inputs, head(hidden))
+mixing.compile(kerasreg.optimizers.LayerLearningRates(
+    keras.optimizers.Adam(0.01), {"head": ramp(0.0, 10, 2.0)}, default=0.5), "mse")
+mixing_history = mixing.fit(x, x[:, :4], batch_size=16, epochs=4, shuffle=False, verbose=0)
 Proximal, L1, GroupLasso = kerasreg.optimizers.Proximal, *(
     getattr(kerasreg.regularizers, name) for name in ("L1", "GroupLasso"))
 inner = {
@@ -94,6 +102,7 @@ print(json.dumps({
     "losses": history.history["loss"],
     "sparse": sparse,
     "refused": refused,
+    "mixing": mixing_history.history["loss"],
     "family": family_history.history["loss"],
     "samples": [samples.mean.ravel().tolist(), samples.variance.ravel().tolist()],
     "learning_rates": history.history["learning_rate"],
@@ -142,6 +151,11 @@ def test_all_kinds_of_dropout_agree(results):
     assert tensorflow["family"] == pytest.approx(jax["family"], rel=1e-5)
     for theirs, ours in zip(tensorflow["samples"], jax["samples"], strict=True):
         assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-5)
+
+
+def test_mixtures_and_learning_rates_of_layers_agree(results):
+    tensorflow, jax = results
+    assert tensorflow["mixing"] == pytest.approx(jax["mixing"], rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["momentum", "adam", "averages"])

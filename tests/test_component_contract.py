@@ -107,6 +107,7 @@ def test_every_class_that_is_registered_with_keras_is_exported():
     # A model, its layer and a loss are no components; registered, they can be loaded.
     others = {
         kerasreg.models.Ensemble,
+        kerasreg.models.MixUpModel,
         MembersMean,
         kerasreg.losses.SparseCategoricalCrossentropy,
     }

@@ -13,6 +13,7 @@ from kerasreg.layers._drop_block import ScheduledDropBlock2D, drop_block
 from kerasreg.layers._drop_connect import DropConnect
 from kerasreg.layers._dropout import ScheduledDropout, dropout
 from kerasreg.layers._gaussian_dropout import ScheduledGaussianDropout, gaussian_dropout
+from kerasreg.layers._mix_up import MixUp
 from kerasreg.layers._noise_stream import NoisyLayer, monte_carlo
 from kerasreg.layers._spatial_dropout import (
     ScheduledSpatialDropout1D,
@@ -27,6 +28,7 @@ __all__ = [
     "ConcreteDropout",
     "DropConnect",
     "FeatureScale",
+    "MixUp",
     "NoisyLayer",
     "PeriodicEmbedding",
     "PiecewiseLinearEmbedding",

@@ -61,15 +61,19 @@ class _NumberEmbedding(keras.layers.Layer):
     Args:
         width: as for the subclass.
         activation: as for the subclass.
+        initial_scale: as for the subclass.
         seed: as for the subclass.
         **kwargs: as for the subclass.
     """
 
-    def __init__(self, width: int, activation: Any, seed: int | None, **kwargs: Any) -> None:
+    def __init__(
+        self, width: int, activation: Any, initial_scale: float, seed: int | None, **kwargs: Any
+    ) -> None:
         # In half precision, what tells numbers apart would be rounded: encoded before the cast.
         super().__init__(**{"autocast": False, **kwargs})
         self.width = check_count("width", width)
         self.activation = _activation(activation)
+        self.initial_scale = _initial_scale(initial_scale)
         self._seeds = _seeds(seed)
 
     def _add_dense(self, features: int, inner: int, first: int) -> None:
@@ -78,7 +82,7 @@ class _NumberEmbedding(keras.layers.Layer):
         They begin as those of a dense layer of so many inputs in PyTorch, of which the papers'
         figures are.
         """
-        bound = 1 / math.sqrt(inner)
+        bound = self.initial_scale * (1 / math.sqrt(inner))
         shapes = {"kernel": (features, inner, self.width), "bias": (features, self.width)}
         self.kernel, self.bias = (
             self.add_weight(
@@ -107,6 +111,7 @@ class _NumberEmbedding(keras.layers.Layer):
             **super().get_config(),
             "width": self.width,
             "activation": keras.activations.serialize(self.activation),
+            "initial_scale": float(self.initial_scale),
             "seed": self._seeds.seed,
         }
 
@@ -127,6 +132,8 @@ class PiecewiseLinearEmbedding(_NumberEmbedding):
             trained, in which lanes may differ.
         width: length of the vector, a whole number >= 1.
         activation: of the vector, as in `keras.layers.Dense`.
+        initial_scale: a factor on the initial `W` and `b`, a number > 0. It is no part of the
+            program: lanes may differ in it.
         seed: an integer; equal seeds give equal initial weights.
         **kwargs: `name`, `dtype`, `trainable` of a Keras layer.
 
@@ -153,10 +160,11 @@ class PiecewiseLinearEmbedding(_NumberEmbedding):
         width: int,
         *,
         activation: Any = None,
+        initial_scale: float = 1.0,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(width, activation, seed, **kwargs)
+        super().__init__(width, activation, initial_scale, seed, **kwargs)
         found = _check_edges(edges)
         # Lanes may differ in what an initializer has, as in the variable that it begins.
         self._initial_edges = keras.initializers.Constant(found.tolist())
@@ -205,6 +213,8 @@ class PeriodicEmbedding(_NumberEmbedding):
         sigma: standard deviation of the initial frequencies, a number > 0: the larger, the
             faster the vector changes with the number.
         activation: of the vector, as in `keras.layers.Dense`.
+        initial_scale: a factor on the initial `W` and `b`, a number > 0. It is no part of the
+            program: lanes may differ in it.
         seed: an integer; equal seeds give equal initial weights.
         **kwargs: `name`, `dtype`, `trainable` of a Keras layer.
 
@@ -232,10 +242,11 @@ class PeriodicEmbedding(_NumberEmbedding):
         *,
         sigma: float = 0.1,
         activation: Any = "relu",
+        initial_scale: float = 1.0,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(width, activation, seed, **kwargs)
+        super().__init__(width, activation, initial_scale, seed, **kwargs)
         self.frequencies = check_count("frequencies", frequencies)
         self.sigma = check_positive("sigma", sigma)
 
@@ -272,6 +283,8 @@ class CategoryEmbedding(keras.layers.Layer):
         one_hot: the most categories of a column that is one-hot, a whole number >= 0.
         unused: pairs of a column and a category, both counted from 0, that have no training
             rows. Their vectors are zeros, where others would be random numbers for ever.
+        initial_scale: a factor on the initial learned vectors, a number > 0, in which lanes may
+            differ.
         seed: an integer; equal seeds give equal initial weights.
         **kwargs: `name`, `dtype`, `trainable` of a Keras layer.
 
@@ -300,6 +313,7 @@ class CategoryEmbedding(keras.layers.Layer):
         *,
         one_hot: int = 10,
         unused: Sequence[tuple[int, int]] = (),
+        initial_scale: float = 1.0,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -313,6 +327,7 @@ class CategoryEmbedding(keras.layers.Layer):
         self.width = check_count("width", width)
         self.one_hot = check_count("one_hot", one_hot, minimum=0)
         self.unused = _check_unused(unused, self.sizes)
+        self.initial_scale = _initial_scale(initial_scale)
         self._seeds = _seeds(seed)
         few = [size <= self.one_hot for size in self.sizes]
         self._few = [column for column, is_few in enumerate(few) if is_few]
@@ -330,7 +345,7 @@ class CategoryEmbedding(keras.layers.Layer):
                 name="embeddings",
                 shape=(sum(self.sizes[column] for column in self._many), self.width),
                 initializer=keras.initializers.RandomNormal(
-                    stddev=1 / math.sqrt(self.width), seed=self._seeds.seed
+                    stddev=self.initial_scale * (1 / math.sqrt(self.width)), seed=self._seeds.seed
                 ),
             )
 
@@ -374,8 +389,15 @@ class CategoryEmbedding(keras.layers.Layer):
             "width": self.width,
             "one_hot": self.one_hot,
             "unused": [list(pair) for pair in self.unused],
+            "initial_scale": float(self.initial_scale),
             "seed": self._seeds.seed,
         }
+
+
+def _initial_scale(scale: Any) -> float:
+    check_positive("initial_scale", scale)
+    found: float = scale * 1.0  # Not by `float`: a search keeps track of what it is computed of.
+    return found
 
 
 def _seeds(seed: Any) -> Any:

@@ -16,6 +16,7 @@ from kerasreg.models._initialization_report import InitializationReport
 from kerasreg.models._initialize import initialize
 from kerasreg.models._lsuv import lsuv
 from kerasreg.models._mc_predict import MonteCarloPrediction, mc_predict
+from kerasreg.models._mix_up import MixUpModel
 from kerasreg.models._regularizers import (
     attach_regularizer,
     remove_regularizer,
@@ -34,6 +35,7 @@ __all__ = [
     "InitializationReport",
     "LayerWidth",
     "LeftOut",
+    "MixUpModel",
     "MonteCarloPrediction",
     "RegularizerEdit",
     "RegularizerEdits",

@@ -155,6 +155,22 @@ class Wrapper(OuterOptimizer):
             grads = self.completed(grads, variables)
         self.inner_optimizer.apply(grads, trainable_variables)
 
+    @property
+    def later_variables(self) -> list[keras.Variable]:
+        """The variables that files of versions before 0.1.0 have not."""
+        inner = self.inner_optimizer
+        return inner.later_variables if isinstance(inner, Wrapper) else []
+
+    def load_own_variables(self, store: Any) -> None:
+        """Takes the variables from a file, and keeps what the file is too old to have."""
+        later = {id(variable) for variable in self.later_variables}
+        if not later or len(store.keys()) != len(self.variables) - len(later):
+            super().load_own_variables(store)
+            return
+        earlier = [variable for variable in self.variables if id(variable) not in later]
+        for number, variable in enumerate(earlier):
+            variable.assign(store[str(number)])
+
     def takes_over(self, penalty: Any, w: Any) -> bool:
         """Whether an inner optimizer applies a penalty, which then has no gradient."""
         inner = self.inner_optimizer

@@ -343,6 +343,7 @@ class Table:
         sigma: float = 0.1,
         category_width: int = 8,
         one_hot: int = 10,
+        initial_scale: float = 1.0,
         seed: int | None = None,
     ) -> Any:
         """The first layers of a network: embeddings of numbers and categories, side by side.
@@ -362,6 +363,7 @@ class Table:
             category_width: length of the vector of a category, see
                 `kerasreg.layers.CategoryEmbedding`.
             one_hot: the most values of a column that is one-hot.
+            initial_scale: a factor on the initial weights of all embeddings.
             seed: of initial weights.
 
         Returns:
@@ -389,11 +391,21 @@ class Table:
             if embedding == "piecewise_linear":
                 edges = self.edges(bins)
                 layer = PiecewiseLinearEmbedding(
-                    edges, width, activation="relu", seed=seed, name="number_embedding"
+                    edges,
+                    width,
+                    activation="relu",
+                    initial_scale=initial_scale,
+                    seed=seed,
+                    name="number_embedding",
                 )
             else:
                 layer = PeriodicEmbedding(
-                    frequencies, width, sigma=sigma, seed=seed, name="number_embedding"
+                    frequencies,
+                    width,
+                    sigma=sigma,
+                    initial_scale=initial_scale,
+                    seed=seed,
+                    name="number_embedding",
                 )
             parts.append(keras.layers.Flatten()(layer(numbers)))
         if self.sizes:
@@ -403,6 +415,7 @@ class Table:
                     category_width,
                     one_hot=one_hot + _FIRST,
                     unused=self.unused,
+                    initial_scale=initial_scale,
                     seed=seed,
                     name="category_embedding",
                 )(inputs[:, plain:])

@@ -200,6 +200,11 @@ EXAMPLES = {
             "multipliers": {"bias": 2.0, "head": 0.5},
             "default": 3.0,
         },
+        {
+            "inner_optimizer": lambda: keras.optimizers.SGD(0.2, momentum=0.5),
+            "multipliers": {"bias": RAMP},
+            "default": RAMP,
+        },
     ],
     "regularizers.GroupLasso": [{"strength": 0.5, "axis": (0, -1)}, {"strength": RAMP}],
     "regularizers.SparseGroupLasso": [
@@ -265,6 +270,10 @@ EXAMPLES = {
         },
     ],
     "layers.FeatureScale": [{}, {"name": "scale"}],
+    "layers.MixUp": [
+        {"alpha": 0.4, "seed": 1},
+        {"alpha": PolynomialDecay(2.0, 6, 0.5), "seed": 2},
+    ],
     "layers.PiecewiseLinearEmbedding": [
         {"edges": [[-1.0, 0.0, 0.0, 2.0]] * 3, "width": 4, "seed": 1},
         {"edges": [[-9.0, 0.0, 9.0]] * 3, "width": 1, "activation": "tanh", "seed": 2},
@@ -272,7 +281,10 @@ EXAMPLES = {
     "layers.PeriodicEmbedding": [
         {"frequencies": 3, "width": 4, "seed": 1},
         # At the learning rate of these trainings, frequencies that learn are chaotic.
-        {"frequencies": 4, "width": 1, "sigma": 0.3, "seed": 2, "trainable": False},
+        {
+            **{"frequencies": 4, "width": 1, "sigma": 0.3},
+            **{"initial_scale": 0.5, "seed": 2, "trainable": False},
+        },
     ],
     "layers.CategoryEmbedding": [
         {"sizes": [2, 3, 4], "one_hot": 3, "unused": [[2, 1]], "seed": 1},
@@ -486,8 +498,11 @@ REFUSED = {
     },
     "optimizers.LayerLearningRates": {
         "inner_optimizer": OPTIMIZERS,
-        "multipliers": [None, {}, {"bias": -1.0}, {"bias": "1"}, {1: 1.0}, [0.1]],
-        "default": POSITIVE,
+        "multipliers": [
+            *[None, {}, {"bias": -1.0}, {"bias": "1"}, {1: 1.0}, [0.1]],
+            {"bias": TURNS_NEGATIVE},
+        ],
+        "default": [*POSITIVE, TURNS_NEGATIVE],
     },
     "regularizers.GroupLasso": {"strength": [*POSITIVE, TURNS_NEGATIVE], "axis": AXES},
     "regularizers.SparseGroupLasso": {
@@ -510,10 +525,12 @@ REFUSED = {
         "strength": [*POSITIVE, TURNS_NEGATIVE],
     },
     "layers.FeatureScale": {},
+    "layers.MixUp": {"alpha": [*POSITIVE, TURNS_NEGATIVE], "seed": SEEDS},
     "layers.PiecewiseLinearEmbedding": {
         "edges": [None, 1, "1", [[1.0]], [[0.0, math.nan]], [[1.0, 0.0]], [0.0, 1.0]],
         "width": [*COUNTS, 0],
         "activation": ["none such", 3],
+        "initial_scale": [*POSITIVE, 0.0],
         "seed": SEEDS,
     },
     "layers.PeriodicEmbedding": {
@@ -521,6 +538,7 @@ REFUSED = {
         "width": [*COUNTS, 0],
         "sigma": [*POSITIVE, 0.0],
         "activation": ["none such", 3],
+        "initial_scale": [*POSITIVE, 0.0],
         "seed": SEEDS,
     },
     "layers.CategoryEmbedding": {
@@ -528,6 +546,7 @@ REFUSED = {
         "width": [*COUNTS, 0],
         "one_hot": COUNTS,
         "unused": [None, 1, [1], [(3, 0)], [(0, 2)], [(-1, 0)]],
+        "initial_scale": [*POSITIVE, 0.0],
         "seed": SEEDS,
     },
     "tables.RobustScaling": {
@@ -686,7 +705,7 @@ NOISY = [
     for name, cls in COMPONENTS.items()
     if issubclass(cls, keras.layers.Layer)
     and {"rate", "initial_rate"} & set(inspect.signature(cls).parameters)
-]
+] + ["layers.MixUp"]
 
 # What only looks on: a training with it is the training without it.
 WATCHERS = ["callbacks.EpochStatistics"]
@@ -722,9 +741,12 @@ def on_replicas(name):
     """As `maker`, but without noise, as each replica has its own."""
     if name not in NOISY:
         return maker(name)
+    # A schedule all the same: its step is counted.
+    nothing = kerasreg.schedules.Linear(0.0, 0.0, 4)
+    if name == "layers.MixUp":
+        return maker(name, 0, alpha=nothing)
     if "rate" in inspect.signature(COMPONENTS[name]).parameters:
-        # A schedule all the same: its step is counted.
-        return maker(name, 0, rate=kerasreg.schedules.Linear(0.0, 0.0, 4))
+        return maker(name, 0, rate=nothing)
     # A rate that is learned: as small as it may be, so that nothing is dropped.
     return maker(name, initial_rate=0.001, temperature=0.01)
 

@@ -48,7 +48,21 @@ def embedding(i):
     ]
 
 
+def mixing(i):
+    inputs = keras.Input((6,))
+    hidden = layers.Dense(4, "tanh", name="first")(inputs)
+    hidden = kerasreg.layers.MixUp(0.4 * i, seed=i)(hidden)
+    return kerasreg.models.MixUpModel(inputs, layers.Dense(3, name="last")(hidden))
+
+
+def muon(i):
+    """Of one kernel, and that of another with factors of the learning rate."""
+    inner = keras.optimizers.Muon(0.02 * (i + 1), momentum=0.9, exclude_layers=["last"])
+    return kerasreg.optimizers.LayerLearningRates(inner, {"first": 0.5 * i}, default=1.0)
+
+
 OPTIMIZERS = {
+    "mixing": muon,
     "dense": lambda i: keras.optimizers.SGD(0.05 * (i + 1), momentum=0.3 + 0.2 * i),
     "convolution": lambda i: keras.optimizers.AdamW(0.01, weight_decay=0.1 * (i + 1)),
     "embedding": lambda i: keras.optimizers.RMSprop(0.01 * (i + 1)),
@@ -57,7 +71,8 @@ OPTIMIZERS = {
 
 def build(kind, i):
     keras.utils.set_random_seed(i)
-    model = keras.Sequential(globals()[kind](i))
+    made = globals()[kind](i)
+    model = keras.Sequential(made) if isinstance(made, list) else made
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(OPTIMIZERS[kind](i), loss, metrics=["accuracy"])
     return model

@@ -15,7 +15,7 @@ def found(run_python):
     return json.loads(run_python(PROGRAM, KERAS_BACKEND="jax").splitlines()[-1])
 
 
-@pytest.mark.parametrize("kind", ["dense", "convolution", "embedding"])
+@pytest.mark.parametrize("kind", ["dense", "convolution", "embedding", "mixing"])
 def test_lanes_equal_training_alone(kind, found):
     assert found[kind] < 1e-4
 

@@ -1,5 +1,7 @@
 """Numbers that Keras' optimizers and penalties may go without, beside those that have them."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ FIT = {"batch_size": 16, "epochs": 2, "shuffle": False}
 def model(optimizer, regularizer=None, dtype=None):
     keras.utils.set_random_seed(3)
     hidden = layers.Dense(4, "tanh", kernel_regularizer=regularizer, dtype=dtype)
-    last = layers.Dense(3, dtype=dtype)
+    last = layers.Dense(3, dtype=dtype, name="last")
     found = keras.Sequential([keras.Input((6,)), hidden, last])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     found.compile(optimizer, loss, jit_compile=False)
@@ -25,6 +27,18 @@ def model(optimizer, regularizer=None, dtype=None):
 def clipped(kind):
     """By a norm that changes most gradients, and by one that changes none."""
     return [lambda norm=norm: model(kind(0.1, clipnorm=norm)) for norm in (None, 0.01, 1, 1e3)]
+
+
+def muon(rate, momentum, decay, beta_2):
+    """Of a matrix the step is that of all entries together, of others that of AdamW."""
+    # Older versions of Keras have no decay of its own for AdamW.
+    decays = {"weight_decay": decay, "adam_weight_decay": decay}
+    known = inspect.signature(optimizers.Muon).parameters
+    given = {name: of for name, of in decays.items() if name in known}
+    last = ["last"]
+    return model(
+        optimizers.Muon(rate, momentum=momentum, adam_beta_2=beta_2, exclude_layers=last, **given)
+    )
 
 
 CASES = {
@@ -43,10 +57,15 @@ CASES = {
         lambda both=both: model("sgd", regularizers.L1L2(*both))
         for both in ((0.0, 0.0), (0.1, 0.0), (0.0, 0.1), (0.1, 0.1))
     ],
+    "Muon": [
+        lambda given=given: muon(*given)
+        for given in ((0.01, 0.9, 0.004, 0.99), (0.1, 0.95, 0.5, 0.999), (0.03, 0.8, 0.1, 0.9))
+    ],
 }
 
 
 @pytest.mark.short(
+    "Muon-False",
     "weight_decay-False",
     "weight_decay of Adam-True",
     "clipnorm-True",

@@ -143,3 +143,29 @@ def test_lanes_train_as_alone():
         np.testing.assert_allclose(
             lane.predict(x, verbose=0), alone.predict(x, verbose=0), 1e-3, 1e-4
         )
+
+
+EMBEDDINGS = {
+    "piecewise linear": lambda **given: PiecewiseLinearEmbedding(EDGES, 3, **given),
+    "periodic": lambda **given: PeriodicEmbedding(4, 3, **given),
+    "category": lambda **given: CategoryEmbedding([3, 6], 4, one_hot=0, **given),
+}
+
+
+@pytest.mark.parametrize("name", EMBEDDINGS)
+def test_initial_weights_have_a_scale_in_which_lanes_may_differ(name):
+    def model(scale):
+        layer = EMBEDDINGS[name](initial_scale=scale, seed=1)
+        model = keras.Sequential([keras.Input((2,)), layer, keras.layers.Flatten()])
+        model.compile("sgd", "mse")
+        return model
+
+    models = [model(scale) for scale in (1.0, 0.25, 3.0)]
+    assert lanes.group_by_program(models) == [[0, 1, 2]]
+    plain, small, large = ([np.array(of) for of in one.trainable_weights] for one in models)
+    for mine, less, more in zip(plain, small, large, strict=True):
+        if mine.shape == (2, 4) and name == "periodic":  # `sigma` is for the frequencies.
+            np.testing.assert_array_equal(less, mine)
+            continue
+        np.testing.assert_allclose(less, 0.25 * mine, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(more, 3 * mine, rtol=1e-5, atol=1e-7)
