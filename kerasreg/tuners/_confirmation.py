@@ -63,6 +63,22 @@ def project_of(
     return os.path.abspath(tuner.project_dir), f"{what}-{zlib.crc32(which):08x}"
 
 
+def leading_trials(tuner: Any, first: Any, leading: int) -> list[Any]:
+    """The trials that are worth training again: those with the best scores, and the chosen one.
+
+    A rule may have chosen one of which others are better by no more than chance.
+
+    Args:
+        tuner: the tuner of the search.
+        first: the `Selection` by the search alone.
+        leading: how many trials, >= 1.
+    """
+    names = [row.setting for row in first.rows[:leading]]
+    if first.trial.trial_id not in names:
+        names[-1] = first.trial.trial_id
+    return [tuner.oracle.trials[name] for name in names]
+
+
 def scores_again(tuner: Any, again: Any, trials: Sequence[Any]) -> dict[str, list[float]]:
     """The scores of trials that were trained again, by the ids that they have in the search.
 

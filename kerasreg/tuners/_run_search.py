@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras_tuner
@@ -87,14 +88,14 @@ def run_search(tuner: keras_tuner.Tuner, *args: Any, **kwargs: Any) -> list[Any]
         raise SearchFailedError(
             f"No trial completed with a finite score: {len(failed)} of "
             f"{len(tuner.oracle.trials)} failed. "
-            f"{_reasons(failed)}"
+            f"{reasons(failed)}"
         ) from error
     if failed:
-        warn(f"{len(failed)} of {len(tuner.oracle.trials)} trials failed. {_reasons(failed)}")
+        warn(f"{len(failed)} of {len(tuner.oracle.trials)} trials failed. {reasons(failed)}")
     return completed
 
 
-def _reasons(failed: list[Any]) -> str:
+def reasons(failed: Sequence[Any]) -> str:
     """The distinct last lines of the trials' error messages, most frequent first."""
     counts: dict[str, int] = {}
     for trial in failed:

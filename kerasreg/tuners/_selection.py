@@ -63,6 +63,8 @@ class ShrunkenScores(Report):
             differences, infinite where no scores tell.
         covariance: an array of shape (settings, settings), which tells how sure differences between
             shrunken scores are.
+        adjusted: for each setting the mean that it would have if all had all folds: of a setting
+            that only hard folds measured, better than its mean. NaN without scores.
     """
 
     rows: tuple[SettingScore, ...]
@@ -70,8 +72,9 @@ class ShrunkenScores(Report):
     noise: float
     spread: float
     covariance: np.ndarray
+    adjusted: np.ndarray
 
-    objects: ClassVar[tuple[str, ...]] = ("covariance",)
+    objects: ClassVar[tuple[str, ...]] = ("covariance", "adjusted")
     empty = "no settings"
 
     def difference_error(self, one: int, other: int) -> float:
@@ -91,13 +94,18 @@ class ShrunkenScores(Report):
     def ranking(self) -> list[int]:
         """The indices of the settings with scores, by their shrunken scores, the best first.
 
-        Where noise explains all differences, shrunken scores are equal, and means decide.
+        Where noise explains all differences, shrunken scores are equal, and adjusted means decide.
         """
         sign = 1.0 if self.mode == "min" else -1.0
         known = [index for index, row in enumerate(self.rows) if row.measured]
-        return sorted(known, key=lambda i: (sign * self.rows[i].shrunken, sign * self.rows[i].mean))
+        return sorted(known, key=lambda i: (sign * self.rows[i].shrunken, sign * self.adjusted[i]))
 
-    def best(self, rule: str = "best", complexity: Sequence[float] | None = None) -> int:
+    def best(
+        self,
+        rule: str = "best",
+        complexity: Sequence[float] | None = None,
+        among: Sequence[int] | None = None,
+    ) -> int:
         """Chooses a setting.
 
         Args:
@@ -106,13 +114,14 @@ class ShrunkenScores(Report):
                 error of the difference.
             complexity: for the latter rule a number for each setting, such as its weights that
                 are not zero. Of equal ones the better score decides.
+            among: the indices of the settings to choose from; None for all.
 
         Returns:
             The index of the setting.
 
         Raises:
-            ValueError: if no setting has a score, `rule` is none of the words, or `complexity`
-                is not a finite number for each setting.
+            ValueError: if no setting to choose from has a score, `rule` is none of the words, or
+                `complexity` is not a finite number for each setting.
 
         Example:
 
@@ -123,7 +132,7 @@ class ShrunkenScores(Report):
         (0, 1)
         """
         check_choice("rule", rule, RULES)
-        order = self.ranking()
+        order = [index for index in self.ranking() if among is None or index in among]
         if not order:
             raise ValueError("`scores` must have a number for one setting at least. Received: none")
         best = order[0]
@@ -210,6 +219,7 @@ def shrunken_scores(
     rows = measured.any(axis=1)
     columns = np.full((len(table), 4), np.nan)
     covariance = np.full((len(table), len(table)), np.nan)
+    adjusted = np.full(len(table), np.nan)
     noise, spread = np.nan, np.inf
     if rows.any():
         fitted = _fitted(table[rows], mode)
@@ -217,10 +227,13 @@ def shrunken_scores(
         means = np.nanmean(table[rows], axis=1)
         columns[rows] = np.stack([means, fitted.errors, fitted.shrunken, fitted.total_errors], 1)
         covariance[np.ix_(rows, rows)] = fitted.covariance
+        # Without the last digits, in which equal means would differ.
+        unit = 1e-9 * (np.ptp(fitted.settings) or 1.0)
+        adjusted[rows] = fitted.level + unit * np.round(fitted.settings / unit)
     counts = measured.sum(axis=1).tolist()
     found = zip(names, counts, columns.tolist(), strict=True)
     every = tuple(SettingScore(name, count, *numbers) for name, count, numbers in found)
-    return ShrunkenScores(every, mode, noise, spread, covariance)
+    return ShrunkenScores(every, mode, noise, spread, covariance, adjusted)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,8 +247,10 @@ class Selection(Report):
         score: its shrunken score, an estimate of its score with new folds.
         standard_error: the standard error of `score`.
         search_score: its score in the search, which is too good for the best of many.
-        confirmed_score: its mean score when it was trained again; None if it was not.
+        confirmed_score: its mean score when it was trained again; None if it was not, as no trial
+            was.
         scores: the `ShrunkenScores` of the trials.
+        confirmed: the ids of the trials that were trained again, of which one was chosen.
     """
 
     rows: tuple[SettingScore, ...]
@@ -246,6 +261,7 @@ class Selection(Report):
     search_score: float
     confirmed_score: float | None
     scores: ShrunkenScores
+    confirmed: tuple[str, ...] = ()
 
     objects: ClassVar[tuple[str, ...]] = ("trial", "scores")
 
@@ -258,7 +274,8 @@ class Selection(Report):
         lines.append(f'trial {self.trial.trial_id} by rule="{self.rule}": {self.score:.4g}{error}')
         if self.confirmed_score is not None:
             lines.append(
-                f"{self.search_score:.4g} in the search, {self.confirmed_score:.4g} trained again"
+                f"{self.search_score:.4g} in the search, {self.confirmed_score:.4g} trained again; "
+                f"chosen of the {len(self.confirmed)} that were"
             )
         return "\n".join(lines)
 
@@ -276,7 +293,7 @@ def select_trial(
         rule: as for `ShrunkenScores.best`.
         complexity: a function of a trial, or the name of a hyperparameter or a metric.
         again: by the ids of trials the scores, in folds of their own, of those that were trained
-            again.
+            again. One of these is chosen, if there are some.
 
     Returns:
         A `Selection`.
@@ -301,8 +318,14 @@ def select_trial(
             _columns([again.get(trial.trial_id, ()) for trial in trials]),
         ]
     )
-    scores = shrunken_scores(values, objective.direction, [trial.trial_id for trial in trials])
-    chosen = scores.best(rule, numbers)
+    ids = [trial.trial_id for trial in trials]
+    scores = shrunken_scores(values, objective.direction, ids)
+    # One that did badly the second time may fall behind others, whose luck nobody has tried: a
+    # trial that was not trained again is not chosen, though its score may be the best one.
+    confirmed = [
+        index for index, one in enumerate(ids) if np.isfinite(again.get(one, np.nan)).all()
+    ]
+    chosen = scores.best(rule, numbers, confirmed or None)
     rows = tuple(scores.rows[index] for index in scores.ranking())
     found = scores.rows[chosen]
     trial = trials[chosen]
@@ -313,8 +336,9 @@ def select_trial(
         found.shrunken,
         found.shrunken_error,
         float(trial.score),
-        float(np.mean(again[trial.trial_id])) if trial.trial_id in again else None,
+        float(np.mean(again[trial.trial_id])) if confirmed else None,
         scores,
+        tuple(ids[index] for index in confirmed),
     )
 
 

@@ -21,7 +21,13 @@ from kerasreg.lanes import Lanes
 from kerasreg.models import Ensemble
 from kerasreg.reports import SearchReport, check_path
 from kerasreg.tuners import _best_epochs
-from kerasreg.tuners._confirmation import GivenSettings, LastEpoch, project_of, scores_again
+from kerasreg.tuners._confirmation import (
+    GivenSettings,
+    LastEpoch,
+    leading_trials,
+    project_of,
+    scores_again,
+)
 from kerasreg.tuners._crash_safe import StateFiles
 from kerasreg.tuners._folds import check_folds
 from kerasreg.tuners._initial_settings import InitialSettings
@@ -37,7 +43,7 @@ from kerasreg.tuners._out_of_fold import (
 from kerasreg.tuners._pruning import Pruning
 from kerasreg.tuners._renewal import Renewal, Stage, check_targets
 from kerasreg.tuners._results import results, seconds_of
-from kerasreg.tuners._run_search import completed_trials
+from kerasreg.tuners._run_search import completed_trials, reasons
 from kerasreg.tuners._scheduler import Scheduler, Seen
 from kerasreg.tuners._search_log import SearchLog
 from kerasreg.tuners._search_report import fingerprint, report_of_search
@@ -559,8 +565,11 @@ class VectorizedTuner(keras_tuner.Tuner):
 
         The trials with the best shrunken scores are trained in a search of their own, in a folder
         within the project. A second call with the same trials trains none of them again. All
-        scores together, those of the search and the new ones, choose the trial as in `select`.
-        Without folds the validation data are the same, and only random numbers differ.
+        scores together, those of the search and the new ones, choose one of the trials that were
+        trained again, as in `select`. With `rule="one_standard_error"` the trial that the rule
+        chooses by the search alone is one of them, in place of the last. A warning says so if none
+        could be trained again, and the scores of the search choose. Without folds the validation
+        data are the same, and only random numbers differ.
 
         Args:
             *fit_args: the training data, as for `search`; by default all arguments of the last
@@ -575,7 +584,8 @@ class VectorizedTuner(keras_tuner.Tuner):
             **fit_kwargs: as for `search`.
 
         Returns:
-            A `Selection`, with `search_score` and `confirmed_score` of the chosen trial.
+            A `Selection`, with `search_score` and `confirmed_score` of the chosen trial, and the
+            ids of all that were trained again in `confirmed`.
 
         Raises:
             ValueError: if an argument is none of these, no trial is completed, this process has
@@ -612,13 +622,20 @@ class VectorizedTuner(keras_tuner.Tuner):
             fit_args, groups = self.searched.args, self.searched.groups
             fit_kwargs = dict(self.searched.kwargs)
         first = select_trial(self, rule, complexity)
-        trials = [self.oracle.trials[row.setting] for row in first.rows[:leading]]
+        trials = leading_trials(self, first, leading)
         directory, name = project_of(self, "again", trials, executions, seed)
         settings = [trial.hyperparameters.values for trial in trials]
         oracle = GivenSettings(self.oracle.objective, settings, self.oracle.get_space(), seed)
         again = self._like_this(VectorizedTuner, oracle, self.folds, directory, name, executions)
         again.search(*fit_args, groups=groups, time_limit=time_limit, **fit_kwargs)
-        return select_trial(self, rule, complexity, scores_again(self, again, trials))
+        scores = scores_again(self, again, trials)
+        found = select_trial(self, rule, complexity, scores)
+        if not found.confirmed:
+            warn(
+                f"None of the {len(trials)} leading trials could be trained again: the trial is "
+                f"chosen by the scores of the search alone. {reasons(list(oracle.trials.values()))}"
+            )
+        return found
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> Any:
         """Trains a trial, as `keras_tuner.Tuner.run_trial` does. A subclass may extend it.

@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as arrays
 from threadpoolctl import threadpool_limits
 
 from kerasreg import tuners
+from kerasreg.tuners._confirmation import leading_trials
 from kerasreg.tuners._selection import select_trial
 
 
@@ -412,6 +413,67 @@ def test_trials_without_a_finite_score_are_not_compared(tmp_path):
     assert [row.setting for row in select_trial(tuner).rows] == ["0", "2"]
 
 
+# Noise explains all differences; by the mean "0" is best.
+ALIKE = [[4.0, 5.0, 4.6], [4.4, 4.6, 4.5], [4.5, 4.9, 4.0], [4.1, 4.6, 4.5]]
+
+
+def test_folds_that_are_harder_do_not_make_a_setting_worse_than_those_that_did_not_have_them():
+    nothing = np.full(3, np.nan)
+    again = [[1.0, 2.0, 1.4], nothing, [1.1, 1.6, 1.9], nothing]
+    found = tuners.shrunken_scores(np.hstack([ALIKE, again]), "max")
+    assert found.spread == 0
+    # In these folds "2" is better than "0" by 0.2 / 3; in those of all it is worse by 0.2 / 3.
+    # "1" is where they are together, in those of all, and "3" is worse than "1" by 0.3 / 3.
+    assert found.adjusted - found.adjusted[0] == pytest.approx([0, 0, 0, -0.1])
+    assert np.argmax([row.mean for row in found.rows]) == 1
+    assert found.ranking() == [0, 1, 2, 3]
+    complete = tuners.shrunken_scores(ALIKE, "max")
+    np.testing.assert_allclose(complete.adjusted, np.mean(ALIKE, axis=1))
+
+
+def test_the_choice_after_confirmation_is_one_of_those_that_were_confirmed(tmp_path):
+    tuner = Measured(ALIKE, 3, 1, tmp_path)
+    assert select_trial(tuner).trial.trial_id == "0"
+    again = {"3": [3.0, 3.6, 3.1], "1": [3.3, 3.4, 3.7]}
+    found = select_trial(tuner, again=again)
+    # There is one with a better score, which nobody has tried again.
+    assert found.rows[0].setting == "0"
+    assert (found.trial.trial_id, found.confirmed) == ("1", ("1", "3"))
+    assert found.confirmed_score == pytest.approx(np.mean(again["1"]))
+    size = {f"{i}": value for i, value in enumerate([0.0, 2.0, 0.0, 1.0])}
+    simplest = select_trial(tuner, "one_standard_error", lambda of: size[of.trial_id], again)
+    assert simplest.trial.trial_id == "3"
+
+
+def test_a_trial_that_diverges_when_it_is_trained_again_is_not_confirmed(tmp_path):
+    tuner = Measured(ALIKE, 3, 1, tmp_path)
+    found = select_trial(tuner, again={"0": [9.0, np.nan, 9.0], "1": [0.3, 1.0, 0.7]})
+    assert (found.trial.trial_id, found.confirmed) == ("1", ("1",))
+    found = select_trial(tuner, again={"0": [np.nan, np.nan, np.nan]})
+    assert (found.trial.trial_id, found.confirmed) == ("0", ())
+    assert found.confirmed_score is None
+
+
+def test_a_setting_is_chosen_among_some(tmp_path):
+    found = tuners.shrunken_scores(ALIKE, "max")
+    assert found.best(among=[3, 1]) == 1
+    assert found.best("one_standard_error", [1, 9, 5, 7], among=[1, 3]) == 3
+    with pytest.raises(ValueError, match="`scores` must have a number for one setting"):
+        found.best(among=[])
+
+
+def test_the_trial_that_a_rule_chooses_is_among_those_that_are_trained_again(tmp_path):
+    tuner = Measured([[3.0, 4.1, 5.0], [3.1, 4.0, 5.0], [3.0, 4.0, 5.1]], 3, 1, tmp_path)
+    best = select_trial(tuner)
+    last = best.rows[-1].setting
+    simplest = select_trial(tuner, "one_standard_error", lambda of: of.trial_id != last)
+    assert simplest.trial.trial_id == last
+    names = [[one.trial_id for one in leading_trials(tuner, simplest, k)] for k in (1, 2, 3)]
+    order = [row.setting for row in best.rows]
+    assert names == [[last], [order[0], last], order]
+    assert [one.trial_id for one in leading_trials(tuner, best, 2)] == order[:2]
+
+
 @pytest.mark.parametrize("complexity", [None, "kind", "no such", lambda trial: "many", 3])
 def test_a_complexity_that_is_no_number_is_refused(complexity, tmp_path):
     tuner = Measured([[1.0, 2.0], [2.0, 9.0]], 2, 1, tmp_path)
@@ -462,10 +524,12 @@ class TestConfirm:
         again = 2 * scores[leading[0]] - first.score
         assert again != pytest.approx(first.score, rel=1e-6)
         assert again == pytest.approx(first.score, rel=0.5)
+        assert found.trial.trial_id in leading
         if found.trial.trial_id == leading[0]:
             assert found.confirmed_score == pytest.approx(again)
         assert found.search_score == found.trial.score
-        assert "trained again" in str(found)
+        assert set(found.confirmed) == set(leading)
+        assert "trained again; chosen of the 2 that were" in str(found)
         # The search is as it was.
         assert len(tuner.oracle.trials) == 5
         assert tuner.select().score == before.score
@@ -484,6 +548,16 @@ class TestConfirm:
         found = tuner.confirm(leading=3, executions=2)
         assert sorted(row.measured for row in found.rows) == [1, 1, 3, 3, 3]
         assert np.isfinite(found.standard_error)
+
+    def test_where_none_can_be_trained_again_the_search_chooses_and_that_is_said(
+        self, build, blobs, tmp_path
+    ):
+        tuner = self.search(build, tmp_path, blobs, folds=2)
+        x, y, _ = blobs
+        with pytest.warns(UserWarning, match="None of the 2 leading trials could be trained again"):
+            found = tuner.confirm(x[:, :1], y, leading=2, epochs=1, batch_size=16, verbose=0)
+        assert (found.confirmed, found.confirmed_score) == ((), None)
+        assert found.trial.trial_id == tuner.select().trial.trial_id
 
     def test_a_resumed_project_needs_the_data(self, build, blobs, tmp_path):
         self.search(build, tmp_path, blobs, folds=2)
