@@ -25,6 +25,8 @@ class BestEpochs:
         self.objective = objective
         self.scores: list[float | None] = [None] * lanes
         self.values: list[np.ndarray] = []
+        # Of a lane that an error ended before its first epoch there is nothing.
+        self._kept = np.zeros(lanes, dtype=bool)
 
     def update(self, lanes: Any, logs: Sequence[dict[str, Any]]) -> None:
         """Keeps the values of the lanes for which the epoch that has ended is the best.
@@ -47,15 +49,21 @@ class BestEpochs:
                 self.scores[lane], better[lane] = score, True
         if not better.any():
             return
+        self._kept |= better
         now = lanes.get_values()
         if not self.values:
             self.values = [np.array(value) for value in now]
         for kept, value in zip(self.values, now, strict=True):
             kept[better] = value[better]
 
-    def take(self, lane: int) -> tuple[float | None, list[np.ndarray]]:
-        """Returns the best score of a lane and the values then; the lane begins again."""
-        score, self.scores[lane] = self.scores[lane], None
+    def take(self, lane: int) -> tuple[float | None, list[np.ndarray]] | None:
+        """Returns the best score of a lane and the values then; the lane begins again.
+
+        None for a lane of which no epoch was kept.
+        """
+        if not self._kept[lane]:
+            return None
+        score, self.scores[lane], self._kept[lane] = self.scores[lane], None, False
         return score, [np.array(value[lane]) for value in self.values]
 
 

@@ -1102,10 +1102,10 @@ class LaneGroup:
             plan = self._plans[lane]
             plan.history, plan.error = history, history.error
             running = scheduler.running.get(plan.trial.trial_id)
-            if running is not None and plan.watched:
-                score, values = self._best.take(lane)
+            best = self._best.take(lane)
+            if running is not None and plan.watched and best is not None:
                 which = plan.execution, plan.fold
-                running.keep(score, lanes.trimmed(lane, values), which)
+                running.keep(best[0], lanes.trimmed(lane, best[1]), which)
             if plan.thread is not None:
                 with lanes.lent(lane):
                     self.unstack(lane, plan)
