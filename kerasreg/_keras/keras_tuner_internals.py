@@ -528,6 +528,123 @@ def run_counts(oracle: keras_tuner.Oracle) -> dict[str, int]:
     return counts
 
 
+def parallel_role() -> str | None:
+    """Is this process the chief or a worker of KerasTuner's parallel searches? None if neither.
+
+    `KERASTUNER_ORACLE_IP`, `KERASTUNER_ORACLE_PORT` and `KERASTUNER_TUNER_ID` say so.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+
+    Raises:
+        RuntimeError: if the environment names the chief without its port, or without who asks.
+    """
+    from keras_tuner.src.distribute import utils
+
+    if _private(utils, "is_chief_oracle")():
+        return "chief"
+    return "worker" if _private(utils, "has_chief_oracle")() else None
+
+
+def chief_address() -> str:
+    """Where does the chief of a parallel search listen?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return f"{os.environ['KERASTUNER_ORACLE_IP']}:{os.environ['KERASTUNER_ORACLE_PORT']}"
+
+
+@contextlib.contextmanager
+def oracle_served(oracle: Any) -> Iterator[None]:
+    """How does a chief answer its workers? Within, an oracle is served at the chief's address.
+
+    One thread answers, so that the oracle is asked for one thing at a time. KerasTuner's own
+    `start_server` lets two chiefs listen at one address.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+
+    Raises:
+        RuntimeError: if the address cannot be listened at.
+    """
+    from concurrent import futures
+
+    import grpc
+    from keras_tuner.src import protos
+    from keras_tuner.src.distribute import oracle_chief
+
+    options = (("grpc.so_reuseport", 0),)
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1), options=options)
+    servicer = _private(oracle_chief, "OracleServicer")(oracle)
+    _private(protos, "get_service_grpc")().add_OracleServicer_to_server(servicer, server)
+    try:
+        if not server.add_insecure_port(chief_address()):
+            raise RuntimeError("the port is taken")
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"The chief cannot listen at {chief_address()!r} (KERASTUNER_ORACLE_IP and "
+            f"KERASTUNER_ORACLE_PORT): another program does, or it is no address of this machine: "
+            f"{error}"
+        ) from None
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop(grace=5.0).wait()
+
+
+def given_oracle(tuner: keras_tuner.Tuner) -> Any:
+    """Which oracle was a tuner given? In a worker, another object stands in its place.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    oracle = tuner.oracle
+    return oracle if isinstance(oracle, keras_tuner.Oracle) else _private(oracle, "_oracle")
+
+
+def oracle_client(oracle: Any) -> Any:
+    """What asks the chief in the place of an oracle?
+
+    Read for KerasTuner 1.4.7 and 1.4.8. Each request waits for the chief, for up to an hour.
+    """
+    from keras_tuner.src.distribute import oracle_client as client
+
+    return _private(client, "OracleClient")(oracle)
+
+
+class ChiefConnection:
+    """Does the chief of a parallel search answer?
+
+    Read for KerasTuner 1.4.7 and 1.4.8, which never asks, and waits for an hour.
+    """
+
+    def __init__(self) -> None:
+        import grpc
+
+        self._grpc, self._channel = grpc, grpc.insecure_channel(chief_address())
+
+    def answers(self, seconds: float) -> bool:
+        """Whether the chief can be reached, within so many seconds."""
+        ready = self._grpc.channel_ready_future(self._channel)
+        try:
+            ready.result(timeout=seconds)
+        except self._grpc.FutureTimeoutError:
+            ready.cancel()
+            return False
+        return True
+
+    def was_cut_off(self, error: BaseException) -> bool:
+        """Whether a request has failed because the chief was gone."""
+        status = self._grpc.StatusCode.UNAVAILABLE
+        return isinstance(error, self._grpc.RpcError) and error.code() == status
+
+
+def trial_folder(oracle: keras_tuner.Oracle, trial_id: str) -> str:
+    """Which folder has an oracle for a trial? The folder is made.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return str(_private(oracle, "_get_trial_dir")(trial_id))
+
+
 def _tuner_utils() -> Any:
     from keras_tuner.src.engine import tuner_utils
 

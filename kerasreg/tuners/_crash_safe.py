@@ -17,6 +17,8 @@ import keras_tuner
 
 from kerasreg._files import write_json, write_texts
 from kerasreg._keras import keras_tuner_internals as internals
+from kerasreg._keras.patching import replace
+from kerasreg.tuners._chief import WorkerOracle, parallel
 
 
 def crash_safe(tuner: keras_tuner.Tuner) -> keras_tuner.Tuner:
@@ -28,8 +30,12 @@ def crash_safe(tuner: keras_tuner.Tuner) -> keras_tuner.Tuner:
     are queued again, and the first state is written.
 
     Call it once, before `tuner.search`. Afterwards, do not assign these methods, do not give the
-    tuner another oracle, and let no second process search in the project folder. (Chief and
-    workers have a protocol of their own.) The tuners of `kerasreg.tuners` are crash safe already.
+    tuner another oracle, and let no second process search in the project folder. The tuners of
+    `kerasreg.tuners` are crash safe already.
+
+    In KerasTuner's parallel searches, of a chief and workers, call it in all of them. The chief
+    then gives the trials of a worker that dies to another one, ends when all are done, and can be
+    started again; a worker waits for the chief, and says so.
 
     Args:
         tuner: a tuner that is alone in its project folder.
@@ -50,6 +56,9 @@ def crash_safe(tuner: keras_tuner.Tuner) -> keras_tuner.Tuner:
     >>> tuner = kerasreg.tuners.crash_safe(Parabola(max_trials=3, directory=folder, seed=1))
     """
     if not isinstance(getattr(tuner.save, "__self__", None), StateFiles):
+        chief = parallel(tuner)
+        if chief is not None:
+            replace(tuner, "search", chief.serve)
         StateFiles(tuner)
     return tuner
 
@@ -67,22 +76,24 @@ class StateFiles:
         self._trials_later = False
         self._texts: dict[str, str] = {}  # Of trials, by path, which are written together.
         self._calls: list[Callable[[], None]] = []  # For when all is written.
+        self._is_chiefs = isinstance(tuner.oracle, WorkerOracle)  # So is the state of trials.
         internals.write_state_by(tuner, self.save_oracle, self.save_trial, self.save)
-        _find_trials(tuner.oracle)
-        _queue_interrupted(tuner.oracle)
+        if not self._is_chiefs:
+            _find_trials(tuner.oracle)
+            _queue_interrupted(tuner.oracle)
         # KerasTuner reloads a project only if the tuner's own file is there, which it
         # writes after the first trial.
         self.save()
 
     def save_oracle(self) -> None:
         """Writes the state of the oracle."""
-        if not self._later:
+        if not self._later and not self._is_chiefs:
             oracle = self._tuner.oracle
             write_json(internals.oracle_path(oracle), oracle.get_state())
 
     def save_trial(self, trial: Any) -> None:
         """Writes the state of a trial."""
-        if not self._trials_later:
+        if not self._trials_later and not self._is_chiefs:
             path = internals.trial_path(self._tuner.oracle, trial.trial_id)
             self._texts[path] = json.dumps(trial.get_state())
             if not self._later:

@@ -166,7 +166,7 @@ class VectorizedRandomSearch(VectorizedTuner):
 
     def _new_scheduler(self, *args: Any) -> Scheduler:
         scheduler = super()._new_scheduler(*args)
-        if self.oracle.trials_per_structure > 1:
+        if getattr(self.oracle, "trials_per_structure", 1) > 1:  # A worker's is the chief's.
             self.oracle.probe = scheduler.probe
         return scheduler
 

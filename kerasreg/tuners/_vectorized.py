@@ -21,6 +21,7 @@ from kerasreg.lanes import Lanes
 from kerasreg.models import Ensemble
 from kerasreg.reports import SearchReport, check_path
 from kerasreg.tuners import _best_epochs
+from kerasreg.tuners._chief import WorkerOracle, check_parallel, parallel
 from kerasreg.tuners._confirmation import (
     GivenSettings,
     LastEpoch,
@@ -205,6 +206,9 @@ class VectorizedTuner(keras_tuner.Tuner):
         check_choice("batches", batches, ("shared", "own"))
         self.batches = batches
         internals.reload_from_any_folder(oracle)
+        check_parallel(oracle, type(self).__name__)
+        # A worker that comes late must not delete what the others have.
+        overwrite = overwrite and internals.parallel_role() != "worker"
         if isinstance(oracle, StudyOracle):
             oracle.opens_late = True
             if overwrite:
@@ -224,6 +228,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             overwrite=overwrite,
             executions_per_trial=executions_per_trial,
         )
+        self._chief = parallel(self)
         if isinstance(self.oracle, StudyOracle):
             # The study is compared with the space of this hypermodel, also when it is resumed.
             if not self._explored:
@@ -280,6 +285,11 @@ class VectorizedTuner(keras_tuner.Tuner):
             ImportError: if there are `folds` and scikit-learn is not installed.
         """
         self.oracle.verbose = 0  # Its table for each trial is nothing for many at once.
+        if self._chief is not None:
+            # Its oracle may ask which values are only values of a program.
+            self._new_scheduler(fit_args, fit_kwargs, groups, TimeLimit(None), lambda count: None)
+            self._chief.serve()
+            return
         limit, targets = TimeLimit(time_limit), check_targets(report)
         renewal = self._new_renewal(targets)
         self._scheduler = self._new_scheduler(fit_args, fit_kwargs, groups, limit, renewal.look)
@@ -296,7 +306,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             state = "finished"
         finally:
             self._scheduler = None
-            if isinstance(self.oracle, StudyOracle):
+            if isinstance(self.oracle, (StudyOracle, WorkerOracle)):
                 self.oracle.release()
             summary = record.close()
             self._stage = Stage(state)

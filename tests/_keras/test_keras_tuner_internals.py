@@ -1,6 +1,7 @@
 """Each question about KerasTuner's insides, by the name of the function that answers it."""
 
 import os
+import socket
 
 import keras
 import keras_tuner
@@ -492,3 +493,57 @@ def test_metrics_of_result_and_check_result_of_several_objectives():
     assert internals.metrics_of_result(result, several) == {**result, several.name: 99.25}
     with pytest.raises(keras_tuner.errors.FatalError):
         internals.check_result([result, {"accuracy": 0.75}], several)
+
+
+def take_part(monkeypatch, name):
+    """Makes the process a chief or a worker, at an address that is free."""
+    with socket.socket() as at:
+        at.bind(("127.0.0.1", 0))
+        port = at.getsockname()[1]
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", name)
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(port))
+    return port
+
+
+def test_parallel_role(monkeypatch):
+    assert internals.parallel_role() is None
+    for name, role in (("chief", "chief"), ("worker1", "worker")):
+        take_part(monkeypatch, name)
+        assert internals.parallel_role() == role
+
+
+def test_chief_address_is_that_of_the_environment(monkeypatch):
+    port = take_part(monkeypatch, "worker1")
+    assert internals.chief_address() == f"127.0.0.1:{port}"
+
+
+def test_oracle_served_answers_at_the_address(monkeypatch, tmp_path):
+    oracle = random_search(tmp_path).oracle
+    take_part(monkeypatch, "chief")
+    connection = internals.ChiefConnection()
+    assert not connection.answers(0.1)
+    with internals.oracle_served(oracle):
+        assert connection.answers(10.0)
+
+
+def test_oracle_client_asks_the_chief(monkeypatch, tmp_path):
+    oracle = random_search(tmp_path).oracle
+    take_part(monkeypatch, "chief")
+    with internals.oracle_served(oracle):
+        trial = internals.oracle_client(oracle).create_trial("here")
+    assert oracle.ongoing_trials["here"].hyperparameters.values == trial.hyperparameters.values
+
+
+def test_given_oracle_is_not_the_client_of_a_worker(monkeypatch, tmp_path):
+    given = keras_tuner.oracles.RandomSearchOracle("val_loss", max_trials=1)
+    take_part(monkeypatch, "worker1")
+    tuner = keras_tuner.Tuner(given, build, directory=tmp_path)
+    assert tuner.oracle is not given
+    assert internals.given_oracle(tuner) is given
+
+
+def test_trial_folder_has_the_state_of_a_trial(tuner):
+    trial = tuner.oracle.create_trial("t")
+    folder = internals.trial_folder(tuner.oracle, trial.trial_id)
+    assert os.listdir(folder) == ["trial.json"]
