@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,8 @@ from typing import Any
 from kerasreg.cli._options import TableOptions, kinds, option
 
 TUNERS = ("random", "bayesian", "hyperband", "grid")
+# Those that workers can share, and the samplers of Optuna that take their places.
+SAMPLERS = {"random": "random", "bayesian": "tpe"}
 # Trials of a search where neither their number nor its time is given.
 _TRIALS = 16
 
@@ -79,12 +82,19 @@ class SearchSettings(TableOptions):
         "Train each trial on this many GPUs, or logical CPU devices where there are none.",
         minimum=1,
     )
+    workers: int | None = option(
+        None,
+        "Search with this many processes, which share the cores and the memory, and the trials by "
+        "a study of Optuna's: random or, in the place of bayesian, Optuna's TPE. Without it this "
+        "process searches alone, with KerasTuner's algorithms.",
+        minimum=1,
+    )
 
 
 # Of the data; and what was read where --start_from says.
 _FOUND: dict[str, tuple[type, bool]] = {"fingerprint": (str, False), "earlier": (list, False)}
 # Settings that searches which earlier versions began do not have: they had the defaults.
-_LATER = ("sep", "decimal", "columns", "order", "start_from", "retrain")
+_LATER = ("sep", "decimal", "columns", "order", "start_from", "retrain", "workers")
 
 
 def most_trials(settings: Mapping[str, Any]) -> int | None:
@@ -97,6 +107,55 @@ def most_trials(settings: Mapping[str, Any]) -> int | None:
         return None
     without = None if settings.get("time") is not None else _TRIALS
     return settings.get("trials") or without
+
+
+def settings_of(record: Mapping[str, Any]) -> SearchSettings:
+    """The settings that are in a record."""
+    names = [field.name for field in dataclasses.fields(SearchSettings)]
+    given = {name: record[name] for name in names}
+    return SearchSettings(**{**given, "drop": tuple(given["drop"])})
+
+
+def table_of(settings: SearchSettings) -> Any:
+    """Loads the data of a search.
+
+    Raises:
+        ValueError: if anything in the data cannot be used.
+    """
+    from kerasreg.cli import _data
+
+    return _data.load_table(
+        settings.data,
+        settings.target,
+        settings.task,
+        settings.drop,
+        settings.sep,
+        settings.decimal,
+        columns=settings.columns,
+        groups=settings.groups,
+        order=settings.order,
+    )
+
+
+def check_workers(settings: SearchSettings) -> None:
+    """Refuses what workers cannot do together.
+
+    Raises:
+        ValueError: if the algorithm needs one process, there are replicas, or Optuna is missing.
+    """
+    if settings.workers is None:
+        return
+    if settings.tuner not in SAMPLERS:
+        raise ValueError(
+            f"--tuner={settings.tuner} is for one process: with --workers it must be one of "
+            f"{', '.join(SAMPLERS)}"
+        )
+    if importlib.util.find_spec("optuna") is None:
+        raise ValueError("--workers needs Optuna: pip install 'kerasreg[optuna]'")
+    if settings.replicas > 1:
+        raise ValueError(
+            f"--replicas={settings.replicas} must be 1 with --workers, which train lanes"
+        )
 
 
 def read_record(folder: str) -> dict[str, Any] | None:
@@ -155,6 +214,11 @@ def check_record(
         return None
     if record is None:
         raise ValueError(f"--resume needs a search in --output_dir; there is none in {folder!r}")
+    if settings.workers is not None and record["workers"] is None:
+        raise ValueError(
+            f"--workers={settings.workers} needs a search that was begun with --workers; the one "
+            f"in {folder!r} has its trials in KerasTuner's files, and goes on in one process"
+        )
     for name in sorted(fixed):
         wanted = getattr(settings, name)
         if wanted != record[name]:

@@ -21,10 +21,17 @@ from kerasreg.cli._command import (
     writing,
 )
 from kerasreg.cli._options import BUNDLED, option
-from kerasreg.cli._record import SearchSettings, check_record, most_trials
+from kerasreg.cli._record import (
+    SearchSettings,
+    check_record,
+    check_workers,
+    most_trials,
+    table_of,
+)
+from kerasreg.cli._worker import INTERRUPTED
 
 # What a resumed search may change: everything else decides what it found so far.
-_CHANGEABLE = frozenset({"trials", "time", "lanes"})
+_CHANGEABLE = frozenset({"trials", "time", "lanes", "workers"})
 _SETTINGS = [field.name for field in dataclasses.fields(SearchSettings)]
 
 
@@ -41,8 +48,6 @@ def _run(options: SearchOptions, given: Set[str], _: str | None) -> None:
     _check_folder(folder)
     check_writable("--output_dir", folder)
     with bad_input():
-        from kerasreg.cli import _data
-
         settings = SearchSettings(**{name: getattr(options, name) for name in _SETTINGS})
         if settings.data not in BUNDLED and os.path.exists(settings.data):
             # So that a search may be resumed from another folder.
@@ -56,17 +61,8 @@ def _run(options: SearchOptions, given: Set[str], _: str | None) -> None:
         if record is not None:
             recorded = {name: record[name] for name in _SETTINGS if name not in given}
             settings = dataclasses.replace(settings, **recorded)
-        table = _data.load_table(
-            settings.data,
-            settings.target,
-            settings.task,
-            settings.drop,
-            settings.sep,
-            settings.decimal,
-            columns=settings.columns,
-            groups=settings.groups,
-            order=settings.order,
-        )
+        check_workers(settings)
+        table = table_of(settings)
         if record is not None and record["fingerprint"] != table.fingerprint():
             raise ValueError(
                 f"--resume needs the data that the search in {folder!r} began with; "
@@ -86,8 +82,8 @@ def _run(options: SearchOptions, given: Set[str], _: str | None) -> None:
         job = _job.SearchJob(settings, table, folder, write, earlier)
     logging.set_verbosity(logging.WARNING)  # Keras' export logs each file.
     # An ended terminal or a stop signal is an interruption, not a crash.
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _interrupt(job))
     # `SearchFailedError` is a `RuntimeError`.
     with writing(folder):
         job.run()
@@ -104,13 +100,14 @@ def _check_folder(folder: str) -> None:
         raise UsageError(f"--output_dir must be a folder; {shown!r} is a file")
 
 
-def _interrupt(*_: Any) -> None:
-    # Ends at once: a KeyboardInterrupt that is raised while Python runs a finaliser
-    # is lost. State on disk is whole at every instant.
+def _interrupt(job: Any) -> None:
+    # Ends at once, when workers have handed their trials back: a KeyboardInterrupt that is
+    # raised while Python runs a finaliser is lost. State on disk is whole at every instant.
     if os.isatty(1):
         os.write(1, b"\n")  # After the line of progress.
     os.write(2, b"kerasreg: interrupted; continue with --resume\n")
-    os._exit(130)
+    job.stop()
+    os._exit(INTERRUPTED)
 
 
 SEARCH = Command(
@@ -125,6 +122,7 @@ SEARCH = Command(
         "kerasreg search                                  # scikit-learn's digits",
         "kerasreg search --data=houses.csv --target=price --time=5m --trials=100",
         "kerasreg search --resume                         # go on after an interruption",
+        "kerasreg search --workers=4 --trials=200         # four processes",
         "kerasreg search --data=sales.csv --target=sold --order=day --start_from=last_week",
     ],
     options=SearchOptions,

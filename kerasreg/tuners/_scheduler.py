@@ -97,6 +97,7 @@ class SearchingTuner(Protocol):
     executions_per_trial: int
     distribution_strategy: Any
     max_lanes: int | None
+    memory_share: float
     folds: Any
     jit_compile: bool | str
     random_numbers: Literal["vectorized", "keras"]
@@ -308,7 +309,9 @@ class Scheduler:
                 self.tuner.on_trial_begin(trial)
                 self._begin(trial)
                 if self.lanes_now is None and self.waiting:
-                    self.lanes_now = count = lanes_that_fit(self.waiting[0], self.tuner.devices)
+                    self.lanes_now = count = lanes_that_fit(
+                        self.waiting[0], self.tuner.devices, self.tuner.memory_share
+                    )
                 self.look_ahead.look(
                     self.waiting, count, self._trainings_left, self.lanes_now or 1, self.key_now
                 )

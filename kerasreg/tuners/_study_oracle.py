@@ -99,6 +99,8 @@ class StudyOracle(keras_tuner.Oracle):
         max_consecutive_failed_trials: so many failed trials in a row end the search with an error.
         worker_timeout: after so many seconds without a sign of life, a process on another machine
             is taken for dead.
+        trials_at_once: this process runs so many trials at a time at most, so that others have
+            some too; None for as many as the tuner asks for.
 
     Raises:
         ValueError: if an argument is none of these, or the study has another objective, other
@@ -139,6 +141,7 @@ class StudyOracle(keras_tuner.Oracle):
         max_consecutive_failed_trials: int = 3,
         *,
         worker_timeout: float = 60.0,
+        trials_at_once: int | None = None,
     ) -> None:
         self._optuna: Any = import_optuna("`StudyOracle`")
         if isinstance(objective, (list, tuple)):
@@ -163,6 +166,9 @@ class StudyOracle(keras_tuner.Oracle):
         if study_name is not None and (not isinstance(study_name, str) or not study_name):
             raise ValueError(f"`study_name` must be a text or None. Received: {study_name!r}")
         self.worker_timeout = check_positive("worker_timeout", worker_timeout)
+        if trials_at_once is not None:
+            check_count("trials_at_once", trials_at_once)
+        self.trials_at_once = trials_at_once
         sampler_of(sampler, len(self.objectives), self.seed)  # Which refuses what is none.
         self._sampler, self._pruner, self._storage_given = sampler, pruner, storage
         self._study_name = study_name
@@ -173,6 +179,7 @@ class StudyOracle(keras_tuner.Oracle):
         self._heart: Heart | None = None
         self._workers = Workers(self.worker_timeout)
         self._looked = -math.inf
+        self._leaves = False  # Whether this process begins no trial any more.
         self._standing = Standing([], set())
         self._count = 0  # Of the trials of the study.
         self._foreign: dict[int, bool] = {}  # Whether trials of other programs count.
@@ -344,6 +351,50 @@ class StudyOracle(keras_tuner.Oracle):
                 )
             self._optuna.delete_study(study_name=self._name(), storage=storage)
 
+    def refresh(self) -> None:
+        """Learns what all processes have begun and ended, for one that looks on."""
+        self.open()
+        if time.monotonic() - self._looked > self.worker_timeout / 6:
+            self._look()
+        self._sync()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all `max_trials` trials have ended, as far as is known here."""
+        return self._is_full() and all(chain.ended for chain in self._counted())
+
+    @property
+    def living(self) -> list[str]:
+        """The other processes that search, as far as is known here."""
+        return self._workers.others(None if self._heart is None else self._heart.worker)
+
+    def hand_back(self) -> int:
+        """Hands back the trials that this process runs, for a process that is told to end.
+
+        They are queued again, and others need not wait to see that this process is gone. To be
+        handed back is no failure of a trial, however often it happens. The process begins no other
+        trial. A thread beside that of the search may call it, as one that waits for signals.
+
+        Returns:
+            How many trials were handed back.
+        """
+        self._leaves = True
+        count = 0
+        for run in list(self._running.values()):
+            last = self._study.get_trials(deepcopy=False)[run.trial.number]
+            # Of one whose result is there another process says the last word.
+            if last.state.is_finished() or marks.RESULT in last.user_attrs:
+                continue
+            root = last.user_attrs.get(marks.AGAIN, last.number)
+            self._queue_again(last, root, int(last.user_attrs.get(marks.ATTEMPT, 0)) + 1)
+            self._storage.set_trial_user_attr(self._id_of(last.number), marks.HANDED_BACK, True)
+            self._fail(last.number)
+            count += 1
+        heart = self._heart
+        if heart is not None:
+            heart.stop()
+        return count
+
     def release(self) -> None:
         """Ends the part of this process in the search: its trials that run are left to others.
 
@@ -376,7 +427,7 @@ class StudyOracle(keras_tuner.Oracle):
             internals.begin_trial(self, tuner_id, trial)
             return trial
         self._join()
-        asked = self._ask()
+        asked = self._ask() if self._has_room else "IDLE"
         if isinstance(asked, str):
             if asked == "STOPPED":
                 self.tuner_ids.discard(tuner_id)
@@ -397,6 +448,11 @@ class StudyOracle(keras_tuner.Oracle):
         internals.begin_trial(self, tuner_id, trial)
         return trial
 
+    @property
+    def _has_room(self) -> bool:
+        """Whether this process may run one more trial."""
+        return self.trials_at_once is None or len(self._running) < self.trials_at_once
+
     def _join(self) -> None:
         """Lets the study know of this process, and look for those that died."""
         if self._heart is not None:
@@ -411,6 +467,8 @@ class StudyOracle(keras_tuner.Oracle):
     def _ask(self) -> Any:
         """A trial of the study that counts, or the status `"IDLE"` or `"STOPPED"`."""
         while True:
+            if self._leaves:
+                return "STOPPED"
             if time.monotonic() - self._looked > self.worker_timeout / 6:
                 self._look()
             self._sync()
@@ -465,9 +523,8 @@ class StudyOracle(keras_tuner.Oracle):
     def _take_over(self, chain: Chain) -> None:
         """Queues a trial again whose process died. First the new one: so none is ever lost."""
         states, last = self._optuna.trial.TrialState, chain.attempts[-1]
-        attempt = len(chain.attempts)
-        if attempt >= _MOST_ATTEMPTS:
-            message = f"{attempt} processes died while they ran this trial."
+        if chain.deaths >= _MOST_ATTEMPTS:
+            message = f"{chain.deaths} processes died while they ran this trial."
             result = {"status": "FAILED", "message": message, "told": None}
             self._storage.set_trial_user_attr(self._id_of(last.number), marks.RESULT, result)
         elif marks.RESULT in last.user_attrs:  # All but the last word was said.
@@ -481,22 +538,27 @@ class StudyOracle(keras_tuner.Oracle):
             )
             return
         else:
-            place = {marks.AGAIN: chain.root, marks.ATTEMPT: attempt}
-            kept = {
-                name: value
-                for name, value in last.user_attrs.items()
-                if name not in (marks.WORKER, marks.SETTING)
-            }
-            self._study.add_trial(
-                self._optuna.create_trial(
-                    state=states.WAITING,
-                    params=last.params,
-                    distributions=last.distributions,
-                    user_attrs={**kept, **place},
-                    system_attrs=last.system_attrs,
-                )
+            self._queue_again(last, chain.root, len(chain.attempts))
+        self._fail(last.number)
+
+    def _queue_again(self, last: Any, root: int, attempt: int) -> None:
+        """Queues a new trial of the study, with the parameters of one that broke off."""
+        lost = (marks.WORKER, marks.SETTING, marks.HANDED_BACK)
+        kept = {name: value for name, value in last.user_attrs.items() if name not in lost}
+        self._study.add_trial(
+            self._optuna.create_trial(
+                state=self._optuna.trial.TrialState.WAITING,
+                params=last.params,
+                distributions=last.distributions,
+                user_attrs={**kept, marks.AGAIN: root, marks.ATTEMPT: attempt},
+                system_attrs=last.system_attrs,
             )
-        self._study.tell(last.number, state=states.FAIL, skip_if_finished=True)
+        )
+
+    def _fail(self, number: int) -> None:
+        """Says that a trial of the study broke off."""
+        state = self._optuna.trial.TrialState.FAIL
+        self._study.tell(number, state=state, skip_if_finished=True)
 
     def _counts(self, trial: Any) -> bool:
         """Whether a trial that another program has told the study of is one of this search."""

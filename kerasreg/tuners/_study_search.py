@@ -5,14 +5,24 @@ Its arguments are spelled out, as those of the other searches are, for `help` an
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import keras_tuner
 
+from kerasreg._keras import keras_tuner_internals as internals
+from kerasreg._validation import check_number
+from kerasreg.tuners._out_of_fold import Searched
+from kerasreg.tuners._renewal import Stage, check_targets
+from kerasreg.tuners._run_search import told_of_failures
 from kerasreg.tuners._study_oracle import StudyOracle
 from kerasreg.tuners._vectorized import VectorizedTuner
+
+# So often one looks on.
+_SECONDS_BETWEEN_LOOKS = 0.5
 
 
 class VectorizedStudySearch(VectorizedTuner):
@@ -81,6 +91,10 @@ class VectorizedStudySearch(VectorizedTuner):
         executions_per_trial: how many trainings a trial has; their mean is its result.
         worker_timeout: after so many seconds without a sign of life, a process on another machine
             is taken for dead.
+        trials_at_once: this process runs so many trials at a time at most, so that others have
+            some too; None for as many as it has lanes.
+        memory_share: the part of the free memory that lanes of this process may take, > 0 and
+            at most 1, where `max_lanes` is None: of two processes on one machine, a half.
 
     Raises:
         ValueError: if an argument is none of these, the study has another objective or another
@@ -141,7 +155,10 @@ class VectorizedStudySearch(VectorizedTuner):
         overwrite: bool = False,
         executions_per_trial: int = 1,
         worker_timeout: float = 60.0,
+        trials_at_once: int | None = None,
+        memory_share: float = 1.0,
     ) -> None:
+        self.memory_share = check_number("memory_share", memory_share, 0.0, 1.0)
         oracle = StudyOracle(
             objective,
             max_trials=max_trials,
@@ -156,6 +173,7 @@ class VectorizedStudySearch(VectorizedTuner):
             max_retries_per_trial=max_retries_per_trial,
             max_consecutive_failed_trials=max_consecutive_failed_trials,
             worker_timeout=worker_timeout,
+            trials_at_once=trials_at_once,
         )
         super().__init__(
             oracle,
@@ -180,3 +198,94 @@ class VectorizedStudySearch(VectorizedTuner):
             overwrite=overwrite,
             executions_per_trial=executions_per_trial,
         )
+
+    def follow(
+        self,
+        *fit_args: Any,
+        look: Callable[[], bool] = lambda: True,
+        ended: Callable[[Any], None] = lambda trial: None,
+        groups: Any = None,
+        report: Any = None,
+        **fit_kwargs: Any,
+    ) -> list[Any]:
+        """Looks on while other processes search, until all trials have ended.
+
+        Afterwards this tuner is as one that has searched itself: `select`, `ensemble`, `report` and
+        the others know the trials and the data.
+
+        Args:
+            *fit_args: as for `search`.
+            look: is called twice a second. It may start processes; False ends the looking on.
+            ended: is called with each trial that has ended since the beginning.
+            groups: as for `search`.
+            report: as for `search`.
+            **fit_kwargs: as for `search`.
+
+        Returns:
+            The completed trials, the best one first.
+
+        Raises:
+            kerasreg.tuners.SearchFailedError: if no trial completed.
+            ValueError: if `report` is none of what it may be.
+
+        Example:
+
+        >>> import tempfile, keras, numpy as np, kerasreg
+        >>> def build(hp):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+        ...     model.compile(keras.optimizers.SGD(rate), "mse")
+        ...     return model
+        >>> folder, x, y = tempfile.mkdtemp(), np.ones((8, 3)), np.ones((8, 1))
+        >>> def tuner():
+        ...     return kerasreg.tuners.VectorizedStudySearch(
+        ...         build, "val_loss", max_trials=2, folds=2, directory=folder)
+        >>> tuner().search(x, y, epochs=1, verbose=0)  # In other processes, most often.
+        >>> looks_on = tuner()
+        >>> trials = looks_on.follow(x, y)
+        >>> len(trials), len(looks_on.ensemble().get_weights()) > 0
+        (2, True)
+        """
+        self.oracle.verbose = 0
+        self.searched = Searched(fit_args, fit_kwargs, groups)
+        renewal = self._new_renewal(check_targets(report))
+        told, state = set(self.oracle.end_order), "stopped"
+        self._write_missing(self.oracle.end_order)
+        try:
+            while state == "stopped":
+                goes_on = look()
+                self.oracle.refresh()
+                new = [one for one in self.oracle.end_order if one not in told]
+                told |= set(new)
+                self._write_missing(new)
+                for trial_id in new:
+                    ended(self.oracle.trials[trial_id])
+                if self.oracle.is_over:
+                    state = "finished"
+                elif not goes_on:
+                    break
+                else:
+                    renewal.look(len(self.oracle.trials) - len(self.oracle.end_order))
+                    time.sleep(_SECONDS_BETWEEN_LOOKS)
+        finally:
+            self._stage = Stage(state)
+            renewal.close(self._stage)
+        return told_of_failures(self)
+
+    def _write_missing(self, trial_ids: Sequence[str]) -> None:
+        """Writes the states of trials that other processes have ended elsewhere."""
+        if not trial_ids:
+            return
+        with self._files.written_once():
+            for trial_id in trial_ids:
+                if not _has_ended(internals.trial_path(self.oracle, trial_id)):
+                    self._files.save_trial(self.oracle.trials[trial_id])
+
+
+def _has_ended(path: str) -> bool:
+    """Whether the file of a trial tells how it has ended."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)["status"] in ("COMPLETED", "FAILED")
+    except (OSError, ValueError, KeyError):
+        return False

@@ -154,6 +154,8 @@ class VectorizedTuner(keras_tuner.Tuner):
     (4, 1)
     """
 
+    memory_share = 1.0  # The part of the free memory that lanes of this process may take.
+
     def __init__(
         self,
         oracle: keras_tuner.Oracle,
