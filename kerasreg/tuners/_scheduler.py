@@ -112,6 +112,9 @@ class SearchingTuner(Protocol):
     def pre_create_trial(self) -> None: ...
     def on_trial_begin(self, trial: Any) -> None: ...
     def on_trial_end(self, trial: Any) -> None: ...
+    def keep_ended(
+        self, trial_ids: Sequence[str], weights: Sequence[_best_epochs.TrialWeights]
+    ) -> None: ...
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> Any: ...
     def build_model(self, hp: keras_tuner.HyperParameters) -> keras.Model: ...
     def fit_arguments(
@@ -825,7 +828,9 @@ class Scheduler:
             for running in ending
             if running.best
         ]
-        _best_epochs.write(self.tuner.project_dir, weights)
+        for running in ending:
+            self._see_end(running)
+        self.tuner.keep_ended([running.trial.trial_id for running in ending], weights)
         for running in ending:
             self._tell_end(running)
 
@@ -855,13 +860,20 @@ class Scheduler:
         step = round(sum(epoch for _, epoch in found) / len(found))
         return [(metrics, step) for metrics, _ in found]
 
-    def _tell_end(self, running: RunningTrial) -> None:
-        trial = running.trial
-        del self.running[trial.trial_id]
-        stopped = running.stopped_by
+    def _see_end(self, running: RunningTrial) -> None:
+        """Takes what is to be looked at of a trial that ends."""
+        trial, stopped = running.trial, running.stopped_by
         if stopped is None and self.limit.has_ended(trial.trial_id):
             stopped = "time limit"
         self.log.trial_ended(trial.trial_id, stopped, running.best)
+        if trial.status not in ("FAILED", "INVALID"):
+            self.curves.keep(
+                trial.trial_id, [result for of_folds in running.executions for result in of_folds]
+            )
+
+    def _tell_end(self, running: RunningTrial) -> None:
+        trial = running.trial
+        del self.running[trial.trial_id]
         self.waiting = [plan for plan in self.waiting if plan.trial is not trial]
         self._places.leave(trial)
         known = self.oracle.trials[trial.trial_id]
@@ -876,9 +888,6 @@ class Scheduler:
                     # Of each execution: the tracker takes the mean, and keeps them all.
                     self._report(trial.trial_id, plain, step)
                 trial.status = "COMPLETED"
-            self.curves.keep(
-                trial.trial_id, [result for of_folds in running.executions for result in of_folds]
-            )
         self.tuner.on_trial_end(trial)
         if self.pruning is not None:
             score = self.oracle.get_trial(trial.trial_id).score

@@ -7,7 +7,7 @@ import math
 import os
 import time
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras_tuner
@@ -16,9 +16,13 @@ from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._validation import check_count, check_positive
 from kerasreg._warnings import warn
 from kerasreg.tuners import _study_trials as marks
+from kerasreg.tuners._structure_first import StructuralProbe
+from kerasreg.tuners._study_agreement import Agreement
 from kerasreg.tuners._study_space import (
+    Parameter,
     differences,
     key_of,
+    parameters,
     params_of,
     suggest,
     values_by,
@@ -101,6 +105,10 @@ class StudyOracle(keras_tuner.Oracle):
             is taken for dead.
         trials_at_once: this process runs so many trials at a time at most, so that others have
             some too; None for as many as the tuner asks for.
+        trials_per_structure: so many trials of this process in a row share the hyperparameters that
+            decide on the program, of which the sampler draws the first one. So processes trace
+            fewer programs, each its own. `VectorizedStudySearch` finds which hyperparameters these
+            are; with other tuners it does nothing.
 
     Raises:
         ValueError: if an argument is none of these, or the study has another objective, other
@@ -142,6 +150,7 @@ class StudyOracle(keras_tuner.Oracle):
         *,
         worker_timeout: float = 60.0,
         trials_at_once: int | None = None,
+        trials_per_structure: int = 1,
     ) -> None:
         self._optuna: Any = import_optuna("`StudyOracle`")
         if isinstance(objective, (list, tuple)):
@@ -169,6 +178,10 @@ class StudyOracle(keras_tuner.Oracle):
         if trials_at_once is not None:
             check_count("trials_at_once", trials_at_once)
         self.trials_at_once = trials_at_once
+        self.trials_per_structure = check_count("trials_per_structure", trials_per_structure)
+        # Tells what is only a value of a program; the tuner gives it when it searches.
+        self.probe: StructuralProbe | None = None
+        self._block: tuple[dict[str, Any], int] = {}, 0  # A setting, and how many share with it.
         sampler_of(sampler, len(self.objectives), self.seed)  # Which refuses what is none.
         self._sampler, self._pruner, self._storage_given = sampler, pruner, storage
         self._study_name = study_name
@@ -179,6 +192,7 @@ class StudyOracle(keras_tuner.Oracle):
         self._heart: Heart | None = None
         self._workers = Workers(self.worker_timeout)
         self._looked = -math.inf
+        self._agreed: Agreement | None = None
         self._leaves = False  # Whether this process begins no trial any more.
         self._standing = Standing([], set())
         self._count = 0  # Of the trials of the study.
@@ -351,10 +365,14 @@ class StudyOracle(keras_tuner.Oracle):
                 )
             self._optuna.delete_study(study_name=self._name(), storage=storage)
 
-    def refresh(self) -> None:
-        """Learns what all processes have begun and ended, for one that looks on."""
+    def refresh(self, look: bool = False) -> None:
+        """Learns what all processes have begun and ended, for one that looks on.
+
+        Args:
+            look: whether to look now who lives, which is done now and then without.
+        """
         self.open()
-        if time.monotonic() - self._looked > self.worker_timeout / 6:
+        if look or time.monotonic() - self._looked > self.worker_timeout / 6:
             self._look()
         self._sync()
 
@@ -365,8 +383,104 @@ class StudyOracle(keras_tuner.Oracle):
 
     @property
     def living(self) -> list[str]:
-        """The other processes that search, as far as is known here."""
-        return self._workers.others(None if self._heart is None else self._heart.worker)
+        """The other processes that run trials, as far as is known here."""
+        return self._workers.searching(None if self._heart is None else self._heart.worker)
+
+    @property
+    def clocks(self) -> dict[str, float]:
+        """By how many seconds clocks of other machines go before this one's, where they differ.
+
+        They are known when others were heard twice. Nothing here compares clocks; limits of time
+        that are told to several machines do.
+        """
+        return self._workers.clocks()
+
+    def first(self, about: str, value: Any) -> Any:
+        """The value that the first of all processes of the study has given.
+
+        Args:
+            about: what the value is of.
+            value: that of this process, plain as JSON has it.
+
+        Returns:
+            The value, which is this one's for the first process.
+        """
+        return self._agreement().first(about, value)
+
+    def once(
+        self, about: str, work: Callable[[], Any], waits: Callable[[], None] = lambda: None
+    ) -> tuple[bool, Any]:
+        """Does what one of the processes of the study is to do.
+
+        If it dies before it has done so, another one does it, which waits here.
+
+        Args:
+            about: what is to be done.
+            work: does it; returns what the others are to know, plain as JSON has it.
+            waits: called when another process has begun before.
+
+        Returns:
+            Whether this process has done it, and what `work` returned where it was done.
+        """
+        self._join(searches=False)
+        agreement, told = self._agreement(), False
+        assert self._heart is not None
+        while True:
+            self._look()
+            turn = agreement.turn(about, self._heart.worker, self._workers.is_alive)
+            if turn.whose == "done":
+                self.release()
+                return False, turn.value
+            if turn.whose == "mine":
+                break
+            if not told:
+                waits()
+            told = True
+            time.sleep(_SECONDS_IDLE)
+        try:
+            value = work()
+            agreement.done(about, value)
+        except BaseException:
+            agreement.failed(about)
+            raise
+        finally:
+            self.release()
+        return True, value
+
+    def _agreement(self) -> Agreement:
+        self.open()
+        if self._agreed is None:
+            self._agreed = Agreement(self._optuna, self._storage, self._study.study_name)
+        return self._agreed
+
+    def keep_artifacts(self, trial_id: str, names: Sequence[str]) -> None:
+        """Tells the study which files its other processes find of a trial that ends here.
+
+        Args:
+            trial_id: the id of the trial.
+            names: the names of the files.
+        """
+        run = self._running.get(trial_id)
+        if run is not None:
+            try:
+                run.trial.set_user_attr(marks.ARTIFACTS, list(names))
+            except RuntimeError:  # It has ended in the study: another process has it.
+                self._leave(trial_id)
+
+    def artifacts_of(self, trial_ids: Iterable[str]) -> list[str]:
+        """The names of the files that were shared of trials, as far as is known here.
+
+        Args:
+            trial_ids: the ids of the trials.
+        """
+        wanted = set(trial_ids)
+        names = [
+            name
+            for chain in self._standing.chains
+            if chain.trial_id in wanted
+            for name in chain.best.user_attrs.get(marks.ARTIFACTS, ())
+        ]
+        return list(dict.fromkeys(names))
 
     def hand_back(self) -> int:
         """Hands back the trials that this process runs, for a process that is told to end.
@@ -435,7 +549,7 @@ class StudyOracle(keras_tuner.Oracle):
             elif not self.ongoing_trials:
                 time.sleep(_SECONDS_IDLE)
             return keras_tuner.engine.trial.Trial(self.get_space(), "", asked)
-        values = values_by(self.hyperparameters, lambda parameter: suggest(asked, parameter))
+        values = self._draw(asked)
         assert self._heart is not None
         asked.set_user_attr(marks.WORKER, self._heart.worker)
         attrs = asked.user_attrs
@@ -448,19 +562,61 @@ class StudyOracle(keras_tuner.Oracle):
         internals.begin_trial(self, tuner_id, trial)
         return trial
 
+    def _draw(self, asked: Any) -> dict[str, Any]:
+        """Draws the values of a trial, of which a block of trials may have some in common."""
+        own = self.probe is not None and self.trials_per_structure > 1
+        if own:
+            known = self._study.get_trials(deepcopy=False)[asked.number]
+            queued = {marks.AGAIN, marks.SETTING} & known.user_attrs.keys()
+            # Another program may have queued it, with values of its own.
+            own = not queued and "fixed_params" not in known.system_attrs
+        kept = self._kept() if own else {}
+
+        def ask(parameter: Parameter) -> Any:
+            if parameter.name not in kept:
+                return suggest(asked, parameter)
+            value, of = kept[parameter.name], parameter.distribution
+            self._storage.set_trial_param(
+                self._id_of(asked.number), parameter.name, of.to_internal_repr(value), of
+            )
+            return value
+
+        values = values_by(self.hyperparameters, ask)
+        first, left = self._block
+        if kept:
+            self._block = first, left - 1
+        elif own:
+            assert self.probe is not None
+            self._block = values, self.trials_per_structure - 1
+            self.probe.learn(values, lambda hp: hp.random_sample(internals.next_seed(self)))
+        return values
+
+    def _kept(self) -> dict[str, Any]:
+        """The parameters that the next trial shares with its block; none for a new block."""
+        values, left = self._block
+        if not left or self.probe is None:
+            return {}
+        params, _ = params_of(self.hyperparameters, values)
+        names = {
+            parameter.name: hp.name for hp, parameter in parameters(self.hyperparameters.space)
+        }
+        return {name: of for name, of in params.items() if names[name] not in self.probe}
+
     @property
     def _has_room(self) -> bool:
         """Whether this process may run one more trial."""
         return self.trials_at_once is None or len(self._running) < self.trials_at_once
 
-    def _join(self) -> None:
+    def _join(self, searches: bool = True) -> None:
         """Lets the study know of this process, and look for those that died."""
         if self._heart is not None:
             return
         study, storage = self.study, self._storage
         in_memory = isinstance(storage, self._optuna.storages.InMemoryStorage)
         leave = getattr(storage, "remove_session", lambda: None)
-        self._heart = Heart(study.set_user_attr, self.worker_timeout, not in_memory, leave)
+        self._heart = Heart(
+            study.set_user_attr, self.worker_timeout, not in_memory, searches, leave
+        )
         weakref.finalize(self, self._heart.silence)
         self._look()
 
@@ -543,7 +699,7 @@ class StudyOracle(keras_tuner.Oracle):
 
     def _queue_again(self, last: Any, root: int, attempt: int) -> None:
         """Queues a new trial of the study, with the parameters of one that broke off."""
-        lost = (marks.WORKER, marks.SETTING, marks.HANDED_BACK)
+        lost = (marks.ARTIFACTS, marks.HANDED_BACK, marks.SETTING, marks.WORKER)
         kept = {name: value for name, value in last.user_attrs.items() if name not in lost}
         self._study.add_trial(
             self._optuna.create_trial(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 # What a trial of the study has among its user attributes.
 AGAIN = "kerasreg:again"  # The number of the first trial of its chain.
+ARTIFACTS = "kerasreg:artifacts"  # The names of the files that its process has shared.
 ATTEMPT = "kerasreg:attempt"  # How many of the chain were before it.
 FAILURES = "kerasreg:failures"  # How often its training has failed.
 HANDED_BACK = "kerasreg:handed_back"  # That its process was told to end, and did not die.

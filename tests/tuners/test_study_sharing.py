@@ -1,12 +1,14 @@
 """A process that shares a study: it looks on, leaves others some, hands back."""
 
 import threading
+import time
 
 import keras_tuner
 import optuna
 import pytest
 
 from kerasreg import tuners
+from kerasreg._keras import keras_tuner_internals
 
 
 def space():
@@ -26,6 +28,7 @@ def oracle(path, most=4, **given):
         hyperparameters=space(),
         **given,
     )
+    keras_tuner_internals.set_project(made, str(path), "project")
     made.open()
     return made
 
@@ -60,6 +63,7 @@ def test_trials_that_are_handed_back_go_on_elsewhere_and_as_often_as_that_is(tmp
     for trial in asked(other, 2):
         assert trial.hyperparameters.values == values[trial.trial_id]
         complete(other, trial)
+    other.refresh()
     assert other.is_over
     states = [trial.state.name for trial in other.study.trials]
     assert states.count("COMPLETE") == 2
@@ -85,10 +89,35 @@ def test_one_leaves_trials_to_others(tmp_path):
         oracle(tmp_path, trials_at_once=0)
 
 
+def test_what_is_done_once_is_done_by_one_that_lives(tmp_path):
+    one, other = oracle(tmp_path), oracle(tmp_path)
+    done, waited = [], []
+
+    def fails():
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        one.once("end", fails)
+    thread = threading.Thread(
+        target=lambda: done.append(other.once("end", lambda: (time.sleep(1.5), "other")[1]))
+    )
+    thread.start()
+    while not other.living and other._heart is None:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    done.append(one.once("end", lambda: "one", lambda: waited.append(1)))
+    thread.join()
+    assert sorted(done) == [(False, "other"), (True, "other")]
+    assert waited == [1]
+    # Those who only end a search do not run trials.
+    assert (one.living, other.living) == ([], [])
+    assert one.first("record", 1) == other.first("record", 2) == 1
+
+
 def test_one_looks_on(tmp_path):
     mine, other = oracle(tmp_path, most=2), oracle(tmp_path, most=2)
     found = asked(mine, 2)
-    other.refresh()
+    other.refresh(look=True)
     assert (other.end_order, other.is_over, len(other.living)) == ([], False, 1)
     assert other.trials.keys() == {trial.trial_id for trial in found}
     complete(mine, found[1])
@@ -96,8 +125,7 @@ def test_one_looks_on(tmp_path):
     assert (other.end_order, other.is_over) == ([found[1].trial_id], False)
     complete(mine, found[0])
     mine.release()
-    other.refresh()
-    other._look()
+    other.refresh(look=True)
     assert (len(other.end_order), other.is_over, other.living) == (2, True, [])
     assert optuna.load_study(
         study_name="study", storage=f"sqlite:///{tmp_path}/study.db"
