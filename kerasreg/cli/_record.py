@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kerasreg._urls import without_password
 from kerasreg.cli._options import TableOptions, kinds, option
 
 TUNERS = ("random", "bayesian", "hyperband", "grid")
@@ -91,10 +92,108 @@ class SearchSettings(TableOptions):
     )
 
 
-# Of the data; and what was read where --start_from says.
-_FOUND: dict[str, tuple[type, bool]] = {"fingerprint": (str, False), "earlier": (list, False)}
+# Of the data; what was read where --start_from says; and where the trials of several machines are.
+_FOUND: dict[str, tuple[type, bool]] = {
+    "fingerprint": (str, False),
+    "earlier": (list, False),
+    "storage": (str, True),
+    "artifacts": (str, True),
+}
+# Where the same search has the same data, but other paths; and what each machine has its own of.
+_OF_MACHINE = frozenset({"data", "columns", "start_from", "lanes", "workers"})
+# What a resumed search may change.
+_OF_TIME = frozenset({"trials", "time"})
 # Settings that searches which earlier versions began do not have: they had the defaults.
 _LATER = ("sep", "decimal", "columns", "order", "start_from", "retrain", "workers")
+
+
+_NONE: dict[str, Any] = {"earlier": [], "storage": None, "artifacts": None}
+
+
+@dataclasses.dataclass(frozen=True)
+class Shared:
+    """Where the trials of several machines are.
+
+    Attributes:
+        storage: the URL of a database, or the path of a file; None for a file of this machine.
+        artifacts: the folder, or the object store, of what an ensemble needs; None for the folder
+            of the search.
+        study_name: the name of the study; None for that of this machine.
+    """
+
+    storage: str | None = None
+    artifacts: str | None = None
+    study_name: str | None = None
+
+    @classmethod
+    def of(cls, storage: str | None, artifacts: str | None, folder: str) -> Shared:
+        """What is given to the command, with absolute paths.
+
+        Raises:
+            ValueError: if the artifacts of several machines have no place.
+        """
+        if storage is not None and artifacts is None:
+            raise ValueError(
+                "--storage needs --artifacts: a folder or an object store that all machines reach, "
+                "such as s3://bucket/search"
+            )
+        name = None if storage is None else os.path.basename(os.path.abspath(folder))
+        return cls(_absolute(storage), _absolute(artifacts), name)
+
+    def told(self) -> dict[str, str | None]:
+        """The places as a record has them, without passwords."""
+        return {
+            "storage": None if self.storage is None else without_password(self.storage),
+            "artifacts": None if self.artifacts is None else without_password(self.artifacts),
+        }
+
+    def check_resumed(self, record: Mapping[str, Any]) -> None:
+        """Refuses other places than those that a search began with.
+
+        Raises:
+            ValueError: if they are others.
+        """
+        for name, value in self.told().items():
+            if value != record[name]:
+                given, begun = (
+                    f"--{name}={one}" if one is not None else f"no --{name}"
+                    for one in (value, record[name])
+                )
+                raise ValueError(
+                    f"--resume needs the places of the search, which was begun with {begun}. "
+                    f"Received: {given}"
+                )
+
+
+def _absolute(place: str | None) -> str | None:
+    return place if place is None or "://" in place else os.path.abspath(place)
+
+
+def differences(mine: Mapping[str, Any], first: Mapping[str, Any], resumed: bool) -> list[str]:
+    """What differs between a search and the one that another machine has begun, in words.
+
+    Args:
+        mine: the record of the search.
+        first: that of the first machine.
+        resumed: whether the search goes on, perhaps for longer.
+    """
+    if mine["fingerprint"] != first["fingerprint"]:
+        return [f"the data of {mine['data']!r} are others"]
+    left_out = _OF_MACHINE | (_OF_TIME if resumed else frozenset())
+    names = [field.name for field in dataclasses.fields(SearchSettings)]
+    names = [*(name for name in names if name not in left_out), "artifacts"]
+    found = [
+        f"--{name}={_plain(mine[name])} here and {_plain(first[name])} there"
+        for name in names
+        if _plain(mine[name]) != _plain(first[name])
+    ]
+    if mine["earlier"] != first["earlier"]:
+        found.append("--start_from has other settings")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return ",".join(value) if isinstance(value, (list, tuple)) else value
 
 
 def most_trials(settings: Mapping[str, Any]) -> int | None:
@@ -173,7 +272,7 @@ def read_record(folder: str) -> dict[str, Any] | None:
         if "trials" in record and "folds" not in record:
             raise ValueError("an earlier version of kerasreg began it, and can go on with it")
         defaults = {one.name: one.default for one in dataclasses.fields(SearchSettings)}
-        record = {**{name: defaults[name] for name in _LATER}, "earlier": [], **record}
+        record = {**{name: defaults[name] for name in _LATER}, **_NONE, **record}
         for name, (kind, may_be_none) in (kinds(SearchSettings) | _FOUND).items():
             if kind is tuple:  # Which JSON has as a list.
                 record[name] = tuple(record[name])

@@ -23,9 +23,11 @@ from kerasreg.cli._command import (
 from kerasreg.cli._options import BUNDLED, option
 from kerasreg.cli._record import (
     SearchSettings,
+    Shared,
     check_record,
     check_workers,
     most_trials,
+    read_record,
     table_of,
 )
 from kerasreg.cli._worker import INTERRUPTED
@@ -39,6 +41,17 @@ _SETTINGS = [field.name for field in dataclasses.fields(SearchSettings)]
 class SearchOptions(SearchSettings):
     """The settings of a search, and where it is."""
 
+    storage: str | None = option(
+        None,
+        "Storage of Optuna that all machines of a search reach, such as "
+        "postgresql://user:password@host/database: the same command on each of them takes part "
+        "in the search. The study has the name of the folder. It needs --artifacts.",
+    )
+    artifacts: str | None = option(
+        None,
+        "A folder or an object store that all workers reach, for what the ensemble needs of each "
+        "trial, such as s3://bucket/search, by fsspec. Without it the folder of the search.",
+    )
     output_dir: str = option("kerasreg_search", "Folder for all that is written.")
     resume: bool = option(False, "Continue the search in --output_dir.")
 
@@ -49,6 +62,9 @@ def _run(options: SearchOptions, given: Set[str], _: str | None) -> None:
     check_writable("--output_dir", folder)
     with bad_input():
         settings = SearchSettings(**{name: getattr(options, name) for name in _SETTINGS})
+        shared = Shared.of(options.storage, options.artifacts, folder)
+        if settings.workers is None and shared != Shared():
+            settings = dataclasses.replace(settings, workers=1)
         if settings.data not in BUNDLED and os.path.exists(settings.data):
             # So that a search may be resumed from another folder.
             settings = dataclasses.replace(settings, data=os.path.abspath(settings.data))
@@ -57,8 +73,14 @@ def _run(options: SearchOptions, given: Set[str], _: str | None) -> None:
                 absolute: dict[str, Any] = {name: os.path.abspath(path)}
                 settings = dataclasses.replace(settings, **absolute)
         fixed = (given & set(_SETTINGS)) - _CHANGEABLE
-        record = check_record(folder, settings, fixed, options.resume)
+        resume = options.resume
+        if shared.storage is not None:
+            # The search is in the study: a machine that was started anew may have its folder, or
+            # a new one.
+            resume = read_record(folder) is not None
+        record = check_record(folder, settings, fixed, resume)
         if record is not None:
+            shared.check_resumed(record)
             recorded = {name: record[name] for name in _SETTINGS if name not in given}
             settings = dataclasses.replace(settings, **recorded)
         check_workers(settings)
@@ -79,7 +101,10 @@ def _run(options: SearchOptions, given: Set[str], _: str | None) -> None:
         if record is None and settings.start_from is not None:
             most = most_trials(dataclasses.asdict(settings))
             earlier = _earlier.earlier_settings(settings.start_from, most)
-        job = _job.SearchJob(settings, table, folder, write, earlier)
+        job = _job.SearchJob(
+            settings, table, folder, write, earlier, shared, resumed=options.resume
+        )
+        job.join()
     logging.set_verbosity(logging.WARNING)  # Keras' export logs each file.
     # An ended terminal or a stop signal is an interruption, not a crash.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -123,6 +148,7 @@ SEARCH = Command(
         "kerasreg search --data=houses.csv --target=price --time=5m --trials=100",
         "kerasreg search --resume                         # go on after an interruption",
         "kerasreg search --workers=4 --trials=200         # four processes",
+        "kerasreg search --storage=postgresql://me:secret@host/db --artifacts=s3://bucket/found",
         "kerasreg search --data=sales.csv --target=sold --order=day --start_from=last_week",
     ],
     options=SearchOptions,

@@ -20,7 +20,7 @@ from kerasreg._validation import check_choice, check_count
 from kerasreg.cli._data import Table
 from kerasreg.cli._earlier import adapted
 from kerasreg.cli._progress import OneLine, reporting
-from kerasreg.cli._record import SAMPLERS, TUNERS, SearchSettings, most_trials
+from kerasreg.cli._record import SAMPLERS, TUNERS, SearchSettings, Shared, most_trials
 from kerasreg.cli._split import search_data
 from kerasreg.hypermodels import TableHyperModel, fit
 from kerasreg.reports import SearchReport
@@ -264,17 +264,34 @@ class SearchTask:
             # A grid has an end of its own.
             return tuner(max_trials=most, **common)
 
-    def study_tuner(self, workers: int) -> Any:
+    def oracle(self, shared: Shared) -> tuners.StudyOracle:
+        """The oracle of a search of several machines, which writes nothing on this one."""
+        hypermodel, space = self.hypermodel(True), keras_tuner.HyperParameters()
+        hypermodel.build(space)
+        return tuners.StudyOracle(
+            hypermodel.objective,
+            max_trials=most_trials(dataclasses.asdict(self.settings)),
+            sampler=SAMPLERS[self.settings.tuner],
+            seed=self.settings.seed + 1,
+            storage=shared.storage,
+            study_name=shared.study_name,
+            hyperparameters=space,
+        )
+
+    def study_tuner(self, workers: int, shared: Shared) -> Any:
         """The tuner of a search that several processes share by a study.
 
         Args:
             workers: how many there are on this machine.
+            shared: where the trials of several machines are.
         """
         settings, hypermodel = self.settings, self.hypermodel(True)
         most = most_trials(dataclasses.asdict(settings))
         # Each takes its part of the trials at once: one program has as many lanes as it can get,
         # and none is left without. Where trials learn from others, fewer run at a time.
         at_once = None if most is None else -(-most // workers)
+        if shared.storage is not None:  # How many workers there will be nobody knows.
+            at_once = _INFORMED
         if settings.tuner == "bayesian":
             at_once = max(1, _INFORMED // workers)
         with contextlib.redirect_stdout(io.StringIO()):
@@ -284,6 +301,9 @@ class SearchTask:
                 initial_settings=self.initial,
                 trials_at_once=at_once,
                 memory_share=1.0 / workers,
+                storage=shared.storage,
+                study_name=shared.study_name,
+                artifacts=shared.artifacts,
                 **self.common("search", hypermodel, None),
             )
 

@@ -34,6 +34,7 @@ class Part:
         workers: how many workers this machine has, which share its memory.
         cores: the numbers of the cores that it has; none for all.
         seconds: the time that is left to the search; None for no limit.
+        shared: where the trials of several machines are, as `Shared` has it.
     """
 
     folder: str
@@ -41,6 +42,7 @@ class Part:
     workers: int
     cores: Sequence[int] = ()
     seconds: float | None = None
+    shared: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def take_part(part: Part, begins: Callable[[Any], None] = lambda tuner: None) -> None:
@@ -55,7 +57,7 @@ def take_part(part: Part, begins: Callable[[Any], None] = lambda tuner: None) ->
         RuntimeError: if the study cannot be reached, or too many trials failed in a row.
     """
     from kerasreg.cli._command import loading
-    from kerasreg.cli._record import settings_of, table_of
+    from kerasreg.cli._record import Shared, settings_of, table_of
 
     settings = settings_of(part.record)
     table = table_of(settings)
@@ -65,7 +67,7 @@ def take_part(part: Part, begins: Callable[[Any], None] = lambda tuner: None) ->
         from kerasreg import tuners
         from kerasreg.cli._task import SearchTask
     task = SearchTask(settings, table, part.folder, lambda line: None, part.record["earlier"])
-    tuner = task.study_tuner(part.workers)
+    tuner = task.study_tuner(part.workers, Shared(**part.shared))
     begins(tuner)
     # The study has the failures, and the process that ends the search tells of them.
     with contextlib.suppress(tuners.SearchFailedError):

@@ -87,6 +87,7 @@ class Workers:
         left: tells the seconds that are left to the search; None for no limit.
         note: takes a line that the user has to know.
         gpus: the GPUs of this machine, as CUDA names them.
+        shared: where the trials of several machines are.
     """
 
     def __init__(
@@ -97,7 +98,9 @@ class Workers:
         left: Callable[[], float | None],
         note: Callable[[str], None],
         gpus: Sequence[str] = (),
+        shared: Mapping[str, Any] | None = None,
     ) -> None:
+        self._shared = dict(shared or {})
         self._folder, self._record, self._count = folder, record, count
         self._left, self._note, self._gpus = left, note, gpus
         there = hasattr(os, "sched_getaffinity")
@@ -110,7 +113,10 @@ class Workers:
         self.interrupted = False
 
     def start(self) -> None:
-        """Starts all of them."""
+        """Starts all of them, if there is time."""
+        left = self._left()
+        if left is not None and left <= 0:
+            return
         for number in range(self._count):
             self._start(number)
 
@@ -129,6 +135,7 @@ class Workers:
             self._count,
             self._cores[number],
             self._left(),
+            self._shared,
         )
         self._running[number] = _Running(process, errors)
         assert process.stdin is not None

@@ -1,8 +1,10 @@
 """`kerasreg search --workers`: processes that share the trials of one search."""
 
 import os
+import random
 import re
 import signal
+import threading
 import time
 
 import pytest
@@ -120,7 +122,8 @@ def test_one_that_dies_again_and_again_is_given_up(pretending, monkeypatch):
 
 
 def test_one_that_dies_when_the_time_is_over_is_the_last(pretending):
-    workers, notes = pretending("killed", "0", left=lambda: -1.0)
+    left = iter([1.0, 1.0, -1.0])
+    workers, notes = pretending("killed", "0", left=lambda: next(left))
     looked(workers)
     assert notes == [
         "worker 1 was ended by SIGKILL; its trials are taken over by the next search, as the time "
@@ -178,9 +181,9 @@ def _until(process, line):
     raise AssertionError(printed + process.stderr.read())
 
 
-def _check_same(where, reference):
+def _check_same(where, reference, trials=6):
     """All trials are there once, and the ensemble is that of the other search."""
-    assert [trial["status"] for trial in where.trials] == ["COMPLETED"] * 6
+    assert [trial["status"] for trial in where.trials] == ["COMPLETED"] * trials
     for one, other in zip(where.trials, reference.trials, strict=True):
         assert one["hyperparameters"]["values"] == other["hyperparameters"]["values"]
         assert one["score"] == pytest.approx(other["score"], rel=1e-4)
@@ -190,7 +193,7 @@ def _check_same(where, reference):
     assert where.versions == [1]
     header, *rows = (where.path / "results.csv").read_text().splitlines()
     assert header.startswith("trial,status,score")
-    assert len(rows) == 6
+    assert len(rows) == trials
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +247,63 @@ def test_a_search_that_is_told_to_end_goes_on_with_more_workers(alone, tmp_path)
     assert (code, err) == (0, "")
     assert _lines(out)[-1] == "6/6"
     _check_same(SearchFolder(tmp_path / "out"), alone)
+
+
+@pytest.mark.long
+def test_a_worker_that_is_told_to_end_hands_its_trials_back_and_others_go_on(alone, tmp_path):
+    with started(*SEARCH, "--workers=2", cwd=tmp_path) as process:
+        _until(process, "trial 1/6")
+        os.kill(_children(process.pid)[0], signal.SIGTERM)
+        code, _, err = _end(process)
+    assert code == 0, err
+    (line,) = err.splitlines()
+    assert re.fullmatch(
+        r"kerasreg: note: worker \d: a worker was told to end; trials handed back: \d", line
+    )
+    _check_same(SearchFolder(tmp_path / "out"), alone)
+
+
+@pytest.mark.long
+def test_when_all_workers_are_told_to_end_the_search_is_interrupted(alone, tmp_path):
+    with started(*SEARCH, "--workers=2", cwd=tmp_path) as process:
+        _until(process, "trial 1/6")
+        for worker in _children(process.pid):
+            os.kill(worker, signal.SIGTERM)
+        code, _, err = _end(process)
+    assert code == 130, err
+    *notes, last = err.splitlines()
+    assert last == "kerasreg: the workers were told to end; continue with --resume"
+    assert len(notes) == 2
+    with started(*RESUME, "--workers=1", cwd=tmp_path) as process:
+        code, _, err = _end(process)
+    assert (code, err) == (0, "")
+    _check_same(SearchFolder(tmp_path / "out"), alone)
+
+
+@pytest.mark.slow
+def test_three_workers_of_which_one_is_killed_every_five_seconds(tmp_path):
+    draw, killed = random.Random(3), 0
+    given = [*SEARCH, "--trials=40", "--workers=3"]
+    with started(*given, cwd=tmp_path) as process:
+        printed = threading.Thread(target=process.stdout.read)
+        printed.start()
+        until = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < until:
+            time.sleep(5)
+            if children := _children(process.pid):
+                os.kill(draw.choice(children), signal.SIGKILL)
+                killed += 1
+        printed.join()
+        assert process.wait(600) == 0
+        notes = process.stderr.read().splitlines()
+    assert len(notes) == killed > 5
+    found = SearchFolder(tmp_path / "out")
+    assert [trial["status"] for trial in found.trials] == ["COMPLETED"] * 40
+    assert found.versions == [1]
+    whole = [*SEARCH, "--trials=40", "--workers=1", "--output_dir=whole"]
+    with started(*whole, cwd=tmp_path) as process:
+        assert _end(process)[0] == 0
+    _check_same(found, SearchFolder(tmp_path / "whole"), 40)
 
 
 @pytest.mark.long
