@@ -21,9 +21,11 @@ from kerasreg.cli._data import Table
 from kerasreg.cli._ending import Ending
 from kerasreg.cli._found import give, take
 from kerasreg.cli._progress import TrialLines
-from kerasreg.cli._record import SearchSettings, Shared, differences
+from kerasreg.cli._record import Cluster, SearchSettings, Shared, differences
 from kerasreg.cli._search_report import while_running, write_report
 from kerasreg.cli._task import SearchTask
+from kerasreg.cli._worker_actors import Actors, connected
+from kerasreg.cli._worker_processes import Processes
 from kerasreg.cli._workers import Workers
 from kerasreg.reports import SearchReport
 
@@ -45,6 +47,7 @@ class SearchJob:
         write: what takes a line of output.
         earlier: settings of an earlier search, to be tried first.
         shared: where the trials of several machines are.
+        cluster: the Ray cluster that searches; None for processes of this machine.
         resumed: whether a search goes on.
 
     Raises:
@@ -59,12 +62,14 @@ class SearchJob:
         write: Callable[[str], None],
         earlier: Sequence[dict[str, Any]] = (),
         shared: Shared | None = None,
+        cluster: Cluster | None = None,
         resumed: bool = False,
     ) -> None:
-        self.shared, self.resumed = shared or Shared(), resumed
+        self.shared, self.cluster, self.resumed = shared or Shared(), cluster, resumed
         self.settings, self.table, self.folder, self.write = settings, table, folder, write
         self._workers: Workers | None = None
         self._oracle: tuners.StudyOracle | None = None
+        self._ray: Any = None
         self.task = SearchTask(settings, table, folder, write, earlier)
 
     @property
@@ -80,6 +85,8 @@ class SearchJob:
             ValueError: if it is another one, or what all share cannot be reached or written.
         """
         shared = self.shared
+        if self.cluster is not None:
+            self._ray = connected(self.cluster.address)
         try:
             if shared.artifacts is not None:
                 tuners.check_artifacts(shared.artifacts)
@@ -137,17 +144,15 @@ class SearchJob:
         return self._end_once(tuner, ending)
 
     def _start(self, tuner: Any, record: dict[str, Any]) -> None:
-        """Starts the workers of this machine."""
-        left = self._time_left(tuner.oracle)
-        self._workers = Workers(
-            self.folder,
-            record,
-            self.settings.workers or 1,
-            left,
-            self.note,
-            _gpus(),
-            dataclasses.asdict(self.shared),
-        )
+        """Starts the workers of this machine, or of the cluster."""
+        left, shared = self._time_left(tuner.oracle), dataclasses.asdict(self.shared)
+        folder, count = self.folder, self.settings.workers or 1
+        if self.cluster is None:
+            processes = Processes(folder, record, count, left, _gpus(), shared)
+            self._workers = Workers(processes.start, lambda: count, left, self.note)
+        else:
+            actors = Actors(self._ray, self.cluster, folder, record, self.table, left, shared)
+            self._workers = Workers(actors.start, actors.count, left, self.note, actors.close)
         self._workers.start()
 
     def _time_left(self, oracle: tuners.StudyOracle) -> Callable[[], float | None]:

@@ -196,6 +196,34 @@ def _plain(value: Any) -> Any:
     return ",".join(value) if isinstance(value, (list, tuple)) else value
 
 
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """A Ray cluster, whose actors search.
+
+    Attributes:
+        address: its address, `"auto"` or `"local"`.
+        workers: how many actors there are to be; None for as many as there is place for.
+    """
+
+    address: str
+    workers: int | None
+
+    @classmethod
+    def of(cls, address: str | None, workers: int | None) -> Cluster | None:
+        """What is given to the command; None where it is no cluster.
+
+        Raises:
+            ValueError: if the address is empty, or Ray is missing.
+        """
+        if address is None:
+            return None
+        if not address:
+            raise ValueError("--ray must be auto, local or the address of a cluster; it is empty")
+        if importlib.util.find_spec("ray") is None:
+            raise ValueError("--ray needs Ray: pip install 'kerasreg[ray]'")
+        return cls(address, workers)
+
+
 def most_trials(settings: Mapping[str, Any]) -> int | None:
     """How many trials a search has at most; None where its time or its tuner is the limit.
 

@@ -22,6 +22,7 @@ from kerasreg.cli._command import (
 )
 from kerasreg.cli._options import BUNDLED, option
 from kerasreg.cli._record import (
+    Cluster,
     SearchSettings,
     Shared,
     check_record,
@@ -52,6 +53,13 @@ class SearchOptions(SearchSettings):
         "A folder or an object store that all workers reach, for what the ensemble needs of each "
         "trial, such as s3://bucket/search, by fsspec. Without it the folder of the search.",
     )
+    ray: str | None = option(
+        None,
+        "Search by actors of a Ray cluster, with a GPU each, or a core where there is no GPU: auto "
+        "for the cluster of this machine, its address, or local for one that is made for the "
+        "search. As many as there is place for, also on machines that join later, or --workers "
+        "of them.",
+    )
     output_dir: str = option("kerasreg_search", "Folder for all that is written.")
     resume: bool = option(False, "Continue the search in --output_dir.")
 
@@ -63,7 +71,8 @@ def _run(options: SearchOptions, given: Set[str], _: str | None) -> None:
     with bad_input():
         settings = SearchSettings(**{name: getattr(options, name) for name in _SETTINGS})
         shared = Shared.of(options.storage, options.artifacts, folder)
-        if settings.workers is None and shared != Shared():
+        cluster = Cluster.of(options.ray, options.workers)
+        if settings.workers is None and (shared != Shared() or cluster is not None):
             settings = dataclasses.replace(settings, workers=1)
         if settings.data not in BUNDLED and os.path.exists(settings.data):
             # So that a search may be resumed from another folder.
@@ -102,7 +111,7 @@ def _run(options: SearchOptions, given: Set[str], _: str | None) -> None:
             most = most_trials(dataclasses.asdict(settings))
             earlier = _earlier.earlier_settings(settings.start_from, most)
         job = _job.SearchJob(
-            settings, table, folder, write, earlier, shared, resumed=options.resume
+            settings, table, folder, write, earlier, shared, cluster, resumed=options.resume
         )
         job.join()
     logging.set_verbosity(logging.WARNING)  # Keras' export logs each file.
@@ -148,6 +157,7 @@ SEARCH = Command(
         "kerasreg search --data=houses.csv --target=price --time=5m --trials=100",
         "kerasreg search --resume                         # go on after an interruption",
         "kerasreg search --workers=4 --trials=200         # four processes",
+        "kerasreg search --ray=auto --trials=1000         # a Ray cluster",
         "kerasreg search --storage=postgresql://me:secret@host/db --artifacts=s3://bucket/found",
         "kerasreg search --data=sales.csv --target=sold --order=day --start_from=last_week",
     ],

@@ -278,22 +278,24 @@ class SearchTask:
             hyperparameters=space,
         )
 
-    def study_tuner(self, workers: int, shared: Shared) -> Any:
+    def study_tuner(self, workers: int, shared: Shared, together: int | None = None) -> Any:
         """The tuner of a search that several processes share by a study.
 
         Args:
             workers: how many there are on this machine.
             shared: where the trials of several machines are.
+            together: how many workers there are on all machines; None for those of this one.
         """
         settings, hypermodel = self.settings, self.hypermodel(True)
+        together = workers if together is None else together
         most = most_trials(dataclasses.asdict(settings))
         # Each takes its part of the trials at once: one program has as many lanes as it can get,
         # and none is left without. Where trials learn from others, fewer run at a time.
-        at_once = None if most is None else -(-most // workers)
+        at_once = None if most is None else -(-most // together)
         if shared.storage is not None:  # How many workers there will be nobody knows.
             at_once = _INFORMED
         if settings.tuner == "bayesian":
-            at_once = max(1, _INFORMED // workers)
+            at_once = max(1, _INFORMED // together)
         with contextlib.redirect_stdout(io.StringIO()):
             return tuners.VectorizedStudySearch(
                 max_trials=most,

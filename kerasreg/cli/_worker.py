@@ -35,6 +35,8 @@ class Part:
         cores: the numbers of the cores that it has; none for all.
         seconds: the time that is left to the search; None for no limit.
         shared: where the trials of several machines are, as `Shared` has it.
+        together: how many workers all machines have, as far as is known; None for those of this
+            one.
     """
 
     folder: str
@@ -43,14 +45,18 @@ class Part:
     cores: Sequence[int] = ()
     seconds: float | None = None
     shared: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    together: int | None = None
 
 
-def take_part(part: Part, begins: Callable[[Any], None] = lambda tuner: None) -> None:
+def take_part(
+    part: Part, begins: Callable[[Any], None] = lambda tuner: None, table: Any = None
+) -> None:
     """Searches, with others, until no trial is left or the time is over.
 
     Args:
         part: what is to be done.
         begins: is given the tuner before its search.
+        table: the data, where they are not to be read.
 
     Raises:
         ValueError: if the data are not those that the search began with.
@@ -60,14 +66,14 @@ def take_part(part: Part, begins: Callable[[Any], None] = lambda tuner: None) ->
     from kerasreg.cli._record import Shared, settings_of, table_of
 
     settings = settings_of(part.record)
-    table = table_of(settings)
+    table = table_of(settings) if table is None else table
     if table.fingerprint() != part.record["fingerprint"]:
         raise ValueError(f"the data {settings.data!r} have changed since the search began")
     with loading():
         from kerasreg import tuners
         from kerasreg.cli._task import SearchTask
     task = SearchTask(settings, table, part.folder, lambda line: None, part.record["earlier"])
-    tuner = task.study_tuner(part.workers, Shared(**part.shared))
+    tuner = task.study_tuner(part.workers, Shared(**part.shared), part.together)
     begins(tuner)
     # The study has the failures, and the process that ends the search tells of them.
     with contextlib.suppress(tuners.SearchFailedError):

@@ -10,8 +10,9 @@ import time
 import pytest
 from helpers.commands import SearchFolder, check_refused, command_inside, started
 
-from kerasreg.cli import _workers
-from kerasreg.cli._workers import Workers, environment, shares
+from kerasreg.cli import _worker_processes, _workers
+from kerasreg.cli._worker_processes import Processes, environment, shares
+from kerasreg.cli._workers import Workers
 
 SEARCH = ("search", "--data=diabetes", "--trials=6", "--epochs=2", "--folds=3", "--seed=5",
           "--lanes=3", "--output_dir=out")  # fmt: skip
@@ -75,12 +76,13 @@ os._exit(int(what))
 @pytest.fixture
 def pretending(tmp_path, monkeypatch):
     """Makes workers that do what is planned, one after the other; returns them and their notes."""
-    monkeypatch.setattr(_workers, "PROGRAM", PRETENDS)
+    monkeypatch.setattr(_worker_processes, "PROGRAM", PRETENDS)
 
     def make(*plan, left=lambda: None):
         (tmp_path / "plan").write_text(" ".join(plan))
         notes = []
-        workers = Workers(str(tmp_path), {}, 1, left, notes.append)
+        processes = Processes(str(tmp_path), {}, 1, lambda: None)
+        workers = Workers(processes.start, lambda: 1, left, notes.append)
         workers.start()
         return workers, notes
 
@@ -122,8 +124,9 @@ def test_one_that_dies_again_and_again_is_given_up(pretending, monkeypatch):
 
 
 def test_one_that_dies_when_the_time_is_over_is_the_last(pretending):
-    left = iter([1.0, 1.0, -1.0])
-    workers, notes = pretending("killed", "0", left=lambda: next(left))
+    left = [1.0]
+    workers, notes = pretending("killed", "0", left=lambda: left[0])
+    left[0] = -1.0
     looked(workers)
     assert notes == [
         "worker 1 was ended by SIGKILL; its trials are taken over by the next search, as the time "
