@@ -234,7 +234,15 @@ def write_build_config(tuner: keras_tuner.Tuner, trial_id: str, model: Any) -> N
         trial_id: the id of the trial.
         model: the built model.
     """
-    write_json(_private(tuner, "_get_build_config_fname")(trial_id), model.get_build_config())
+    write_json(build_config_path(tuner, trial_id), model.get_build_config())
+
+
+def build_config_path(tuner: keras_tuner.Tuner, trial_id: str) -> str:
+    """In which file does KerasTuner keep how to build a model that `build` leaves unbuilt?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    return str(_private(tuner, "_get_build_config_fname")(trial_id))
 
 
 def build_as_trained(tuner: keras_tuner.Tuner, trial_id: str, model: Any) -> None:
@@ -247,7 +255,7 @@ def build_as_trained(tuner: keras_tuner.Tuner, trial_id: str, model: Any) -> Non
         trial_id: the id of the trial.
         model: the model, which is not built.
     """
-    with open(_private(tuner, "_get_build_config_fname")(trial_id)) as stored:
+    with open(build_config_path(tuner, trial_id)) as stored:
         model.build_from_config(json.load(stored))
 
 

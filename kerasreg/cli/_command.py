@@ -27,6 +27,10 @@ class FailedError(Exception):
     """A command could not do its work: one line, exit code 1."""
 
 
+class InterruptionError(Exception):
+    """A command was told to end: one line, exit code 130."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Command:
     """A command of `kerasreg`.

@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import glob
-import io
-import math
 import os
-import shlex
-import shutil
-import warnings
+import socket
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import keras_tuner
-import numpy as np
-from sklearn import model_selection
 
-from kerasreg import distribute, models, serving, tuners
+from kerasreg import tuners
 from kerasreg._durations import check_duration
-from kerasreg._files import write_json, write_text
-from kerasreg._validation import check_choice, check_count
-from kerasreg.cli._baselines import baselines
+from kerasreg._files import write_json
+from kerasreg._version import __version__
+from kerasreg.cli._command import InterruptionError, note
 from kerasreg.cli._data import Table
-from kerasreg.cli._earlier import adapted
-from kerasreg.cli._measured import of_network
-from kerasreg.cli._progress import OneLine, reporting
-from kerasreg.cli._record import TUNERS, SearchSettings, most_trials
-from kerasreg.cli._scores import differences, format_scores, score
-from kerasreg.cli._search_report import while_running, with_comparison, write_report
-from kerasreg.cli._split import SearchData, search_data
-from kerasreg.hypermodels import TableHyperModel, fit
+from kerasreg.cli._ending import Ending
+from kerasreg.cli._found import give, take
+from kerasreg.cli._progress import TrialLines
+from kerasreg.cli._record import Cluster, SearchSettings, Shared, differences
+from kerasreg.cli._search_report import while_running, write_report
+from kerasreg.cli._task import SearchTask
+from kerasreg.cli._worker_actors import Actors, connected
+from kerasreg.cli._worker_processes import Processes
+from kerasreg.cli._workers import Workers
 from kerasreg.reports import SearchReport
 
-# Of rows: with fewer than the first number 8 folds, with more than the second none.
-_FEW_ROWS, _MANY_ROWS = 1_000, 50_000
-# So many trials are proposed at a time where the next ones learn from them.
-_INFORMED = 8
-_REFERENCE = "ensemble"
+# So long a process that is told to end has to say so in the study.
+_SECONDS_TO_LEAVE = 10.0
 
 
 class SearchJob:
@@ -55,6 +46,9 @@ class SearchJob:
         folder: the folder; made when missing.
         write: what takes a line of output.
         earlier: settings of an earlier search, to be tried first.
+        shared: where the trials of several machines are.
+        cluster: the Ray cluster that searches; None for processes of this machine.
+        resumed: whether a search goes on.
 
     Raises:
         ValueError: if a setting cannot be, or the table cannot be divided.
@@ -67,398 +61,210 @@ class SearchJob:
         folder: str,
         write: Callable[[str], None],
         earlier: Sequence[dict[str, Any]] = (),
+        shared: Shared | None = None,
+        cluster: Cluster | None = None,
+        resumed: bool = False,
     ) -> None:
-        check_choice("tuner", settings.tuner, TUNERS)
-        if settings.trials is not None:
-            check_count("trials", settings.trials)
-        check_count("epochs", settings.epochs, minimum=0)
-        if settings.time is not None:
-            check_duration("time", settings.time)
-        check_count("replicas", settings.replicas)
-        self.settings = settings
-        self.table = table
-        self.folder = folder
-        self.write = write
-        self._line = OneLine(write)
-        self.data = search_data(table, seed=settings.seed)
-        self.folds = self._folds()
-        self._fit_arguments = self._validation()
-        # Before anything is computed: logical devices cannot be made later.
-        self.strategy = distribute.mirrored_strategy(settings.replicas)
-        self.earlier = list(earlier)
-        self._initial: list[dict[str, Any]] = []
-        self._adaptation = ""
-        if self.earlier:
-            self._adapt()
-
-    def _adapt(self) -> None:
-        """Fits the settings of an earlier search into the space of this one."""
-        if self.settings.tuner == "grid":
-            raise ValueError(
-                "`start_from` must be left out of a grid search, which goes through its points in "
-                f"their order. Received: start_from={self.settings.start_from!r}"
-            )
-        space = keras_tuner.HyperParameters()
-        self._hypermodel(True).build(space)
-        self._initial, self._adaptation = adapted(self.earlier, space)
-
-    def _folds(self) -> int | None:
-        """The number of folds; None for one validation part."""
-        asked, rows = self.settings.folds, len(self.data.y)
-        if self.settings.replicas > 1:
-            if asked > 1:
-                raise ValueError(
-                    "`folds` must be 0 or 1 with several replicas, whose trainings are no lanes. "
-                    f"Received: folds={asked}"
-                )
-            return None
-        if asked == 0:
-            # In an order of time each fold has another number of rows, and a program of its own.
-            few = rows < _FEW_ROWS and self.settings.order is None
-            asked = 8 if few else 5 if rows <= _MANY_ROWS else 1
-            asked = min(asked, max(2, rows // 8))
-        what, groups = "rows", self.data.groups
-        if self.settings.order is not None:
-            what, rows = "pairs of rows", rows // 2
-        if groups is not None:
-            what, rows = "groups", len(np.unique(groups))
-            asked = asked if self.settings.folds else min(asked, rows)
-        if asked > rows:
-            raise ValueError(
-                f"`folds` must be at most the number of {what} to search with, {rows}. "
-                f"Received: folds={asked}"
-            )
-        return asked if asked > 1 else None
+        self.shared, self.cluster, self.resumed = shared or Shared(), cluster, resumed
+        self.settings, self.table, self.folder, self.write = settings, table, folder, write
+        self._workers: Workers | None = None
+        self._oracle: tuners.StudyOracle | None = None
+        self._ray: Any = None
+        self.task = SearchTask(settings, table, folder, write, earlier)
 
     @property
-    def _splitter(self) -> Any:
-        """What the tuners are given as folds."""
-        if self.folds is None or self.settings.order is None:
-            return self.folds
-        # The later half of the rows validates, so that no fold is trained on few.
-        size = len(self.data.y) // (2 * self.folds)
-        return model_selection.TimeSeriesSplit(self.folds, test_size=size)
+    def record(self) -> dict[str, Any]:
+        """The settings, and what was found of the data."""
+        found = {"fingerprint": self.table.fingerprint(), "earlier": self.task.earlier}
+        return {**dataclasses.asdict(self.settings), **found, **self.shared.told()}
 
-    def _validation(self) -> dict[str, Any]:
-        """The data that the trials are given."""
-        x, y = self.data.x, self.data.y
-        if self.folds is not None:
-            return {"x": x, "y": y, "groups": self.data.groups}
-        train, validation = self.data.parts(self.table, 0.25, self.settings.seed)
-        if self.settings.replicas > len(validation):
+    def join(self) -> None:
+        """Looks, before anything is written, whether this is the search of the other machines.
+
+        Raises:
+            ValueError: if it is another one, or what all share cannot be reached or written.
+        """
+        shared = self.shared
+        if self.cluster is not None:
+            self._ray = connected(self.cluster.address)
+        try:
+            if shared.artifacts is not None:
+                tuners.check_artifacts(shared.artifacts)
+            if shared.storage is None:
+                return
+            oracle = self.task.oracle(shared)
+            first = oracle.first("search", {**self.record, "versions": _versions()})
+        except (ImportError, RuntimeError) as error:
+            raise ValueError(str(error)) from error
+        found = differences(self.record, first, self.resumed)
+        if found:
             raise ValueError(
-                f"`replicas` must be at most the rows of the validation part, {len(validation)}. "
-                f"Received: replicas={self.settings.replicas}"
+                f"--storage has the study {shared.study_name!r} of another search: "
+                f"{'; '.join(found)}. Another --output_dir is another study"
             )
-        part = x[validation], y[validation]
-        return {"x": x[train], "y": y[train], "validation_data": part}
+        for name, version in _versions().items():
+            if version != first["versions"].get(name):
+                note(
+                    f"{name} is {version} here, and {first['versions'].get(name)} where the search "
+                    "began: trials may have other results"
+                )
 
-    def run(self) -> dict[str, Any]:
-        """Does all of it; returns the report.
+    def run(self) -> dict[str, Any] | None:
+        """Does all of it; returns the report, or None if another machine has it.
 
         Raises:
             kerasreg.tuners.SearchFailedError: if no trial completed.
             RuntimeError: if the exported model does not do what Keras does.
         """
-        settings, table = self.settings, self.table
-        found = {"fingerprint": table.fingerprint(), "earlier": self.earlier}
-        record = {**dataclasses.asdict(settings), **found}
+        task, settings, record = self.task, self.settings, self.record
         write_json(os.path.join(self.folder, "job.json"), record)
-
-        kind = "regression" if table.classes is None else f"{len(table.classes)} classes"
-        how = "one validation part" if self.folds is None else f"{self.folds} folds"
-        how += "" if settings.order is None else f" in the order of {settings.order!r}"
-        self.write(
-            f"{table.name}: {len(table.y)} rows, {len(table.columns)} features, {kind}; "
-            f"{len(self.data.rows)} to search with in {how}, {len(self.data.test_rows)} to test"
-        )
-        if self._initial:
-            count = f"{len(self._initial)} setting{'s' if len(self._initial) > 1 else ''}"
-            self.write(f"begins with {count} of {settings.start_from}")
-        if self._adaptation:
-            self.write(f"note: of these settings {self._adaptation}")
-        hypermodel = self._hypermodel(True, settings.replicas)
-        tuner = self._tuner(hypermodel, self.strategy)
-        described = table.described()  # Which takes a hash of the data.
+        for line in task.told():
+            self.write(line)
+        described = self.table.described()  # Which takes a hash of the data.
 
         def renew(report: SearchReport) -> None:
-            now = while_running(report, record, table.name, described)
+            now = while_running(report, record, self.table.name, described)
             write_report(now, self.folder)
 
-        self._search(tuner, settings.time, renew)
-        rows = tuner.results().to_csv(index=False, lineterminator="\n")
-        write_text(os.path.join(self.folder, "results.csv"), rows)
-        chosen = tuner.select()
-        best = chosen.trial.hyperparameters
-        setting = ", ".join(f"{name}={_short(value)}" for name, value in best.values.items())
-        self.write(f"best setting, trial {chosen.trial.trial_id}: {setting}")
-        selection = tuner.select_ensemble()
-        self.write(_told(selection))
-        networks = {
-            "baseline": self._baseline(best, chosen.trial.trial_id),
-            "winner": tuner.ensemble(candidates=[chosen.trial.trial_id]),
-            _REFERENCE: self._ensemble(selection),
-        }
-        x_test = self.data.fitted.arrays(self.data.frame.iloc[self.data.test_rows])
-        outputs = {
-            name: network.predict(x_test, verbose=0) * self.data.target_scale
-            + self.data.target_mean
-            for name, network in networks.items()
-        }
-        notes: list[str] = []
-        measured: dict[str, Any] = {
-            name: of_network(network, x_test) for name, network in networks.items()
-        }
-        outputs |= baselines(
-            table,
-            self.data.rows,
-            self.data.test_rows,
-            settings.seed,
-            left_out=notes.append,
-            measured=measured,
-        )
-        truth, is_classified = table.y[self.data.test_rows], table.classes is not None
-        scores = {name: score(truth, each, is_classified) for name, each in outputs.items()}
-        compared = differences(truth, outputs, is_classified, _REFERENCE)
-        for line in notes:
-            self.write(f"note: {line}")
-        self.write(f"\ntest part ({len(truth)} rows), which nothing has seen:")
-        self.write(format_scores(scores, compared, _REFERENCE))
+        ending = Ending(task, record, described)
+        if settings.workers is None:
+            tuner = task.tuner(task.hypermodel(True, settings.replicas), task.strategy)
+            task.search(tuner, settings.time, renew)
+            return ending.run(tuner)
+        tuner = task.study_tuner(settings.workers, self.shared)
+        self._oracle = tuner.oracle
+        tuner.oracle.refresh()
+        was_over = tuner.oracle.is_over
+        if not was_over:
+            self._start(tuner, record)
+        self._follow(tuner, renew)
+        # A search that had ended, and is to go on, has no other machine to leave its end to.
+        if self.shared.storage is None or (was_over and self.resumed):
+            return ending.run(tuner)
+        return self._end_once(tuner, ending)
 
-        served, samples = self._served(networks[_REFERENCE])
-        self._save(served)
-        path = serving.export(
-            served,
-            os.path.join(self.folder, "model"),
-            labels=self._labels(),
-            samples=samples,
-            card=self._card(best, scores),
-            tolerance=None,  # Below, so that the report has it also when it fails.
-        )
-        self.write(f"\nexported {path}")
-        verification = serving.verify(path, served, samples)
-        self.write(
-            f"loaded in a new process without Keras and kerasreg: outputs "
-            f"{'equal' if verification.passed else 'DIFFER from'} Keras' on "
-            f"{verification.samples} rows (largest relative difference "
-            f"{verification.relative_difference:.1e}, limit {verification.tolerance:.0e})"
-        )
-        report = {
-            "settings": record,
-            "best_trial": chosen.trial.trial_id,
-            "best_hyperparameters": best.values,
-            "ensemble": selection.to_dict(),
-            "classes": table.classes,
-            "columns": table.columns,
-            "test": scores,
-            "compared": {name: list(each) for name, each in compared.items()},
-            "measured": measured,
-            "saved_model": path,
-            "verification": dataclasses.asdict(verification),
-        }
-        write_json(os.path.join(self.folder, "report.json"), report)
-        page = tuner.report(selection=chosen, ensemble=selection, title=table.name)
-        write_report(with_comparison(page, report, described), self.folder)
-        self.write(f"report: {os.path.join(self.folder, 'report.html')}")
-        if not verification.passed:
-            raise RuntimeError(f"{path} differs from the Keras model; do not serve it.")
-        return report
+    def _start(self, tuner: Any, record: dict[str, Any]) -> None:
+        """Starts the workers of this machine, or of the cluster."""
+        left, shared = self._time_left(tuner.oracle), dataclasses.asdict(self.shared)
+        folder, count = self.folder, self.settings.workers or 1
+        if self.cluster is None:
+            processes = Processes(folder, record, count, left, _gpus(), shared)
+            self._workers = Workers(processes.start, lambda: count, left, self.note)
+        else:
+            actors = Actors(self._ray, self.cluster, folder, record, self.table, left, shared)
+            self._workers = Workers(actors.start, actors.count, left, self.note, actors.close)
+        self._workers.start()
 
-    def _save(self, model: keras.Model) -> None:
-        """Writes the model for Keras, whole at every instant, and clears what a kill has left."""
-        for left in glob.glob(os.path.join(glob.escape(self.folder), "model", ".staging-*")):
-            shutil.rmtree(left, ignore_errors=True)
-        beside = os.path.join(self.folder, ".ensemble.keras")
-        model.save(beside)
-        os.replace(beside, os.path.join(self.folder, "ensemble.keras"))
+    def _time_left(self, oracle: tuners.StudyOracle) -> Callable[[], float | None]:
+        """Tells the seconds that are left: of the time that began on the first machine."""
+        if self.settings.time is None:
+            return lambda: None
+        limit = check_duration("time", self.settings.time)
+        if self.shared.storage is None or self.resumed:
+            end = time.monotonic() + limit
+            return lambda: end - time.monotonic()
+        deadline = oracle.first("deadline", time.time() + limit)
+        return lambda: deadline - time.time()
 
-    def _ensemble(self, selection: tuners.EnsembleSelection) -> models.Ensemble:
-        """The ensemble, of the models of folds or of others that are trained with all rows."""
-        times = self.settings.retrain
-        if times is None:
-            times = 0 if self.settings.order is None else 1
-        if not times:
-            return selection.model()
-        trainings = times * len(selection.rows)
-        self.write(f"trains {trainings} {'members' if trainings > 1 else 'member'} with all rows")
-        with contextlib.redirect_stdout(io.StringIO()):
-            return selection.model(retrain=times)
+    def _follow(self, tuner: Any, renew: Callable[[SearchReport], None]) -> None:
+        """Looks on while workers search, here and elsewhere.
 
-    def _served(self, network: keras.Model) -> tuple[keras.Model, Any]:
-        """What is exported, and the test part as it takes it: raw columns where there are such."""
-        fitted, rows = self.data.fitted, self.data.test_rows
-        if self.table.reading is None:
-            model = fitted.vector_model(network)
-            return _in_raw_units(model, self.data), self.table.x[rows]
-        model = fitted.model(_in_raw_units(network, self.data))
-        return model, fitted.raw(self.data.frame.iloc[rows])
-
-    def _labels(self) -> list[str] | None:
-        """The classes as text, where that tells them apart."""
-        labels = [str(one) for one in self.table.classes or ()]
-        good = len(set(labels)) == len(labels) and all(len(one.splitlines()) == 1 for one in labels)
-        return labels if labels and good else None
-
-    def _card(self, best: Any, scores: Any) -> dict[str, Any]:
-        given = dataclasses.asdict(self.settings)
-        flags = {name: value for name, value in given.items() if value not in (None, ())}
-        written = {
-            name: ",".join(value) if isinstance(value, tuple) else value
-            for name, value in flags.items()
-        }
-        return {
-            "command": shlex.join(
-                ["kerasreg", "search", *(f"--{name}={value}" for name, value in written.items())]
-            ),
-            "hyperparameters": best.values,
-            "metrics": {
-                # A score that is not finite is no number in JSON, and stops no export.
-                which: {name: one if math.isfinite(one) else str(one) for name, one in each.items()}
-                for which, each in scores.items()
-            },
-            "data": self.table.described(),
-        }
-
-    def _hypermodel(self, regularized: bool, replicas: int = 1) -> TableHyperModel:
-        samples = len(self._fit_arguments["x"])
-        if self.folds is not None:
-            samples = samples * (self.folds - 1) // self.folds
-        if self.folds is not None and self.settings.order is not None:
-            parts = self._splitter.split(self._fit_arguments["x"])
-            samples = round(np.mean([len(train) for train, _ in parts]))
-        return (TableHyperModel if replicas == 1 else _OfReplicas)(
-            self.data.fitted,
-            None if self.table.classes is None else len(self.table.classes),
-            samples=samples,
-            epochs=self.settings.epochs or None,
-            regularized=regularized,
-            seed=self.settings.seed,
-        )
-
-    def _search(
-        self,
-        tuner: keras_tuner.Tuner,
-        time: str | None = None,
-        report: Callable[[SearchReport], None] | None = None,
-    ) -> None:
-        """Runs what is left of a search, in a time if there is a limit."""
-        hypermodel = tuner.hypermodel
-        # KerasTuner prints the traceback of a trial that failed, and keeps it in the
-        # trial's file. Here the line of the trial says that it failed, and a note why.
-        with (
-            warnings.catch_warnings(record=True) as caught,
-            contextlib.redirect_stderr(io.StringIO()),
-            contextlib.ExitStack() as stack,
-        ):
-            stack.callback(self._line.close)
-            warnings.simplefilter("always")
-            tuners.run_search(
-                tuner,
-                **self._fit_arguments,
-                epochs=hypermodel.epochs,
-                batch_size=hypermodel.batch_size,
-                time_limit=time,
-                report=report,
-                verbose=0,
-            )
-        for warning in caught:
-            if "trials failed" in str(warning.message):
-                self.write(f"note: {warning.message}")
-
-    def _common(self, project: str, hypermodel: TableHyperModel, strategy: Any) -> dict[str, Any]:
-        """Arguments of any tuner of this job."""
-        return {
-            "hypermodel": hypermodel,
-            "objective": hypermodel.objective,
-            "seed": self.settings.seed + 1,  # 0 would mean "any" to KerasTuner.
-            "directory": self.folder,
-            "project_name": project,
-            "distribution_strategy": strategy,
-            "folds": self._splitter,
-            "max_lanes": self.settings.lanes or None,
-            # Members of an ensemble are better for it. Replicas are no lanes.
-            "batches": "own" if strategy is None else "shared",
-        }
-
-    def _tuner(self, hypermodel: TableHyperModel, strategy: Any) -> Any:
-        settings, common = self.settings, self._common("search", hypermodel, strategy)
-        classes = {
-            "random": tuners.VectorizedRandomSearch,
-            "bayesian": tuners.VectorizedBayesianOptimization,
-            "grid": tuners.VectorizedGridSearch,
-            "hyperband": tuners.VectorizedHyperband,
-        }
-        if settings.tuner != "grid":
-            common["initial_settings"] = self._initial
+        Raises:
+            RuntimeError: if workers have failed before all trials had ended.
+            InterruptionError: if they were told to end before.
+        """
+        settings, workers = self.settings, self._workers
         limit = None if settings.time is None else check_duration("time", settings.time)
-        most = most_trials(dataclasses.asdict(settings))
-        tuner = reporting(classes[settings.tuner], self._line, limit=limit)
-        # KerasTuner prints when it goes on with a project.
-        with contextlib.redirect_stdout(io.StringIO()):
-            if settings.tuner == "hyperband":
-                return tuner(max_epochs=hypermodel.epochs, **common)
-            if settings.tuner == "bayesian":
-                # KerasTuner's default, three random points a dimension, is more than
-                # most searches have trials.
-                common["num_initial_points"] = _INFORMED if most is None else max(most // 3, 2)
-                common["max_lanes"] = settings.lanes or _INFORMED * (self.folds or 1)
-            # A grid has an end of its own.
-            return tuner(max_trials=most, **common)
+        lines = TrialLines(tuner, self.task.line, limit=limit)
+        differing: set[str] = set()
 
-    def _baseline(self, setting: keras_tuner.HyperParameters, trial_id: str) -> models.Ensemble:
-        """Trains a setting without regularization, in the same folds."""
-        hypermodel = self._hypermodel(regularized=False)
-        given = keras_tuner.HyperParameters()
-        for name, value in setting.values.items():
-            # Hyperband's own entries are about the search, not about the model.
-            if not name.startswith("tuner/"):
-                given.Fixed(name, value)
-        with contextlib.redirect_stdout(io.StringIO()):
-            tuner = tuners.VectorizedRandomSearch(
-                max_trials=1,
-                hyperparameters=given,
-                tune_new_entries=False,
-                # Of another best setting there is another one.
-                **self._common(f"baseline-{trial_id}", hypermodel, None),
-            )
-        self._search(tuner)
-        return tuner.ensemble(candidates=1)
+        def look() -> bool:
+            for machine, seconds in tuner.oracle.clocks.items():
+                if abs(seconds) > tuner.oracle.worker_timeout and machine not in differing:
+                    differing.add(machine)
+                    self.note(
+                        f"the clock of {machine} differs by {abs(seconds):.0f} s from the one "
+                        "here; --time ends there as much earlier or later"
+                    )
+            return workers is not None and workers.look()
+
+        def ended(trial: Any) -> None:
+            if workers is not None:
+                workers.trial_ended()
+            lines.ended(trial)
+
+        try:
+            self.task.follow(tuner, look, ended, renew)
+        except tuners.SearchFailedError:
+            _check_ended(workers)  # Which knows better why.
+            raise
+        finally:
+            if workers is not None and tuner.oracle.is_over:
+                workers.wait()
+            if workers is not None:
+                workers.stop()
+        if not tuner.oracle.is_over:
+            _check_ended(workers)
+
+    def _end_once(self, tuner: Any, ending: Ending) -> dict[str, Any] | None:
+        """Ends the search, if no other machine does."""
+        report: dict[str, Any] = {}
+        host, folder = socket.gethostname(), os.path.abspath(self.folder)
+
+        def end() -> dict[str, Any]:
+            report.update(ending.run(tuner))
+            shared = give(tuner, self.folder, report["saved_model"])
+            return {"host": host, "folder": folder, "shared": shared}
+
+        about = f"end of {len(tuner.oracle.end_order)} trials"
+        waits = "waits for the end of the search, which another machine makes"
+        mine, found = tuner.oracle.once(about, end, lambda: self.write(waits))
+        if mine:
+            return report
+        take(tuner, found["shared"], self.folder)
+        self.write(
+            f"the search has ended: {found['host']} has made the ensemble in {found['folder']}; "
+            f"a copy is in {self.folder}"
+        )
+        return None
+
+    def note(self, line: str) -> None:
+        """Prints what the user has to know of the workers, after the line of progress."""
+        self.task.line.close()
+        note(line)
+
+    def stop(self) -> None:
+        """Lets the workers hand their trials back, and end; leaves what is done once to others."""
+        if self._workers is not None:
+            self._workers.stop()
+        if self._oracle is not None:
+            # Beside the thread that a signal has interrupted, perhaps in a transaction.
+            leaving = threading.Thread(target=self._oracle.hand_back, daemon=True)
+            leaving.start()
+            leaving.join(_SECONDS_TO_LEAVE)
 
 
-class _OfReplicas(TableHyperModel):
-    """Trains on several replicas, with batches that divide evenly."""
+def _versions() -> dict[str, str]:
+    """The versions on which the results of trials depend."""
+    import tensorflow as tf
 
-    def fit(
-        self,
-        hp: keras_tuner.HyperParameters,
-        model: keras.Model,
-        x: Any,
-        y: Any,
-        validation_data: Any,
-        **kwargs: Any,
-    ) -> keras.callbacks.History:
-        return fit(model, x, y, validation_data, seed=self.seed, **kwargs)
+    return {"kerasreg": __version__, "keras": keras.__version__, "tensorflow": tf.__version__}
 
 
-def _told(selection: tuners.EnsembleSelection) -> str:
-    """The ensemble in a line."""
-    name, count = selection.metric, len(selection.rows)
-    line = f"ensemble of {count} {'trial' if count == 1 else 'trials'}: {name} "
-    if selection.expected_score is None:
-        return line + f"{selection.score:.4f} where its trials were chosen"
-    return line + (
-        f"{selection.expected_score:.4f} ± {selection.standard_error:.4f} is to be expected; "
-        f"the best trial alone: {selection.best_score:.4f}"
-    )
+def _check_ended(workers: Workers | None) -> None:
+    """Raises an error if workers have left trials that were not to be left."""
+    if workers is None:
+        return
+    if workers.failures:
+        raise RuntimeError(f"{workers.failures[-1]}; go on with --resume")
+    if workers.interrupted:
+        raise InterruptionError("the workers were told to end; continue with --resume")
 
 
-def _in_raw_units(model: keras.Model, data: SearchData) -> keras.Model:
-    """The model with its output in the units of the data, not standardised."""
-    if data.target_mean == 0.0 and data.target_scale == 1.0:
-        return model
-    rescaling = keras.layers.Rescaling(data.target_scale, data.target_mean, name="raw_units")
-    return keras.Model(model.input, rescaling(model.output), name=model.name)
+def _gpus() -> list[str]:
+    """The GPUs of this machine, as CUDA names them."""
+    import tensorflow as tf
 
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, (float, np.floating)) else str(value)
+    there = len(tf.config.list_physical_devices("GPU"))
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return given.split(",")[:there] if given else [str(number) for number in range(there)]

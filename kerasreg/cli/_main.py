@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags
 
 from kerasreg._version import __version__
-from kerasreg.cli._command import HELP, FailedError, UsageError
+from kerasreg.cli._command import HELP, FailedError, InterruptionError, UsageError
 from kerasreg.cli._export import EXPORT
 from kerasreg.cli._lr_find import LR_FIND
 from kerasreg.cli._predict import PREDICT
@@ -22,6 +22,7 @@ from kerasreg.cli._serve import SERVE
 # and a mistyped flag are answered at once, and TensorFlow's log level is set before it is loaded.
 
 _COMMANDS = {command.name: command for command in (SEARCH, REPORT, LR_FIND, EXPORT, PREDICT, SERVE)}
+_CODES: dict[type[Exception], int] = {UsageError: 2, FailedError: 1, InterruptionError: 130}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -62,9 +63,9 @@ def run(argv: Sequence[str], end: Callable[[int], int] = int) -> int:
     """
     try:
         return _dispatch(list(argv[1:]))
-    except (UsageError, FailedError) as error:
+    except (UsageError, FailedError, InterruptionError) as error:
         print(f"kerasreg: {' '.join(str(error).split())}", file=sys.stderr)
-        return end(2 if isinstance(error, UsageError) else 1)
+        return end(_CODES[type(error)])
     except KeyboardInterrupt:
         print("kerasreg: interrupted before the search began", file=sys.stderr)
         return 130

@@ -33,23 +33,63 @@ def reporting(
     class Reporting(tuner):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            self._begun = clock()
-            self._left = TimeLeft(self._begun)
-            self._total = expected_trials(self)
+            self._lines = TrialLines(self, write, clock, limit)
 
         def on_trial_end(self, trial: Any) -> None:
             super().on_trial_end(trial)
-            now, done = clock(), len(self.oracle.end_order)
-            self._left.ended(now)
-            running = len(self.oracle.ongoing_trials)
-            until = None if limit is None else limit - (now - self._begun)
-            left = left_words(self._left.left(now, trials_left(self), running, until))
-            line = progress_line(self, trial, done, self._total, now - self._begun, left)
+            done, running = len(self.oracle.end_order), len(self.oracle.ongoing_trials)
+            line = self._lines.line(trial, done, running)
             # A line that says that a trial is done is true also if the process is killed then.
             when_written = getattr(self, "when_written", lambda call: call())
             when_written(lambda: write(line))
 
     return Reporting
+
+
+class TrialLines:
+    """The lines of the trials of a search, one for each that has ended.
+
+    Args:
+        tuner: the tuner.
+        write: what takes a line.
+        clock: what gives the time in seconds.
+        limit: the search ends after so many seconds at the latest.
+    """
+
+    def __init__(
+        self,
+        tuner: Any,
+        write: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        limit: float | None = None,
+    ) -> None:
+        self._tuner, self._write, self._clock, self._limit = tuner, write, clock, limit
+        self._begun = clock()
+        self._left = TimeLeft(self._begun)
+        self._total = expected_trials(tuner)
+        self._done = len(tuner.oracle.end_order)
+
+    def line(self, trial: Any, done: int, running: int) -> str:
+        """The line of a trial that has ended.
+
+        Args:
+            trial: the trial.
+            done: how many have ended.
+            running: how many run.
+        """
+        now = self._clock()
+        self._left.ended(now)
+        elapsed = now - self._begun
+        until = None if self._limit is None else self._limit - elapsed
+        left = left_words(self._left.left(now, trials_left(self._tuner), running, until))
+        return progress_line(self._tuner, trial, done, self._total, elapsed, left)
+
+    def ended(self, trial: Any) -> None:
+        """Writes the line of a trial that another process has ended."""
+        self._done += 1
+        oracle = self._tuner.oracle
+        running = len(oracle.trials) - len(oracle.end_order)
+        self._write(self.line(trial, self._done, running))
 
 
 def progress_line(

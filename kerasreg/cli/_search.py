@@ -21,10 +21,20 @@ from kerasreg.cli._command import (
     writing,
 )
 from kerasreg.cli._options import BUNDLED, option
-from kerasreg.cli._record import SearchSettings, check_record, most_trials
+from kerasreg.cli._record import (
+    Cluster,
+    SearchSettings,
+    Shared,
+    check_record,
+    check_workers,
+    most_trials,
+    read_record,
+    table_of,
+)
+from kerasreg.cli._worker import INTERRUPTED
 
 # What a resumed search may change: everything else decides what it found so far.
-_CHANGEABLE = frozenset({"trials", "time", "lanes"})
+_CHANGEABLE = frozenset({"trials", "time", "lanes", "workers"})
 _SETTINGS = [field.name for field in dataclasses.fields(SearchSettings)]
 
 
@@ -32,6 +42,24 @@ _SETTINGS = [field.name for field in dataclasses.fields(SearchSettings)]
 class SearchOptions(SearchSettings):
     """The settings of a search, and where it is."""
 
+    storage: str | None = option(
+        None,
+        "Storage of Optuna that all machines of a search reach, such as "
+        "postgresql://user:password@host/database: the same command on each of them takes part "
+        "in the search. The study has the name of the folder. It needs --artifacts.",
+    )
+    artifacts: str | None = option(
+        None,
+        "A folder or an object store that all workers reach, for what the ensemble needs of each "
+        "trial, such as s3://bucket/search, by fsspec. Without it the folder of the search.",
+    )
+    ray: str | None = option(
+        None,
+        "Search by actors of a Ray cluster, with a GPU each, or a core where there is no GPU: auto "
+        "for the cluster of this machine, its address, or local for one that is made for the "
+        "search. As many as there is place for, also on machines that join later, or --workers "
+        "of them.",
+    )
     output_dir: str = option("kerasreg_search", "Folder for all that is written.")
     resume: bool = option(False, "Continue the search in --output_dir.")
 
@@ -41,9 +69,11 @@ def _run(options: SearchOptions, given: Set[str], _: str | None) -> None:
     _check_folder(folder)
     check_writable("--output_dir", folder)
     with bad_input():
-        from kerasreg.cli import _data
-
         settings = SearchSettings(**{name: getattr(options, name) for name in _SETTINGS})
+        shared = Shared.of(options.storage, options.artifacts, folder)
+        cluster = Cluster.of(options.ray, options.workers)
+        if settings.workers is None and (shared != Shared() or cluster is not None):
+            settings = dataclasses.replace(settings, workers=1)
         if settings.data not in BUNDLED and os.path.exists(settings.data):
             # So that a search may be resumed from another folder.
             settings = dataclasses.replace(settings, data=os.path.abspath(settings.data))
@@ -52,21 +82,18 @@ def _run(options: SearchOptions, given: Set[str], _: str | None) -> None:
                 absolute: dict[str, Any] = {name: os.path.abspath(path)}
                 settings = dataclasses.replace(settings, **absolute)
         fixed = (given & set(_SETTINGS)) - _CHANGEABLE
-        record = check_record(folder, settings, fixed, options.resume)
+        resume = options.resume
+        if shared.storage is not None:
+            # The search is in the study: a machine that was started anew may have its folder, or
+            # a new one.
+            resume = read_record(folder) is not None
+        record = check_record(folder, settings, fixed, resume)
         if record is not None:
+            shared.check_resumed(record)
             recorded = {name: record[name] for name in _SETTINGS if name not in given}
             settings = dataclasses.replace(settings, **recorded)
-        table = _data.load_table(
-            settings.data,
-            settings.target,
-            settings.task,
-            settings.drop,
-            settings.sep,
-            settings.decimal,
-            columns=settings.columns,
-            groups=settings.groups,
-            order=settings.order,
-        )
+        check_workers(settings)
+        table = table_of(settings)
         if record is not None and record["fingerprint"] != table.fingerprint():
             raise ValueError(
                 f"--resume needs the data that the search in {folder!r} began with; "
@@ -83,11 +110,14 @@ def _run(options: SearchOptions, given: Set[str], _: str | None) -> None:
         if record is None and settings.start_from is not None:
             most = most_trials(dataclasses.asdict(settings))
             earlier = _earlier.earlier_settings(settings.start_from, most)
-        job = _job.SearchJob(settings, table, folder, write, earlier)
+        job = _job.SearchJob(
+            settings, table, folder, write, earlier, shared, cluster, resumed=options.resume
+        )
+        job.join()
     logging.set_verbosity(logging.WARNING)  # Keras' export logs each file.
     # An ended terminal or a stop signal is an interruption, not a crash.
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _interrupt(job))
     # `SearchFailedError` is a `RuntimeError`.
     with writing(folder):
         job.run()
@@ -104,13 +134,14 @@ def _check_folder(folder: str) -> None:
         raise UsageError(f"--output_dir must be a folder; {shown!r} is a file")
 
 
-def _interrupt(*_: Any) -> None:
-    # Ends at once: a KeyboardInterrupt that is raised while Python runs a finaliser
-    # is lost. State on disk is whole at every instant.
+def _interrupt(job: Any) -> None:
+    # Ends at once, when workers have handed their trials back: a KeyboardInterrupt that is
+    # raised while Python runs a finaliser is lost. State on disk is whole at every instant.
     if os.isatty(1):
         os.write(1, b"\n")  # After the line of progress.
     os.write(2, b"kerasreg: interrupted; continue with --resume\n")
-    os._exit(130)
+    job.stop()
+    os._exit(INTERRUPTED)
 
 
 SEARCH = Command(
@@ -125,6 +156,9 @@ SEARCH = Command(
         "kerasreg search                                  # scikit-learn's digits",
         "kerasreg search --data=houses.csv --target=price --time=5m --trials=100",
         "kerasreg search --resume                         # go on after an interruption",
+        "kerasreg search --workers=4 --trials=200         # four processes",
+        "kerasreg search --ray=auto --trials=1000         # a Ray cluster",
+        "kerasreg search --storage=postgresql://me:secret@host/db --artifacts=s3://bucket/found",
         "kerasreg search --data=sales.csv --target=sold --order=day --start_from=last_week",
     ],
     options=SearchOptions,

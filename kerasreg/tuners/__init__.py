@@ -1,5 +1,6 @@
 """KerasTuner searches: many trials at a time; failures are seen; state survives a kill."""
 
+from kerasreg.tuners._artifacts import check_artifacts
 from kerasreg.tuners._crash_safe import crash_safe
 from kerasreg.tuners._initial_settings import AdaptedSetting, adapt_setting
 from kerasreg.tuners._lane_report import LaneReport, LaneRow, TrainedTrial
@@ -53,6 +54,7 @@ __all__ = [
     "VectorizedStudySearch",
     "VectorizedTuner",
     "adapt_setting",
+    "check_artifacts",
     "completed_trials",
     "crash_safe",
     "expected_trials",

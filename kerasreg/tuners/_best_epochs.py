@@ -176,31 +176,62 @@ class TrialWeights(NamedTuple):
         }
 
 
-def write(folder: str, weights: Sequence[TrialWeights]) -> None:
-    """Writes the values of trials; those of equal shapes in one file."""
+class WeightFile(NamedTuple):
+    """The weights of some trials, in one file.
+
+    Attributes:
+        trial_ids: the ids of the trials.
+        trainings: how many trainings of them are in it.
+        content: what is in the file.
+    """
+
+    trial_ids: list[str]
+    trainings: int
+    content: bytes
+
+
+def files_of(weights: Sequence[TrialWeights]) -> list[WeightFile]:
+    """The values of trials as files; those of equal shapes are in one."""
     groups: dict[Any, list[tuple[str, list[np.ndarray], str]]] = {}
     for of_trial in sorted(weights, key=lambda one: one.trial_id):
         for name, values in of_trial.named.items():
             best = of_trial.trial_id if values is of_trial.best else ""
             shapes = str([value.shape for value in values])
             groups.setdefault(shapes, []).append((name, values, best))
+    found = []
     for group in groups.values():
-        # A number of its own for each file: a trial that is tried again is in another one.
-        number = 1 + max(map(_number, _names(folder)), default=0)
         columns = [np.stack(column) for column in zip(*(of[1] for of in group), strict=True)]
         names, of_trials = (np.array([of[k] for of in group]) for k in (0, 2))
         content = io.BytesIO()
         np.savez(content, *columns, trials=names, best=of_trials)
-        first = group[0][0].partition("/")[0]
-        path = os.path.join(folder, f"lanes-{number:06d}-{first}-{len(names)}.npz")
-        write_bytes(path, content.getvalue())
+        ids = list(dict.fromkeys(name.partition("/")[0] for name, _, _ in group))
+        found.append(WeightFile(ids, len(names), content.getvalue()))
+    return found
 
 
-def read(folder: str, trial_id: str, model: keras.Model) -> bool:
-    """Assigns the values of a trial to its model; False where there are none."""
+def write(folder: str, weights: Sequence[TrialWeights]) -> None:
+    """Writes the values of trials; those of equal shapes in one file."""
+    for one in files_of(weights):
+        # A number of its own for each file: a trial that is tried again is in another one.
+        number = 1 + max(map(_number, _names(folder)), default=0)
+        name = f"lanes-{number:06d}-{one.trial_ids[0]}-{one.trainings}.npz"
+        write_bytes(os.path.join(folder, name), one.content)
+
+
+def read(
+    folder: str, trial_id: str, model: keras.Model, paths: Sequence[str] | None = None
+) -> bool:
+    """Assigns the values of a trial to its model; False where there are none.
+
+    Args:
+        folder: the folder that has the files.
+        trial_id: the id of the trial.
+        model: its model.
+        paths: the files, the oldest first, where they are not those of the folder.
+    """
     # The newest first: a trial that was tried again is in two files.
-    for name in reversed(_names(folder)):
-        with np.load(os.path.join(folder, name)) as stored:
+    for path in reversed(_paths(folder) if paths is None else paths):
+        with np.load(path) as stored:
             names = stored["trials"].tolist()
             # Files of earlier versions have one training of each trial.
             best = stored["best"].tolist() if "best" in stored.files else names
@@ -212,12 +243,20 @@ def read(folder: str, trial_id: str, model: keras.Model) -> bool:
     return False
 
 
-def read_all(folder: str, trial_ids: Sequence[str]) -> dict[str, list[list[np.ndarray]]]:
-    """The values of all trainings of trials, by trial, in the order of executions and folds."""
+def read_all(
+    folder: str, trial_ids: Sequence[str], paths: Sequence[str] | None = None
+) -> dict[str, list[list[np.ndarray]]]:
+    """The values of all trainings of trials, by trial, in the order of executions and folds.
+
+    Args:
+        folder: as for `read`.
+        trial_ids: the ids of the trials.
+        paths: as for `read`.
+    """
     wanted = set(trial_ids)
     found: dict[str, list[list[np.ndarray]]] = {}
-    for name in reversed(_names(folder)):
-        with np.load(os.path.join(folder, name)) as stored:
+    for path in reversed(_paths(folder) if paths is None else paths):
+        with np.load(path) as stored:
             names = stored["trials"].tolist()
             places: dict[str, list[int]] = {}
             for place, of in enumerate(names):
@@ -242,6 +281,11 @@ def _columns(stored: Any) -> list[np.ndarray]:
     """The values of each variable, for all trainings of a file."""
     count = sum(name.startswith("arr_") for name in stored.files)
     return [stored[f"arr_{index}"] for index in range(count)]
+
+
+def _paths(folder: str) -> list[str]:
+    """The files of weights in a folder, by age."""
+    return [os.path.join(folder, name) for name in _names(folder)]
 
 
 def _names(folder: str) -> list[str]:

@@ -84,6 +84,19 @@ class LearningCurves:
         if self._kept and (found := self.to_dict(ranking, folder)) is not None:
             write_json(os.path.join(folder, _NAME), found)
 
+    def told(self, trial_id: str) -> dict[str, Any] | None:
+        """The curve of a trial that this process has trained or learnt of, or None."""
+        return self._told(trial_id) if trial_id in self._kept else None
+
+    def learn(self, told: Mapping[str, Any]) -> None:
+        """Takes the curve of a trial that another process has trained, as `told` gives it."""
+        training = told["training"]
+        self._kept[str(told["trial"])] = _Curve(
+            list(told["epochs"]),
+            np.array(told["validation"], "float32"),
+            None if training is None else np.array(training, "float32"),
+        )
+
     def _told(self, trial_id: str) -> dict[str, Any]:
         curve = self._kept[trial_id]
         return {

@@ -20,7 +20,7 @@ _MOST = 128
 _SHARE = 0.5
 
 
-def lanes_that_fit(plan: Plan, devices: Sequence[str] | None = None) -> int:
+def lanes_that_fit(plan: Plan, devices: Sequence[str] | None = None, share: float = 1.0) -> int:
     """The largest power of two of lanes whose state and activations fit, at most 128.
 
     An estimate: what it gets wrong is put right by fewer lanes after an error.
@@ -29,18 +29,19 @@ def lanes_that_fit(plan: Plan, devices: Sequence[str] | None = None) -> int:
         plan: the first training.
         devices: the names of the devices among which the lanes are divided. So many for each of
             them, but for processors, which have their memory in common.
+        share: the part of the free memory that is there for them, as for one of several processes.
     """
     with_own_memory = sum(not name.startswith("cpu") for name in devices or ())
-    return _lanes_of_one(plan) * max(1, with_own_memory)
+    return _lanes_of_one(plan, share) * max(1, with_own_memory)
 
 
-def _lanes_of_one(plan: Plan) -> int:
+def _lanes_of_one(plan: Plan, share: float) -> int:
     free = free_bytes()
     if free is None:
         return _MOST
     given = plan.arguments or {}
     batch = given.get("batch_size") or batch_size_of(given.get("x")) or 32
-    fits = _SHARE * free / max(1, lane_bytes(plan.program_model, batch))
+    fits = _SHARE * share * free / max(1, lane_bytes(plan.program_model, batch))
     return max(1, min(_MOST, 2 ** int(math.log2(max(1.0, fits)))))
 
 

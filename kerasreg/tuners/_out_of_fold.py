@@ -110,7 +110,8 @@ def out_of_fold(
             "process: all samples where there are folds, else those of validation. "
             "Received: data=None"
         )
-    stored = _best_epochs.read_all(tuner.project_dir, [trial.trial_id for trial in trials])
+    ids = [trial.trial_id for trial in trials]
+    stored = _best_epochs.read_all(tuner.project_dir, ids, tuner.weight_files(ids))
     if tuner.folds is not None:
         x, y = given.training() if given is not None else _pair(data)
         groups = given.groups if given is not None else groups

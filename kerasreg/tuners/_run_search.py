@@ -82,6 +82,19 @@ def run_search(tuner: keras_tuner.Tuner, *args: Any, **kwargs: Any) -> list[Any]
         if "consecutive failures" not in str(raised):
             raise
         error = raised
+    return told_of_failures(tuner, error)
+
+
+def told_of_failures(tuner: keras_tuner.Tuner, error: BaseException | None = None) -> list[Any]:
+    """The completed trials of a search that has ended, best first; says which ones failed.
+
+    Args:
+        tuner: any KerasTuner tuner.
+        error: what has ended the search, if that was an error.
+
+    Raises:
+        SearchFailedError: if no trial completed with a finite score.
+    """
     completed = completed_trials(tuner)
     failed = [trial for trial in tuner.oracle.trials.values() if trial.status == "FAILED"]
     if not completed:

@@ -97,6 +97,7 @@ class SearchingTuner(Protocol):
     executions_per_trial: int
     distribution_strategy: Any
     max_lanes: int | None
+    memory_share: float
     folds: Any
     jit_compile: bool | str
     random_numbers: Literal["vectorized", "keras"]
@@ -111,6 +112,9 @@ class SearchingTuner(Protocol):
     def pre_create_trial(self) -> None: ...
     def on_trial_begin(self, trial: Any) -> None: ...
     def on_trial_end(self, trial: Any) -> None: ...
+    def keep_ended(
+        self, trial_ids: Sequence[str], weights: Sequence[_best_epochs.TrialWeights]
+    ) -> None: ...
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> Any: ...
     def build_model(self, hp: keras_tuner.HyperParameters) -> keras.Model: ...
     def fit_arguments(
@@ -308,7 +312,9 @@ class Scheduler:
                 self.tuner.on_trial_begin(trial)
                 self._begin(trial)
                 if self.lanes_now is None and self.waiting:
-                    self.lanes_now = count = lanes_that_fit(self.waiting[0], self.tuner.devices)
+                    self.lanes_now = count = lanes_that_fit(
+                        self.waiting[0], self.tuner.devices, self.tuner.memory_share
+                    )
                 self.look_ahead.look(
                     self.waiting, count, self._trainings_left, self.lanes_now or 1, self.key_now
                 )
@@ -822,7 +828,9 @@ class Scheduler:
             for running in ending
             if running.best
         ]
-        _best_epochs.write(self.tuner.project_dir, weights)
+        for running in ending:
+            self._see_end(running)
+        self.tuner.keep_ended([running.trial.trial_id for running in ending], weights)
         for running in ending:
             self._tell_end(running)
 
@@ -853,13 +861,20 @@ class Scheduler:
         step = round(sum(epoch for _, epoch in found) / len(found))
         return [(_with_objective(metrics, objective), step) for metrics, _ in found]
 
-    def _tell_end(self, running: RunningTrial) -> None:
-        trial = running.trial
-        del self.running[trial.trial_id]
-        stopped = running.stopped_by
+    def _see_end(self, running: RunningTrial) -> None:
+        """Takes what is to be looked at of a trial that ends."""
+        trial, stopped = running.trial, running.stopped_by
         if stopped is None and self.limit.has_ended(trial.trial_id):
             stopped = "time limit"
         self.log.trial_ended(trial.trial_id, stopped, running.best)
+        if trial.status not in ("FAILED", "INVALID"):
+            self.curves.keep(
+                trial.trial_id, [result for of_folds in running.executions for result in of_folds]
+            )
+
+    def _tell_end(self, running: RunningTrial) -> None:
+        trial = running.trial
+        del self.running[trial.trial_id]
         self.waiting = [plan for plan in self.waiting if plan.trial is not trial]
         self._places.leave(trial)
         known = self.oracle.trials[trial.trial_id]
@@ -874,9 +889,6 @@ class Scheduler:
                     # Of each execution: the tracker takes the mean, and keeps them all.
                     self._report(trial.trial_id, plain, step)
                 trial.status = "COMPLETED"
-            self.curves.keep(
-                trial.trial_id, [result for of_folds in running.executions for result in of_folds]
-            )
         self.tuner.on_trial_end(trial)
         if self.pruning is not None:
             score = self.oracle.get_trial(trial.trial_id).score

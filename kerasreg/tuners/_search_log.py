@@ -130,6 +130,14 @@ class SearchLog:
             there = sum(int(np.count_nonzero(one)) for one in numbers)
             found |= {"zeros": (count - there) / count, "bytes": sum(one.nbytes for one in numbers)}
 
+    def told(self, trial_id: str) -> dict[str, Any] | None:
+        """What is known of a trial of this process, or None."""
+        return self._trials.get(trial_id)
+
+    def learn(self, trial_id: str, told: Mapping[str, Any]) -> None:
+        """Takes what another process knows of a trial, as `told` gives it."""
+        self._trials[trial_id] = dict(told)
+
     def to_dict(
         self, folder: str, trained: Mapping[str, Mapping[str, Any]] | None = None
     ) -> dict[str, Any]:
@@ -150,7 +158,7 @@ class SearchLog:
 
     def write(self, folder: str, trained: Mapping[str, Mapping[str, Any]]) -> None:
         """Keeps all that is known on disk, beside the trials."""
-        if not self.is_empty:
+        if not self.is_empty or self._trials:
             write_json(os.path.join(folder, _NAME), self.to_dict(folder, trained))
 
 

@@ -7,7 +7,7 @@ import math
 import os
 import time
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras_tuner
@@ -16,9 +16,13 @@ from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._validation import check_count, check_positive
 from kerasreg._warnings import warn
 from kerasreg.tuners import _study_trials as marks
+from kerasreg.tuners._structure_first import StructuralProbe
+from kerasreg.tuners._study_agreement import Agreement
 from kerasreg.tuners._study_space import (
+    Parameter,
     differences,
     key_of,
+    parameters,
     params_of,
     suggest,
     values_by,
@@ -99,6 +103,12 @@ class StudyOracle(keras_tuner.Oracle):
         max_consecutive_failed_trials: so many failed trials in a row end the search with an error.
         worker_timeout: after so many seconds without a sign of life, a process on another machine
             is taken for dead.
+        trials_at_once: this process runs so many trials at a time at most, so that others have
+            some too; None for as many as the tuner asks for.
+        trials_per_structure: so many trials of this process in a row share the hyperparameters that
+            decide on the program, of which the sampler draws the first one. So processes trace
+            fewer programs, each its own. `VectorizedStudySearch` finds which hyperparameters these
+            are; with other tuners it does nothing.
 
     Raises:
         ValueError: if an argument is none of these, or the study has another objective, other
@@ -139,6 +149,8 @@ class StudyOracle(keras_tuner.Oracle):
         max_consecutive_failed_trials: int = 3,
         *,
         worker_timeout: float = 60.0,
+        trials_at_once: int | None = None,
+        trials_per_structure: int = 1,
     ) -> None:
         self._optuna: Any = import_optuna("`StudyOracle`")
         if isinstance(objective, (list, tuple)):
@@ -163,6 +175,13 @@ class StudyOracle(keras_tuner.Oracle):
         if study_name is not None and (not isinstance(study_name, str) or not study_name):
             raise ValueError(f"`study_name` must be a text or None. Received: {study_name!r}")
         self.worker_timeout = check_positive("worker_timeout", worker_timeout)
+        if trials_at_once is not None:
+            check_count("trials_at_once", trials_at_once)
+        self.trials_at_once = trials_at_once
+        self.trials_per_structure = check_count("trials_per_structure", trials_per_structure)
+        # Tells what is only a value of a program; the tuner gives it when it searches.
+        self.probe: StructuralProbe | None = None
+        self._block: tuple[dict[str, Any], int] = {}, 0  # A setting, and how many share with it.
         sampler_of(sampler, len(self.objectives), self.seed)  # Which refuses what is none.
         self._sampler, self._pruner, self._storage_given = sampler, pruner, storage
         self._study_name = study_name
@@ -173,6 +192,8 @@ class StudyOracle(keras_tuner.Oracle):
         self._heart: Heart | None = None
         self._workers = Workers(self.worker_timeout)
         self._looked = -math.inf
+        self._agreed: Agreement | None = None
+        self._leaves = False  # Whether this process begins no trial any more.
         self._standing = Standing([], set())
         self._count = 0  # Of the trials of the study.
         self._foreign: dict[int, bool] = {}  # Whether trials of other programs count.
@@ -344,6 +365,150 @@ class StudyOracle(keras_tuner.Oracle):
                 )
             self._optuna.delete_study(study_name=self._name(), storage=storage)
 
+    def refresh(self, look: bool = False) -> None:
+        """Learns what all processes have begun and ended, for one that looks on.
+
+        Args:
+            look: whether to look now who lives, which is done now and then without.
+        """
+        self.open()
+        if look or time.monotonic() - self._looked > self.worker_timeout / 6:
+            self._look()
+        self._sync()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all `max_trials` trials have ended, as far as is known here."""
+        return self._is_full() and all(chain.ended for chain in self._counted())
+
+    @property
+    def living(self) -> list[str]:
+        """The other processes that run trials, as far as is known here."""
+        return self._workers.searching(None if self._heart is None else self._heart.worker)
+
+    @property
+    def clocks(self) -> dict[str, float]:
+        """By how many seconds clocks of other machines go before this one's, where they differ.
+
+        They are known when others were heard twice. Nothing here compares clocks; limits of time
+        that are told to several machines do.
+        """
+        return self._workers.clocks()
+
+    def first(self, about: str, value: Any) -> Any:
+        """The value that the first of all processes of the study has given.
+
+        Args:
+            about: what the value is of.
+            value: that of this process, plain as JSON has it.
+
+        Returns:
+            The value, which is this one's for the first process.
+        """
+        return self._agreement().first(about, value)
+
+    def once(
+        self, about: str, work: Callable[[], Any], waits: Callable[[], None] = lambda: None
+    ) -> tuple[bool, Any]:
+        """Does what one of the processes of the study is to do.
+
+        If it dies before it has done so, another one does it, which waits here.
+
+        Args:
+            about: what is to be done.
+            work: does it; returns what the others are to know, plain as JSON has it.
+            waits: called when another process has begun before.
+
+        Returns:
+            Whether this process has done it, and what `work` returned where it was done.
+        """
+        self._join(searches=False)
+        agreement, told = self._agreement(), False
+        assert self._heart is not None
+        while True:
+            self._look()
+            turn = agreement.turn(about, self._heart.worker, self._workers.is_alive)
+            if turn.whose == "done":
+                self.release()
+                return False, turn.value
+            if turn.whose == "mine":
+                break
+            if not told:
+                waits()
+            told = True
+            time.sleep(_SECONDS_IDLE)
+        try:
+            value = work()
+            agreement.done(about, value)
+        except BaseException:
+            agreement.failed(about)
+            raise
+        finally:
+            self.release()
+        return True, value
+
+    def _agreement(self) -> Agreement:
+        self.open()
+        if self._agreed is None:
+            self._agreed = Agreement(self._optuna, self._storage, self._study.study_name)
+        return self._agreed
+
+    def keep_artifacts(self, trial_id: str, names: Sequence[str]) -> None:
+        """Tells the study which files its other processes find of a trial that ends here.
+
+        Args:
+            trial_id: the id of the trial.
+            names: the names of the files.
+        """
+        run = self._running.get(trial_id)
+        if run is not None:
+            try:
+                run.trial.set_user_attr(marks.ARTIFACTS, list(names))
+            except RuntimeError:  # It has ended in the study: another process has it.
+                self._leave(trial_id)
+
+    def artifacts_of(self, trial_ids: Iterable[str]) -> list[str]:
+        """The names of the files that were shared of trials, as far as is known here.
+
+        Args:
+            trial_ids: the ids of the trials.
+        """
+        wanted = set(trial_ids)
+        names = [
+            name
+            for chain in self._standing.chains
+            if chain.trial_id in wanted
+            for name in chain.best.user_attrs.get(marks.ARTIFACTS, ())
+        ]
+        return list(dict.fromkeys(names))
+
+    def hand_back(self) -> int:
+        """Hands back the trials that this process runs, for a process that is told to end.
+
+        They are queued again, and others need not wait to see that this process is gone. To be
+        handed back is no failure of a trial, however often it happens. The process begins no other
+        trial. A thread beside that of the search may call it, as one that waits for signals.
+
+        Returns:
+            How many trials were handed back.
+        """
+        self._leaves = True
+        count = 0
+        for run in list(self._running.values()):
+            last = self._study.get_trials(deepcopy=False)[run.trial.number]
+            # Of one whose result is there another process says the last word.
+            if last.state.is_finished() or marks.RESULT in last.user_attrs:
+                continue
+            root = last.user_attrs.get(marks.AGAIN, last.number)
+            self._queue_again(last, root, int(last.user_attrs.get(marks.ATTEMPT, 0)) + 1)
+            self._storage.set_trial_user_attr(self._id_of(last.number), marks.HANDED_BACK, True)
+            self._fail(last.number)
+            count += 1
+        heart = self._heart
+        if heart is not None:
+            heart.stop()
+        return count
+
     def release(self) -> None:
         """Ends the part of this process in the search: its trials that run are left to others.
 
@@ -376,7 +541,7 @@ class StudyOracle(keras_tuner.Oracle):
             internals.begin_trial(self, tuner_id, trial)
             return trial
         self._join()
-        asked = self._ask()
+        asked = self._ask() if self._has_room else "IDLE"
         if isinstance(asked, str):
             if asked == "STOPPED":
                 self.tuner_ids.discard(tuner_id)
@@ -384,7 +549,7 @@ class StudyOracle(keras_tuner.Oracle):
             elif not self.ongoing_trials:
                 time.sleep(_SECONDS_IDLE)
             return keras_tuner.engine.trial.Trial(self.get_space(), "", asked)
-        values = values_by(self.hyperparameters, lambda parameter: suggest(asked, parameter))
+        values = self._draw(asked)
         assert self._heart is not None
         asked.set_user_attr(marks.WORKER, self._heart.worker)
         attrs = asked.user_attrs
@@ -397,20 +562,69 @@ class StudyOracle(keras_tuner.Oracle):
         internals.begin_trial(self, tuner_id, trial)
         return trial
 
-    def _join(self) -> None:
+    def _draw(self, asked: Any) -> dict[str, Any]:
+        """Draws the values of a trial, of which a block of trials may have some in common."""
+        own = self.probe is not None and self.trials_per_structure > 1
+        if own:
+            known = self._study.get_trials(deepcopy=False)[asked.number]
+            queued = {marks.AGAIN, marks.SETTING} & known.user_attrs.keys()
+            # Another program may have queued it, with values of its own.
+            own = not queued and "fixed_params" not in known.system_attrs
+        kept = self._kept() if own else {}
+
+        def ask(parameter: Parameter) -> Any:
+            if parameter.name not in kept:
+                return suggest(asked, parameter)
+            value, of = kept[parameter.name], parameter.distribution
+            self._storage.set_trial_param(
+                self._id_of(asked.number), parameter.name, of.to_internal_repr(value), of
+            )
+            return value
+
+        values = values_by(self.hyperparameters, ask)
+        first, left = self._block
+        if kept:
+            self._block = first, left - 1
+        elif own:
+            assert self.probe is not None
+            self._block = values, self.trials_per_structure - 1
+            self.probe.learn(values, lambda hp: hp.random_sample(internals.next_seed(self)))
+        return values
+
+    def _kept(self) -> dict[str, Any]:
+        """The parameters that the next trial shares with its block; none for a new block."""
+        values, left = self._block
+        if not left or self.probe is None:
+            return {}
+        params, _ = params_of(self.hyperparameters, values)
+        names = {
+            parameter.name: hp.name for hp, parameter in parameters(self.hyperparameters.space)
+        }
+        return {name: of for name, of in params.items() if names[name] not in self.probe}
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether this process may run one more trial."""
+        return self.trials_at_once is None or len(self._running) < self.trials_at_once
+
+    def _join(self, searches: bool = True) -> None:
         """Lets the study know of this process, and look for those that died."""
         if self._heart is not None:
             return
         study, storage = self.study, self._storage
         in_memory = isinstance(storage, self._optuna.storages.InMemoryStorage)
         leave = getattr(storage, "remove_session", lambda: None)
-        self._heart = Heart(study.set_user_attr, self.worker_timeout, not in_memory, leave)
+        self._heart = Heart(
+            study.set_user_attr, self.worker_timeout, not in_memory, searches, leave
+        )
         weakref.finalize(self, self._heart.silence)
         self._look()
 
     def _ask(self) -> Any:
         """A trial of the study that counts, or the status `"IDLE"` or `"STOPPED"`."""
         while True:
+            if self._leaves:
+                return "STOPPED"
             if time.monotonic() - self._looked > self.worker_timeout / 6:
                 self._look()
             self._sync()
@@ -465,9 +679,8 @@ class StudyOracle(keras_tuner.Oracle):
     def _take_over(self, chain: Chain) -> None:
         """Queues a trial again whose process died. First the new one: so none is ever lost."""
         states, last = self._optuna.trial.TrialState, chain.attempts[-1]
-        attempt = len(chain.attempts)
-        if attempt >= _MOST_ATTEMPTS:
-            message = f"{attempt} processes died while they ran this trial."
+        if chain.deaths >= _MOST_ATTEMPTS:
+            message = f"{chain.deaths} processes died while they ran this trial."
             result = {"status": "FAILED", "message": message, "told": None}
             self._storage.set_trial_user_attr(self._id_of(last.number), marks.RESULT, result)
         elif marks.RESULT in last.user_attrs:  # All but the last word was said.
@@ -481,22 +694,27 @@ class StudyOracle(keras_tuner.Oracle):
             )
             return
         else:
-            place = {marks.AGAIN: chain.root, marks.ATTEMPT: attempt}
-            kept = {
-                name: value
-                for name, value in last.user_attrs.items()
-                if name not in (marks.WORKER, marks.SETTING)
-            }
-            self._study.add_trial(
-                self._optuna.create_trial(
-                    state=states.WAITING,
-                    params=last.params,
-                    distributions=last.distributions,
-                    user_attrs={**kept, **place},
-                    system_attrs=last.system_attrs,
-                )
+            self._queue_again(last, chain.root, len(chain.attempts))
+        self._fail(last.number)
+
+    def _queue_again(self, last: Any, root: int, attempt: int) -> None:
+        """Queues a new trial of the study, with the parameters of one that broke off."""
+        lost = (marks.ARTIFACTS, marks.HANDED_BACK, marks.SETTING, marks.WORKER)
+        kept = {name: value for name, value in last.user_attrs.items() if name not in lost}
+        self._study.add_trial(
+            self._optuna.create_trial(
+                state=self._optuna.trial.TrialState.WAITING,
+                params=last.params,
+                distributions=last.distributions,
+                user_attrs={**kept, marks.AGAIN: root, marks.ATTEMPT: attempt},
+                system_attrs=last.system_attrs,
             )
-        self._study.tell(last.number, state=states.FAIL, skip_if_finished=True)
+        )
+
+    def _fail(self, number: int) -> None:
+        """Says that a trial of the study broke off."""
+        state = self._optuna.trial.TrialState.FAIL
+        self._study.tell(number, state=state, skip_if_finished=True)
 
     def _counts(self, trial: Any) -> bool:
         """Whether a trial that another program has told the study of is one of this search."""

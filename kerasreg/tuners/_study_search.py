@@ -5,14 +5,30 @@ Its arguments are spelled out, as those of the other searches are, for `help` an
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import keras_tuner
 
+from kerasreg._files import write_json
+from kerasreg._keras import keras_tuner_internals as internals
+from kerasreg._validation import check_number
+from kerasreg.tuners._artifacts import Artifacts
+from kerasreg.tuners._best_epochs import TrialWeights, files_of
+from kerasreg.tuners._out_of_fold import Searched
+from kerasreg.tuners._renewal import Stage, check_targets
+from kerasreg.tuners._run_search import told_of_failures
+from kerasreg.tuners._scheduler import Scheduler
 from kerasreg.tuners._study_oracle import StudyOracle
 from kerasreg.tuners._vectorized import VectorizedTuner
+
+# The endings of artifacts: weights of trials, and what their processes have seen of them.
+_WEIGHTS, _SEEN = ".npz", ".json"
+# So often one looks on.
+_SECONDS_BETWEEN_LOOKS = 0.5
 
 
 class VectorizedStudySearch(VectorizedTuner):
@@ -81,12 +97,27 @@ class VectorizedStudySearch(VectorizedTuner):
         executions_per_trial: how many trainings a trial has; their mean is its result.
         worker_timeout: after so many seconds without a sign of life, a process on another machine
             is taken for dead.
+        trials_at_once: this process runs so many trials at a time at most, so that others have
+            some too; None for as many as it has lanes.
+        trials_per_structure: so many trials of this process in a row share the hyperparameters that
+            decide on the program, of which the sampler draws the first one: a block, for which one
+            program is traced. Processes have blocks of their own.
+        memory_share: the part of the free memory that lanes of this process may take, from 0 to
+            1, where `max_lanes` is None: of two processes on one machine, a half.
+        artifacts: where processes share what an ensemble needs of each trial, if they have no
+            project folder in common: the path of a folder that all reach, or a URL of fsspec's,
+            such as `"s3://bucket/search"`. There are the weights of all trainings and the learning
+            curves, in files that are named by the hash of their content, and whole or not there.
+            None for the project folder.
 
     Raises:
-        ValueError: if an argument is none of these, the study has another objective or another
-            space, or `overwrite` would delete a study in which other processes search.
-        RuntimeError: if the storage cannot be opened. No password is in the message.
-        ImportError: if Optuna, or what the sampler or the storage needs, is not installed.
+        ValueError: if an argument is none of these, `artifacts` stand beside a
+            `distribution_strategy`, the study has another objective or another space, or
+            `overwrite` would delete a study in which other processes search.
+        RuntimeError: if the storage or the artifacts cannot be opened. No password is in the
+            message.
+        ImportError: if Optuna, or what the sampler, the storage or the artifacts need, is not
+            installed.
 
     Example:
 
@@ -141,7 +172,19 @@ class VectorizedStudySearch(VectorizedTuner):
         overwrite: bool = False,
         executions_per_trial: int = 1,
         worker_timeout: float = 60.0,
+        trials_at_once: int | None = None,
+        trials_per_structure: int = 1,
+        memory_share: float = 1.0,
+        artifacts: str | os.PathLike[str] | None = None,
     ) -> None:
+        if artifacts is not None and distribution_strategy is not None:
+            raise ValueError(
+                "`artifacts` must be None with a `distribution_strategy`, whose trials KerasTuner "
+                f"keeps in the project folder. Received: artifacts={artifacts!r}"
+            )
+        self._learnt: set[str] = set()  # Trials of which other processes' files were read.
+        self._artifacts = None if artifacts is None else Artifacts(artifacts)
+        self.memory_share = check_number("memory_share", memory_share, 0.0, 1.0)
         oracle = StudyOracle(
             objective,
             max_trials=max_trials,
@@ -156,6 +199,8 @@ class VectorizedStudySearch(VectorizedTuner):
             max_retries_per_trial=max_retries_per_trial,
             max_consecutive_failed_trials=max_consecutive_failed_trials,
             worker_timeout=worker_timeout,
+            trials_at_once=trials_at_once,
+            trials_per_structure=trials_per_structure,
         )
         super().__init__(
             oracle,
@@ -180,3 +225,213 @@ class VectorizedStudySearch(VectorizedTuner):
             overwrite=overwrite,
             executions_per_trial=executions_per_trial,
         )
+
+    def _new_scheduler(self, *args: Any) -> Scheduler:
+        scheduler = super()._new_scheduler(*args)
+        if self.oracle.trials_per_structure > 1:
+            self.oracle.probe = scheduler.probe
+        return scheduler
+
+    def keep_ended(self, trial_ids: Sequence[str], weights: Sequence[TrialWeights]) -> None:
+        """Keeps what is needed of trials that end: in the artifacts, where there are some.
+
+        Args:
+            trial_ids: the ids of the trials.
+            weights: the weights of those that have some.
+        """
+        if self._artifacts is None:
+            super().keep_ended(trial_ids, weights)
+            return
+        names: dict[str, list[str]] = {trial_id: [] for trial_id in trial_ids}
+        for file in files_of(weights):
+            name = self._artifacts.put(file.content, _WEIGHTS)
+            for trial_id in file.trial_ids:
+                names[trial_id].append(name)
+        seen = {trial_id: self._seen(trial_id) for trial_id in trial_ids}
+        name = self._artifacts.put(json.dumps(seen).encode(), _SEEN)
+        for trial_id, of_trial in names.items():
+            self.oracle.keep_artifacts(trial_id, [*of_trial, name])
+
+    def weight_files(self, trial_ids: Sequence[str]) -> list[str] | None:
+        """The files that have the weights of trials, the oldest first.
+
+        Args:
+            trial_ids: the ids of the trials.
+
+        Returns:
+            Their paths, of copies where artifacts are no folder; None for those of the project.
+        """
+        if self._artifacts is None:
+            return None
+        # Of those that this process knows of nothing has changed.
+        if not all(self.oracle.artifacts_of([one]) for one in trial_ids):
+            self.oracle.refresh()
+        self._learn(trial_ids)
+        names = self.oracle.artifacts_of(trial_ids)
+        return [self._copy(name) for name in names if name.endswith(_WEIGHTS)]
+
+    def share_file(self, path: str | os.PathLike[str]) -> str:
+        """Shares a file with the other processes: it is one of the artifacts.
+
+        Args:
+            path: the file.
+
+        Returns:
+            The name by which `shared_file` reads it.
+
+        Raises:
+            ValueError: if the tuner has no artifacts.
+            RuntimeError: if it cannot be written there.
+        """
+        with open(path, "rb") as file:
+            return self._shared().put(file.read())
+
+    def shared_file(self, name: str) -> bytes:
+        """What is in a file that another process has shared.
+
+        Args:
+            name: what `share_file` returned there.
+
+        Raises:
+            ValueError: if the tuner has no artifacts.
+            RuntimeError: if it cannot be read, or is not what it was.
+        """
+        return self._shared().get(name)
+
+    def _shared(self) -> Artifacts:
+        if self._artifacts is None:
+            raise ValueError("`artifacts` must be given to share files. Received: artifacts=None")
+        return self._artifacts
+
+    def _copy(self, name: str) -> str:
+        return self._shared().local(name, os.path.join(self.project_dir, "artifacts"))
+
+    def _seen(self, trial_id: str) -> dict[str, Any]:
+        """What other processes are to know of a trial, beside its weights."""
+        path = internals.build_config_path(self, trial_id)
+        built = None
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                built = json.load(file)
+        return {
+            "curve": self._curves.told(trial_id),
+            "log": self._log.told(trial_id),
+            "built": built,
+        }
+
+    def _learn(self, trial_ids: Sequence[str]) -> None:
+        """Learns what other processes have seen of trials, once."""
+        new = [one for one in trial_ids if one not in self._learnt]
+        self._learnt |= set(new)
+        if self._artifacts is None or not new:
+            return
+        for name in self.oracle.artifacts_of(new):
+            if not name.endswith(_SEEN):
+                continue
+            for trial_id, seen in json.loads(self._artifacts.get(name)).items():
+                if self._curves.told(trial_id) is None and seen["curve"] is not None:
+                    self._curves.learn(seen["curve"])
+                if self._log.told(trial_id) is None and seen["log"] is not None:
+                    self._log.learn(trial_id, seen["log"])
+                path = internals.build_config_path(self, trial_id)
+                if seen["built"] is not None and not os.path.exists(path):
+                    write_json(path, seen["built"])
+
+    def follow(
+        self,
+        *fit_args: Any,
+        look: Callable[[], bool] = lambda: True,
+        ended: Callable[[Any], None] = lambda trial: None,
+        groups: Any = None,
+        report: Any = None,
+        **fit_kwargs: Any,
+    ) -> list[Any]:
+        """Looks on while other processes search, until all trials have ended.
+
+        Afterwards this tuner is as one that has searched itself: `select`, `ensemble`, `report` and
+        the others know the trials and the data.
+
+        Args:
+            *fit_args: as for `search`.
+            look: is called twice a second. It may start processes; False ends the looking on as
+                soon as no process searches any more.
+            ended: is called with each trial that has ended since the beginning.
+            groups: as for `search`.
+            report: as for `search`.
+            **fit_kwargs: as for `search`.
+
+        Returns:
+            The completed trials, the best one first.
+
+        Raises:
+            kerasreg.tuners.SearchFailedError: if no trial completed.
+            ValueError: if `report` is none of what it may be.
+
+        Example:
+
+        >>> import tempfile, keras, numpy as np, kerasreg
+        >>> def build(hp):
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        ...     rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+        ...     model.compile(keras.optimizers.SGD(rate), "mse")
+        ...     return model
+        >>> folder, x, y = tempfile.mkdtemp(), np.ones((8, 3)), np.ones((8, 1))
+        >>> def tuner():
+        ...     return kerasreg.tuners.VectorizedStudySearch(
+        ...         build, "val_loss", max_trials=2, folds=2, directory=folder)
+        >>> tuner().search(x, y, epochs=1, verbose=0)  # In other processes, most often.
+        >>> looks_on = tuner()
+        >>> trials = looks_on.follow(x, y)
+        >>> len(trials), len(looks_on.ensemble().get_weights()) > 0
+        (2, True)
+        """
+        self.oracle.verbose = 0
+        self.searched = Searched(fit_args, fit_kwargs, groups)
+        renewal = self._new_renewal(check_targets(report))
+        told, state = set(self.oracle.end_order), "stopped"
+        self._write_missing(self.oracle.end_order)
+        self._learn(self.oracle.end_order)
+        try:
+            while state == "stopped":
+                goes_on = look()
+                self.oracle.refresh()
+                new = [one for one in self.oracle.end_order if one not in told]
+                told |= set(new)
+                self._write_missing(new)
+                self._learn(new)
+                for trial_id in new:
+                    ended(self.oracle.trials[trial_id])
+                if self.oracle.is_over:
+                    state = "finished"
+                elif not goes_on and not self._others_search():
+                    break
+                else:
+                    renewal.look(len(self.oracle.trials) - len(self.oracle.end_order))
+                    time.sleep(_SECONDS_BETWEEN_LOOKS)
+        finally:
+            self._stage = Stage(state)
+            renewal.close(self._stage)
+        return told_of_failures(self)
+
+    def _others_search(self) -> bool:
+        """Whether a process still searches, as others may where these here have ended."""
+        self.oracle.refresh(look=True)
+        return bool(self.oracle.living)
+
+    def _write_missing(self, trial_ids: Sequence[str]) -> None:
+        """Writes the states of trials that other processes have ended elsewhere."""
+        if not trial_ids:
+            return
+        with self._files.written_once():
+            for trial_id in trial_ids:
+                if not _has_ended(internals.trial_path(self.oracle, trial_id)):
+                    self._files.save_trial(self.oracle.trials[trial_id])
+
+
+def _has_ended(path: str) -> bool:
+    """Whether the file of a trial tells how it has ended."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)["status"] in ("COMPLETED", "FAILED")
+    except (OSError, ValueError, KeyError):
+        return False

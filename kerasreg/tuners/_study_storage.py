@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasreg._urls import without_password
 from kerasreg._validation import check_choice
 
 # So long a process waits for another one that writes to SQLite.
@@ -57,12 +58,6 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         optuna.logging.set_verbosity(verbosity)
-
-
-def without_password(text: str) -> str:
-    """A URL without the passwords that it has."""
-    text = re.sub(r"(://[^:/?#@]*):.*@", r"\1:***@", text)
-    return re.sub(r"(?i)([?&][^=&]*(?:pass|token|secret)[^=&]*=)[^&\s]*", r"\1***", text)
 
 
 def _passwords(url: str) -> list[str]:

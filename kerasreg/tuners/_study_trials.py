@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 # What a trial of the study has among its user attributes.
 AGAIN = "kerasreg:again"  # The number of the first trial of its chain.
+ARTIFACTS = "kerasreg:artifacts"  # The names of the files that its process has shared.
 ATTEMPT = "kerasreg:attempt"  # How many of the chain were before it.
 FAILURES = "kerasreg:failures"  # How often its training has failed.
+HANDED_BACK = "kerasreg:handed_back"  # That its process was told to end, and did not die.
 RESULT = "kerasreg:result"  # What KerasTuner keeps of it when it has ended.
 SETTING = "kerasreg:setting"  # Which of the initial settings it is.
 SURPLUS = "kerasreg:surplus"  # That it does not count.
@@ -38,6 +40,11 @@ class Chain(NamedTuple):
     def trial_id(self) -> str:
         """The id of the trial for KerasTuner."""
         return f"{self.root:04d}"
+
+    @property
+    def deaths(self) -> int:
+        """How many processes died while they ran it, if its last attempt broke off so too."""
+        return sum(not attempt.user_attrs.get(HANDED_BACK) for attempt in self.attempts)
 
     @property
     def best(self) -> Any:

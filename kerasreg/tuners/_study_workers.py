@@ -60,14 +60,22 @@ class Workers:
     Args:
         timeout: a worker that was not heard for so many seconds is dead.
         clock: gives the time in seconds.
+        wall: gives the seconds since 1970.
     """
 
-    def __init__(self, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._timeout, self._clock = timeout, clock
+    def __init__(
+        self,
+        timeout: float,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._timeout, self._clock, self._wall = timeout, clock, wall
         self._heard: dict[str, tuple[int, float]] = {}
         self._orphans: dict[int, float] = {}
         self._records: dict[str, Mapping[str, Any]] = {}
         self._host = host()
+        self._offsets: dict[str, tuple[float, float]] = {}
+        self._looked: float | None = None
 
     def look(self, attributes: Mapping[str, Any]) -> None:
         """Takes what the study says of its workers.
@@ -75,13 +83,17 @@ class Workers:
         Args:
             attributes: the user attributes of the study.
         """
-        now = self._clock()
+        now, wall = self._clock(), self._wall()
+        before, self._looked = self._looked, wall
         for name, record in attributes.items():
             if name.startswith(PREFIX):
                 worker = name.removeprefix(PREFIX)
                 self._records[worker] = record
                 beat = int(record["beat"])
                 if self._heard.get(worker, (None, 0.0))[0] != beat:
+                    # It told this between the look before and this one.
+                    if worker in self._heard and before is not None and "time" in record:
+                        self._offsets[worker] = record["time"] - wall, record["time"] - before
                     self._heard[worker] = beat, now
 
     def is_alive(self, worker: str) -> bool:
@@ -92,6 +104,23 @@ class Workers:
         if record["host"] == self._host:
             return started(int(record["pid"])) == record["started"]
         return self._clock() - self._heard[worker][1] <= self._timeout
+
+    def clocks(self) -> dict[str, float]:
+        """By how many seconds at least clocks of other machines go before this one's, or after.
+
+        Returns:
+            The seconds by the names of machines, of those that differ.
+        """
+        found = {}
+        for worker, (least, most) in self._offsets.items():
+            record = self._records[worker]
+            if record["host"] != self._host and not least <= 0.0 <= most:
+                found[record["host"].partition("|")[0]] = least if least > 0.0 else most
+        return found
+
+    def searching(self, me: str | None) -> list[str]:
+        """The workers that live and run trials, but for one."""
+        return [one for one in self.others(me) if self._records[one].get("searches", True)]
 
     def others(self, me: str | None) -> list[str]:
         """The workers that live, but for one."""
@@ -114,6 +143,7 @@ class Heart:
         tell: writes a record of this worker, by the name of an attribute.
         timeout: as for `Workers`.
         beats: whether a thread tells it; otherwise the beginning and the end are told.
+        searches: whether it runs trials, or only ends what others have searched.
         leave: is called in the thread when it ends.
     """
 
@@ -122,12 +152,19 @@ class Heart:
         tell: Callable[[str, dict[str, Any]], None],
         timeout: float,
         beats: bool = True,
+        searches: bool = True,
         leave: Callable[[], None] = lambda: None,
     ) -> None:
         self.worker = uuid.uuid4().hex[:12]
         self._tell, self._leave, self._interval = tell, leave, timeout / _BEATS
         pid = os.getpid()
-        self._record = {"host": host(), "pid": pid, "started": started(pid), "ended": False}
+        self._record = {
+            "host": host(),
+            "pid": pid,
+            "started": started(pid),
+            "searches": searches,
+            "ended": False,
+        }
         self._beat = 0
         self._stop = threading.Event()
         self._write()
@@ -160,4 +197,5 @@ class Heart:
 
     def _write(self) -> None:
         self._beat += 1
-        self._tell(PREFIX + self.worker, {**self._record, "beat": self._beat})
+        now = {"beat": self._beat, "time": time.time()}
+        self._tell(PREFIX + self.worker, {**self._record, **now})

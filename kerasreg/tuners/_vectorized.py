@@ -161,6 +161,8 @@ class VectorizedTuner(keras_tuner.Tuner):
     (4, 1)
     """
 
+    memory_share = 1.0  # The part of the free memory that lanes of this process may take.
+
     def __init__(
         self,
         oracle: keras_tuner.Oracle,
@@ -715,7 +717,8 @@ class VectorizedTuner(keras_tuner.Tuner):
         if os.path.exists(internals.checkpoint_path(self, trial.trial_id)):
             return super().load_model(trial)
         model = self.build_as_trained(trial)
-        if not _best_epochs.read(self.project_dir, trial.trial_id, model):
+        files = self.weight_files([trial.trial_id])
+        if not _best_epochs.read(self.project_dir, trial.trial_id, model, files):
             raise FileNotFoundError(
                 f"No weights of trial {trial.trial_id} in {self.project_dir!r}."
             )
@@ -847,7 +850,8 @@ class VectorizedTuner(keras_tuner.Tuner):
             tuner, chosen = self, [trials[row.trial_id] for row in selection.rows]
             if retrain:
                 tuner, chosen = self._retrained(chosen, retrain)
-            stored = _best_epochs.read_all(tuner.project_dir, [one.trial_id for one in chosen])
+            ids = [one.trial_id for one in chosen]
+            stored = _best_epochs.read_all(tuner.project_dir, ids, tuner.weight_files(ids))
             models, shares = [], []
             for row, trial in zip(selection.rows, chosen, strict=True):
                 mine = models_of(tuner, trial, stored.get(trial.trial_id, []))
@@ -1009,6 +1013,28 @@ class VectorizedTuner(keras_tuner.Tuner):
             call: the function, of no arguments.
         """
         self._files.when_written(call)
+
+    def keep_ended(
+        self, trial_ids: Sequence[str], weights: Sequence[_best_epochs.TrialWeights]
+    ) -> None:
+        """Keeps what is needed of trials that end, before the oracle is told. May be extended.
+
+        Args:
+            trial_ids: the ids of the trials.
+            weights: the weights of those that have some.
+        """
+        _best_epochs.write(self.project_dir, weights)
+
+    def weight_files(self, trial_ids: Sequence[str]) -> list[str] | None:
+        """The files that have the weights of trials, the oldest first.
+
+        Args:
+            trial_ids: the ids of the trials.
+
+        Returns:
+            Their paths; None for those of the project folder.
+        """
+        return None
 
     def on_training_end(self, plan: Plan) -> None:
         """Called when a training has ended, before its result is taken. Does nothing here.

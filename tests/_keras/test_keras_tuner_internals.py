@@ -196,6 +196,15 @@ def test_build_as_trained(tuner):
     assert again.layers[0].kernel.shape == (3, 2)
 
 
+def test_build_config_path(tuner):
+    model = keras.Sequential([keras.layers.Dense(2)])
+    model.build((None, 3))
+    path = internals.build_config_path(tuner, "0")
+    assert not os.path.exists(path)
+    internals.write_build_config(tuner, "0", model)
+    assert os.path.exists(path)
+
+
 class _BuildsAndFits(keras_tuner.RandomSearch):
     def _build_and_fit_model(self, trial, *args, **kwargs):
         return trial, args, kwargs

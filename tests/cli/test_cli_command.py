@@ -10,7 +10,7 @@ import kerasreg
 FLAGS = (
     "data", "target", "task", "drop", "columns", "sep", "decimal", "tuner", "trials", "epochs",
     "folds", "groups", "order", "start_from", "time", "seed", "lanes", "retrain", "replicas",
-    "output_dir", "resume",
+    "workers", "storage", "artifacts", "ray", "output_dir", "resume",
 )  # fmt: skip
 
 

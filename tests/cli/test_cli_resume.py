@@ -8,7 +8,7 @@ import signal
 import pytest
 from helpers.commands import SearchFolder, command_inside, command_stopped, contents, python
 
-from kerasreg.cli import _job
+from kerasreg.cli import _ending
 from kerasreg.lanes import Lanes
 from kerasreg.serving import _export
 
@@ -153,7 +153,7 @@ def _killed_in_call(monkeypatch, owner, name, number):
 @pytest.mark.long
 def test_what_ends_in_the_baseline_and_in_the_export_goes_on_to_the_same_end(tmp_path, monkeypatch):
     search = ("search", "--data=wine", "--epochs=2", "--folds=2", "--seed=4", "--trials=2")
-    monkeypatch.setattr(_job, "baselines", lambda *args, **kwargs: {})
+    monkeypatch.setattr(_ending, "baselines", lambda *args, **kwargs: {})
     expected = command_inside(*search, "--output_dir=whole", cwd=tmp_path)
     assert expected.code == 0, expected.err
     out = SearchFolder(tmp_path / "out")

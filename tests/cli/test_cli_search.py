@@ -357,13 +357,13 @@ sys.argv[0] = "kerasreg"
 from kerasreg.cli._command import loading
 from kerasreg.cli._main import main
 with loading():
-    from kerasreg.cli import _job
-fit = _job._OfReplicas.fit
+    from kerasreg.cli import _task
+fit = _task._OfReplicas.fit
 def counting(self, hp, model, *args, **kwargs):
     strategy = getattr(model, "distribute_strategy", None)
     print("replicas:", 1 if strategy is None else strategy.num_replicas_in_sync)
     return fit(self, hp, model, *args, **kwargs)
-_job._OfReplicas.fit = counting
+_task._OfReplicas.fit = counting
 main()
 """
     arguments = ["search", "--data=breast_cancer", "--replicas=2", "--trials=1", "--epochs=1"]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas
 import pytest
 
-from kerasreg.cli import _job
+from kerasreg.cli import _task
 from kerasreg.cli._data import load_table
 from kerasreg.cli._record import SearchSettings
 from kerasreg.cli._split import search_data
@@ -34,7 +34,7 @@ def patients(tmp_path):
 
 
 def job(table, tmp_path, **settings):
-    return _job.SearchJob(SearchSettings(**settings), table, str(tmp_path / "out"), print)
+    return _task.SearchTask(SearchSettings(**settings), table, str(tmp_path / "out"), print)
 
 
 @pytest.mark.parametrize("target", ["ill", "days"])
@@ -141,16 +141,16 @@ def test_folds_in_time_validate_the_later_half(ordered, tmp_path, folds, rows, c
     made = job(load_table(path, "y", order="day"), tmp_path, folds=folds, order="day")
     assert made.folds == count
     if count is None:
-        assert len(made._fit_arguments["x"]) == rows * 3 // 5
+        assert len(made.fit_arguments["x"]) == rows * 3 // 5
         return
-    parts = list(made._splitter.split(made.data.x))
+    parts = list(made.splitter.split(made.data.x))
     assert len(parts) == count
     for train, validation in parts:
         np.testing.assert_array_equal(train, np.arange(min(validation)))
     validated = np.concatenate([validation for _, validation in parts])
     assert rows * 4 // 5 // 2 - count <= len(validated) <= rows * 4 // 5 // 2
     assert max(validated) == rows * 4 // 5 - 1
-    samples = made._hypermodel(True).samples
+    samples = made.hypermodel(True).samples
     assert min(len(train) for train, _ in parts) < samples < rows * 4 // 5
     with pytest.raises(ValueError, match=r"`folds` must be at most the number of pairs of rows"):
         job(load_table(path, "y", order="day"), tmp_path, folds=rows, order="day")
@@ -213,8 +213,8 @@ def test_rare_classes_are_to_train_with(rare, tmp_path):
     labels = np.array(table.classes)[table.y]
     of_test = labels[made.data.test_rows]
     assert {label: int((of_test == label).sum()) for label in set(of_test)} == {"one": 12, "two": 8}
-    assert set(np.array(table.classes)[made._fit_arguments["validation_data"][1]]) == {"one", "two"}
-    assert {"three", "four", "five"} <= set(np.array(table.classes)[made._fit_arguments["y"]])
+    assert set(np.array(table.classes)[made.fit_arguments["validation_data"][1]]) == {"one", "two"}
+    assert {"three", "four", "five"} <= set(np.array(table.classes)[made.fit_arguments["y"]])
     assert sorted([*made.data.rows, *made.data.test_rows]) == list(range(len(labels)))
     (note,) = load_table(rare, "y", groups="group").notes
     assert note.endswith("there may be none of them to train with")
@@ -243,7 +243,7 @@ FOLDS = [
 @pytest.mark.parametrize(("settings", "folds"), FOLDS)
 def test_folds_are_as_many_as_asked_for_or_as_the_rows_allow(patients, tmp_path, settings, folds):
     table = load_table(patients, "ill", groups=settings.get("groups"))
-    made = object.__new__(_job.SearchJob)
+    made = object.__new__(_task.SearchTask)
     made.settings, made.table = SearchSettings(**settings), table
     made.data = search_data(table)
     assert made._folds() == folds
@@ -253,7 +253,7 @@ def test_folds_are_as_many_as_asked_for_or_as_the_rows_allow(patients, tmp_path,
     ("rows", "folds"), [(10, 2), (40, 5), (999, 8), (1000, 5), (50_000, 5), (50_001, None)]
 )
 def test_large_tables_have_fewer_folds(patients, rows, folds):
-    made = object.__new__(_job.SearchJob)
+    made = object.__new__(_task.SearchTask)
     made.settings = SearchSettings()
     made.data = dataclasses.replace(
         search_data(load_table(patients, "ill")), y=np.zeros(rows), groups=None

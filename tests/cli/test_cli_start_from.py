@@ -9,7 +9,7 @@ import pytest
 from helpers.commands import SearchFolder, check_refused, command_inside
 
 from kerasreg import serving
-from kerasreg.cli import _earlier, _job
+from kerasreg.cli import _earlier, _task
 from kerasreg.cli._data import load_table
 from kerasreg.cli._record import SearchSettings
 
@@ -74,7 +74,7 @@ def test_the_card_of_a_model_has_a_setting(tmp_path):
 
 def table_job(tmp_path, earlier, **settings):
     given = SearchSettings(data="wine", start_from="old", **settings)
-    return _job.SearchJob(given, load_table("wine"), str(tmp_path / "out"), print, earlier)
+    return _task.SearchTask(given, load_table("wine"), str(tmp_path / "out"), print, earlier)
 
 
 def test_what_the_space_does_not_have_is_said_and_left_out(tmp_path):
@@ -83,8 +83,8 @@ def test_what_the_space_does_not_have_is_said_and_left_out(tmp_path):
         {"nesterov": True, "activation": "relu", "weight_decay": 0.1},
     ]
     job = table_job(tmp_path, earlier)
-    assert job._initial == [{"learning_rate": 2e-2, "l1": 1e-4}, {"weight_decay": 0.1}]
-    assert job._adaptation == (
+    assert job.initial == [{"learning_rate": 2e-2, "l1": 1e-4}, {"weight_decay": 0.1}]
+    assert job.adaptation == (
         "'momentum', 'nesterov' not searched here, and left out; 'activation' left out for their "
         "values; 'learning_rate' moved into the ranges of today"
     )
@@ -124,7 +124,7 @@ def test_a_grid_has_its_own_order(old, tmp_path):
 @pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband"])
 def test_each_kind_of_search_begins_with_them(tuner, tmp_path):
     job = table_job(tmp_path, [{"learning_rate": 0.004, "l2": 1e-5}, {"dropout": 0.5}], tuner=tuner)
-    oracle = job._tuner(job._hypermodel(True), None).oracle
+    oracle = job.tuner(job.hypermodel(True), None).oracle
     values = [oracle.create_trial(f"tuner-{k}").hyperparameters.values for k in range(3)]
     assert (values[0]["learning_rate"], values[0]["l2"], values[0]["dropout"]) == (
         0.004,

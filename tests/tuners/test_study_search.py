@@ -134,3 +134,38 @@ def test_keras_tuners_own_tuner_takes_the_oracle(build, blobs, tmp_path):
     assert [t.state.name for t in oracle.study.trials] == ["COMPLETE"] * 3
     assert [t.status for t in oracle.trials.values()] == ["COMPLETED"] * 3
     assert oracle.study.best_value == pytest.approx(oracle.get_best_trials()[0].score)
+
+
+def _of_depths(hp):
+    """Each number of layers is a program; the learning rate is a value of it."""
+    model = keras.Sequential([keras.Input((6,))])
+    for _ in range(hp.Int("depth", 1, 6)):
+        model.add(keras.layers.Dense(4, "tanh"))
+    model.add(keras.layers.Dense(3))
+    rate = hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(rate), loss)
+    return model
+
+
+def test_a_block_of_trials_has_one_structure(blobs, tmp_path):
+    given = {"sampler": "random", "max_trials": 9, "max_lanes": 3}
+    tuner = run(made(_of_depths, tmp_path, trials_per_structure=3, **given), blobs, epochs=1)
+    trials = tuner.oracle.study.trials
+    depths = [trial.params["depth"] for trial in trials]
+    blocks = [set(depths[first : first + 3]) for first in (0, 3, 6)]
+    assert [len(block) for block in blocks] == [1, 1, 1]
+    assert len(set(depths)) > 1
+    assert len({trial.params["learning_rate"] for trial in trials}) == 9
+    # What the study has is what was trained.
+    for number, trial in enumerate(tuner.oracle.trials.values()):
+        assert trials[number].params == trial.hyperparameters.values
+    assert {row.at_once for row in tuner.lane_report()} == {3}
+    # Settings that are queued are no part of a block.
+    settings = [{"depth": depth, "learning_rate": 0.01} for depth in (6, 1, 5)]
+    more = made(
+        _of_depths, tmp_path / "more", trials_per_structure=3, initial_settings=settings, **given
+    )
+    trials = run(more, blobs, epochs=1).oracle.study.trials
+    assert [trial.params for trial in trials[:3]] == settings
+    assert len({trial.params["depth"] for trial in trials[3:6]}) == 1

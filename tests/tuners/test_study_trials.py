@@ -174,3 +174,28 @@ def test_a_heart_stops_though_the_storage_is_away():
 
     Heart(tell, timeout=60.0, beats=False).stop()
     assert [one["ended"] for one in told] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("offset", "found"),
+    [(0.0, {}), (2.9, {}), (-2.9, {}), (120.0, {"far": 117.0}), (-120.0, {"far": -117.0})],
+)
+def test_clocks_that_differ_by_more_than_the_time_between_looks_are_known(offset, found):
+    wall = [1000.0]
+    workers = Workers(60.0, clock=lambda: wall[0], wall=lambda: wall[0])
+    far = "far|since|then"
+    # It is looked every 3 s, and what was heard was told at any time since the last look.
+    for told, now in ((0.0, 0.0), (None, 3.0), (3.0 if offset > 0 else 6.0, 6.0)):
+        wall[0] = 1000.0 + now
+        if told is not None:
+            beat = record(int(now), host=far, time=1000.0 + told + offset)
+        workers.look({PREFIX + "w": beat, PREFIX + "me": record(1, time=wall[0])})
+    assert workers.clocks() == found
+
+
+def test_one_that_only_ends_a_search_runs_no_trials():
+    workers = Workers(60.0)
+    workers.look({PREFIX + "runs": record(1), PREFIX + "ends": record(1, searches=False)})
+    assert workers.others(None) == ["runs", "ends"]
+    assert workers.searching(None) == ["runs"]
+    assert workers.searching("runs") == []

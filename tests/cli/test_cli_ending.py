@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasreg.cli import _job
+from kerasreg.cli import _ending
 from kerasreg.cli._record import SearchSettings
 
 
@@ -15,7 +15,7 @@ def test_a_regression_answers_in_the_units_of_its_file():
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
     parts = types.SimpleNamespace(target_mean=10.0, target_scale=2.0)
     x = np.array([[1.0, 2.0], [-3.0, 0.5]], "float32")
-    raw = _job._in_raw_units(model, parts)
+    raw = _ending._in_raw_units(model, parts)
     standardised = model.predict(x, verbose=0)
     np.testing.assert_allclose(raw.predict(x, verbose=0), 2.0 * standardised + 10.0, rtol=1e-5)
 
@@ -23,14 +23,14 @@ def test_a_regression_answers_in_the_units_of_its_file():
 def test_a_classification_is_left_as_it_is():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "softmax")])
     parts = types.SimpleNamespace(target_mean=0.0, target_scale=1.0)
-    assert _job._in_raw_units(model, parts) is model
+    assert _ending._in_raw_units(model, parts) is model
 
 
 def test_the_file_for_keras_is_whole_and_what_a_kill_has_left_is_gone(tmp_path):
     folder = tmp_path / "o[1]"
     (folder / "model" / ".staging-x" / "model").mkdir(parents=True)
     (folder / "model" / "1").mkdir()
-    job = object.__new__(_job.SearchJob)
+    job = object.__new__(_ending.Ending)
     job.folder = str(folder)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     job._save(model)
@@ -61,7 +61,7 @@ def test_the_file_for_keras_is_whole_and_what_a_kill_has_left_is_gone(tmp_path):
 )
 def test_members_are_the_models_of_folds_or_trained_again(given, members):
     asked, lines = [], []
-    job = object.__new__(_job.SearchJob)
+    job = object.__new__(_ending.Ending)
     job.settings = SearchSettings(**given)
     job.write = lines.append
     selection = types.SimpleNamespace(
