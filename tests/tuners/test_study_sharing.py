@@ -99,12 +99,12 @@ def test_what_is_done_once_is_done_by_one_that_lives(tmp_path):
     with pytest.raises(OSError, match="full"):
         one.once("end", fails)
     thread = threading.Thread(
-        target=lambda: done.append(other.once("end", lambda: (time.sleep(1.5), "other")[1]))
+        target=lambda: done.append(other.once("end", lambda: (time.sleep(0.8), "other")[1]))
     )
     thread.start()
     while not other.living and other._heart is None:
         time.sleep(0.01)
-    time.sleep(0.5)
+    time.sleep(0.2)
     done.append(one.once("end", lambda: "one", lambda: waited.append(1)))
     thread.join()
     assert sorted(done) == [(False, "other"), (True, "other")]
