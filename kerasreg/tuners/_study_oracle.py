@@ -81,8 +81,8 @@ class StudyOracle(keras_tuner.Oracle):
         objective: as for KerasTuner; a list for several.
         max_trials: number of trials of all processes; None for no end.
         sampler: `"tpe"`, `"gp"`, `"cmaes"`, `"qmc"`, `"nsgaii"`, `"random"`, or a sampler of
-            Optuna's. By name, the draws of a trial follow from the seed and the number of the
-            trial. None for `"tpe"`, or `"nsgaii"` for several objectives.
+            Optuna's. By name, the draws of a trial follow from the seed and from how many trials
+            began before it. None for `"tpe"`, or `"nsgaii"` for several objectives.
         pruner: an Optuna pruner, which ends trials by their intermediate results where the tuner
             reports epochs, as `VectorizedTuner` does. None to end none.
         storage: a URL of a database (`"sqlite:///study.db"`, `"postgresql://..."`, `"mysql://..."`),
