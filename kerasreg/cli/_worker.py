@@ -90,6 +90,7 @@ class _Watch:
 
     def __init__(self) -> None:
         self.tuner: Any = None
+        self.was_told = False
         self._told, heard = socket.socketpair()
         heard.setblocking(False)
         self._heard = heard
@@ -100,6 +101,7 @@ class _Watch:
 
     def _wait(self) -> None:
         select.select([self._told, sys.stdin.fileno()], [], [])
+        self.was_told = True
         try:
             handed_back = 0 if self.tuner is None else self.tuner.oracle.hand_back()
             line = f"kerasreg: a worker was told to end; trials handed back: {handed_back}\n"
@@ -121,8 +123,11 @@ def main() -> None:
     except Exception as error:
         lines = str(error).splitlines() or [type(error).__name__]
         # The last line is that which is told.
-        print(f"{type(error).__name__}: {lines[0]}", file=sys.stderr)
+        if not watch.was_told:
+            print(f"{type(error).__name__}: {lines[0]}", file=sys.stderr)
         code = 1
+    if watch.was_told:  # What has failed may be a trial that is another process's by now.
+        threading.Event().wait()
     sys.stderr.flush()
     # Threads of TensorFlow crash an orderly end now and then.
     os._exit(code)

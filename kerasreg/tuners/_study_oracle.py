@@ -81,8 +81,8 @@ class StudyOracle(keras_tuner.Oracle):
         objective: as for KerasTuner; a list for several.
         max_trials: number of trials of all processes; None for no end.
         sampler: `"tpe"`, `"gp"`, `"cmaes"`, `"qmc"`, `"nsgaii"`, `"random"`, or a sampler of
-            Optuna's. By name, the draws of a trial follow from the seed and the number of the
-            trial. None for `"tpe"`, or `"nsgaii"` for several objectives.
+            Optuna's. By name, the draws of a trial follow from the seed and from how many trials
+            began before it. None for `"tpe"`, or `"nsgaii"` for several objectives.
         pruner: an Optuna pruner, which ends trials by their intermediate results where the tuner
             reports epochs, as `VectorizedTuner` does. None to end none.
         storage: a URL of a database (`"sqlite:///study.db"`, `"postgresql://..."`, `"mysql://..."`),
@@ -541,7 +541,7 @@ class StudyOracle(keras_tuner.Oracle):
             internals.begin_trial(self, tuner_id, trial)
             return trial
         self._join()
-        asked = self._ask() if self._has_room else "IDLE"
+        asked, rank = self._ask() if self._has_room else ("IDLE", 0)
         if isinstance(asked, str):
             if asked == "STOPPED":
                 self.tuner_ids.discard(tuner_id)
@@ -549,21 +549,26 @@ class StudyOracle(keras_tuner.Oracle):
             elif not self.ongoing_trials:
                 time.sleep(_SECONDS_IDLE)
             return keras_tuner.engine.trial.Trial(self.get_space(), "", asked)
-        values = self._draw(asked)
         assert self._heart is not None
         asked.set_user_attr(marks.WORKER, self._heart.worker)
+        trial_id = marks.trial_id_of(rank)
+        # Now, so that it can be handed back while its values are drawn.
+        self._running[trial_id] = _Run(asked)
+        values = self._draw(asked, rank)
+        asked.set_user_attr(marks.DRAWN, True)
         attrs = asked.user_attrs
-        trial_id = Chain(attrs.get(marks.AGAIN, asked.number), []).trial_id
         space = self.get_space()
         space.values = values
         trial = keras_tuner.engine.trial.Trial(space, trial_id, "RUNNING")
         internals.run_counts(self)[trial_id] = int(attrs.get(marks.FAILURES, 0))
-        self._running[trial_id] = _Run(asked)
         internals.begin_trial(self, tuner_id, trial)
         return trial
 
-    def _draw(self, asked: Any) -> dict[str, Any]:
+    def _draw(self, asked: Any, rank: int) -> dict[str, Any]:
         """Draws the values of a trial, of which a block of trials may have some in common."""
+        # Samplers by name draw by the rank, and not by the number of the trial in the study.
+        if hasattr(self._study.sampler, "place"):
+            self._study.sampler.place(asked.number, rank)
         own = self.probe is not None and self.trials_per_structure > 1
         if own:
             known = self._study.get_trials(deepcopy=False)[asked.number]
@@ -620,11 +625,11 @@ class StudyOracle(keras_tuner.Oracle):
         weakref.finalize(self, self._heart.silence)
         self._look()
 
-    def _ask(self) -> Any:
-        """A trial of the study that counts, or the status `"IDLE"` or `"STOPPED"`."""
+    def _ask(self) -> tuple[Any, int]:
+        """A trial of the study that counts, and its rank; or the status `"IDLE"` or `"STOPPED"`."""
         while True:
             if self._leaves:
-                return "STOPPED"
+                return "STOPPED", 0
             if time.monotonic() - self._looked > self.worker_timeout / 6:
                 self._look()
             self._sync()
@@ -632,10 +637,10 @@ class StudyOracle(keras_tuner.Oracle):
             waits = any(chain.attempts[-1].state.name == "WAITING" for chain in chains)
             if self._is_full() and not waits:
                 if all(chain.ended for chain in chains):
-                    return "STOPPED"
+                    return "STOPPED", 0
                 if not self._running and self._look():
                     continue
-                return "IDLE"
+                return "IDLE", 0
             count = self._count
             trial = self._study.ask()
             rank: int | None = len(self._standing.chains)
@@ -643,7 +648,7 @@ class StudyOracle(keras_tuner.Oracle):
                 self._sync()
                 rank = rank_of(self._standing, trial.number)
             if rank is not None and (self.max_trials is None or rank < self.max_trials):
-                return trial
+                return trial, rank
             trial.set_user_attr(marks.SURPLUS, True)
             self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
 
@@ -695,17 +700,23 @@ class StudyOracle(keras_tuner.Oracle):
             return
         else:
             self._queue_again(last, chain.root, len(chain.attempts))
+        if marks.WORKER not in last.user_attrs:  # It was killed before it was named: it counts.
+            self._storage.set_trial_user_attr(self._id_of(last.number), marks.WORKER, "")
         self._fail(last.number)
 
     def _queue_again(self, last: Any, root: int, attempt: int) -> None:
-        """Queues a new trial of the study, with the parameters of one that broke off."""
+        """Queues a new trial of the study, with the parameters of one that broke off.
+
+        Where not all of these were drawn they are drawn anew, which gives the same ones.
+        """
+        was_drawn = marks.DRAWN in last.user_attrs
         lost = (marks.ARTIFACTS, marks.HANDED_BACK, marks.SETTING, marks.WORKER)
         kept = {name: value for name, value in last.user_attrs.items() if name not in lost}
         self._study.add_trial(
             self._optuna.create_trial(
                 state=self._optuna.trial.TrialState.WAITING,
-                params=last.params,
-                distributions=last.distributions,
+                params=last.params if was_drawn else {},
+                distributions=last.distributions if was_drawn else {},
                 user_attrs={**kept, marks.AGAIN: root, marks.ATTEMPT: attempt},
                 system_attrs=last.system_attrs,
             )

@@ -260,7 +260,7 @@ def _made(name: str, seed: int) -> Any:
 
 
 def _seeded(name: str, seed: int) -> Any:
-    """A sampler by name, whose draws for a trial follow from the seed and the trial's number.
+    """A sampler by name, whose draws for a trial follow from the seed and the trial's rank.
 
     So processes draw other values than each other, and a search that is resumed draws what it
     would have drawn.
@@ -271,12 +271,18 @@ def _seeded(name: str, seed: int) -> Any:
         """Draws each trial by a sampler of its own."""
 
         def __init__(self) -> None:
-            self.now: tuple[int | None, Any] = None, None
+            self.now: tuple[Any, Any] = None, None
+            self.ranks: dict[int, int] = {}
+
+        def place(self, number: int, rank: int) -> None:
+            """Takes the rank of a trial; until then its number stands for it."""
+            self.ranks = {number: rank}
 
         def of(self, trial: Any) -> Any:
-            if self.now[0] != trial.number:
-                own = np.random.SeedSequence([seed, trial.number]).generate_state(1)
-                self.now = trial.number, _made(name, int(own[0]) % 2**31)
+            rank = self.ranks.get(trial.number, trial.number)
+            if self.now[0] != (trial.number, rank):
+                own = np.random.SeedSequence([seed, rank]).generate_state(1)
+                self.now = (trial.number, rank), _made(name, int(own[0]) % 2**31)
             return self.now[1]
 
         def reseed_rng(self) -> None:

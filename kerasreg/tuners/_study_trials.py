@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 AGAIN = "kerasreg:again"  # The number of the first trial of its chain.
 ARTIFACTS = "kerasreg:artifacts"  # The names of the files that its process has shared.
 ATTEMPT = "kerasreg:attempt"  # How many of the chain were before it.
+DRAWN = "kerasreg:drawn"  # That all of its values were drawn.
 FAILURES = "kerasreg:failures"  # How often its training has failed.
 HANDED_BACK = "kerasreg:handed_back"  # That its process was told to end, and did not die.
 RESULT = "kerasreg:result"  # What KerasTuner keeps of it when it has ended.
@@ -31,15 +32,19 @@ class Chain(NamedTuple):
     Attributes:
         root: the number of its first trial in the study.
         attempts: its trials in the study, the last one last.
+        rank: how many trials of the search began before it. Trials of the study that were tried
+            again do not count, so that a search in which processes died has the ids, and draws the
+            values, of one in which none did.
     """
 
     root: int
     attempts: list[Any]
+    rank: int = 0
 
     @property
     def trial_id(self) -> str:
         """The id of the trial for KerasTuner."""
-        return f"{self.root:04d}"
+        return trial_id_of(self.rank)
 
     @property
     def deaths(self) -> int:
@@ -58,6 +63,11 @@ class Chain(NamedTuple):
     def ended(self) -> bool:
         """Whether it has a result, or has failed for good."""
         return bool(self.best.state.is_finished())
+
+
+def trial_id_of(rank: int) -> str:
+    """The id for KerasTuner of the trial before which so many began."""
+    return f"{rank:04d}"
 
 
 class Standing(NamedTuple):
@@ -108,7 +118,8 @@ def standing(trials: Iterable[Any], counts: Callable[[Any], bool] = bool) -> Sta
             chains[number] = Chain(number, [trial])
         else:
             surplus.add(number)
-    return Standing(list(chains.values()), surplus)
+    ranked = [chain._replace(rank=rank) for rank, chain in enumerate(chains.values())]
+    return Standing(ranked, surplus)
 
 
 def rank_of(found: Standing, number: int) -> int | None:

@@ -1,15 +1,18 @@
 """`kerasreg search --storage --artifacts`: one command on several machines, here in folders."""
 
+import dataclasses
 import json
 import os
+import pathlib
 import signal
+import threading
 
 import optuna
 import pytest
 import tensorflow as tf
 from helpers.commands import SearchFolder, check_refused, command_inside, contents, started
 
-from kerasreg.cli import _job
+from kerasreg.cli import _found, _job
 from kerasreg.cli._data import load_table
 from kerasreg.cli._record import SearchSettings, Shared
 
@@ -167,3 +170,91 @@ def test_a_machine_that_is_gone_loses_nothing(tmp_path):
     assert found.versions == [1]
     assert len(found.trials) == 6
     assert os.listdir(tmp_path / "a" / "out" / "search").count("study.db") == 0
+
+
+@pytest.mark.long
+def test_when_the_one_dies_that_ends_the_search_another_one_ends_it(tmp_path):
+    with _start(tmp_path, "a") as first, _start(tmp_path, "b") as second:
+        machines = {"a": first, "b": second}
+        killed = []
+
+        def watch(name):
+            for line in machines[name].stdout:
+                if line.startswith("best setting") and not killed:
+                    killed.append(name)
+                    machines[name].kill()
+
+        threads = [threading.Thread(target=watch, args=(name,)) for name in machines]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(300)
+        codes = {name: process.wait(60) for name, process in machines.items()}
+    (gone,) = killed
+    (left,) = machines.keys() - {gone}
+    assert codes == {gone: -signal.SIGKILL, left: 0}
+    assert SearchFolder(tmp_path / gone / "out").versions == []
+    found = SearchFolder(tmp_path / left / "out")
+    assert found.versions == [1]
+    assert len(found.report["ensemble"]["rows"]) >= 1
+
+
+class _Store:
+    """A tuner that shares files in a dictionary."""
+
+    def __init__(self):
+        self.files = {}
+
+    def share_file(self, path):
+        content = pathlib.Path(path).read_bytes()
+        name = f"{len(self.files)}"
+        self.files[name] = content
+        return name
+
+    def shared_file(self, name):
+        return self.files[name]
+
+
+def test_what_was_found_is_copied_and_versions_that_are_there_stay(tmp_path):
+    there, here, store = tmp_path / "there", tmp_path / "here", _Store()
+    (there / "model" / "3" / "variables").mkdir(parents=True)
+    (there / "model" / "3" / "saved_model.pb").write_bytes(b"model")
+    (there / "model" / "3" / "variables" / "v").write_bytes(b"weights")
+    (there / "model" / "2").mkdir()  # Of an earlier search.
+    for name in _found._FILES:
+        (there / name).write_text(name)
+    found = json.loads(json.dumps(_found.give(store, str(there), str(there / "model" / "3"))))
+    _found.take(store, found, str(here))
+    assert sorted(path.name for path in here.iterdir()) == sorted([*_found._FILES, "model"])
+    assert contents(here / "model") == {
+        name: content for name, content in contents(there / "model").items() if name.startswith("3")
+    }
+    (here / "model" / "3" / "saved_model.pb").write_bytes(b"served")
+    _found.take(store, found, str(here))
+    assert (here / "model" / "3" / "saved_model.pb").read_bytes() == b"served"
+    assert sorted(path.name for path in (here / "model").iterdir()) == ["3"]
+
+
+def test_a_search_goes_on_in_the_places_where_it_is(tmp_path, begun):
+    storage, artifacts = begun
+    record = {
+        **dataclasses.asdict(SearchSettings(data="wine", epochs=3, trials=4, workers=1)),
+        "fingerprint": load_table("wine").fingerprint(),
+        "earlier": [],
+        **Shared(storage.partition("=")[2], artifacts.partition("=")[2], "out").told(),
+    }
+    (tmp_path / "here" / "out").mkdir(parents=True)
+    (tmp_path / "here" / "out" / "job.json").write_text(json.dumps(record))
+    resume = ("search", "--resume", "--output_dir=here/out")
+    check_refused(command_inside(*resume, cwd=tmp_path), "--resume", "no --storage", "study.db")
+    done = command_inside(*resume, "--storage=other.db", artifacts, cwd=tmp_path)
+    check_refused(done, "begun with --storage=", "study.db", "other.db")
+    # What differs from the search that the others have is refused here, too.
+    done = command_inside(*WINE, "--epochs=5", storage, artifacts, cwd=tmp_path)
+    check_refused(done, "--epochs=5", "--epochs=3")
+
+
+def test_passwords_are_not_recorded():
+    shared = Shared.of("postgresql://me:s3cret@host/x", "s3://bucket/x", "some/out")
+    assert shared.told() == {"storage": "postgresql://me:***@host/x", "artifacts": "s3://bucket/x"}
+    assert shared.study_name == "out"

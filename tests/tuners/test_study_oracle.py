@@ -357,7 +357,7 @@ def test_what_another_program_has_put_into_the_study_is_known(made, tmp_path):
     study.add_trial(optuna.create_trial(value=7.0))  # Of another space.
     oracle = made(max_trials=5, storage=path)
     assert run(oracle) == "STOPPED"
-    assert list(oracle.trials) == ["0000", "0001", "0002", "0004", "0005"]
+    assert list(oracle.trials) == ["0000", "0001", "0002", "0003", "0004"]
     assert [oracle.trials[f"{n:04d}"].score for n in range(3)] == [
         t.value for t in study.trials[:3]
     ]

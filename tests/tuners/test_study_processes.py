@@ -47,7 +47,8 @@ def test_killed_ones_lose_no_trial(storage, processes, kills, tmp_path):
     other = [
         of for of, (_, values, _) in found["trials"].items() if values != drawn.get(of, values)
     ]
-    assert len(other) <= found["killed"]
+    # Also where a process was killed while it drew them.
+    assert other == []
 
 
 def test_lanes_of_two_processes_of_which_some_are_killed(tmp_path):

@@ -70,6 +70,35 @@ def test_trials_that_are_handed_back_go_on_elsewhere_and_as_often_as_that_is(tmp
     assert set(states) == {"COMPLETE", "FAIL"}
 
 
+def test_a_search_in_which_processes_died_draws_what_one_draws_in_which_none_did(tmp_path):
+    (tmp_path / "whole").mkdir()
+    whole = oracle(tmp_path / "whole")
+    expected = {t.trial_id: t.hyperparameters.values for t in asked(whole, 4)}
+    # One that is gone after two, and one while it draws.
+    gone = oracle(tmp_path)
+    asked(gone, 2)
+    suggest = optuna.Trial.suggest_float
+
+    def dies(self, *given, **named):
+        suggest(self, *given, **named)
+        raise SystemExit
+
+    optuna.Trial.suggest_float = dies
+    try:
+        with pytest.raises(SystemExit):
+            gone.create_trial("third")
+    finally:
+        optuna.Trial.suggest_float = suggest
+    gone.release()
+    after = oracle(tmp_path)
+    found = asked(after, 4)
+    assert {t.trial_id: t.hyperparameters.values for t in found} == expected
+    assert sorted(expected) == ["0000", "0001", "0002", "0003"]
+    for trial in found:
+        complete(after, trial)
+    assert len(after.trials) == 4
+
+
 def test_what_has_ended_is_not_handed_back(tmp_path):
     mine = oracle(tmp_path)
     first, _ = asked(mine, 2)
@@ -99,12 +128,12 @@ def test_what_is_done_once_is_done_by_one_that_lives(tmp_path):
     with pytest.raises(OSError, match="full"):
         one.once("end", fails)
     thread = threading.Thread(
-        target=lambda: done.append(other.once("end", lambda: (time.sleep(1.5), "other")[1]))
+        target=lambda: done.append(other.once("end", lambda: (time.sleep(0.8), "other")[1]))
     )
     thread.start()
     while not other.living and other._heart is None:
         time.sleep(0.01)
-    time.sleep(0.5)
+    time.sleep(0.2)
     done.append(one.once("end", lambda: "one", lambda: waited.append(1)))
     thread.join()
     assert sorted(done) == [(False, "other"), (True, "other")]
