@@ -129,7 +129,7 @@ class TableHyperModel(keras_tuner.HyperModel):
             mixture of examples behind the embeddings; `"layer_rates"`, factors of the learning
             rates of embeddings, of the scales of numbers, and of biases; `"initial_scales"`,
             factors of the initial weights of embeddings and of hidden layers. None is there by
-            default: docs/explanations/tables.md says what they gave.
+            default: see "How tables are read" for what they gave.
         regularized: False leaves penalties, dropout, weight decay and label smoothing out whatever
             the hyperparameters say: the baseline to compare with.
         seed: seed of initial weights and masks; None for other ones in each trial.
