@@ -61,10 +61,15 @@ class BestEpochs:
 
         None for a lane of which no epoch was kept.
         """
+        found = self.known(lane)
+        self.scores[lane], self._kept[lane] = None, False
+        return found
+
+    def known(self, lane: int) -> tuple[float | None, list[np.ndarray]] | None:
+        """What `take` would return; the lane goes on."""
         if not self._kept[lane]:
             return None
-        score, self.scores[lane], self._kept[lane] = self.scores[lane], None, False
-        return score, [np.array(value[lane]) for value in self.values]
+        return self.scores[lane], [np.array(value[lane]) for value in self.values]
 
 
 class JointEpochs:
@@ -88,8 +93,19 @@ class JointEpochs:
             self._groups.pop(lane, None)
             groups.setdefault((plan.trial.trial_id, plan.execution), {})[lane] = plan
         for group in groups.values():
+            resumed = {plan.joint for plan in group.values()} - {None}
+            if resumed:
+                # What they were when they began together they are still.
+                if resumed == {True}:
+                    whole = len(group) == self._folds
+                    self._groups |= dict.fromkeys(group, group if whole else {})
+                continue
             if len(group) == self._folds and all(plan.fold is not None for plan in group.values()):
                 self._groups |= dict.fromkeys(group, group)
+
+    def is_joint(self, lane: int) -> bool:
+        """Whether a lane has its best epoch together with the other folds of its trial."""
+        return lane in self._groups
 
     def logs(self, seen: Mapping[int, Any], lanes: int) -> list[dict[str, Any]]:
         """The logs of an epoch by which the weights of each lane are kept, or are not.
@@ -109,6 +125,8 @@ class JointEpochs:
         own: dict[str, Any] = seen[lane].logs
         if group is None:
             return own
+        if not group:  # Some of its folds ended in an earlier process.
+            return {}
         every = [seen[other] for other, plan in group.items() if _trains(seen.get(other), plan)]
         if len(every) < len(group) or len({one.epoch for one in every}) > 1:
             return {}
