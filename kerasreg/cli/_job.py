@@ -11,7 +11,7 @@ import os
 import shlex
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -40,6 +40,8 @@ _FEW_ROWS, _MANY_ROWS = 1_000, 50_000
 # So many trials are proposed at a time where the next ones learn from them.
 _INFORMED = 8
 _REFERENCE = "ensemble"
+# Of warnings of a search, those that are for who runs the command.
+_TOLD = ("trials failed", "begin again", "begins again", "checkpoint", "cannot be read", "damaged")
 
 
 class SearchJob:
@@ -192,13 +194,14 @@ class SearchJob:
         best = chosen.trial.hyperparameters
         setting = ", ".join(f"{name}={_short(value)}" for name, value in best.values.items())
         self.write(f"best setting, trial {chosen.trial.trial_id}: {setting}")
-        selection = tuner.select_ensemble()
-        self.write(_told(selection))
-        networks = {
-            "baseline": self._baseline(best, chosen.trial.trial_id),
-            "winner": tuner.ensemble(candidates=[chosen.trial.trial_id]),
-            _REFERENCE: self._ensemble(selection),
-        }
+        with _weights_of(tuner):
+            selection = tuner.select_ensemble()
+            self.write(_told(selection))
+            networks = {
+                "baseline": self._baseline(best, chosen.trial.trial_id),
+                "winner": tuner.ensemble(candidates=[chosen.trial.trial_id]),
+                _REFERENCE: self._ensemble(selection),
+            }
         x_test = self.data.fitted.arrays(self.data.frame.iloc[self.data.test_rows])
         outputs = {
             name: network.predict(x_test, verbose=0) * self.data.target_scale
@@ -362,7 +365,7 @@ class SearchJob:
                 verbose=0,
             )
         for warning in caught:
-            if "trials failed" in str(warning.message):
+            if any(told in str(warning.message) for told in _TOLD):
                 self.write(f"note: {warning.message}")
 
     def _common(self, project: str, hypermodel: TableHyperModel, strategy: Any) -> dict[str, Any]:
@@ -423,6 +426,18 @@ class SearchJob:
             )
         self._search(tuner)
         return tuner.ensemble(candidates=1)
+
+
+@contextlib.contextmanager
+def _weights_of(tuner: Any) -> Iterator[None]:
+    """Names the folder where weights of trials are missing, which is the fault of no argument."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        raise RuntimeError(
+            f"{tuner.project_dir!r} has trials that are done and no file of their weights "
+            f"(lanes-*.npz) any more: put it back, or search in another folder. {error}"
+        ) from error
 
 
 class _OfReplicas(TableHyperModel):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from kerasreg._files import write_bytes
+
+# Of more bytes, files of weights are not read in whole to see whether they can be.
+_MOST_READ = 2**31
 
 
 class BestEpochs:
@@ -218,7 +222,7 @@ def read(folder: str, trial_id: str, model: keras.Model) -> bool:
     """Assigns the values of a trial to its model; False where there are none."""
     # The newest first: a trial that was tried again is in two files.
     for name in reversed(_names(folder)):
-        with np.load(os.path.join(folder, name)) as stored:
+        with _opened(os.path.join(folder, name)) as stored:
             names = stored["trials"].tolist()
             # Files of earlier versions have one training of each trial.
             best = stored["best"].tolist() if "best" in stored.files else names
@@ -235,7 +239,7 @@ def read_all(folder: str, trial_ids: Sequence[str]) -> dict[str, list[list[np.nd
     wanted = set(trial_ids)
     found: dict[str, list[list[np.ndarray]]] = {}
     for name in reversed(_names(folder)):
-        with np.load(os.path.join(folder, name)) as stored:
+        with _opened(os.path.join(folder, name)) as stored:
             names = stored["trials"].tolist()
             places: dict[str, list[int]] = {}
             for place, of in enumerate(names):
@@ -248,6 +252,40 @@ def read_all(folder: str, trial_ids: Sequence[str]) -> dict[str, list[list[np.nd
                     for one in new
                 }
     return found
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    """Opens a file of weights; names it if they cannot be read."""
+    try:
+        with np.load(path) as stored:
+            yield stored
+    except Exception as error:  # Of zipfile, zlib and NumPy.
+        raise RuntimeError(
+            f"{path!r} has no weights of trials that can be read ({type(error).__name__}: "
+            f"{error}). `search` sets it aside, and trains these trials again."
+        ) from error
+
+
+def set_damaged_aside(folder: str) -> tuple[list[str], set[str]]:
+    """Renames files of weights that cannot be read.
+
+    Returns:
+        What is wrong with each, in words, and the trials of all other files.
+    """
+    damaged, trials = list[str](), set[str]()
+    paths = [os.path.join(folder, name) for name in _names(folder)]
+    reads_all = sum(map(os.path.getsize, paths)) <= _MOST_READ
+    for path in paths:
+        try:
+            with _opened(path) as stored:
+                if reads_all and (part := stored.zip.testzip()) is not None:
+                    raise ValueError(f"{part} is not what was written")
+                trials |= {name.partition("/")[0] for name in stored["trials"].tolist()}
+        except RuntimeError as error:
+            damaged.append(str(error))
+            os.replace(path, f"{path}.damaged")
+    return damaged, trials
 
 
 def assign(model: keras.Model, values: Sequence[np.ndarray]) -> None:

@@ -20,10 +20,10 @@ from kerasreg._warnings import warn
 from kerasreg.lanes import Lanes
 from kerasreg.models import Ensemble
 from kerasreg.reports import SearchReport, check_path
-from kerasreg.tuners import _best_epochs
+from kerasreg.tuners import _best_epochs, _learning_curves, _search_log
 from kerasreg.tuners._checkpoints import Checkpoints, check_every
 from kerasreg.tuners._confirmation import GivenSettings, LastEpoch, project_of, scores_again
-from kerasreg.tuners._crash_safe import StateFiles
+from kerasreg.tuners._crash_safe import StateFiles, give_again
 from kerasreg.tuners._folds import check_folds
 from kerasreg.tuners._initial_settings import InitialSettings
 from kerasreg.tuners._lane_report import LaneRecord, LaneReport, report_of
@@ -305,6 +305,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         self, fit_args: Any, groups: Any, time_limit: Any, report: Any, fit_kwargs: dict[str, Any]
     ) -> None:
         self.oracle.verbose = 0  # Its table for each trial is nothing for many at once.
+        self._mend()
         limit, targets = TimeLimit(time_limit), check_targets(report)
         renewal = self._new_renewal(targets)
         self._scheduler = self._new_scheduler(fit_args, fit_kwargs, groups, limit, renewal.look)
@@ -329,6 +330,47 @@ class VectorizedTuner(keras_tuner.Tuner):
         self.on_search_end()
         if summary is not None:
             warn(summary)
+
+    def _mend(self) -> None:
+        """Says which files of an earlier search are damaged, and has done again what they held."""
+        for read in (_learning_curves, _search_log):
+            if (lost := read.damage(self.project_dir)) is not None:
+                warn(lost)
+        damaged, kept = _best_epochs.set_damaged_aside(self.project_dir)
+        if not damaged:
+            return
+        lost_trials = [
+            trial_id
+            for trial_id, trial in self.oracle.trials.items()
+            if trial.status == "COMPLETED"
+            and trial_id not in kept
+            and not os.path.exists(internals.checkpoint_path(self, trial_id))
+        ]
+        what = "begin again"
+        if isinstance(self.oracle, StudyOracle):
+            what = "keep their results, and are in no ensemble"  # A study's trial ends once.
+        else:
+            for trial_id in lost_trials:
+                give_again(self.oracle, trial_id)
+                self._files.save_trial(self.oracle.trials[trial_id])
+            self._files.save()
+        for why in damaged:
+            warn(f"{why} Of {len(lost_trials)} trials there are no weights any more: they {what}.")
+
+    def reload(self) -> None:
+        """Goes on with the project, as `keras_tuner.Tuner.reload` does.
+
+        Raises:
+            RuntimeError: if a file of its state cannot be read; the message names it.
+        """
+        try:
+            super().reload()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            path, why = internals.tuner_path(self), f"{type(error).__name__}: {error}"
+            if self._has_own("set_state", VectorizedTuner):
+                raise RuntimeError(f"{path!r} is not the state of the tuner ({why}).") from error
+            # Which is nothing: the oracle has all that there is.
+            warn(f"{path!r} cannot be read ({why}), and is written anew; nothing is lost.")
 
     def lane_report(self) -> LaneReport:
         """How each trial was trained: as a lane of which program, or alone, and why.
@@ -1168,6 +1210,12 @@ class VectorizedTuner(keras_tuner.Tuner):
     def _populate_initial_space(self) -> None:
         # KerasTuner's hook: learns the space before the first trial, if nothing is resumed.
         self._explored = True
+        if not isinstance(self.oracle, StudyOracle) and internals.trials_in_folder(self.oracle):
+            # KerasTuner would begin anew, and write over the trials.
+            path = internals.tuner_path(self)
+            self.oracle.reload()
+            warn(f"{path!r} is missing, and is written anew: the search goes on with its trials.")
+            return
         if not _declares_whole_space(self.hypermodel):
             internals.explore_space(self)
             return
