@@ -324,13 +324,23 @@ def test_how_often_may_be_told(value, expected):
 # Processes that are killed.
 
 
+def assert_found(found, expected):
+    """Status, score, best epoch, and sums of weights of each trial are those, up to rounding."""
+    assert found.keys() == expected.keys()
+    for name, (status, score, step, sums) in expected.items():
+        assert found[name][:3] == [status, pytest.approx(score, rel=1e-4), step]
+        assert found[name][3] == pytest.approx(sums, rel=1e-3, abs=1e-3)
+
+
 @pytest.mark.long
 @needs_fork
 @pytest.mark.parametrize("kind", ["lanes", "folds", "study"])
 def test_a_search_killed_at_random_moments_goes_on_to_the_same_results(kind, tmp_path):
     found = run_program(PROGRAM, "moments", kind, 7, 4, tmp_path)
     assert found["exit_codes"].count(-signal.SIGKILL) >= 2
-    assert found["resumed"] == found["whole"]
+    if kind == "lanes":  # All of them train together, in each process.
+        assert found["resumed"] == found["whole"]
+    assert_found(found["resumed"], found["whole"])
     # Some processes have gone on in the middle of trainings.
     assert any(first > 0 for first in found["first_epochs"])
     assert found["most_files"] <= 2
@@ -352,7 +362,4 @@ def test_sigterm_writes_a_checkpoint_and_ends_the_process_by_the_signal(tmp_path
 def test_a_search_goes_on_on_another_number_of_devices(tmp_path):
     found = run_program(PROGRAM, "terminated", tmp_path, 2)
     assert found["first_epochs"][-1] > 0
-    for name, (status, score, step, values) in found["whole"].items():
-        resumed = found["resumed"][name]
-        assert resumed[:3] == [status, pytest.approx(score, rel=1e-4), step]
-        assert resumed[3] == pytest.approx(values, rel=1e-3, abs=1e-3)
+    assert_found(found["resumed"], found["whole"])
