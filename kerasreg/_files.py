@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ from typing import Any
 _OF_PATTERNS = "[" if os.sep == "\\" else "[\\"
 
 _WRITERS = 16
+# There is no room: of the disk, of what a user may have of it, of a file.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -33,7 +36,17 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """As `write_text`, of bytes."""
-    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        _write_bytes(os.path.abspath(path), content)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        room = f"{len(content)} bytes are needed, and {free_bytes(path)} are free"
+        raise OSError(error.errno, f"{error.strerror}: {room}", os.fspath(path)) from error
+
+
+def _write_bytes(path: str, content: bytes) -> None:
+    folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
     handle, beside = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.")
     try:
@@ -46,6 +59,19 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         if os.path.exists(beside):
             os.remove(beside)
         raise
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error says that there is no room for what was to be written."""
+    return error.errno in _FULL
+
+
+def free_bytes(path: str | os.PathLike[str]) -> int:
+    """The room that is left on the disk of a file or folder, which need not exist yet."""
+    folder = os.path.abspath(path)
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return shutil.disk_usage(folder).free
 
 
 def write_texts(texts: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras_tuner
@@ -299,15 +299,49 @@ def trials_in_folder(oracle: keras_tuner.Oracle) -> dict[str, Any]:
     KerasTuner itself takes the name of the folder for a pattern, and finds none in `a[1]`.
 
     Read for KerasTuner 1.4.7 and 1.4.8.
+
+    Raises:
+        RuntimeError: if a file is not the state of its trial.
     """
     folder = _private(oracle, "_project_dir")
     found = {}
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         path = os.path.join(folder, name, "trial.json")
         if name.startswith("trial_") and os.path.exists(path):
-            trial = keras_tuner.engine.trial.Trial.load(path)
+            with _state_in(path):
+                trial = keras_tuner.engine.trial.Trial.load(path)
+                if name != f"trial_{trial.trial_id}":
+                    raise ValueError(f"it is of trial {trial.trial_id!r}")
             found[trial.trial_id] = trial
     return found
+
+
+def check_trials(oracle: keras_tuner.Oracle, started: Sequence[str]) -> None:
+    """Has an oracle all trials that it has begun? KerasTuner does without those that are lost.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+
+    Raises:
+        RuntimeError: if the file of one is missing; the message names it.
+    """
+    if missing := [one for one in started if one not in oracle.trials]:
+        raise RuntimeError(
+            f"{trial_path(oracle, missing[0])!r} is missing, of a trial that the search has begun: "
+            "put a copy in its place, or search in another folder."
+        )
+
+
+@contextlib.contextmanager
+def _state_in(path: str) -> Iterator[None]:
+    """Names the file of a state that cannot be read: KerasTuner names none."""
+    try:
+        yield
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise RuntimeError(
+            f"{path!r} is not the state of a search that can go on ({why}): put a copy in its "
+            "place, or search in another folder."
+        ) from error
 
 
 def reload_from_any_folder(oracle: keras_tuner.Oracle) -> None:
@@ -322,7 +356,12 @@ def reload_from_any_folder(oracle: keras_tuner.Oracle) -> None:
     def reload_all() -> None:
         # KerasTuner reads its state when the trials are there.
         oracle.trials.update(trials_in_folder(oracle))
-        reload()
+        path = oracle_path(oracle)
+        with _state_in(path), open(path, encoding="utf-8") as file:
+            started = list(json.load(file)["start_order"])
+        check_trials(oracle, started)
+        with _state_in(path):
+            reload()
 
     replace(oracle, "reload", reload_all)
 

@@ -140,6 +140,13 @@ class HyperparameterScheduler(keras.callbacks.Callback):
         if logs is not None:
             logs[self.target] = float(ops.convert_to_numpy(self._places[0].variable))
 
+    def state(self) -> dict[str, Any]:
+        """What the callback remembers, which is nothing: values follow from the epoch or step."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes what was remembered."""
+
     def get_config(self) -> dict[str, Any]:
         return {
             "target": self.target,

@@ -145,6 +145,14 @@ class OneCycle(keras.callbacks.Callback):
         for part in self._parts:
             part.on_epoch_end(epoch, logs)
 
+    def state(self) -> dict[str, Any]:
+        """What the callback remembers: how many batches there were."""
+        return {"before": self._before, "seen": self._seen}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes what was remembered."""
+        self._before, self._seen = state["before"], state["seen"]
+
     def get_config(self) -> dict[str, Any]:
         config = self._schedule.get_config()
         momentum = None if self.momentum is None else list(self.momentum)

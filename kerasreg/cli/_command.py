@@ -13,6 +13,7 @@ from typing import TextIO
 
 from absl import flags
 
+from kerasreg._files import free_bytes
 from kerasreg._keras.patching import original, patched
 from kerasreg.cli._options import help_of, parse
 
@@ -144,7 +145,9 @@ def writing(folder: str) -> Iterator[None]:
     except FailedError as error:
         if os.strerror(errno.ENOSPC) not in str(error):
             raise
-        raise FailedError(f"the disk of {folder!r} is full: {error}") from error
+        free = f"{free_bytes(folder)} bytes are free"
+        told = "" if "bytes are free" in str(error) else f", {free}"
+        raise FailedError(f"the disk of {folder!r} is full{told}: {error}") from error
 
 
 def check_writable(flag: str, folder: str) -> None:

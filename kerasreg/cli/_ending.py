@@ -10,7 +10,7 @@ import math
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -61,13 +61,14 @@ class Ending:
         best = chosen.trial.hyperparameters
         setting = ", ".join(f"{name}={_short(value)}" for name, value in best.values.items())
         self.write(f"best setting, trial {chosen.trial.trial_id}: {setting}")
-        selection = tuner.select_ensemble()
-        self.write(_told(selection))
-        networks = {
-            "baseline": self._baseline(best, chosen.trial.trial_id),
-            "winner": tuner.ensemble(candidates=[chosen.trial.trial_id]),
-            _REFERENCE: self._ensemble(selection),
-        }
+        with _weights_of(tuner):
+            selection = tuner.select_ensemble()
+            self.write(_told(selection))
+            networks = {
+                "baseline": self._baseline(best, chosen.trial.trial_id),
+                "winner": tuner.ensemble(candidates=[chosen.trial.trial_id]),
+                _REFERENCE: self._ensemble(selection),
+            }
         x_test = self.data.fitted.arrays(self.data.frame.iloc[self.data.test_rows])
         outputs = {
             name: network.predict(x_test, verbose=0) * self.data.target_scale
@@ -206,6 +207,18 @@ class Ending:
             )
         self.task.search(tuner)
         return tuner.ensemble(candidates=1)
+
+
+@contextlib.contextmanager
+def _weights_of(tuner: Any) -> Iterator[None]:
+    """Names the folder where weights of trials are missing, which is the fault of no argument."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        raise RuntimeError(
+            f"{tuner.project_dir!r} has trials that are done and no file of their weights "
+            f"(lanes-*.npz) any more: put it back, or search in another folder. {error}"
+        ) from error
 
 
 def _told(selection: tuners.EnsembleSelection) -> str:

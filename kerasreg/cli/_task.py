@@ -29,6 +29,8 @@ from kerasreg.reports import SearchReport
 _FEW_ROWS, _MANY_ROWS = 1_000, 50_000
 # So many trials are proposed at a time where the next ones learn from them.
 _INFORMED = 8
+# Of warnings of a search, those that are for who runs the command.
+_TOLD = ("trials failed", "begin again", "begins again", "checkpoint", "cannot be read", "damaged")
 
 
 class SearchTask:
@@ -214,13 +216,13 @@ class SearchTask:
 
     @contextlib.contextmanager
     def _failures_as_notes(self) -> Iterator[None]:
-        """Notes how many trials failed."""
+        """Notes how many trials failed, and what of an earlier search could not be used."""
         with warnings.catch_warnings(record=True) as caught, contextlib.ExitStack() as stack:
             stack.callback(self.line.close)
             warnings.simplefilter("always")
             yield
         for warning in caught:
-            if "trials failed" in str(warning.message):
+            if any(told in str(warning.message) for told in _TOLD):
                 self.write(f"note: {warning.message}")
 
     def common(self, project: str, hypermodel: TableHyperModel, strategy: Any) -> dict[str, Any]:

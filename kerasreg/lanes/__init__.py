@@ -2,6 +2,7 @@
 
 from kerasreg.lanes._batches import batch_order
 from kerasreg.lanes._derived import DerivedModel
+from kerasreg.lanes._lane_state import LaneState, why_not_resumable
 from kerasreg.lanes._lanes import Lanes
 from kerasreg.lanes._scalars import DifferentPrograms
 from kerasreg.lanes._streams import DataError
@@ -13,6 +14,7 @@ __all__ = [
     "DataError",
     "DerivedModel",
     "DifferentPrograms",
+    "LaneState",
     "Lanes",
     "ModelStructure",
     "Replacement",
@@ -21,4 +23,5 @@ __all__ = [
     "merge_activations",
     "why_not_a_lane",
     "why_not_padded",
+    "why_not_resumable",
 ]

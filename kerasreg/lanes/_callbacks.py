@@ -11,6 +11,7 @@ import numpy as np
 
 from kerasreg._keras.internals import profiles_batches
 from kerasreg.lanes._epochs import BatchHooks, Kind
+from kerasreg.lanes._lane_state import CallbackState, LaneState, restore_callback, state_of_callback
 from kerasreg.lanes._stack import ModelStack
 
 Logs = dict[str, Any]
@@ -123,6 +124,39 @@ class Callbacks:
         for name, value in logs.items():
             history.history.setdefault(name, []).append(value)
         return logs
+
+    def states(self, lane: int) -> list[CallbackState]:
+        """What each callback of a lane remembers.
+
+        Raises:
+            ValueError: if one has a state that cannot be kept.
+        """
+        of_lane = self._lists[lane]
+        if of_lane is None:
+            return []
+        with self.stack.scope(lane):  # Some read variables of the model.
+            return [state_of_callback(one) for one in of_lane.callbacks[:-1]]
+
+    def restore(self, lane: int, state: LaneState) -> None:
+        """Lets the history and the callbacks of a lane, whose training has begun, go on."""
+        history = self.histories[lane]
+        history.epoch = list(state.epochs)
+        history.history = {name: list(of) for name, of in state.history.items()}
+        history.logs = dict(state.logs)
+        of_lane = self._lists[lane]
+        if of_lane is None or not self.sound[lane]:
+            return
+        theirs, kept = of_lane.callbacks[:-1], state.callbacks
+        names = [type(one).__name__ for one in theirs]
+        if names != [name for name, _ in kept]:
+            raise ValueError(
+                f"`states` must be of trainings with the callbacks of lane {lane}, {names}. "
+                f"Received: {[name for name, _ in kept]}"
+            )
+        with self.stack.scope(lane) as scope:
+            for callback, (_, of_callback) in zip(theirs, kept, strict=True):
+                restore_callback(callback, of_callback)
+        self.stack.keep([scope])
 
     def call(
         self,

@@ -14,6 +14,7 @@ from kerasreg._validation import check_count
 from kerasreg.lanes._callbacks import LaneHistory
 from kerasreg.lanes._derived import DerivedModel, template_of
 from kerasreg.lanes._draws import RandomNumbers
+from kerasreg.lanes._lane_state import LaneState
 from kerasreg.lanes._stack import ModelStack
 from kerasreg.lanes._streams import DataError, evaluation_blocks
 from kerasreg.lanes._structure import ModelStructure
@@ -108,6 +109,7 @@ class Lanes:
     ) -> None:
         given = None if template is None else (template, template_structure)
         self._stack = ModelStack(models, jit_compile, structures, random_numbers, given, devices)
+        self._training: Training | None = None  # While `fit` runs.
 
     @classmethod
     def from_model(
@@ -265,6 +267,7 @@ class Lanes:
         stop_on_nan: bool = True,
         on_epoch_end: Callable[[list[int], list[dict[str, Any]]], Any] | None = None,
         refill: Callable[[dict[int, Any]], dict[int, Replacement]] | None = None,
+        states: Sequence[LaneState | None] | None = None,
     ) -> list[LaneHistory]:
         """Trains all lanes, as `model.fit` would train each of the models.
 
@@ -327,6 +330,9 @@ class Lanes:
                 of their histories by lane. It returns a dictionary of a
                 `kerasreg.lanes.Replacement` by lane. Each may take over any lane that
                 has ended, now or before. Nothing is compiled for a replacement.
+            states: for each lane what `states` has returned for an equal model, whose training
+                goes on, or None to begin. The other arguments are to be the same, and callbacks of
+                the same classes.
 
         Returns:
             A list of histories: one for each lane, then one for each replacement in
@@ -389,8 +395,48 @@ class Lanes:
             stop_on_nan=stop_on_nan,
             on_epoch_end=on_epoch_end,
             refill=refill,
+            states=states,
         )
-        return Training(self._stack, arguments).run()
+        self._training = Training(self._stack, arguments)
+        try:
+            return self._training.run()
+        finally:
+            self._training = None
+
+    def states(self, lanes: Sequence[int]) -> dict[int, LaneState]:
+        """What the trainings of lanes are now, so that `fit` can go on in another process.
+
+        To be called in `on_epoch_end` of `fit`. A training that goes on ends with the results that
+        it would have had, on the same backend, where its data are arrays. Of a stream, a process
+        that begins has the first batches.
+
+        Args:
+            lanes: the numbers of lanes that train, whose callbacks are such that
+                `kerasreg.lanes.why_not_resumable` gives no reason.
+
+        Returns:
+            The states, by the numbers of the lanes, without those of which a callback has raised.
+
+        Raises:
+            ValueError: if `fit` does not run, a lane trains no more, or has a callback whose state
+                cannot be kept.
+
+        Example:
+
+        >>> import keras, numpy as np, kerasreg
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> lanes = kerasreg.lanes.Lanes.from_model(model, 2)
+        >>> def on_epoch_end(epochs, logs):
+        ...     print(lanes.states([1])[1].epoch)
+        >>> histories = lanes.fit(
+        ...     np.ones((8, 3)), np.ones((8, 1)), epochs=2, on_epoch_end=on_epoch_end)
+        1
+        2
+        """
+        if self._training is None:
+            raise ValueError("`lanes` have states while `fit` runs. Received: it does not run")
+        return self._training.states(lanes)
 
     def precompile(self, x: Any = None, y: Any = None, **arguments: Any) -> None:
         """Begins to compile the program of `fit` in another thread.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ from kerasreg._keras.internals import learning_rate_of
 from kerasreg._keras.scope import Scope
 from kerasreg._keras.stateless_optimizer import inner_optimizers, optimizer_variables
 from kerasreg.lanes._derived import AnyModel, DerivedModel, OwnVariables, template_of
+from kerasreg.lanes._lane_state import with_seeds
 from kerasreg.lanes._padding import Padding, chosen_of
 from kerasreg.lanes._scalars import ScalarValues, stack_scalars
 from kerasreg.lanes._structure import ModelStructure
@@ -324,6 +325,72 @@ class State:
         """Assigns the values of a lane to the variables of a model, with or without slots."""
         for index, target in self.targets(model, structure, slots).items():
             target.assign(self.own_value(lane, index, self.values[index][lane]))
+
+    def values_of_lanes(
+        self, lanes: Mapping[int, tuple[keras.Model, ModelStructure]]
+    ) -> dict[int, list[np.ndarray]]:
+        """The values of the variables of lanes, and of their optimizers, of their own shapes.
+
+        Args:
+            lanes: for each lane its own model, or one of its structure, and the structure.
+        """
+        stacked: dict[int, np.ndarray] = {}  # Each is fetched once for all lanes.
+        found: dict[int, list[np.ndarray]] = {}
+        for lane, (model, structure) in lanes.items():
+            found[lane] = []
+            for index in self.targets(model, structure):
+                if index not in stacked:
+                    stacked[index] = np.asarray(keras.ops.convert_to_numpy(self.values[index]))
+                found[lane].append(np.array(self.own_value(lane, index, stacked[index][lane])))
+        return found
+
+    def restore(
+        self,
+        lanes: Mapping[int, tuple[keras.Model, ModelStructure]],
+        values: Mapping[int, Sequence[np.ndarray]],
+        numbers: Mapping[int, Sequence[tuple[str, float]]],
+    ) -> None:
+        """Gives lanes the values that `values_of_lanes` has returned for equal models.
+
+        Args:
+            lanes: as for `values_of_lanes`.
+            values: of each lane.
+            numbers: of each lane the numbers in no variable, of which the seeds are taken.
+
+        Raises:
+            ValueError: if the values are those of another model. No lane is changed then.
+        """
+        columns: dict[int, np.ndarray] = {}
+        for lane, (model, structure) in lanes.items():
+            targets = self.targets(model, structure)
+            theirs = [(tuple(one.shape), str(one.dtype)) for one in targets.values()]
+            given = [(one.shape, str(one.dtype)) for one in values[lane]]
+            if given != theirs:
+                raise ValueError(
+                    f"`states` must be of models like those of the lanes. Received: for lane "
+                    f"{lane} values of the shapes {given}, and a model with {theirs}"
+                )
+            padding = self.paddings[lane]
+            for index, value in zip(targets, values[lane], strict=True):
+                if index not in columns:
+                    columns[index] = np.array(keras.ops.convert_to_numpy(self.values[index]))
+                variable = self.variables[index]
+                columns[index][lane] = value if padding is None else padding.embed(variable, value)
+        for index, column in columns.items():
+            dtype = self.variables[index].dtype
+            self.values[index] = keras.ops.convert_to_tensor(column, dtype=dtype)
+        for lane in lanes:
+            self._scalars_of_lanes[lane] = with_seeds(self._scalars_of_lanes[lane], numbers[lane])
+        self._vary(
+            index
+            for index, scalar in enumerate(self.structure.scalars)
+            if index in self.varying
+            or any(lane[index].value != scalar.value for lane in self._scalars_of_lanes)
+        )
+
+    def numbers_of(self, lane: int) -> list[tuple[str, float]]:
+        """The numbers of the model of a lane that are in no variable, with their names."""
+        return [(scalar.name, scalar.value) for scalar in self._scalars_of_lanes[lane]]
 
     def own_variables(self) -> list[int]:
         """The indices of the variables that models hold: those of `model`, then what it lacks."""

@@ -24,8 +24,9 @@ from kerasreg.lanes._class_weights import (
     class_weights_of,
     unweighted,
 )
-from kerasreg.lanes._derived import DerivedModel
+from kerasreg.lanes._derived import DerivedModel, template_of
 from kerasreg.lanes._epochs import Kind
+from kerasreg.lanes._lane_state import LaneState
 from kerasreg.lanes._stack import ModelStack
 from kerasreg.lanes._streams import DataError, Stream, ahead, check_nothing_beside
 from kerasreg.lanes._structure import ModelStructure
@@ -56,6 +57,8 @@ class Replacement:
             the program. The model is not checked then.
         class_weight: a dictionary of weights by class number, if `fit` was given a list of them.
         seed: the seed of the order of the batches, if `fit` was given a list of them.
+        state: what `kerasreg.lanes.Lanes.states` has returned for an equal model, whose training
+            goes on; None to begin.
 
     Example:
 
@@ -87,6 +90,7 @@ class Replacement:
     structure: ModelStructure | None = None
     class_weight: ClassWeight = None
     seed: int | None = None
+    state: LaneState | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,6 +126,7 @@ class FitArguments:
     stop_on_nan: bool = True
     on_epoch_end: Callable[[list[int], list[Logs]], Any] | None = None
     refill: Callable[[dict[int, Any]], dict[int, Replacement]] | None = None
+    states: Sequence[LaneState | None] | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "validation_batch_size", "steps_per_epoch", "validation_steps"):
@@ -134,6 +139,11 @@ class FitArguments:
             raise ValueError(
                 "`callbacks` must be a list with one list of callbacks for each lane. "
                 f"Received: {len(self.callbacks)} for {self.lanes} lanes"
+            )
+        if self.states is not None and len(self.states) != self.lanes:
+            raise ValueError(
+                "`states` must be a list with a state or None for each lane. "
+                f"Received: {len(self.states)} for {self.lanes} lanes"
             )
         # Each of these checks what it is made of.
         for name in (
@@ -439,6 +449,8 @@ class Training:
         if isinstance(self.data, Stream):
             self.data.begin()
         self.callbacks.call("on_train_begin", range(len(self.stack)))
+        given = self.arguments.states or ()
+        self._restore({lane: state for lane, state in enumerate(given) if state is not None})
         while True:
             ended = {lane: self._end(lane) for lane in self._which(self.running & self._done())}
             if ended and refill is not None:
@@ -622,6 +634,55 @@ class Training:
         for lane, replacement in replacements.items():
             self._begin(lane, replacement, *rows[lane])
         self.callbacks.call("on_train_begin", replacements)
+        self._restore(
+            {lane: one.state for lane, one in replacements.items() if one.state is not None}
+        )
+
+    def _restore(self, states: Mapping[int, LaneState]) -> None:
+        """Lets lanes go on whose trainings have just begun."""
+        stack = self.stack
+        if not states:
+            return
+        stack.state.restore(
+            {lane: self._like(lane) for lane in states},
+            {lane: state.values for lane, state in states.items()},
+            {lane: state.numbers for lane, state in states.items()},
+        )
+        for lane, state in states.items():
+            self.callbacks.restore(lane, state)
+            self.epochs[lane], self.logs[lane] = state.epoch, dict(state.logs)
+            # What a callback asked for in the hook was for a training that begins.
+            stack.stopped[lane] = state.stopped or not self.callbacks.sound[lane]
+
+    def _like(self, lane: int) -> tuple[keras.Model, ModelStructure]:
+        """A model like that of a lane, which need not be built for that, and its structure."""
+        return template_of(self.stack.models[lane]), self.stack.structures[lane]
+
+    def states(self, lanes: Sequence[int]) -> dict[int, LaneState]:
+        """The states of lanes, at the end of an epoch; lanes whose callbacks raised are left out.
+
+        Raises:
+            ValueError: if a lane trains no more, or has a callback whose state cannot be kept.
+        """
+        for lane in lanes:
+            if not 0 <= lane < len(self.stack) or not self.running[lane]:
+                raise ValueError(f"`lanes` must be lanes that train. Received: lane {lane}")
+        lanes = [lane for lane in lanes if self.callbacks.sound[lane]]
+        state, histories = self.stack.state, self.callbacks.histories
+        values = state.values_of_lanes({lane: self._like(lane) for lane in lanes})
+        return {
+            lane: LaneState(
+                epoch=self.epochs[lane] + 1,
+                stopped=bool(self.stack.stopped[lane]),
+                values=values[lane],
+                numbers=state.numbers_of(lane),
+                epochs=list(histories[lane].epoch),
+                history={name: list(of) for name, of in histories[lane].history.items()},
+                logs=dict(self.logs[lane]),
+                callbacks=self.callbacks.states(lane),
+            )
+            for lane in lanes
+        }
 
     def _check_rows(
         self,

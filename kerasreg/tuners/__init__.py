@@ -26,6 +26,7 @@ from kerasreg.tuners._selection import (
     shrunken_scores,
 )
 from kerasreg.tuners._standard_error import standard_error
+from kerasreg.tuners._stop import SearchStopped
 from kerasreg.tuners._study_oracle import StudyOracle
 from kerasreg.tuners._study_search import VectorizedStudySearch
 from kerasreg.tuners._trial_ensembles import EnsembleMember, EnsembleSelection
@@ -42,6 +43,7 @@ __all__ = [
     "PopulationBasedTraining",
     "RegularizationPath",
     "SearchFailedError",
+    "SearchStopped",
     "Selection",
     "SettingScore",
     "ShrunkenScores",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from kerasreg._files import write_bytes
+
+# Of more bytes, files of weights are not read in whole to see whether they can be.
+_MOST_READ = 2**31
 
 
 class BestEpochs:
@@ -61,10 +65,15 @@ class BestEpochs:
 
         None for a lane of which no epoch was kept.
         """
+        found = self.known(lane)
+        self.scores[lane], self._kept[lane] = None, False
+        return found
+
+    def known(self, lane: int) -> tuple[float | None, list[np.ndarray]] | None:
+        """What `take` would return; the lane goes on."""
         if not self._kept[lane]:
             return None
-        score, self.scores[lane], self._kept[lane] = self.scores[lane], None, False
-        return score, [np.array(value[lane]) for value in self.values]
+        return self.scores[lane], [np.array(value[lane]) for value in self.values]
 
 
 class JointEpochs:
@@ -88,8 +97,19 @@ class JointEpochs:
             self._groups.pop(lane, None)
             groups.setdefault((plan.trial.trial_id, plan.execution), {})[lane] = plan
         for group in groups.values():
+            resumed = {plan.joint for plan in group.values()} - {None}
+            if resumed:
+                # What they were when they began together they are still.
+                if resumed == {True}:
+                    whole = len(group) == self._folds
+                    self._groups |= dict.fromkeys(group, group if whole else {})
+                continue
             if len(group) == self._folds and all(plan.fold is not None for plan in group.values()):
                 self._groups |= dict.fromkeys(group, group)
+
+    def is_joint(self, lane: int) -> bool:
+        """Whether a lane has its best epoch together with the other folds of its trial."""
+        return lane in self._groups
 
     def logs(self, seen: Mapping[int, Any], lanes: int) -> list[dict[str, Any]]:
         """The logs of an epoch by which the weights of each lane are kept, or are not.
@@ -109,6 +129,8 @@ class JointEpochs:
         own: dict[str, Any] = seen[lane].logs
         if group is None:
             return own
+        if not group:  # Some of its folds ended in an earlier process.
+            return {}
         every = [seen[other] for other, plan in group.items() if _trains(seen.get(other), plan)]
         if len(every) < len(group) or len({one.epoch for one in every}) > 1:
             return {}
@@ -231,7 +253,7 @@ def read(
     """
     # The newest first: a trial that was tried again is in two files.
     for path in reversed(_paths(folder) if paths is None else paths):
-        with np.load(path) as stored:
+        with _opened(path) as stored:
             names = stored["trials"].tolist()
             # Files of earlier versions have one training of each trial.
             best = stored["best"].tolist() if "best" in stored.files else names
@@ -256,7 +278,7 @@ def read_all(
     wanted = set(trial_ids)
     found: dict[str, list[list[np.ndarray]]] = {}
     for path in reversed(_paths(folder) if paths is None else paths):
-        with np.load(path) as stored:
+        with _opened(path) as stored:
             names = stored["trials"].tolist()
             places: dict[str, list[int]] = {}
             for place, of in enumerate(names):
@@ -269,6 +291,40 @@ def read_all(
                     for one in new
                 }
     return found
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    """Opens a file of weights; names it if they cannot be read."""
+    try:
+        with np.load(path) as stored:
+            yield stored
+    except Exception as error:  # Of zipfile, zlib and NumPy.
+        raise RuntimeError(
+            f"{path!r} has no weights of trials that can be read ({type(error).__name__}: "
+            f"{error}). `search` sets it aside, and trains these trials again."
+        ) from error
+
+
+def set_damaged_aside(folder: str) -> tuple[list[str], set[str]]:
+    """Renames files of weights that cannot be read.
+
+    Returns:
+        What is wrong with each, in words, and the trials of all other files.
+    """
+    damaged, trials = list[str](), set[str]()
+    paths = [os.path.join(folder, name) for name in _names(folder)]
+    reads_all = sum(map(os.path.getsize, paths)) <= _MOST_READ
+    for path in paths:
+        try:
+            with _opened(path) as stored:
+                if reads_all and (part := stored.zip.testzip()) is not None:
+                    raise ValueError(f"{part} is not what was written")
+                trials |= {name.partition("/")[0] for name in stored["trials"].tolist()}
+        except RuntimeError as error:
+            damaged.append(str(error))
+            os.replace(path, f"{path}.damaged")
+    return damaged, trials
 
 
 def assign(model: keras.Model, values: Sequence[np.ndarray]) -> None:

@@ -149,6 +149,16 @@ def _find_trials(oracle: keras_tuner.Oracle) -> None:
         for trial_id, trial in internals.trials_in_folder(oracle).items():
             if trial_id in oracle.start_order:
                 oracle.trials.setdefault(trial_id, trial)
+        internals.check_trials(oracle, oracle.start_order)
+
+
+def give_again(oracle: keras_tuner.Oracle, trial_id: str) -> None:
+    """Lets an oracle give a trial again that has ended, as if it had not."""
+    trial = oracle.trials[trial_id]
+    trial.status, trial.score, trial.best_step = "RUNNING", None, 0
+    trial.metrics = type(trial.metrics)()
+    oracle.end_order.remove(trial_id)
+    internals.retry_queue(oracle).append(trial_id)
 
 
 def _queue_interrupted(oracle: keras_tuner.Oracle) -> None:

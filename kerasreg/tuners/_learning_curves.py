@@ -110,11 +110,32 @@ class LearningCurves:
 def read(folder: str, metric: str) -> list[Mapping[str, Any]]:
     """The curves that a project has on disk, of an objective of that name."""
     try:
-        with open(os.path.join(folder, _NAME), encoding="utf-8") as file:
-            found = json.load(file)
+        found = _stored(folder)
     except (OSError, ValueError):
         return []  # They are to be looked at, and nothing depends on them.
-    return list(found["trials"]) if found.get("metric") == metric else []
+    return list(found["trials"]) if found["metric"] == metric else []
+
+
+def damage(folder: str) -> str | None:
+    """What is wrong with the file of a project, in words; None if nothing is, or there is none."""
+    try:
+        _stored(folder)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        path = os.path.join(folder, _NAME)
+        return f"{path!r} cannot be read ({error}): the learning curves of earlier trials are lost."
+    return None
+
+
+def _stored(folder: str) -> dict[str, Any]:
+    with open(os.path.join(folder, _NAME), encoding="utf-8") as file:
+        found = json.load(file)
+    try:
+        whole = [dict(one) for one in found["trials"] if isinstance(one["trial"], str)]
+        return {**found, "metric": found["metric"], "trials": whole}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"it is of another kind, {type(error).__name__}: {error}") from error
 
 
 def _mean(histories: Sequence[Any], metric: str) -> np.ndarray | None:

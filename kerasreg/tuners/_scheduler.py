@@ -29,11 +29,13 @@ from kerasreg.lanes import (
     DerivedModel,
     DifferentPrograms,
     Lanes,
+    LaneState,
     ModelStructure,
     Replacement,
 )
 from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._callback_places import CallbackPlaces
+from kerasreg.tuners._checkpoints import Checkpoints, differing
 from kerasreg.tuners._crash_safe import StateFiles
 from kerasreg.tuners._failures import Failures
 from kerasreg.tuners._folds import divides_anew, folds_of
@@ -44,6 +46,7 @@ from kerasreg.tuners._pace import Pace, Running
 from kerasreg.tuners._progress import Progress
 from kerasreg.tuners._pruning import Pruning
 from kerasreg.tuners._search_log import SearchLog
+from kerasreg.tuners._stop import SearchStopped, Stopping
 from kerasreg.tuners._structure_first import StructuralProbe
 from kerasreg.tuners._study_oracle import StudyOracle
 from kerasreg.tuners._templates import Templates
@@ -107,6 +110,8 @@ class SearchingTuner(Protocol):
     batches: Literal["shared", "own"]
 
     @property
+    def why_no_checkpoints(self) -> str | None: ...
+    @property
     def runs_own_code(self) -> bool: ...
     def builds_by_hypermodel_alone(self, hp: Any) -> bool: ...
     def pre_create_trial(self) -> None: ...
@@ -143,6 +148,8 @@ class Scheduler:
         log: learns when each trial begins and ends, and how many train at the same time.
         limit: tells when the search is to end.
         look: called when an epoch, or trials, have ended, with the number of trials in training.
+        checkpoints: those of the project.
+        stopping: tells whether the search was asked to stop.
 
     Attributes:
         waiting: trainings whose models are built, and which have not begun.
@@ -171,8 +178,11 @@ class Scheduler:
         log: SearchLog,
         limit: TimeLimit,
         look: Callable[[int], None],
+        checkpoints: Checkpoints,
+        stopping: Stopping,
     ) -> None:
         self.limit, self.curves, self.log = limit, curves, log
+        self.checkpoints, self.stopping = checkpoints, stopping
         self._look = look
         self.tuner, self.oracle = tuner, tuner.oracle
         self.args, self.kwargs, self.groups = args, kwargs, groups
@@ -210,12 +220,18 @@ class Scheduler:
         Raises:
             RuntimeError: if too many trials failed one after another. Those that ran beside them
                 have ended before.
+            SearchStopped: if the search was asked to stop.
         """
         forget_refused_steps()
         self.log.begin()
+        self.checkpoints.begin()
         try:
             with self._failures.counted():
                 self._run()
+        except SearchStopped:
+            self.progress.close()
+            self._give_back()
+            raise
         except BaseException:
             self.progress.close()
             raise
@@ -225,10 +241,13 @@ class Scheduler:
         self.progress.update(0, last=True)
         if self.limit.over or self._no_time:
             self.progress.say(self.limit.note(self.oracle))
+        if not self.running:
+            self.checkpoints.close()
         self._failures.check()
 
     def _run(self) -> None:
         while True:
+            self.stopping.check()
             status = self.ask(self._lanes_in_time(None))
             plans = [] if self._shall_end else self._next()
             if plans:
@@ -297,6 +316,7 @@ class Scheduler:
         # Models are built here, and state is written, for many trials at once. The user's code
         # may take hours, and other code of the user's may read the state.
         with contextlib.ExitStack() as stack:
+            stack.callback(self.checkpoints.forget)
             if not own:
                 stack.enter_context(self.files.written_once())
                 stack.enter_context(_no_garbage_collection())
@@ -305,6 +325,7 @@ class Scheduler:
                     self.limit.over and (self.waiting or self._shall_end)
                 ):
                     return "STOPPED"
+                self.stopping.check()
                 self.tuner.pre_create_trial()
                 trial = self.oracle.create_trial(self._free_place())
                 if trial.status in ("STOPPED", "IDLE"):
@@ -355,6 +376,8 @@ class Scheduler:
             except KeyboardInterrupt as interrupt:
                 self._interrupt(group, interrupt)
                 return
+            if error is None or isinstance(error, DataError):
+                self.checkpoints.remove()
             unfinished = group.unfinished
             if isinstance(error, TooSlow):
                 self.lanes_now = error.lanes
@@ -458,6 +481,8 @@ class Scheduler:
             running.keep_model(model, logs, which)
             ends = trial.trial_id in self._reported([(trial.trial_id, epoch, logs)])
             self.look()
+            if not ends:
+                self.stopping.check()
             return ends
 
         return EpochReports(tell)
@@ -510,7 +535,6 @@ class Scheduler:
     def _reported(self, seen: list[tuple[str, int, dict[str, Any]]]) -> set[str]:
         """Reports epochs of trainings by trial; returns the ids of the trials that are to end."""
         objective = self.oracle.objective
-        objectives = {one.name for one in getattr(objective, "objectives", [objective])}
         complete: dict[str, tuple[int, float]] = {}
         stopped: set[str] = set()
         for trial_id, epoch, logs in seen:
@@ -519,14 +543,8 @@ class Scheduler:
             if means is None or not objective.has_value(means):
                 continue
             complete[trial_id] = epoch, objective.get_value(means)
-            # Written when the trial ends. KerasTuner's own oracles do nothing with it:
-            # for those who look, the objective is enough.
-            own = type(self.oracle).update_trial is not keras_tuner.Oracle.update_trial
-            own |= "update_trial" in vars(self.oracle)
-            told = means if own else {k: v for k, v in means.items() if k in objectives}
             assert running is not None
-            running.told = True
-            if self._report(trial_id, told, epoch).status == "STOPPED":
+            if self._tell_epoch(trial_id, means, epoch):
                 stopped.add(trial_id)
                 running.stopped_by = "oracle"
         ended = set[str]()
@@ -540,6 +558,18 @@ class Scheduler:
         self.progress.stopped += len(stopped)
         own = self.tuner.runs_own_code  # Which may compute the objective when it has trained.
         return stopped | self.limit.ending(seen, None if own else objective)
+
+    def _tell_epoch(self, trial_id: str, means: dict[str, float], epoch: int) -> bool:
+        """Tells the oracle of an epoch of a trial; returns whether it ends the trial."""
+        # Written when the trial ends. KerasTuner's own oracles do nothing with it:
+        # for those who look, the objective is enough.
+        objective = self.oracle.objective
+        objectives = {one.name for one in getattr(objective, "objectives", [objective])}
+        own = type(self.oracle).update_trial is not keras_tuner.Oracle.update_trial
+        own |= "update_trial" in vars(self.oracle)
+        told = means if own else {k: v for k, v in means.items() if k in objectives}
+        self.running[trial_id].told = True
+        return bool(self._report(trial_id, told, epoch).status == "STOPPED")
 
     def _check_objective(self, plan: Plan, logs: dict[str, Any]) -> None:
         """Ends a search whose objective no epoch will have, after the first one.
@@ -588,11 +618,116 @@ class Scheduler:
                     plan = self._plan(trial, execution, fold)
                     self._prepare(plan)
                     plans.append(plan)
-            for plan in plans:
+            for plan in self._resumed(running, plans):
                 running.add(plan)
-            self.waiting += plans
-            return
+            if running.left:
+                self.waiting += running.plans
+                return
         self._end([running])
+
+    def _resumed(self, running: RunningTrial, plans: list[Plan]) -> list[Plan]:
+        """Lets a trial that has just begun go on from a checkpoint, if there is one.
+
+        Returns:
+            The trainings that are to be done.
+        """
+        trial = running.trial
+        found = self.checkpoints.find(trial.trial_id) if self.checkpoints.wanted else None
+        # Of an attempt that has failed since, nothing is taken.
+        if found is None or found["attempt"] != internals.run_counts(self.oracle)[trial.trial_id]:
+            return plans
+        why = differing(trial, found) or self._why_not_resumed(plans, found)
+        if why is not None:
+            warn(f"Trial {trial.trial_id} begins again, and not from its checkpoint: {why}.")
+            return plans
+        running.resume(found["running"])
+        states = {of["which"]: of for of in found["trainings"]}
+        for plan in plans:
+            if plan.which in states:
+                plan.state = LaneState(**states[plan.which]["state"])
+                plan.joint = states[plan.which]["joint"]
+        # For pruners, and for oracles that look at epochs.
+        for epoch, means in running.reports:
+            self._tell_epoch(trial.trial_id, means, epoch)
+        return [plan for plan in plans if plan.which not in running.histories]
+
+    def _why_not_resumed(self, plans: list[Plan], found: Mapping[str, Any]) -> str | None:
+        """Why the trainings of a trial cannot go on from a checkpoint; None if they can."""
+        by_which = {plan.which: plan for plan in plans}
+        together: dict[int, int] = {}
+        if not {which for which, *_ in found["running"]["histories"]} <= set(by_which):
+            return "it has other folds and executions"
+        for of in found["trainings"]:
+            plan = by_which.get(of["which"])
+            if plan is None:
+                return "it has other folds and executions"
+            if plan.key is None or plan.why_not_resumable() is not None:
+                return plan.why_alone or plan.why_not_resumable()
+            now = plan.outline(self.oracle.seed)
+            if unlike := [name for name in now if now[name] != of["outline"].get(name)]:
+                return f"its {' and '.join(unlike)} differ"
+            if (names := plan.unlike_numbers(of["state"]["numbers"])) is not None:
+                return f"its numbers {names} differ"
+            if of["joint"]:
+                together[plan.execution] = together.get(plan.execution, 0) + 1
+        most = self.lanes_now or lanes_that_fit(plans[0], self.tuner.devices)
+        if max(together.values(), default=0) > most:
+            return f"its folds are more than the {most} lanes"
+        return None
+
+    def checkpoint(self, group: LaneGroup, lanes: Lanes) -> None:
+        """Writes a checkpoint of the trials that train as lanes of a group."""
+        if not self.checkpoints.wanted:
+            return
+        if (why := self.tuner.why_no_checkpoints) is not None:
+            self._tell_once(f"There are no checkpoints of trials that run: {why}.")
+            return
+        plans, left_out = group.trainings, set[str]()
+        for plan in plans.values():
+            if (why := plan.why_not_resumable()) is not None:
+                left_out.add(plan.trial.trial_id)
+                self._tell_once(
+                    f"There are no checkpoints of trials that run, of which {plan.trial.trial_id} "
+                    f"is one: {why}."
+                )
+        states = lanes.states(
+            [lane for lane, plan in plans.items() if plan.trial.trial_id not in left_out]
+        )
+        # A trial fails of which a callback has raised.
+        left_out |= {plan.trial.trial_id for lane, plan in plans.items() if lane not in states}
+        kept = {
+            lane: plan
+            for lane, plan in plans.items()
+            if plan.trial.trial_id not in left_out and plan.trial.trial_id in self.running
+        }
+        records: dict[str, Any] = {}
+        for lane, plan in kept.items():
+            trial = plan.trial
+            of_trial = records.setdefault(
+                trial.trial_id,
+                {
+                    "values": dict(trial.hyperparameters.values),
+                    "attempt": internals.run_counts(self.oracle)[trial.trial_id],
+                    "running": self.running[trial.trial_id].record(),
+                    "trainings": [],
+                },
+            )
+            of_trial["trainings"].append(
+                {
+                    "which": plan.which,
+                    "joint": group.is_joint(lane),
+                    "outline": plan.outline(self.oracle.seed),
+                    "state": states[lane]._asdict(),
+                }
+            )
+            if (best := group.best(lane, lanes)) is not None:
+                of_trial["running"]["kept"].append((plan.which, *best))
+        self.checkpoints.write(records)
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            warn(text)
 
     def _plan(self, trial: Any, execution: int, fold: int | None) -> Plan:
         """A training of a trial, whose model is derived from others or built."""
@@ -657,6 +792,7 @@ class Scheduler:
                     plan.trial, plan.execution, plan.lane_model, None, call, fold=plan.fold
                 )
                 again.was_built = plan.was_built
+                again.state, again.joint = plan.state, plan.joint
                 self._prepare(again)
                 plans[index] = again
 
@@ -1019,6 +1155,7 @@ class LaneGroup:
                 callbacks=[plan.callbacks_of_lane() for plan in plans],
                 on_epoch_end=self._on_epoch_end,
                 refill=self._refill,
+                states=[plan.state for plan in plans],
             )
         except TooSlow as too_slow:
             return too_slow
@@ -1077,6 +1214,19 @@ class LaneGroup:
             scheduler.progress.update(sum(bool(of_lane) for of_lane in logs), trials=training)
             scheduler.look()
             self._give_up_in_time()
+            if scheduler.checkpoints.due or scheduler.stopping.asked:
+                with scheduler.checkpoints.spending():
+                    scheduler.checkpoint(self, lanes)
+            scheduler.stopping.check()
+
+    def is_joint(self, lane: int) -> bool:
+        """Whether the training of a lane has its best epoch together with other folds."""
+        return self._together.is_joint(lane)
+
+    def best(self, lane: int, lanes: Lanes) -> tuple[float | None, list[Any]] | None:
+        """The score of the best epoch of a lane and the weights then, if there is one yet."""
+        found = self._best.known(lane)
+        return None if found is None else (found[0], lanes.trimmed(lane, found[1]))
 
     def _give_up_in_time(self) -> None:
         """Looks after the first epochs whether so many lanes will end in time.
@@ -1088,7 +1238,7 @@ class LaneGroup:
         self._epochs.epoch_ended(scheduler.limit.now())
         if any(begun is not None for begun in self._begun.values()):
             return  # Lanes that were taken over: the program has trained whole trainings.
-        epochs = max((last - first for first, last in (plan.epochs() for plan in plans)), default=0)
+        epochs = max((plan.epochs_left for plan in plans), default=0)
         whole, left = scheduler.trainings_of_trial, scheduler.limit.left
         fewer = self._epochs.fewer(len(plans), whole, epochs, left)
         if fewer is not None and scheduler.may_give_up(plans):
@@ -1131,7 +1281,12 @@ class LaneGroup:
         """Takes how long the longest of the trainings took that ended by themselves."""
         scheduler = self._scheduler
         now, running = scheduler.limit.now(), scheduler.running
-        trials = {lane: running.get(self._plans[lane].trial.trial_id) for lane in ended}
+        # One that goes on from a checkpoint was shorter here than it is.
+        trials = {
+            lane: running.get(self._plans[lane].trial.trial_id)
+            for lane in ended
+            if self._plans[lane].state is None
+        }
         whole = [self._begun[lane] for lane, of in trials.items() if of and of.stopped_by is None]
         if None in whole:
             beginning = self._epochs.beginning
@@ -1192,6 +1347,7 @@ def _replacement(tuner: SearchingTuner, plan: Plan) -> Replacement:
         structure=plan.structure,
         class_weight=plan.class_weight,
         seed=_own_seed(tuner, plan),
+        state=plan.state,
     )
 
 

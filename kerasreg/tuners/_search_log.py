@@ -16,6 +16,8 @@ _NAME = "search_log.json"
 # So many numbers of lanes over time are kept of a search, and so many searches of a project.
 _MOST_CHANGES = 400
 _MOST_SEARCHES = 20
+# What is raised where the file is not whole, or is another one.
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 class LanesInUse:
@@ -165,8 +167,26 @@ class SearchLog:
 def read(folder: str) -> dict[str, Any]:
     """What a project has on disk: its `trials` by their ids, and its `lanes`."""
     try:
-        with open(os.path.join(folder, _NAME), encoding="utf-8") as file:
-            found = json.load(file)
-        return {"trials": dict(found["trials"]), "lanes": list(found["lanes"])}
-    except (OSError, ValueError, KeyError, TypeError):
+        return _stored(folder)
+    except _UNREADABLE:
         return {"trials": {}, "lanes": []}  # It is to be looked at, and nothing depends on it.
+
+
+def damage(folder: str) -> str | None:
+    """What is wrong with the file of a project, in words; None if nothing is, or there is none."""
+    try:
+        _stored(folder)
+    except FileNotFoundError:
+        return None
+    except _UNREADABLE as error:
+        path = os.path.join(folder, _NAME)
+        why = f"{type(error).__name__}: {error}"
+        return f"{path!r} cannot be read ({why}): the times of earlier trials are lost."
+    return None
+
+
+def _stored(folder: str) -> dict[str, Any]:
+    with open(os.path.join(folder, _NAME), encoding="utf-8") as file:
+        found = json.load(file)
+    lanes = [dict(one, began=float(one["began"])) for one in found["lanes"]]
+    return {"trials": {name: dict(of) for name, of in found["trials"].items()}, "lanes": lanes}

@@ -60,6 +60,10 @@ class VectorizedRandomSearch(VectorizedTuner):
         batches: `"shared"`, or `"own"`: each training has an order of its batches that follows from
             the oracle's seed and the id of its trial. Own ones make better ensembles; a step
             gathers the samples of each trial. They need arrays.
+        checkpoint_every: how often trials that train as lanes are kept in a checkpoint, from which
+            another process goes on: seconds, or a text such as `"5m"`, at the next end of an epoch;
+            `"auto"` for every 10 seconds, or as seldom as they cost 1 % of the time; None for
+            never, and trials that were cut off begin again.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -116,6 +120,7 @@ class VectorizedRandomSearch(VectorizedTuner):
         derive_models: bool = True,
         pad_widths: bool = True,
         batches: Literal["shared", "own"] = "shared",
+        checkpoint_every: float | str | None = "auto",
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -152,6 +157,7 @@ class VectorizedRandomSearch(VectorizedTuner):
             derive_models=derive_models,
             pad_widths=pad_widths,
             batches=batches,
+            checkpoint_every=checkpoint_every,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,
@@ -224,6 +230,10 @@ class VectorizedGridSearch(VectorizedTuner):
         batches: `"shared"`, or `"own"`: each training has an order of its batches that follows from
             the oracle's seed and the id of its trial. Own ones make better ensembles; a step
             gathers the samples of each trial. They need arrays.
+        checkpoint_every: how often trials that train as lanes are kept in a checkpoint, from which
+            another process goes on: seconds, or a text such as `"5m"`, at the next end of an epoch;
+            `"auto"` for every 10 seconds, or as seldom as they cost 1 % of the time; None for
+            never, and trials that were cut off begin again.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -278,6 +288,7 @@ class VectorizedGridSearch(VectorizedTuner):
         derive_models: bool = True,
         pad_widths: bool = True,
         batches: Literal["shared", "own"] = "shared",
+        checkpoint_every: float | str | None = "auto",
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -312,6 +323,7 @@ class VectorizedGridSearch(VectorizedTuner):
             derive_models=derive_models,
             pad_widths=pad_widths,
             batches=batches,
+            checkpoint_every=checkpoint_every,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,
@@ -368,6 +380,10 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         batches: `"shared"`, or `"own"`: each training has an order of its batches that follows from
             the oracle's seed and the id of its trial. Own ones make better ensembles; a step
             gathers the samples of each trial. They need arrays.
+        checkpoint_every: how often trials that train as lanes are kept in a checkpoint, from which
+            another process goes on: seconds, or a text such as `"5m"`, at the next end of an epoch;
+            `"auto"` for every 10 seconds, or as seldom as they cost 1 % of the time; None for
+            never, and trials that were cut off begin again.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -426,6 +442,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         derive_models: bool = True,
         pad_widths: bool = True,
         batches: Literal["shared", "own"] = "shared",
+        checkpoint_every: float | str | None = "auto",
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -463,6 +480,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
             derive_models=derive_models,
             pad_widths=pad_widths,
             batches=batches,
+            checkpoint_every=checkpoint_every,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,
@@ -514,6 +532,10 @@ class VectorizedHyperband(VectorizedTuner):
         batches: `"shared"`, or `"own"`: each training has an order of its batches that follows from
             the oracle's seed and the id of its trial. Own ones make better ensembles; a step
             gathers the samples of each trial. They need arrays.
+        checkpoint_every: how often trials that train as lanes are kept in a checkpoint, from which
+            another process goes on: seconds, or a text such as `"5m"`, at the next end of an epoch;
+            `"auto"` for every 10 seconds, or as seldom as they cost 1 % of the time; None for
+            never, and trials that were cut off begin again.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -571,6 +593,7 @@ class VectorizedHyperband(VectorizedTuner):
         derive_models: bool = True,
         pad_widths: bool = True,
         batches: Literal["shared", "own"] = "shared",
+        checkpoint_every: float | str | None = "auto",
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -607,6 +630,7 @@ class VectorizedHyperband(VectorizedTuner):
             derive_models=derive_models,
             pad_widths=pad_widths,
             batches=batches,
+            checkpoint_every=checkpoint_every,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,

@@ -84,6 +84,10 @@ class VectorizedStudySearch(VectorizedTuner):
         batches: `"shared"`, or `"own"`: each training has an order of its batches that follows from
             the oracle's seed and the id of its trial. Own ones make better ensembles; a step
             gathers the samples of each trial. They need arrays.
+        checkpoint_every: how often trials that train as lanes are kept in a checkpoint, from which
+            another process goes on: seconds, or a text such as `"5m"`, at the next end of an epoch;
+            `"auto"` for every 10 seconds, or as seldom as they cost 1 % of the time; None for
+            never, and trials that were cut off begin again.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -161,6 +165,7 @@ class VectorizedStudySearch(VectorizedTuner):
         derive_models: bool = True,
         pad_widths: bool = True,
         batches: Literal["shared", "own"] = "shared",
+        checkpoint_every: float | str | None = "auto",
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -214,6 +219,7 @@ class VectorizedStudySearch(VectorizedTuner):
             derive_models=derive_models,
             pad_widths=pad_widths,
             batches=batches,
+            checkpoint_every=checkpoint_every,
             max_model_size=max_model_size,
             optimizer=optimizer,
             loss=loss,

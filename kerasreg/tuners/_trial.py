@@ -6,7 +6,9 @@ import contextlib
 import functools
 import hashlib
 import inspect
+import re
 import traceback
+import types
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +29,13 @@ from kerasreg._keras.internals import (
 from kerasreg._keras.patching import original
 from kerasreg._keras.rows import are_rows, as_keras_rows, is_sparse
 from kerasreg._keras.streams import contents_of, example_of, is_generator, is_stream
-from kerasreg.lanes import DerivedModel, ModelStructure, why_not_a_lane
+from kerasreg.lanes import (
+    DerivedModel,
+    LaneState,
+    ModelStructure,
+    why_not_a_lane,
+    why_not_resumable,
+)
 from kerasreg.tuners._callback_places import places_of
 from kerasreg.tuners._trial_thread import TrialThread
 
@@ -89,6 +97,8 @@ class Plan:
         why_alone: why no program can train it, in words.
         history: the history of the training.
         error: the error that the training raised.
+        state: what a checkpoint has of the training, if it goes on from there.
+        joint: of a training that goes on, whether its best epoch is that of all folds together.
     """
 
     def __init__(
@@ -117,6 +127,9 @@ class Plan:
         self.key: Any = None
         self.history: Any = None
         self.error: Exception | None = None
+        self.state: LaneState | None = None
+        self.joint: bool | None = None
+        self._contents = ""  # Of the data and the arguments of the training, if it is a lane.
         self.its_model: Callable[[], contextlib.AbstractContextManager[None]] = (
             contextlib.nullcontext
         )
@@ -218,6 +231,9 @@ class Plan:
             self.key, self.why_alone = None, str(error)
             return
         folded = self.rows is not None
+        # A stream is known by the object, which another process does not have.
+        lasting = re.sub("stream [^,)}\\]]*", "stream", data)
+        self._contents = f"{lasting} {sorted(given.items())!r}"
         shared = self.structure if self.wide is None else self.wide[1]
         weighted = self.class_weight is not None
         self.key = digests.same(
@@ -353,6 +369,53 @@ class Plan:
         entropy = [of_search, which, self.execution, fold + 1]
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
+    @property
+    def which(self) -> Which:
+        """The execution and the fold of the training."""
+        return self.execution, self.fold
+
+    def why_not_resumable(self) -> str | None:
+        """Why no checkpoint can have the training, if it is a lane; None if one can."""
+        if self.thread is not None:
+            return "code of the user's waits for its trainings"
+        reasons = map(why_not_resumable, self.callbacks_of_lane())
+        return next((f"its callback {reason}" for reason in reasons if reason is not None), None)
+
+    def outline(self, of_search: int) -> dict[str, str]:
+        """What is equal for two trainings of which one can go on with the state of the other.
+
+        Args:
+            of_search: the seed of the search.
+        """
+        model, first, last = self.template, *self.epochs()
+        shapes = [(tuple(one.shape), str(one.dtype)) for one in model.variables]
+        rows = hashlib.sha256()
+        for of in self.rows or ():
+            rows.update(np.ascontiguousarray(of).tobytes())
+        assert self.structure is not None  # It is a lane.
+        return {
+            "model": f"{shapes} {type(model.optimizer).__name__} {_digest(self.structure)}",
+            "data": hashlib.sha256(self._contents.encode()).hexdigest(),
+            "folds": rows.hexdigest(),
+            "epochs": f"{first} to {last}",
+            "seed": str(of_search),
+            "callbacks": str([type(one).__name__ for one in self.callbacks_of_lane()]),
+        }
+
+    def unlike_numbers(self, numbers: Sequence[tuple[str, float]]) -> str | None:
+        """The names of the numbers of the model that are others than in a checkpoint, or None.
+
+        Seeds are drawn anew for each model. Which numbers there are may be known only when the
+        program is traced.
+        """
+        assert self.structure is not None  # It is a lane.
+        mine = [(one.name, one.value) for one in self.structure.scalars if one.name != "seed"]
+        theirs = [(name, value) for name, value in numbers if name != "seed"]
+        if [name for name, _ in mine] != [name for name, _ in theirs]:
+            return None
+        unlike = [name for (name, now), (_, then) in zip(mine, theirs, strict=True) if now != then]
+        return ", ".join(map(repr, dict.fromkeys(unlike))) or None
+
     def has_reached(self, epoch: int) -> bool:
         """Whether an epoch of the lane is one to report: no callback raised before that."""
         return not self.callbacks() or self._reached.epoch == epoch
@@ -361,6 +424,12 @@ class Plan:
         """The first epoch and the last one of the call."""
         given = self.arguments or {}
         return given.get("initial_epoch") or 0, given.get("epochs") or 1
+
+    @property
+    def epochs_left(self) -> int:
+        """How many epochs the training has before it, when it begins or goes on."""
+        first, last = self.epochs()
+        return last - (first if self.state is None else self.state.epoch)
 
     def train_by_keras(self, reports: EpochReports) -> Any:
         """Trains the model by Keras, and returns what its `fit` returns.
@@ -388,6 +457,28 @@ class Plan:
 @functools.cache
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
     return inspect.signature(function)
+
+
+def _digest(structure: ModelStructure) -> str:
+    """A hash of the structure of a model, which is the same in another process.
+
+    Numbers are left out: which of them decide on the program is found out while it is traced.
+    """
+    kept = [_lasting(one) for one in structure.tokens if one[0] not in ("number", "float")]
+    return hashlib.sha256(repr(kept).encode()).hexdigest()
+
+
+def _lasting(token: Any) -> str:
+    """A part of a token as text, without addresses in memory."""
+    if isinstance(token, (type(None), bool, int, float, str, bytes)):
+        return repr(token)
+    if isinstance(token, (tuple, list)):
+        return f"({', '.join(map(_lasting, token))})"
+    if isinstance(token, type):
+        return f"{token.__module__}.{token.__qualname__}"
+    if isinstance(token, types.CodeType):
+        return f"{token.co_name} {token.co_code.hex()} {_lasting(token.co_consts)}"
+    return type(token).__name__
 
 
 class EpochReports(keras.callbacks.Callback):
@@ -441,6 +532,7 @@ class RunningTrial:
         kept: the weights of the best epoch of each training, by its execution and its fold.
         stopped_by: what ended the trial early, or None.
         told: whether the oracle was told of intermediate results.
+        reports: the epochs that all trainings have had, with the means of their results.
         reported_itself: whether own code has told the oracle of the results.
         now: the execution and the fold that own code trains now, and their model.
     """
@@ -462,6 +554,8 @@ class RunningTrial:
         self._trainings = trainings
         self._score: float | None = None
         self._epochs: dict[int, list[dict[str, float]]] = {}
+        self.reports: list[tuple[int, dict[str, float]]] = []
+        self._resumed: dict[str, Any] | None = None
 
     def add(self, plan: Plan) -> None:
         """Takes one more training."""
@@ -506,9 +600,35 @@ class RunningTrial:
         return score is None or best is None or bool(self.objective.better_than(score, best))
 
     def forget_epochs(self) -> None:
-        """Forgets the epochs of trainings that begin again."""
-        self._epochs.clear()
+        """Forgets the epochs of trainings that begin again, where they have begun."""
+        kept = self._resumed or {"epochs": {}, "reports": []}
+        self._epochs = {epoch: list(of) for epoch, of in kept["epochs"].items()}
+        self.reports = list(kept["reports"])
         self.told = False
+
+    def record(self) -> dict[str, Any]:
+        """What a checkpoint has of the trial, beside its trainings."""
+        return {
+            "stopped_by": self.stopped_by,
+            "epochs": {epoch: list(of) for epoch, of in self._epochs.items()},
+            "reports": list(self.reports),
+            "kept": [(which, self._scores.get(which), of) for which, of in self.kept.items()],
+            "histories": [
+                (which, list(of.epoch), dict(of.history)) for which, of in self.histories.items()
+            ],
+        }
+
+    def resume(self, record: Mapping[str, Any]) -> None:
+        """Takes what `record` has returned in another process."""
+        self._resumed = dict(record)
+        self.stopped_by = record["stopped_by"]
+        self.forget_epochs()
+        for which, score, values in record["kept"]:
+            self.keep(score, values, which)
+        for which, epochs, metrics in record["histories"]:
+            history = keras.callbacks.History()
+            history.epoch, history.history = list(epochs), dict(metrics)
+            self.histories[which] = history
 
     def seen(self, epoch: int, logs: dict[str, Any]) -> dict[str, float] | None:
         """Takes an epoch of one training; returns the means, if all have had that epoch."""
@@ -519,7 +639,9 @@ class RunningTrial:
             return None
         del self._epochs[epoch]
         shared = [name for name in plain if all(name in logs for logs in of_epoch)]
-        return {name: float(np.mean([logs[name] for logs in of_epoch])) for name in shared}
+        means = {name: float(np.mean([logs[name] for logs in of_epoch])) for name in shared}
+        self.reports.append((epoch, means))
+        return means
 
 
 def _order(which: Which) -> tuple[int, int]:

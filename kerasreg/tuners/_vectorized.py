@@ -20,7 +20,8 @@ from kerasreg._warnings import warn
 from kerasreg.lanes import Lanes
 from kerasreg.models import Ensemble
 from kerasreg.reports import SearchReport, check_path
-from kerasreg.tuners import _best_epochs
+from kerasreg.tuners import _best_epochs, _learning_curves, _search_log
+from kerasreg.tuners._checkpoints import Checkpoints, check_every
 from kerasreg.tuners._chief import WorkerOracle, check_parallel, parallel
 from kerasreg.tuners._confirmation import (
     GivenSettings,
@@ -29,7 +30,7 @@ from kerasreg.tuners._confirmation import (
     project_of,
     scores_again,
 )
-from kerasreg.tuners._crash_safe import StateFiles
+from kerasreg.tuners._crash_safe import StateFiles, give_again
 from kerasreg.tuners._folds import check_folds
 from kerasreg.tuners._initial_settings import InitialSettings
 from kerasreg.tuners._lane_report import LaneRecord, LaneReport, report_of
@@ -49,6 +50,7 @@ from kerasreg.tuners._scheduler import Scheduler, Seen
 from kerasreg.tuners._search_log import SearchLog
 from kerasreg.tuners._search_report import fingerprint, report_of_search
 from kerasreg.tuners._selection import Selection, select_trial
+from kerasreg.tuners._stop import Stopping, stopped_by_sigterm
 from kerasreg.tuners._study_oracle import StudyOracle
 from kerasreg.tuners._time_limit import TimeLimit
 from kerasreg.tuners._trial import Plan
@@ -110,6 +112,10 @@ class VectorizedTuner(keras_tuner.Tuner):
         batches: `"shared"`, or `"own"`: each training has an order of its batches that follows from
             the oracle's seed and the id of its trial. Own ones make better ensembles; a step
             gathers the samples of each trial. They need arrays.
+        checkpoint_every: how often trials that train as lanes are kept in a checkpoint, from which
+            another process goes on: seconds, or a text such as `"5m"`, at the next end of an epoch;
+            `"auto"` for every 10 seconds, or as seldom as they cost 1 % of the time; None for
+            never, and trials that were cut off begin again.
         max_model_size: a trial whose model has more parameters fails. None for no limit.
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
@@ -178,6 +184,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         derive_models: bool = True,
         pad_widths: bool = True,
         batches: Literal["shared", "own"] = "shared",
+        checkpoint_every: float | str | None = "auto",
         max_model_size: int | None = None,
         optimizer: Any = None,
         loss: Any = None,
@@ -211,10 +218,14 @@ class VectorizedTuner(keras_tuner.Tuner):
         check_parallel(oracle, type(self).__name__)
         # A worker that comes late must not delete what the others have.
         overwrite = overwrite and internals.parallel_role() != "worker"
+        self.checkpoint_every = check_every(checkpoint_every)
+        self._stopping = Stopping()  # Of the search that runs.
         if isinstance(oracle, StudyOracle):
             oracle.opens_late = True
             if overwrite:
                 oracle.delete(os.fspath(directory or "."), project_name or "untitled_project")
+        else:
+            internals.reload_from_any_folder(oracle)
         initial = InitialSettings(oracle, initial_settings)
         super().__init__(
             oracle,
@@ -284,14 +295,36 @@ class VectorizedTuner(keras_tuner.Tuner):
                 strategy, the data of folds are no arrays, data without an end have no number of
                 steps, or `build` returns no model.
             RuntimeError: if too many trials failed one after another.
+            kerasreg.tuners.SearchStopped: if `stop` was called.
             ImportError: if there are `folds` and scikit-learn is not installed.
+
+        SIGTERM stops the search as `stop` does, and ends the process then, as it does by default:
+        where the program has no handler of its own, and calls `search` in its main thread.
         """
+        self._stopping = Stopping()
+        with stopped_by_sigterm(self._stopping):
+            self._search(fit_args, groups, time_limit, report, fit_kwargs)
+
+    def stop(self) -> None:
+        """Asks a search that runs to stop where nothing is lost; it may be called from anywhere.
+
+        At the next end of an epoch `search` writes a checkpoint of the trials that train as lanes,
+        and raises `kerasreg.tuners.SearchStopped`. The next `search` of the project, also in
+        another process, goes on. Trials that Keras trains alone, and those with code of their own,
+        begin again. Where no search runs, nothing happens.
+        """
+        self._stopping.asked = True
+
+    def _search(
+        self, fit_args: Any, groups: Any, time_limit: Any, report: Any, fit_kwargs: dict[str, Any]
+    ) -> None:
         self.oracle.verbose = 0  # Its table for each trial is nothing for many at once.
         if self._chief is not None:
             # Its oracle may ask which values are only values of a program.
             self._new_scheduler(fit_args, fit_kwargs, groups, TimeLimit(None), lambda count: None)
             self._chief.serve()
             return
+        self._mend()
         limit, targets = TimeLimit(time_limit), check_targets(report)
         renewal = self._new_renewal(targets)
         self._scheduler = self._new_scheduler(fit_args, fit_kwargs, groups, limit, renewal.look)
@@ -316,6 +349,47 @@ class VectorizedTuner(keras_tuner.Tuner):
         self.on_search_end()
         if summary is not None:
             warn(summary)
+
+    def _mend(self) -> None:
+        """Says which files of an earlier search are damaged, and has done again what they held."""
+        for read in (_learning_curves, _search_log):
+            if (lost := read.damage(self.project_dir)) is not None:
+                warn(lost)
+        damaged, kept = _best_epochs.set_damaged_aside(self.project_dir)
+        if not damaged:
+            return
+        lost_trials = [
+            trial_id
+            for trial_id, trial in self.oracle.trials.items()
+            if trial.status == "COMPLETED"
+            and trial_id not in kept
+            and not os.path.exists(internals.checkpoint_path(self, trial_id))
+        ]
+        what = "begin again"
+        if isinstance(self.oracle, StudyOracle):
+            what = "keep their results, and are in no ensemble"  # A study's trial ends once.
+        else:
+            for trial_id in lost_trials:
+                give_again(self.oracle, trial_id)
+                self._files.save_trial(self.oracle.trials[trial_id])
+            self._files.save()
+        for why in damaged:
+            warn(f"{why} Of {len(lost_trials)} trials there are no weights any more: they {what}.")
+
+    def reload(self) -> None:
+        """Goes on with the project, as `keras_tuner.Tuner.reload` does.
+
+        Raises:
+            RuntimeError: if a file of its state cannot be read; the message names it.
+        """
+        try:
+            super().reload()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            path, why = internals.tuner_path(self), f"{type(error).__name__}: {error}"
+            if self._has_own("set_state", VectorizedTuner):
+                raise RuntimeError(f"{path!r} is not the state of the tuner ({why}).") from error
+            # Which is nothing: the oracle has all that there is.
+            warn(f"{path!r} cannot be read ({why}), and is written anew; nothing is lost.")
 
     def lane_report(self) -> LaneReport:
         """How each trial was trained: as a lane of which program, or alone, and why.
@@ -974,6 +1048,16 @@ class VectorizedTuner(keras_tuner.Tuner):
             )
         return model
 
+    @property
+    def why_no_checkpoints(self) -> str | None:
+        """Why a checkpoint of the trials would not be all that there is to know; None if it is."""
+        own = [
+            name
+            for name in ("on_lanes_epoch_end", "on_training_end")
+            if self._has_own(name, VectorizedTuner)
+        ]
+        return f"the tuner has `{own[0]}` of its own, and may know more of them" if own else None
+
     def builds_by_hypermodel_alone(self, hp: keras_tuner.HyperParameters) -> bool:
         """Whether the model of a trial follows from its hyperparameters, and nothing else.
 
@@ -1081,6 +1165,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             derive_models=self.derive_models,
             pad_widths=self.pad_widths,
             batches=self.batches,
+            checkpoint_every=self.checkpoint_every,
             max_model_size=self.max_model_size,
             optimizer=self.optimizer,
             loss=self.loss,
@@ -1140,7 +1225,17 @@ class VectorizedTuner(keras_tuner.Tuner):
             log=self._log,
             limit=limit,
             look=look,
+            checkpoints=self._new_checkpoints(),
+            stopping=self._stopping,
         )
+
+    def _new_checkpoints(self) -> Checkpoints:
+        def has_ended(trial_id: str) -> bool:
+            trial = self.oracle.trials.get(trial_id)
+            return trial is not None and trial.status in ("COMPLETED", "FAILED")
+
+        alone = not isinstance(self.oracle, StudyOracle)
+        return Checkpoints(self.project_dir, self.checkpoint_every, has_ended, alone)
 
     def _new_renewal(self, targets: Sequence[Any]) -> Renewal:
         """What keeps the state of a search that begins, and renews its report."""
@@ -1169,6 +1264,12 @@ class VectorizedTuner(keras_tuner.Tuner):
     def _populate_initial_space(self) -> None:
         # KerasTuner's hook: learns the space before the first trial, if nothing is resumed.
         self._explored = True
+        if not isinstance(self.oracle, StudyOracle) and internals.trials_in_folder(self.oracle):
+            # KerasTuner would begin anew, and write over the trials.
+            path = internals.tuner_path(self)
+            self.oracle.reload()
+            warn(f"{path!r} is missing, and is written anew: the search goes on with its trials.")
+            return
         if not _declares_whole_space(self.hypermodel):
             internals.explore_space(self)
             return

@@ -267,6 +267,25 @@ def test_trials_in_folder(tuner):
     assert found.hyperparameters.values == trial.hyperparameters.values
 
 
+def test_trials_in_folder_that_cannot_be_read(tuner):
+    trial = tuner.oracle.create_trial("a")
+    path = internals.trial_path(tuner.oracle, trial.trial_id)
+    with open(path) as file:
+        whole = file.read()
+    for content in ("", whole[:50], "[1]", '{"some": "thing"}', whole.replace('"0', '"1')):
+        with open(path, "w") as file:
+            file.write(content)
+        with pytest.raises(RuntimeError, match=r"trial\.json' is not the state of a search"):
+            internals.trials_in_folder(tuner.oracle)
+
+
+def test_check_trials(tuner):
+    trial = tuner.oracle.create_trial("a")
+    internals.check_trials(tuner.oracle, [trial.trial_id])
+    with pytest.raises(RuntimeError, match=r"trial_7.trial\.json' is missing"):
+        internals.check_trials(tuner.oracle, [trial.trial_id, "7"])
+
+
 def test_reload_from_any_folder(tmp_path):
     oracle = keras_tuner.oracles.RandomSearchOracle(OBJECTIVE, seed=1)
     oracle._set_project_dir(tmp_path, "project[1]")

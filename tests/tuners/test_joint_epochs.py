@@ -51,7 +51,8 @@ def seen(plan, epoch, value):
 
 
 def plan(trial_id, fold, execution=0):
-    return SimpleNamespace(trial=SimpleNamespace(trial_id=trial_id), execution=execution, fold=fold)
+    trial = SimpleNamespace(trial_id=trial_id)
+    return SimpleNamespace(trial=trial, execution=execution, fold=fold, joint=None)
 
 
 def test_lanes_of_folds_that_began_together_have_their_mean():
