@@ -426,7 +426,7 @@ class SearchJob:
 
 
 class _OfReplicas(TableHyperModel):
-    """Trains on several replicas, with batches that divide evenly."""
+    """Trains on several replicas."""
 
     def fit(
         self,

@@ -4,7 +4,7 @@ from kerasreg.distribute._batches import evaluation_batches, even_batch_size, tr
 from kerasreg.distribute._choice import explain, strategy
 from kerasreg.distribute._fit import evaluate, fit, trained_by_replicas
 from kerasreg.distribute._strategy import mirrored_strategy
-from kerasreg.distribute._workers import check_same, folder_of_worker, is_chief
+from kerasreg.distribute._workers import check_same, folder_of_worker, has_workers, is_chief
 
 __all__ = [
     "check_same",
@@ -14,6 +14,7 @@ __all__ = [
     "explain",
     "fit",
     "folder_of_worker",
+    "has_workers",
     "is_chief",
     "mirrored_strategy",
     "strategy",

@@ -29,6 +29,24 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return _cluster.is_chief(strategy)
 
 
+def has_workers(strategy: tf.distribute.Strategy) -> bool:
+    """Whether several processes train together under a strategy.
+
+    Args:
+        strategy: any strategy.
+
+    Returns:
+        True under a `MultiWorkerMirroredStrategy` of more than one worker.
+
+    Example:
+
+    >>> import tensorflow as tf, kerasreg
+    >>> kerasreg.distribute.has_workers(tf.distribute.get_strategy())
+    False
+    """
+    return _cluster.has_workers(strategy)
+
+
 def check_same(strategy: tf.distribute.Strategy, what: str, text: str) -> None:
     """Checks that all workers have the same text. All of them call it.
 

@@ -473,14 +473,9 @@ def searched_with_other_seeds(strategy, folder):
 
 def run(kind, *arguments, timeout=300, **environment):
     """Runs this program; returns what it found, of workers that of each."""
-    if kind != "worker":
-        return _finished(_started(kind, *arguments, **environment), timeout)
-    workers = started_workers(*arguments, **environment)
-    try:
-        return [_finished(worker, timeout) for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
+    if kind == "worker":
+        return _finished(started_workers(*arguments, **environment), timeout)
+    return _finished([_started(kind, *arguments, **environment)], timeout)[0]
 
 
 def started_workers(*arguments, count=2, **environment):
@@ -513,14 +508,19 @@ def _started(*arguments, **environment):
     )
 
 
-def _finished(process, timeout):
+def _finished(processes, timeout):
     try:
-        printed, errors = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
-    assert process.returncode == 0, errors[-4000:]
-    return json.loads(printed.splitlines()[-1])
+        printed = [process.communicate(timeout=timeout) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    failed = [
+        errors[-3000:]
+        for one, (_, errors) in zip(processes, printed, strict=True)
+        if one.returncode
+    ]
+    assert not failed, "\n\n".join(failed)
+    return [json.loads(found.splitlines()[-1]) for found, _ in printed]
 
 
 if __name__ == "__main__":
