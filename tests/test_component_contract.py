@@ -248,6 +248,13 @@ def test_two_replicas_train_as_one_device_does_with_every_component(room):
     testing.check_two_replicas(f"helpers.component_examples:REPLICAS.{room}")
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("room", REPLICAS)
+@pytest.mark.parametrize("count", [2, 4])
+def test_replicas_train_as_one_device_does_by_our_loop(room, count):
+    testing.check_replicas(f"helpers.component_examples:REPLICAS.{room}", count)
+
+
 def masks():
     """Which elements each replica keeps; called there."""
     strategy = tf.distribute.get_strategy()

@@ -50,9 +50,18 @@ def hooks_callback(tuner: keras_tuner.Tuner, trial: Any) -> Any:
 def best_epoch_callback(objective: Any, path: str) -> Any:
     """Which callback saves the weights of the best epoch to a file?
 
-    Read for KerasTuner 1.4.7 and 1.4.8.
+    KerasTuner's own keeps the file of the chief alone, where workers train a model together. Here
+    each worker has a file. Read for KerasTuner 1.4.7 and 1.4.8.
     """
-    return _private(_tuner_utils(), "SaveBestEpoch")(objective, path)
+    callback = _private(_tuner_utils(), "SaveBestEpoch")(objective, path)
+    _private(callback, "_save_model")
+
+    def save() -> None:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        callback.model.save_weights(path)
+
+    replace(callback, "_save_model", save)
+    return callback
 
 
 def checkpoint_path(tuner: keras_tuner.Tuner, trial_id: str) -> str:

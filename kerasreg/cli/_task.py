@@ -313,7 +313,7 @@ class SearchTask:
 
 
 class _OfReplicas(TableHyperModel):
-    """Trains on several replicas, with batches that divide evenly."""
+    """Trains on several replicas."""
 
     def fit(
         self,

@@ -1,7 +1,8 @@
-"""`model.fit` for a trial: with even batches, and with a failure when the training diverges."""
+"""`model.fit` for a trial, on replicas too, and with a failure when the training diverges."""
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -28,7 +29,7 @@ def fit(
         validation_data: `(x, y)`.
         batch_size: size of a (global) batch.
         seed: seed of the batch order; sets Keras' global seed.
-        **kwargs: passed on to `model.fit`.
+        **kwargs: passed on to `model.fit`, or to `kerasreg.distribute.fit` on replicas.
 
     Returns:
         The history.
@@ -50,22 +51,14 @@ def fit(
     """
     if seed is not None:
         keras.utils.set_random_seed(seed)
-    strategy = getattr(model, "distribute_strategy", None)
-    replicas = 1 if strategy is None else strategy.num_replicas_in_sync
     kwargs["callbacks"] = [*kwargs.get("callbacks", ()), keras.callbacks.TerminateOnNaN()]
-    if replicas == 1:
-        history = model.fit(x, y, batch_size=batch_size, validation_data=validation_data, **kwargs)
-    else:
+    strategy = getattr(model, "distribute_strategy", None)
+    train: Any = model.fit
+    if strategy is not None and strategy.num_replicas_in_sync > 1:
         from kerasreg import distribute
 
-        kwargs["shuffle"] = False  # The dataset shuffles.
-        history = model.fit(
-            distribute.training_batches(x, y, batch_size, replicas=replicas, seed=seed),
-            validation_data=distribute.evaluation_batches(
-                *validation_data, batch_size, replicas=replicas
-            ),
-            **kwargs,
-        )
+        train = functools.partial(distribute.fit, model)
+    history = train(x, y, batch_size=batch_size, validation_data=validation_data, **kwargs)
     # The validation sees the weights that the last step left.
     for name in ("loss", "val_loss"):
         losses = history.history.get(name, [])

@@ -825,7 +825,13 @@ def why_not_a_lane(model: Any) -> str | None:
         return "it has no trainable weights"
     strategy = getattr(model, "distribute_strategy", None)
     if strategy is not None and strategy.num_replicas_in_sync > 1:
-        return "it was built for several replicas"
+        # Lanes exchange no gradients: what divides them needs no strategy.
+        return (
+            f"it was built for the {strategy.num_replicas_in_sync} replicas of a "
+            f"{type(strategy).__name__}; build it outside of the strategy, and divide lanes by "
+            "`devices=` among the devices of a machine, or among machines by a search with the "
+            "`storage=` of one study in each process"
+        )
     return None
 
 

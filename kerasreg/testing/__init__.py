@@ -11,7 +11,7 @@ from kerasreg.testing._components import (
     check_together,
 )
 from kerasreg.testing._documentation import check_documentation
-from kerasreg.testing._replicas import check_two_replicas, two_replicas
+from kerasreg.testing._replicas import check_replicas, check_two_replicas, two_replicas
 
 __all__ = [
     "ALONE",
@@ -23,6 +23,7 @@ __all__ = [
     "check_layer",
     "check_optimizer",
     "check_regularizer",
+    "check_replicas",
     "check_schedule",
     "check_together",
     "check_two_replicas",

@@ -1,4 +1,4 @@
-"""The same training on one device and on two replicas, in a process of its own.
+"""The same training on one device and on replicas, in a process of its own.
 
 Two strategies in one process may crash, and logical devices are made before TensorFlow
 begins. So what is trained is named, as `module:name` or `path.py:name`, and not given.
@@ -6,6 +6,7 @@ begins. So what is trained is named, as `module:name` or `path.py:name`, and not
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -15,11 +16,12 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from kerasreg._validation import check_count
 from kerasreg.testing._checks import EPOCHS, raise_if_any
 from kerasreg.testing._training import OPTIMIZER, Training, groups
 
@@ -60,6 +62,37 @@ def check_two_replicas(target: str) -> None:
     raise_if_any(faults_of_replicas(one, two))
 
 
+def check_replicas(target: str, replicas: int = 4) -> None:
+    """Checks that `kerasreg.distribute.fit` trains components on replicas as one device does.
+
+    As `check_two_replicas`, which trains by Keras' own `fit`, but for any number of replicas: they
+    need not have equal parts of a batch of four samples.
+
+    Args:
+        target: as of `check_two_replicas`.
+        replicas: how many, at least 2.
+
+    Raises:
+        AssertionError: if a training differs, with the name of each component; or if the
+            process fails.
+        ValueError: if `target` is no such name, or `replicas` is below 2.
+
+    Example:
+
+    >>> import kerasreg
+    >>> try:
+    ...     kerasreg.testing.check_replicas("my_module:make_penalty", replicas=1)
+    ... except ValueError as error:
+    ...     print(error)
+    `replicas` must be a whole number >= 2. Received: replicas=1
+    """
+    _parts(target)
+    count = check_count("replicas", replicas, minimum=2)
+    options = ["--replicas", str(count), "--own-loop"]
+    one, several = _in_a_process("kerasreg.testing._replicas:train", [target, "own loop"], options)
+    raise_if_any(faults_of_replicas(one, several, f"{count} replicas"))
+
+
 def two_replicas(target: str, *arguments: str, timeout: float = 1800.0) -> tuple[Any, Any]:
     """Calls a function on one device and on two replicas, in a process of its own.
 
@@ -88,9 +121,15 @@ def two_replicas(target: str, *arguments: str, timeout: float = 1800.0) -> tuple
     `target` must be "module:name" or "path.py:name". Received:
     """
     _parts(target)
+    return _in_a_process(target, arguments, [], timeout)
+
+
+def _in_a_process(
+    target: str, arguments: Sequence[str], options: Sequence[str], timeout: float = 1800.0
+) -> tuple[Any, Any]:
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder) / "report.json"
-        command = [sys.executable, "-m", "kerasreg.testing", "--report", str(report)]
+        command = [sys.executable, "-m", "kerasreg.testing", "--report", str(report), *options]
         # It imports what this process can.
         paths = os.pathsep.join(filter(None, sys.path))
         process = subprocess.run(
@@ -102,9 +141,9 @@ def two_replicas(target: str, *arguments: str, timeout: float = 1800.0) -> tuple
             timeout=timeout,
         )
         if process.returncode != 0:
-            raise AssertionError(f"two replicas of {target} failed: {process.stderr[-4000:]}")
-        one, two = json.loads(report.read_text())
-    return one, two
+            raise AssertionError(f"replicas of {target} failed: {process.stderr[-4000:]}")
+        one, several = json.loads(report.read_text())
+    return one, several
 
 
 def main(arguments: list[str]) -> int:
@@ -115,32 +154,47 @@ def main(arguments: list[str]) -> int:
 
     parser = argparse.ArgumentParser("python -m kerasreg.testing", description=__doc__)
     parser.add_argument("--report", help="a file for what the function returns")
+    parser.add_argument("--replicas", type=int, default=2, help="how many; 2 by default")
+    parser.add_argument(
+        "--own-loop",
+        action="store_true",
+        help="train by kerasreg.distribute.fit, not by Keras' fit",
+    )
     parser.add_argument("target", help="module:name or path.py:name")
     parser.add_argument("arguments", nargs="*", help="of the function, with --report")
     given = parser.parse_args(arguments)
-    strategy = mirrored_strategy(2)  # Before anything that is imported makes a variable.
-    call: Callable[[], Any] = functools.partial(train, given.target)
+    # Before anything that is imported makes a variable.
+    strategy = mirrored_strategy(check_count("--replicas", given.replicas, minimum=2))
+    own_loop = ["own loop"] if given.own_loop else []
+    call: Callable[[], Any] = functools.partial(train, given.target, *own_loop)
     if given.report:
         call = functools.partial(resolve(given.target), *given.arguments)
     assert strategy is not None, "two are more than one"
     one = call()
     with strategy.scope():
-        two = call()
+        several = call()
     if given.report:
-        pathlib.Path(given.report).write_text(json.dumps([one, two]))
+        pathlib.Path(given.report).write_text(json.dumps([one, several]))
         return 0
     try:
-        raise_if_any(faults_of_replicas(one, two))
+        raise_if_any(faults_of_replicas(one, several, f"{given.replicas} replicas"))
     except AssertionError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{given.target}: two replicas train as one device does.")
+    print(f"{given.target}: {given.replicas} replicas train as one device does.")
     return 0
 
 
-def train(target: str) -> dict[str, Any]:
-    """The state after a training with each component, by name and path, as JSON."""
+def train(target: str, loop: str = "") -> dict[str, Any]:
+    """The state after a training with each component, by name and path, as JSON.
+
+    Args:
+        target: what names the components.
+        loop: `"own loop"` for `kerasreg.distribute.fit`.
+    """
     import tensorflow as tf
+
+    from kerasreg.distribute import trained_by_replicas
 
     makes = resolve(target)
     if not isinstance(makes, Mapping):
@@ -150,7 +204,8 @@ def train(target: str) -> dict[str, Any]:
     alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
     for group in groups(makes):
         training = Training(group, run_eagerly=alone)
-        training.fit(EPOCHS)
+        with trained_by_replicas(training.model) if loop else contextlib.nullcontext():
+            training.fit(EPOCHS)
         state = training.state()
         slots = state.pop(OPTIMIZER)
         if len(group) == 1:
@@ -162,14 +217,16 @@ def train(target: str) -> dict[str, Any]:
     return found
 
 
-def faults_of_replicas(one: dict[str, Any], two: dict[str, Any]) -> list[str]:
+def faults_of_replicas(
+    one: dict[str, Any], several: dict[str, Any], who: str = "two_replicas"
+) -> list[str]:
     """Where the two states differ."""
     faults = []
     for name, values in one.items():
-        pairs = zip(values.items(), two[name].values(), strict=True)
+        pairs = zip(values.items(), several[name].values(), strict=True)
         for (path, mine), theirs in pairs:
             if not np.allclose(theirs, mine, rtol=0, atol=TOLERANCE):
-                faults.append(f"{name}: two_replicas: {path} is {theirs}, on one device {mine}")
+                faults.append(f"{name}: {who}: {path} is {theirs}, on one device {mine}")
     return faults
 
 

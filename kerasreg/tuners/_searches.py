@@ -69,7 +69,7 @@ class VectorizedRandomSearch(VectorizedTuner):
         loss: replaces the loss of each model, likewise.
         metrics: replace the metrics of each model, likewise.
         distribution_strategy: a `tf.distribute` strategy; with one, trials are trained one by
-            one.
+            one, by `kerasreg.distribute.fit`.
         directory: the folder of the project folder; the current folder by default.
         project_name: the name of the project folder; `"untitled_project"` by default.
         tuner_id: the name of the tuner in the state files, as for `keras_tuner.Tuner`.
@@ -239,7 +239,7 @@ class VectorizedGridSearch(VectorizedTuner):
         loss: replaces the loss of each model, likewise.
         metrics: replace the metrics of each model, likewise.
         distribution_strategy: a `tf.distribute` strategy; with one, trials are trained one by
-            one.
+            one, by `kerasreg.distribute.fit`.
         directory: the folder of the project folder; the current folder by default.
         project_name: the name of the project folder; `"untitled_project"` by default.
         tuner_id: the name of the tuner in the state files, as for `keras_tuner.Tuner`.
@@ -389,7 +389,7 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         loss: replaces the loss of each model, likewise.
         metrics: replace the metrics of each model, likewise.
         distribution_strategy: a `tf.distribute` strategy; with one, trials are trained one by
-            one.
+            one, by `kerasreg.distribute.fit`.
         directory: the folder of the project folder; the current folder by default.
         project_name: the name of the project folder; `"untitled_project"` by default.
         tuner_id: the name of the tuner in the state files, as for `keras_tuner.Tuner`.
@@ -541,7 +541,7 @@ class VectorizedHyperband(VectorizedTuner):
         loss: replaces the loss of each model, likewise.
         metrics: replace the metrics of each model, likewise.
         distribution_strategy: a `tf.distribute` strategy; with one, trials are trained one by
-            one.
+            one, by `kerasreg.distribute.fit`.
         directory: the folder of the project folder; the current folder by default.
         project_name: the name of the project folder; `"untitled_project"` by default.
         tuner_id: the name of the tuner in the state files, as for `keras_tuner.Tuner`.

@@ -93,7 +93,7 @@ class VectorizedStudySearch(VectorizedTuner):
         loss: replaces the loss of each model, likewise.
         metrics: replace the metrics of each model, likewise.
         distribution_strategy: a `tf.distribute` strategy; with one, trials are trained one by
-            one.
+            one, by `kerasreg.distribute.fit`.
         directory: the folder of the project folder; the current folder by default.
         project_name: the name of the project folder; `"untitled_project"` by default.
         tuner_id: the name of the tuner in the state files, as for `keras_tuner.Tuner`.

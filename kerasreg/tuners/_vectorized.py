@@ -121,7 +121,8 @@ class VectorizedTuner(keras_tuner.Tuner):
         loss: replaces the loss of each model, likewise.
         metrics: replace the metrics of each model, likewise.
         distribution_strategy: a `tf.distribute` strategy; with one, trials are trained
-            one by one.
+            one by one, by `kerasreg.distribute.fit`. With several workers, each runs the same
+            search with the same `seed`, and keeps its files in a folder of its own.
         directory: the folder of the project folder; the current folder by default.
         project_name: the name of the project folder; `"untitled_project"` by default.
         tuner_id: the name of the tuner in the state files, as for `keras_tuner.Tuner`.
@@ -227,6 +228,11 @@ class VectorizedTuner(keras_tuner.Tuner):
         else:
             internals.reload_from_any_folder(oracle)
         initial = InitialSettings(oracle, initial_settings)
+        if distribution_strategy is not None:
+            from kerasreg.distribute import folder_of_worker
+
+            # Workers train each trial together, and each keeps the state of the search.
+            directory = folder_of_worker(distribution_strategy, directory or ".")
         super().__init__(
             oracle,
             hypermodel,
@@ -290,7 +296,8 @@ class VectorizedTuner(keras_tuner.Tuner):
         to its end. A line says how many trials there are, unless `verbose=0`.
 
         Raises:
-            ValueError: if `time_limit` is no time > 0, or `report` is none of what it may be.
+            ValueError: if `time_limit` is no time > 0, or is given for several workers of a
+                strategy; or if `report` is none of what it may be.
             keras_tuner.errors.FatalError: if `folds` stand beside validation data or a
                 strategy, the data of folds are no arrays, data without an end have no number of
                 steps, or `build` returns no model.
@@ -326,6 +333,14 @@ class VectorizedTuner(keras_tuner.Tuner):
             return
         self._mend()
         limit, targets = TimeLimit(time_limit), check_targets(report)
+        if time_limit is not None and self.distribution_strategy is not None:
+            from kerasreg.distribute import has_workers
+
+            if has_workers(self.distribution_strategy):
+                raise ValueError(
+                    "`time_limit` must be None where workers train each trial together: one would "
+                    f"end before the others. Received: time_limit={time_limit!r}"
+                )
         renewal = self._new_renewal(targets)
         self._scheduler = self._new_scheduler(fit_args, fit_kwargs, groups, limit, renewal.look)
         self.searched = Searched(fit_args, fit_kwargs, groups)
@@ -741,6 +756,10 @@ class VectorizedTuner(keras_tuner.Tuner):
             keras_tuner.errors.FatalError: if a result is none.
         """
         scheduler, strategy, hp = self._scheduler, self.distribution_strategy, trial.hyperparameters
+        if strategy is not None:
+            from kerasreg.distribute import check_same, trained_by_replicas
+
+            check_same(strategy, "`seed` and the trials that follow from it", repr(hp.values))
         path = internals.checkpoint_path(self, trial.trial_id)
         if strategy is not None or scheduler is None:
             reports = [internals.best_epoch_callback(self.oracle.objective, path)]
@@ -769,6 +788,8 @@ class VectorizedTuner(keras_tuner.Tuner):
                         stack.enter_context(strategy.scope())
                     if scheduler is not None:
                         stack.enter_context(scheduler.trains(trial, execution, fold, model))
+                    if strategy is not None:
+                        stack.enter_context(trained_by_replicas(model))
                     result = self.hypermodel.fit(hp, model, *args, **given)
                 if not was_built and model.built:
                     internals.write_build_config(self, trial.trial_id, model)

@@ -318,6 +318,14 @@ def test_a_component_that_counts_each_replica_fails():
     assert "good:" not in str(error.value)
 
 
+@pytest.mark.long
+def test_a_component_that_counts_each_replica_fails_in_our_loop():
+    # Of a batch of four samples, three replicas have two, one and one.
+    with pytest.raises(AssertionError, match=r"bad: 3 replicas: .*steps") as error:
+        testing.check_replicas(f"{__file__}:MAKES", replicas=3)
+    assert "good:" not in str(error.value)
+
+
 # What is asked for.
 
 

@@ -1,0 +1,95 @@
+"""What processes that train together ask each other, and where each of them writes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import tensorflow as tf
+
+from kerasreg.distribute import _cluster
+from kerasreg.distribute._replicas import gathered
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes files, of those that train together.
+
+    Args:
+        strategy: any strategy. Of one process, that process is the chief.
+
+    Returns:
+        True in exactly one process.
+
+    Example:
+
+    >>> import tensorflow as tf, kerasreg
+    >>> kerasreg.distribute.is_chief(tf.distribute.get_strategy())
+    True
+    """
+    return _cluster.is_chief(strategy)
+
+
+def has_workers(strategy: tf.distribute.Strategy) -> bool:
+    """Whether several processes train together under a strategy.
+
+    Args:
+        strategy: any strategy.
+
+    Returns:
+        True under a `MultiWorkerMirroredStrategy` of more than one worker.
+
+    Example:
+
+    >>> import tensorflow as tf, kerasreg
+    >>> kerasreg.distribute.has_workers(tf.distribute.get_strategy())
+    False
+    """
+    return _cluster.has_workers(strategy)
+
+
+def check_same(strategy: tf.distribute.Strategy, what: str, text: str) -> None:
+    """Checks that all workers have the same text. All of them call it.
+
+    Args:
+        strategy: any strategy. A single process has nobody to differ from.
+        what: what the text is, for the error.
+        text: the text of this worker.
+
+    Raises:
+        ValueError: if one has another text, with its own.
+
+    Example:
+
+    >>> import tensorflow as tf, kerasreg
+    >>> kerasreg.distribute.check_same(tf.distribute.get_strategy(), "the settings", "rate=0.1")
+    """
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+    numbers = gathered(strategy, [number])[:, 0]
+    others = [str(worker) for worker, one in enumerate(numbers) if one != numbers[0]]
+    if others:
+        raise ValueError(
+            f"{what} must be the same on all workers. Received: {text} on one, and another one on "
+            f"worker {', '.join(others)} than on the chief"
+        )
+
+
+def folder_of_worker(strategy: tf.distribute.Strategy, folder: str | os.PathLike[str]) -> str:
+    """A folder that no other worker writes to: the folder itself for the chief.
+
+    Args:
+        strategy: any strategy.
+        folder: the folder, which all of them may see.
+
+    Returns:
+        For worker 1 its folder `worker-1` within, and so on.
+
+    Example:
+
+    >>> import tensorflow as tf, kerasreg
+    >>> kerasreg.distribute.folder_of_worker(tf.distribute.get_strategy(), "search")
+    'search'
+    """
+    if is_chief(strategy):
+        return os.fspath(folder)
+    resolver = strategy.cluster_resolver
+    return os.path.join(folder, f"{resolver.task_type}-{resolver.task_id}")
