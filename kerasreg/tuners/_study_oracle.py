@@ -175,6 +175,7 @@ class StudyOracle(keras_tuner.Oracle):
         self._looked = -math.inf
         self._standing = Standing([], set())
         self._count = 0  # Of the trials of the study.
+        self._asked: tuple[int, int] | None = None  # The last trial that was asked for: its rank.
         self._foreign: dict[int, bool] = {}  # Whether trials of other programs count.
         self._published: set[str] = set()
         self._running: dict[str, _Run] = {}  # Of this process.
@@ -228,7 +229,7 @@ class StudyOracle(keras_tuner.Oracle):
                 f"{_objectives_in_words([[of.name, of.direction] for of in self.objectives])}"
             )
         self.seed = int(about["seed"])
-        study.sampler = sampler_of(self._sampler, len(directions), self.seed)
+        study.sampler = sampler_of(self._sampler, len(directions), self.seed, self._rank_of)
         study.pruner = self._pruner or optuna.pruners.NopPruner()
         attributes = study.user_attrs
         self._join_spaces(attributes, name)
@@ -422,16 +423,24 @@ class StudyOracle(keras_tuner.Oracle):
                 if not self._running and self._look():
                     continue
                 return "IDLE"
-            count = self._count
+            count, self._asked = self._count, None
             trial = self._study.ask()
             rank: int | None = len(self._standing.chains)
             if trial.number != count:  # It was queued, or others came between.
                 self._sync()
                 rank = rank_of(self._standing, trial.number)
             if rank is not None and (self.max_trials is None or rank < self.max_trials):
+                self._asked = trial.number, rank
                 return trial
             trial.set_user_attr(marks.SURPLUS, True)
             self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
+
+    def _rank_of(self, number: int) -> int:
+        """How many trials of the search began before one of the study, whose values are drawn."""
+        if self._asked is None or self._asked[0] != number:
+            # Within `ask` itself, where nothing that is drawn stays, or of another program.
+            return number
+        return self._asked[1]
 
     def _is_full(self) -> bool:
         return self.max_trials is not None and len(self._standing.chains) >= self.max_trials
@@ -481,6 +490,11 @@ class StudyOracle(keras_tuner.Oracle):
             )
             return
         else:
+            if marks.WORKER not in last.user_attrs:
+                # It died while it drew: the trial counts, and those after it keep their ranks.
+                self._storage.set_trial_user_attr(
+                    self._id_of(last.number), marks.WORKER, marks.NOBODY
+                )
             place = {marks.AGAIN: chain.root, marks.ATTEMPT: attempt}
             kept = {
                 name: value
