@@ -41,6 +41,7 @@ SHORT = (
     "selection",
     "step_time",
     "study",
+    "two_objectives",
 )
 # Of minutes to hours; each has a target of its own in the Makefile.
 LONG = ("equal_time", "people_models", "portfolio", "serving", "tables")
