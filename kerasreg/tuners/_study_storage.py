@@ -25,7 +25,9 @@ from kerasreg._validation import check_choice
 _SQLITE_SECONDS = 60
 # So long a process waits for a database that is gone: a server that is started again.
 _SECONDS_GONE = 60.0
-# So often a process looks for the tables of a database that others are making.
+# What a database says of what will be over soon: tables that others are making, a new start.
+_PASSING = ("exists", "duplicate", "deadlock", "terminat", "starting up", "shutting down")
+# So often a process looks again then.
 _LOOKS_FOR_TABLES = 8
 _SQLITE_ENDINGS = (".db", ".sqlite", ".sqlite3")
 # What a sampler needs beyond Optuna: the modules, and the packages that have them.
@@ -165,7 +167,8 @@ def _with_tables(url: str, arguments: dict[str, Any]) -> Any:
     """Opens a database, whose tables several processes may be about to make at once.
 
     Optuna looks which tables there are, and then makes those that are not. Of processes that meet
-    there, all but one are told that something exists already, and find it at the next look.
+    there, all but one are told that something exists already, and find it at the next look. A
+    server that does not answer at all is told at once: most likely its address is wrong.
     """
     import optuna
     import sqlalchemy
@@ -175,7 +178,7 @@ def _with_tables(url: str, arguments: dict[str, Any]) -> Any:
             return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
         except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             text = f"{error} {error.__cause__}".lower()
-            if not left or not any(word in text for word in ("exists", "duplicate", "deadlock")):
+            if not left or not any(word in text for word in _PASSING):
                 raise
         time.sleep(0.2 * (_LOOKS_FOR_TABLES - left))
     raise AssertionError  # One of them returns or raises.
