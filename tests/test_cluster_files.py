@@ -220,7 +220,7 @@ def test_slurm_task_keeps_what_it_has_made(slurm):
     assert srun == f"srun {search}"
     assert "--storage=postgresql://me@host/db" in search
     assert f"--artifacts={folder}/shared/artifacts" in search
-    assert f"--output_dir={folder}/7_2/houses" in search
+    assert f"--output_dir={folder}/7_2_0/houses" in search
 
 
 def test_slurm_task_that_fails_says_so(slurm):

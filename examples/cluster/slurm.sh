@@ -22,7 +22,8 @@ set -u
 
 SHARED=${SHARED:-$HOME/search}                                             # CHANGE
 STORAGE=${STORAGE:-postgresql://USER:PASSWORD@HOST/DATABASE}               # CHANGE
-LOCAL=${SLURM_TMPDIR:-${TMPDIR:-/tmp}}/${SLURM_JOB_ID:-0}_${SLURM_ARRAY_TASK_ID:-0}
+# A folder of its own each time that the task begins: what counts is in the database.
+LOCAL=${TMPDIR:-/tmp}/${SLURM_JOB_ID:-0}_${SLURM_ARRAY_TASK_ID:-0}_${SLURM_RESTART_COUNT:-0}
 mkdir -p "$SHARED" "$LOCAL"
 
 # CHANGE: source the environment with `pip install "kerasreg[tensorflow,optuna]" "psycopg[binary]"`.
