@@ -16,7 +16,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 PYTEST := -m pytest -n $(PROCESSES) --dist=worksteal
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo check test test-long test-slow test-daily test-exports test-lowest test-keras mutations lint docs docs-links check-bazel bench bench-check bench-serving bench-people bench-equal-time bench-tables bench-portfolio api package release requirements clean
+.PHONY: demo check test test-long test-slow test-daily test-exports test-lowest test-keras test-gpu test-tpu test-chaos mutations lint docs docs-links check-bazel bench bench-check bench-serving bench-people bench-equal-time bench-tables bench-portfolio api package release requirements clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO_OUTPUT)
@@ -49,6 +49,15 @@ test-exports: $(INSTALLED)-test
 # And statistics over very many draws.
 test-slow: $(INSTALLED)-test
 	$(BIN)/python $(PYTEST) --optimize-graphs -m slow tests $(PYTEST_ARGS)
+
+# Ten minutes: hundreds of kills of processes that share a study, and a PostgreSQL server that is
+# started again, where Debian's package and a driver (pip install 'psycopg[binary]') are there.
+test-chaos: $(INSTALLED)-test
+	$(BIN)/python -m pytest --optimize-graphs -m chaos -s tests/tuners $(PYTEST_ARGS)
+
+# What makes sense on a GPU (TensorFlow) or a TPU (JAX). Without one they fail, and say so.
+test-gpu test-tpu: test-%: $(INSTALLED)-test
+	$(BIN)/python tools/device_tests.py $* $(PYTEST_ARGS)
 
 # With the oldest versions that pyproject.toml admits: all but the command's tests,
 # where an old pyarrow aborts at the exit of a process.

@@ -41,6 +41,7 @@ SHORT = (
     "selection",
     "step_time",
     "study",
+    "two_objectives",
     "workers",
 )
 # Of minutes to hours; each has a target of its own in the Makefile.

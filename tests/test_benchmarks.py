@@ -290,6 +290,25 @@ def test_all_that_a_benchmark_compares_can_be_made(name, table):
                     part()
 
 
+def test_a_study_that_is_timed_tells_what_it_carries(study, tmp_path):
+    for name in ("a.db", "a.log"):
+        size, transactions = study.carried(str(tmp_path / name), 40, 2)
+        assert size > 100
+        assert (transactions > 5) == name.endswith(".db")
+    of_fifths = study.grown(10)
+    assert len(of_fifths) == 5
+    assert min(of_fifths) > 0
+
+
+def test_the_smallest_model_that_is_accurate_enough():
+    for two in module_of("benchmarks/two_objectives.py"):
+        front = [
+            {"validation": accuracy, "bytes": size} for accuracy, size in ((0.9, 10), (0.8, 5))
+        ]
+        found = [two.smallest(front, accuracy) for accuracy in (0.7, 0.8, 0.85, 0.9, 0.95)]
+        assert [of and of["bytes"] for of in found] == [5, 5, 10, 10, None]
+
+
 def test_the_oracles_that_are_timed_run_all_trials(study, tmp_path):
     for name, contender in study.contenders().items():
         if "SQLite" not in name:

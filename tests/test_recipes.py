@@ -12,6 +12,7 @@ import re
 
 import numpy as np
 import pytest
+from helpers.processes import needs_fork
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = ROOT / "docs" / "recipes"
@@ -286,6 +287,18 @@ def run_notebook(name, folder):
                     print(getattr(value, "_repr_html_", value.__repr__)())
     assert list(here.iterdir()) == []
     return found, printed.getvalue()
+
+
+@pytest.mark.long
+@needs_fork
+def test_a_search_on_a_cluster(ran):
+    pytest.importorskip("optuna")
+    found = ran("a-search-on-a-cluster")
+    assert (found["killed"], found["codes"]) == ("SIGKILL", [0, 0])
+    assert (found["completed"], found["trials"]) == (24, 24)
+    assert found["statuses"] == {"COMPLETED"}
+    assert found["same"]
+    assert found["accuracy"] > 0.9
 
 
 def test_there_are_three_notebooks():

@@ -701,7 +701,7 @@ class StudyOracle(keras_tuner.Oracle):
         else:
             self._queue_again(last, chain.root, len(chain.attempts))
         if marks.WORKER not in last.user_attrs:  # It was killed before it was named: it counts.
-            self._storage.set_trial_user_attr(self._id_of(last.number), marks.WORKER, "")
+            self._storage.set_trial_user_attr(self._id_of(last.number), marks.WORKER, marks.NOBODY)
         self._fail(last.number)
 
     def _queue_again(self, last: Any, root: int, attempt: int) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import os
 import re
+import time
 import types
 import urllib.parse
 import warnings
@@ -15,17 +17,31 @@ from typing import Any
 
 import numpy as np
 
+from kerasreg._keras.patching import replace
 from kerasreg._urls import without_password
 from kerasreg._validation import check_choice
 
 # So long a process waits for another one that writes to SQLite.
 _SQLITE_SECONDS = 60
+# So long a process waits for a database that is gone: a server that is started again.
+_SECONDS_GONE = 60.0
+# What a database says of what will be over soon: tables that others are making, a new start.
+_PASSING = ("exists", "duplicate", "deadlock", "terminat", "starting up", "shutting down")
+# So often a process looks again then.
+_LOOKS_FOR_TABLES = 8
 _SQLITE_ENDINGS = (".db", ".sqlite", ".sqlite3")
 # What a sampler needs beyond Optuna: the modules, and the packages that have them.
 _NEEDS = {
     "gp": {"scipy": "scipy", "torch": "torch"},
     "cmaes": {"cmaes": "cmaes"},
     "qmc": {"scipy": "scipy"},
+}
+# The packages of drivers of databases, by their modules.
+_PACKAGES = {
+    "psycopg": "'psycopg[binary]'",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
+    "pymysql": "pymysql cryptography",
 }
 # Storages that were prepared: of one that is given several times, the first time counts.
 _prepared: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -108,8 +124,9 @@ def _told(url: str, error: Exception) -> str:
     for password in _passwords(url):
         reason = reason.replace(password, "***")
     if isinstance(error, ImportError):
-        module = {"postgresql": "psycopg2-binary", "mysql": "pymysql cryptography"}
-        package = module.get(re.split(r"[+:]", url)[0])
+        # Which driver is the default one depends on the version of SQLAlchemy. Optuna says nothing.
+        missing = getattr(error.__cause__, "name", None) or error.name
+        package = _PACKAGES.get(missing or "")
         reason += f" (pip install {package})" if package else ""
     return f"`storage` cannot be opened: {without_password(url)!r}: {without_password(reason)}"
 
@@ -135,9 +152,96 @@ def _opened(text: str) -> Any:
     text = text.replace("{", "{{").replace("}", "}}")
     # Tables are made within its constructor, where two processes may meet.
     with _made_by_one_process(path):
-        storage = optuna.storages.RDBStorage(text, engine_kwargs=arguments)
+        storage = _patient(_with_tables(text, arguments))
     _prepare_sqlite(storage, own=True)
     return storage
+
+
+def _with_tables(url: str, arguments: dict[str, Any]) -> Any:
+    """Opens a database, whose tables several processes may be about to make at once.
+
+    Optuna looks which tables there are, and then makes those that are not. Of processes that meet
+    there, all but one are told that something exists already, and find it at the next look. A
+    server that does not answer at all is told at once: most likely its address is wrong.
+    """
+    import optuna
+    import sqlalchemy
+
+    for left in reversed(range(_LOOKS_FOR_TABLES)):
+        try:
+            return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+        except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+            text = f"{error} {error.__cause__}".lower()
+            if not left or not any(word in text for word in _PASSING):
+                raise
+        time.sleep(0.2 * (_LOOKS_FOR_TABLES - left))
+    raise AssertionError  # One of them returns or raises.
+
+
+def _patient(storage: Any) -> Any:
+    """Lets each request of a storage be made again while the database is gone for a while.
+
+    A server that is started again cuts connections, and refuses new ones until it is there. A
+    request that was cut off may have been done all the same. Made again, a new trial is then a
+    second one: the first has no worker, and is taken over as those of processes that died; and a
+    trial that is told twice how it ended has ended.
+
+    Args:
+        storage: a storage of Optuna's over a database, which was made here.
+
+    Returns:
+        The same storage.
+    """
+    import optuna
+
+    requests = [name for name in dir(optuna.storages.BaseStorage) if not name.startswith("_")]
+    # By these Optuna's cache asks a database.
+    requests += ["_create_new_trial", "_get_trials", "_set_trial_param"]
+    for name in requests:
+        request = getattr(storage, name, None)
+        if callable(request):
+            replace(storage, name, _until_it_answers(request))
+    return storage
+
+
+def _until_it_answers(request: Callable[..., Any]) -> Callable[..., Any]:
+    """A request that is made again, for up to a minute, while the database is gone."""
+    import optuna
+
+    @functools.wraps(request)
+    def ask(*args: Any, **kwargs: Any) -> Any:
+        until, pause = time.monotonic() + _SECONDS_GONE, 0.1
+        while True:
+            try:
+                return request(*args, **kwargs)
+            except optuna.exceptions.StorageInternalError as error:
+                if not _is_gone(error.__cause__) or time.monotonic() > until:
+                    raise
+            except Exception as error:  # While a session begins, what SQLAlchemy says is as it is.
+                if not _is_gone(error) or time.monotonic() > until:
+                    raise
+            time.sleep(pause)
+            pause = min(2.0, 2 * pause)
+
+    return ask
+
+
+def _is_gone(error: BaseException | None) -> bool:
+    """Whether a database did not answer, and may do so again."""
+    import sqlalchemy
+
+    if not isinstance(error, sqlalchemy.exc.DBAPIError):
+        return False
+    text = str(error.orig).lower()
+    if type(error.orig).__module__.startswith("sqlite3"):
+        # Of those who open and close the log that is written ahead at once, some must try again.
+        return "locking protocol" in text
+    # What cannot be said so is an error of the request, or of who is allowed what.
+    told = ("connect", "terminat", "closed", "starting up", "shutting down", "gone away", "timeout")
+    return error.connection_invalidated or (
+        isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
+        and any(word in text for word in told)
+    )
 
 
 @contextlib.contextmanager

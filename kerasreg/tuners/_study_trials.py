@@ -22,6 +22,7 @@ RESULT = "kerasreg:result"  # What KerasTuner keeps of it when it has ended.
 SETTING = "kerasreg:setting"  # Which of the initial settings it is.
 SURPLUS = "kerasreg:surplus"  # That it does not count.
 WORKER = "kerasreg:worker"  # The process that runs it.
+NOBODY = "nobody"  # In the place of a process that died before it said so.
 
 _WITH_RESULT = ("COMPLETE", "PRUNED")
 

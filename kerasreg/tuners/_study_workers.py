@@ -15,6 +15,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kerasreg.tuners._study_trials import NOBODY
+
 # So begin the names of the attributes of a study that tell of its workers.
 PREFIX = "kerasreg:worker:"
 # A worker is heard so often in the time after which it is taken for dead.
@@ -72,6 +74,7 @@ class Workers:
         self._timeout, self._clock, self._wall = timeout, clock, wall
         self._heard: dict[str, tuple[int, float]] = {}
         self._orphans: dict[int, float] = {}
+        self._unknown: dict[str, float] = {}
         self._records: dict[str, Mapping[str, Any]] = {}
         self._host = host()
         self._offsets: dict[str, tuple[float, float]] = {}
@@ -99,7 +102,13 @@ class Workers:
     def is_alive(self, worker: str) -> bool:
         """Whether a worker lives, as far as is known."""
         record = self._records.get(worker)
-        if record is None or record["ended"]:
+        if worker == NOBODY:
+            return False
+        if record is None:
+            # A worker is in the study before its first trial: it has come since the last look.
+            now = self._clock()
+            return now - self._unknown.setdefault(worker, now) <= self._timeout
+        if record["ended"]:
             return False
         if record["host"] == self._host:
             return started(int(record["pid"])) == record["started"]
@@ -129,11 +138,14 @@ class Workers:
     def is_orphan(self, number: int, me: str | None) -> bool:
         """Whether a running trial that names no worker has none.
 
-        A worker is named when the parameters are drawn, and was killed before, or draws still.
+        A worker is named when the parameters are drawn, and was killed before, or draws still. One
+        that has come since the last look is not known yet: nobody decides at the first sight.
         """
-        if not self.others(me):
-            return True
-        return self._clock() - self._orphans.setdefault(number, self._clock()) > self._timeout
+        now = self._clock()
+        if number not in self._orphans:
+            self._orphans[number] = now
+            return False
+        return not self.others(me) or now - self._orphans[number] > self._timeout
 
 
 class Heart:

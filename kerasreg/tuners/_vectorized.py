@@ -327,6 +327,7 @@ class VectorizedTuner(keras_tuner.Tuner):
     ) -> None:
         self.oracle.verbose = 0  # Its table for each trial is nothing for many at once.
         if self._chief is not None:
+            self.searched = Searched(fit_args, fit_kwargs, groups)  # For an ensemble of the trials.
             # Its oracle may ask which values are only values of a program.
             self._new_scheduler(fit_args, fit_kwargs, groups, TimeLimit(None), lambda count: None)
             self._chief.serve()

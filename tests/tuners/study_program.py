@@ -2,10 +2,12 @@
 
 Usage: python study_program.py KIND STORAGE PROCESSES TRIALS KILLS SEED FOLDER
 
-KIND is `black_box`, which trains nothing, or `lanes`. As long as the search is not done, PROCESSES
-forked ones run at a time, in one project folder; KILLS times one of them is killed by SIGKILL at a
-random moment, and another one is started. TensorFlow is used in the forked processes only. The last
-line that is printed is a JSON object.
+KIND is `black_box`, which trains nothing, or `lanes`; STORAGE `sqlite`, `journal` or a URL. As long
+as the search is not done, PROCESSES forked ones run at a time, in one project folder; KILLS times
+one of them is killed by SIGKILL at a random moment, and another one is started. KILLS may be
+`5x180` to kill one every 5 seconds for 180 seconds. `STUDY_NAP` in the environment says for how
+long a trial of `black_box` sleeps. TensorFlow is used in the forked processes only. The last line
+that is printed is a JSON object.
 """
 
 import contextlib
@@ -23,6 +25,8 @@ OBJECTIVE = ("score", "min")
 
 
 def storage_of(kind, folder):
+    if "://" in kind:
+        return kind
     return os.path.join(folder, "study.db" if kind == "sqlite" else "study.log")
 
 
@@ -64,7 +68,9 @@ def black_box(kind, trials, folder):
             x, n = declare(trial.hyperparameters)
             with open(os.path.join(folder, "runs"), "a") as file:
                 file.write(f"{trial.trial_id} begins\n")
-            time.sleep(0.05)  # Kills are to come in the middle of a trial too.
+            time.sleep(
+                float(os.environ.get("STUDY_NAP", "0.05"))
+            )  # Kills are to come in the middle of a trial too.
             with open(os.path.join(folder, "runs"), "a") as file:
                 file.write(f"{trial.trial_id} ends\n")
             return x**2 + n
@@ -133,7 +139,10 @@ def main(which, kind, processes, trials, kills, seed, folder):
     # Imported once, and not in each of the processes.
     import kerasreg.tuners  # noqa: F401
 
-    processes, trials, kills, draw = int(processes), int(trials), int(kills), random.Random(seed)
+    processes, trials, draw = int(processes), int(trials), random.Random(seed)
+    every, _, lasts = kills.partition("x")
+    kills = 10**9 if lasts else int(every)
+    begun = time.monotonic()
     running, codes, killed = {}, [], 0
 
     def start():
@@ -142,7 +151,11 @@ def main(which, kind, processes, trials, kills, seed, folder):
     for _ in range(processes):
         start()
     longest = 1.0 if which == "black_box" else 12.0
-    next_kill = time.monotonic() + draw.uniform(0, longest)
+
+    def pause():
+        return float(every) if lasts else draw.uniform(0, longest)
+
+    next_kill = time.monotonic() + pause()
     while running:
         done, status = os.waitpid(-1, os.WNOHANG)
         if done:
@@ -151,10 +164,12 @@ def main(which, kind, processes, trials, kills, seed, folder):
             if codes[-1] == -signal.SIGKILL:
                 start()
             continue
+        if lasts and time.monotonic() > begun + float(lasts):
+            kills = killed
         if killed < kills and time.monotonic() > next_kill:
             os.kill(draw.choice(sorted(running)), signal.SIGKILL)
             killed += 1
-            next_kill = time.monotonic() + draw.uniform(0, longest)
+            next_kill = time.monotonic() + pause()
         time.sleep(0.01)
     code = os.waitpid(forked(lambda: summary(which, kind, trials, folder)), 0)[1]
     assert code == 0
@@ -164,7 +179,9 @@ def main(which, kind, processes, trials, kills, seed, folder):
     if which == "black_box":
         with open(os.path.join(folder, "runs")) as file:
             runs = file.read().splitlines()
-    print(json.dumps({**found, "codes": codes, "killed": killed, "runs": runs}))
+    seconds = time.monotonic() - begun
+    told = {"codes": codes, "killed": killed, "runs": runs, "seconds": seconds}
+    print(json.dumps({**found, **told}))
 
 
 if __name__ == "__main__":

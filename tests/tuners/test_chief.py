@@ -157,6 +157,17 @@ def test_searches_that_cannot_have_a_chief_say_so(monkeypatch, tmp_path, role):
         tuners.VectorizedStudySearch(lambda hp: None, "val_loss", directory=tmp_path)
 
 
+@pytest.mark.parametrize(("role", "is_kept"), [("worker1", True), ("chief", False)])
+def test_a_worker_that_is_to_overwrite_deletes_nothing(monkeypatch, tmp_path, role, is_kept):
+    take_part(monkeypatch, role)
+    kept = tmp_path / "project" / "kept"
+    kept.parent.mkdir()
+    kept.touch()
+    given = {"directory": tmp_path, "project_name": "project", "overwrite": True}
+    tuners.VectorizedRandomSearch(lambda hp: None, "val_loss", max_trials=1, **given)
+    assert kept.exists() is is_kept
+
+
 def test_a_taken_address_is_told(monkeypatch, tmp_path):
     take_part(monkeypatch, "chief")
     objective = keras_tuner.Objective("score", "min")

@@ -437,6 +437,18 @@ def test_a_file_that_is_none_and_a_driver_that_is_missing_are_told(made, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("module", "package"), [("psycopg", "'psycopg[binary]'"), ("psycopg2", "psycopg2-binary")]
+)
+def test_the_driver_that_is_missing_is_the_one_that_sqlalchemy_takes(
+    made, monkeypatch, module, package
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError) as raised:
+        made(storage=f"postgresql+{module}://me:secret@host/db").open()
+    assert f"(pip install {package})" in str(raised.value)
+
+
+@pytest.mark.parametrize(
     ("url", "expected"),
     [
         ("sqlite:///a/b.db", "sqlite:///a/b.db"),

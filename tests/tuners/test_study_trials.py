@@ -112,7 +112,7 @@ def test_a_process_of_this_machine_lives_as_long_as_it_does():
             "other": 1,
         }
     )
-    found = {one for one in ("me", "left", "gone", "reused", "unknown") if workers.is_alive(one)}
+    found = {one for one in ("me", "left", "gone", "reused") if workers.is_alive(one)}
     assert found == {"me"}
     assert workers.others("me") == []
     assert workers.others(None) == ["me"]
@@ -131,10 +131,22 @@ def test_a_process_elsewhere_lives_as_long_as_it_is_heard():
     assert workers.is_alive("far")
 
 
+def test_a_process_that_has_come_since_the_last_look_lives():
+    """The study was asked for its workers, then another one came, and then for its trials."""
+    time = [0.0]
+    workers = Workers(60.0, clock=lambda: time[0])
+    assert workers.is_alive("new")
+    time[0] = 61.0
+    assert not workers.is_alive("new")
+    workers.look({PREFIX + "new": record(1)})
+    assert workers.is_alive("new")
+
+
 def test_a_trial_without_a_worker_waits_for_one_if_there_may_be_one():
     time = [0.0]
     workers = Workers(60.0, clock=lambda: time[0])
-    assert workers.is_orphan(0, "me")
+    for first_look in (True, False):  # Its worker may have come since then.
+        assert workers.is_orphan(0, "me") is not first_look
     workers.look({PREFIX + "far": record(1, host="elsewhere")})
     assert not workers.is_orphan(0, "me")
     time[0] = 59.0
