@@ -158,7 +158,8 @@ def give_again(oracle: keras_tuner.Oracle, trial_id: str) -> None:
     trial.status, trial.score, trial.best_step = "RUNNING", None, 0
     trial.metrics = type(trial.metrics)()
     oracle.end_order.remove(trial_id)
-    internals.retry_queue(oracle).append(trial_id)
+    queue = internals.retry_queue(oracle)
+    queue.append(trial_id)
 
 
 def _queue_interrupted(oracle: keras_tuner.Oracle) -> None:

@@ -218,6 +218,7 @@ def test_a_classification_is_whole_on_disk_and_in_print(kinds):
         "target": "kind", "task": "auto", "drop": [], "columns": None, "sep": ",", "decimal": ".",
         "tuner": "random", "trials": 2, "epochs": 10, "folds": 0, "groups": None, "order": None,
         "start_from": None, "time": None, "seed": 0, "lanes": 0, "retrain": None, "replicas": 1,
+        "workers": None, "storage": None, "artifacts": None,
         "fingerprint": table.fingerprint(), "earlier": [],
     }  # fmt: skip
 
