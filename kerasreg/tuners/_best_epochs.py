@@ -12,6 +12,9 @@ import numpy as np
 
 from kerasreg._files import write_bytes
 
+# Before the name of the values at an epoch that the fold itself did not choose.
+_APART = "apart:"
+
 
 class BestEpochs:
     """Keeps the values of `model.variables` of each lane at its best epoch.
@@ -53,6 +56,11 @@ class BestEpochs:
         for kept, value in zip(self.values, now, strict=True):
             kept[better] = value[better]
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes the values have."""
+        return sum(value.nbytes for value in self.values)
+
     def take(self, lane: int) -> tuple[float | None, list[np.ndarray]]:
         """Returns the best score of a lane and the values then; the lane begins again."""
         score, self.scores[lane] = self.scores[lane], None
@@ -83,27 +91,33 @@ class JointEpochs:
             if len(group) == self._folds and all(plan.fold is not None for plan in group.values()):
                 self._groups |= dict.fromkeys(group, group)
 
-    def logs(self, seen: Mapping[int, Any], lanes: int) -> list[dict[str, Any]]:
+    def logs(
+        self, seen: Mapping[int, Any], lanes: int, apart: bool = False
+    ) -> list[dict[str, Any]]:
         """The logs of an epoch by which the weights of each lane are kept, or are not.
 
         Args:
             seen: for lanes that trained the training, its epoch and its logs.
             lanes: how many lanes there are.
+            apart: whether the epochs of a fold are to be chosen by the other folds alone: means
+                are over these then, and what did not begin with other folds has none.
 
         Returns:
             For each lane its logs; the means over its trial where folds began together; none
             where there is nothing to keep.
         """
-        return [self._logs(lane, seen) if lane in seen else {} for lane in range(lanes)]
+        return [self._logs(lane, seen, apart) if lane in seen else {} for lane in range(lanes)]
 
-    def _logs(self, lane: int, seen: Mapping[int, Any]) -> dict[str, Any]:
+    def _logs(self, lane: int, seen: Mapping[int, Any], apart: bool) -> dict[str, Any]:
         group = self._groups.get(lane)
         own: dict[str, Any] = seen[lane].logs
-        if group is None:
-            return own
+        if group is None or (apart and len(group) == 1):
+            return {} if apart else own
         every = [seen[other] for other, plan in group.items() if _trains(seen.get(other), plan)]
         if len(every) < len(group) or len({one.epoch for one in every}) > 1:
             return {}
+        if apart:
+            every = [one for one in every if one is not seen[lane]]
         return {
             name: float(np.mean([one.logs[name] for one in every]))
             for name, value in own.items()
@@ -150,11 +164,14 @@ class TrialWeights(NamedTuple):
         trial_id: the id of the trial.
         kept: for each execution and fold the values of `model.variables`.
         best: those of them that are the weights of the trial.
+        apart: for an execution and a fold the values at the epoch that the other folds choose,
+            where that is another one.
     """
 
     trial_id: str
     kept: Mapping[tuple[int, int | None], list[np.ndarray]]
     best: list[np.ndarray]
+    apart: Mapping[tuple[int, int | None], list[np.ndarray]] = {}
 
     @property
     def named(self) -> dict[str, list[np.ndarray]]:
@@ -162,10 +179,13 @@ class TrialWeights(NamedTuple):
         every = dict(sorted(self.kept.items(), key=lambda of: (of[0][0], of[0][1] or 0)))
         if len(every) == 1:
             return {self.trial_id: self.best}
-        return {
-            "/".join([self.trial_id, *(str(part) for part in which if part is not None)]): values
-            for which, values in every.items()
-        }
+        named = {self._name(which): values for which, values in every.items()}
+        # With the mark in front they are no trainings of the trial, also for earlier versions.
+        apart = {f"{_APART}{self._name(which)}": of for which, of in self.apart.items()}
+        return named | apart
+
+    def _name(self, which: tuple[int, int | None]) -> str:
+        return "/".join([self.trial_id, *(str(part) for part in which if part is not None)])
 
 
 def write(folder: str, weights: Sequence[TrialWeights]) -> None:
@@ -221,6 +241,41 @@ def read_all(folder: str, trial_ids: Sequence[str]) -> dict[str, list[list[np.nd
                     one: [[column[place] for column in columns] for place in places[one]]
                     for one in new
                 }
+    return found
+
+
+def read_apart(
+    folder: str, trial_ids: Sequence[str], folds: int
+) -> dict[str, dict[int, list[np.ndarray]]]:
+    """The values at epochs that the fold itself did not choose, where they are others.
+
+    Args:
+        folder: of the project.
+        trial_ids: the ids of trials.
+        folds: how many folds an execution has.
+
+    Returns:
+        By trial, and by the number of the training in the order of `read_all`.
+    """
+    wanted, met = set(trial_ids), set[str]()
+    found: dict[str, dict[int, list[np.ndarray]]] = {}
+    for name in reversed(_names(folder)):
+        with np.load(os.path.join(folder, name)) as stored:
+            names = stored["trials"].tolist()
+            # A trial that was tried again has those of its newest trainings alone.
+            here = {of.removeprefix(_APART).partition("/")[0] for of in names}
+            new = (here & wanted) - met
+            places = [
+                (place, of.removeprefix(_APART).split("/"))
+                for place, of in enumerate(names)
+                if of.startswith(_APART)
+            ]
+            places = [(place, parts) for place, parts in places if parts[0] in new]
+            columns = _columns(stored) if places else []
+            for place, (trial_id, execution, fold) in places:
+                number = int(execution) * folds + int(fold)
+                found.setdefault(trial_id, {})[number] = [column[place] for column in columns]
+            met |= new
     return found
 
 

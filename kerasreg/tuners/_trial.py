@@ -439,6 +439,7 @@ class RunningTrial:
         left: how many trainings are not done.
         best: the weights of the best epoch of the best training.
         kept: the weights of the best epoch of each training, by its execution and its fold.
+        apart: those of the epoch that the other folds choose, where that is another one.
         stopped_by: what ended the trial early, or None.
         told: whether the oracle was told of intermediate results.
         reported_itself: whether own code has told the oracle of the results.
@@ -457,6 +458,7 @@ class RunningTrial:
         self.now: tuple[int, int | None, Any] = (0, None, None)
         self.best: list[np.ndarray] = []
         self.kept: dict[Which, list[np.ndarray]] = {}
+        self.apart: dict[Which, list[np.ndarray]] = {}
         self.histories: dict[Which, Any] = {}
         self._scores: dict[Which, float | None] = {}
         self._trainings = trainings
@@ -494,6 +496,12 @@ class RunningTrial:
         if self._is_better(score, self._score):
             self._score = self._score if score is None else score
             self.best = values
+
+    def keep_apart(self, values: list[np.ndarray], which: Which) -> None:
+        """Takes the weights of a fold at the epoch that the other folds choose."""
+        kept = self.kept.get(which, [])
+        if not all(map(np.array_equal, kept, values)):
+            self.apart[which] = values
 
     def keep_model(self, model: Any, logs: dict[str, Any], which: Which) -> None:
         """Takes the weights of a model after an epoch, if it is the best so far of the training."""
