@@ -35,6 +35,7 @@ SHORT = (
     "exact_zeros",
     "lane_layers",
     "one_model",
+    "pruning",
     "quantized",
     "schedules",
     "search",

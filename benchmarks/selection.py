@@ -1,6 +1,6 @@
 """How much too good the best setting of a search looks, and what is left of that when shrunken.
 
-Usage: python benchmarks/selection.py [SEARCHES] [--json=FILE]
+Usage: python benchmarks/selection.py [SEARCHES] [--ensembles] [--json=FILE]
 
 Searches are simulated: each setting has a true score, folds have an effect that is common to all
 settings, and noise of standard deviation 1 is added. The setting with the best score is chosen. For
@@ -9,6 +9,14 @@ the mean of its folds, and the shrunken score with the standard error of the sim
 standard error that is reported; and how much worse the chosen setting is than the best one. The
 last two columns are the bias and that loss when the 5 leading settings are measured again, in as
 many new folds, and one of these is chosen, as `tuner.confirm` does.
+
+With `--ensembles`, which takes most of an hour, the table is of ensembles. Small models are trained
+in five folds, with data that are drawn, and an ensemble is chosen as `tuner.select_ensemble` does.
+The table has by how much three scores are too good, beside that of the same models on new samples:
+the one where the ensemble was chosen; the one of samples that the choice of trials did not see, but
+that of epochs did; and the expected score, with the standard error of the simulation. In the last
+two columns are the mean of the reported standard error, and the standard deviation of the
+difference.
 """
 
 import os
@@ -18,6 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 from _results import recording, slug
+from _simulated_search import METRICS, ensemble_of, like, searched
 
 from kerasreg import tuners
 
@@ -67,9 +76,58 @@ def simulate(draw, count, folds, searches, of_folds=1.0):
     return naive, reported, each[:, 1].std(ddof=1) / np.sqrt(searches), *others
 
 
+def simulate_ensembles(rows, metric, alike, searches):
+    """How much too good scores of an ensemble are, in each search, and the reported error."""
+    rng, model, found = np.random.default_rng(0), like(), []
+    sign = 1.0 if metric == "accuracy" else -1.0
+    for _ in range(searches):
+        predicted, truth = searched(rng, rows, metric, alike)
+        chosen, shares = ensemble_of(predicted, metric, model)
+        known, _ = ensemble_of(predicted._replace(apart=()), metric, model)
+        told = chosen.score, known.expected_score, chosen.expected_score
+        found.append([*(sign * (one - truth(shares)) for one in told), chosen.standard_error])
+    return np.array(found)
+
+
+def ensembles(results, searches):
+    print(
+        f"{'ensembles of trials':20} {'metric':>9} {'rows':>5} {'chosen':>7} {'crossed':>7} "
+        f"{'expected':>8} {'(±)':>6} {'reported error':>14} {'deviation':>9}"
+    )
+    for alike in (False, True):
+        kind = "that hardly differ" if alike else "that differ"
+        for metric in METRICS:
+            for rows in (60, 90, 200, 1000):
+                each = simulate_ensembles(rows, metric, alike, searches)
+                chosen, known, expected, error = each.mean(axis=0)
+                deviation = each[:, 2].std(ddof=1)
+                of_simulation = deviation / np.sqrt(searches)
+                what = f"{metric} of an ensemble of trials {kind}, {rows} rows"
+                of = f"ensemble.{slug(kind)}.{slug(metric)}.{rows}_rows"
+                results.add(f"{of}.chosen", chosen, f"bias, where it was chosen, of the {what}")
+                results.add(
+                    f"{of}.expected",
+                    expected,
+                    f"bias of the expected {what}",
+                    expected - of_simulation,
+                    expected + of_simulation,
+                    "standard error",
+                )
+                print(
+                    f"{kind:20} {metric:>9} {rows:5} {chosen:7.4f} {known:7.4f} {expected:8.4f} "
+                    f"{of_simulation:6.4f} {error:14.4f} {deviation:9.4f}",
+                    flush=True,
+                )
+
+
 def main(results):
-    searches = int(sys.argv[1]) if len(sys.argv) > 1 else 500
+    given = [one for one in sys.argv[1:] if one != "--ensembles"]
+    searches = int(given[0]) if given else 500
     print(f"{searches} searches for each line")
+    (ensembles if "--ensembles" in sys.argv else settings)(results, searches)
+
+
+def settings(results, searches):
     print(
         f"{'settings':20} {'number':>6} {'folds':>5} {'mean':>7} {'shrunken':>8} {'(±)':>6} "
         f"{'reported error':>14} {'loss':>6} {'again':>6} {'loss':>6}"

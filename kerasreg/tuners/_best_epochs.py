@@ -15,6 +15,8 @@ from kerasreg._files import write_bytes
 
 # Of more bytes, files of weights are not read in whole to see whether they can be.
 _MOST_READ = 2**31
+# Before the name of the values at an epoch that the fold itself did not choose.
+_APART = "apart:"
 
 
 class BestEpochs:
@@ -59,6 +61,11 @@ class BestEpochs:
             self.values = [np.array(value) for value in now]
         for kept, value in zip(self.values, now, strict=True):
             kept[better] = value[better]
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes the values have."""
+        return sum(value.nbytes for value in self.values)
 
     def take(self, lane: int) -> tuple[float | None, list[np.ndarray]] | None:
         """Returns the best score of a lane and the values then; the lane begins again.
@@ -111,29 +118,35 @@ class JointEpochs:
         """Whether a lane has its best epoch together with the other folds of its trial."""
         return lane in self._groups
 
-    def logs(self, seen: Mapping[int, Any], lanes: int) -> list[dict[str, Any]]:
+    def logs(
+        self, seen: Mapping[int, Any], lanes: int, apart: bool = False
+    ) -> list[dict[str, Any]]:
         """The logs of an epoch by which the weights of each lane are kept, or are not.
 
         Args:
             seen: for lanes that trained the training, its epoch and its logs.
             lanes: how many lanes there are.
+            apart: whether the epochs of a fold are to be chosen by the other folds alone: means
+                are over these then, and what did not begin with other folds has none.
 
         Returns:
             For each lane its logs; the means over its trial where folds began together; none
             where there is nothing to keep.
         """
-        return [self._logs(lane, seen) if lane in seen else {} for lane in range(lanes)]
+        return [self._logs(lane, seen, apart) if lane in seen else {} for lane in range(lanes)]
 
-    def _logs(self, lane: int, seen: Mapping[int, Any]) -> dict[str, Any]:
+    def _logs(self, lane: int, seen: Mapping[int, Any], apart: bool) -> dict[str, Any]:
         group = self._groups.get(lane)
         own: dict[str, Any] = seen[lane].logs
-        if group is None:
-            return own
+        if group is None or (apart and len(group) == 1):
+            return {} if apart else own
         if not group:  # Some of its folds ended in an earlier process.
             return {}
         every = [seen[other] for other, plan in group.items() if _trains(seen.get(other), plan)]
         if len(every) < len(group) or len({one.epoch for one in every}) > 1:
             return {}
+        if apart:
+            every = [one for one in every if one is not seen[lane]]
         return {
             name: float(np.mean([one.logs[name] for one in every]))
             for name, value in own.items()
@@ -180,11 +193,14 @@ class TrialWeights(NamedTuple):
         trial_id: the id of the trial.
         kept: for each execution and fold the values of `model.variables`.
         best: those of them that are the weights of the trial.
+        apart: for an execution and a fold the values at the epoch that the other folds choose,
+            where that is another one.
     """
 
     trial_id: str
     kept: Mapping[tuple[int, int | None], list[np.ndarray]]
     best: list[np.ndarray]
+    apart: Mapping[tuple[int, int | None], list[np.ndarray]] = {}
 
     @property
     def named(self) -> dict[str, list[np.ndarray]]:
@@ -192,10 +208,13 @@ class TrialWeights(NamedTuple):
         every = dict(sorted(self.kept.items(), key=lambda of: (of[0][0], of[0][1] or 0)))
         if len(every) == 1:
             return {self.trial_id: self.best}
-        return {
-            "/".join([self.trial_id, *(str(part) for part in which if part is not None)]): values
-            for which, values in every.items()
-        }
+        named = {self._name(which): values for which, values in every.items()}
+        # With the mark in front they are no trainings of the trial, also for earlier versions.
+        apart = {f"{_APART}{self._name(which)}": of for which, of in self.apart.items()}
+        return named | apart
+
+    def _name(self, which: tuple[int, int | None]) -> str:
+        return "/".join([self.trial_id, *(str(part) for part in which if part is not None)])
 
 
 class WeightFile(NamedTuple):
@@ -226,7 +245,8 @@ def files_of(weights: Sequence[TrialWeights]) -> list[WeightFile]:
         names, of_trials = (np.array([of[k] for of in group]) for k in (0, 2))
         content = io.BytesIO()
         np.savez(content, *columns, trials=names, best=of_trials)
-        ids = list(dict.fromkeys(name.partition("/")[0] for name, _, _ in group))
+        names_of = (name.removeprefix(_APART).partition("/")[0] for name, _, _ in group)
+        ids = list(dict.fromkeys(names_of))
         found.append(WeightFile(ids, len(names), content.getvalue()))
     return found
 
@@ -325,6 +345,42 @@ def set_damaged_aside(folder: str) -> tuple[list[str], set[str]]:
             damaged.append(str(error))
             os.replace(path, f"{path}.damaged")
     return damaged, trials
+
+
+def read_apart(
+    folder: str, trial_ids: Sequence[str], folds: int, paths: Sequence[str] | None = None
+) -> dict[str, dict[int, list[np.ndarray]]]:
+    """The values at epochs that the fold itself did not choose, where they are others.
+
+    Args:
+        folder: of the project.
+        trial_ids: the ids of trials.
+        folds: how many folds an execution has.
+        paths: as for `read`.
+
+    Returns:
+        By trial, and by the number of the training in the order of `read_all`.
+    """
+    wanted, met = set(trial_ids), set[str]()
+    found: dict[str, dict[int, list[np.ndarray]]] = {}
+    for path in reversed(_paths(folder) if paths is None else paths):
+        with _opened(path) as stored:
+            names = stored["trials"].tolist()
+            # A trial that was tried again has those of its newest trainings alone.
+            here = {of.removeprefix(_APART).partition("/")[0] for of in names}
+            new = (here & wanted) - met
+            places = [
+                (place, of.removeprefix(_APART).split("/"))
+                for place, of in enumerate(names)
+                if of.startswith(_APART)
+            ]
+            places = [(place, parts) for place, parts in places if parts[0] in new]
+            columns = _columns(stored) if places else []
+            for place, (trial_id, execution, fold) in places:
+                number = int(execution) * folds + int(fold)
+                found.setdefault(trial_id, {})[number] = [column[place] for column in columns]
+            met |= new
+    return found
 
 
 def assign(model: keras.Model, values: Sequence[np.ndarray]) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import keras
 import keras_tuner
+import numpy as np
 
 from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._keras.deferred_variables import deferred_variables
@@ -68,6 +69,10 @@ _FEWEST_AHEAD = 8
 _MISSES = 2
 # So many trials in a row that share no program show that others will not either.
 _UNLIKE = 8
+# Of fewer samples the choice of the best epoch makes scores look better by what can be seen. For
+# these the weights at a second epoch are kept, where those of all lanes have no more bytes.
+_FEW_SAMPLES = 2000
+_MOST_BYTES_APART = 2**28
 
 
 class Seen(NamedTuple):
@@ -524,6 +529,13 @@ class Scheduler:
         return rows
 
     @property
+    def keeps_apart(self) -> bool:
+        """Whether there are so few samples that by the choice of an epoch scores look too good."""
+        for parts in self.splits.values():
+            return max(int(np.max(rows, initial=0)) for of in parts for rows in of) < _FEW_SAMPLES
+        return False
+
+    @property
     def folds(self) -> list[int | None]:
         """The numbers of the folds of an execution; None alone where there are no folds."""
         folds = self.tuner.folds
@@ -722,6 +734,8 @@ class Scheduler:
             )
             if (best := group.best(lane, lanes)) is not None:
                 of_trial["running"]["kept"].append((plan.which, *best))
+            if (apart := group.best(lane, lanes, apart=True)) is not None:
+                of_trial["running"]["apart"].append((plan.which, *apart))
         self.checkpoints.write(records)
 
     def _tell_once(self, text: str) -> None:
@@ -960,7 +974,9 @@ class Scheduler:
         """Ends trials: writes their weights, and tells the oracle."""
         # First the weights: of a trial that is known to have ended, they are there.
         weights = [
-            _best_epochs.TrialWeights(running.trial.trial_id, running.kept, running.best)
+            _best_epochs.TrialWeights(
+                running.trial.trial_id, running.kept, running.best, running.apart
+            )
             for running in ending
             if running.best
         ]
@@ -1089,6 +1105,19 @@ def _throw(error: BaseException) -> Any:
     raise error
 
 
+class _ValuesOfEpoch:
+    """The values of lanes after an epoch, which are fetched once, where they are asked for."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._values: Any = None
+
+    def get_values(self) -> Any:
+        if self._values is None:
+            self._values = self._lanes.get_values()
+        return self._values
+
+
 class LaneGroup:
     """Trainings of one program, as its lanes, and trainings that take over lanes that are free.
 
@@ -1102,6 +1131,9 @@ class LaneGroup:
         self._key = plans[0].key
         self._plans: dict[int, Plan] = dict(enumerate(plans))  # Of the lanes that train.
         self._best = _best_epochs.BestEpochs(scheduler.oracle.objective, len(plans))
+        # The same by the other folds alone.
+        self._keeps_apart = scheduler.keeps_apart
+        self._apart = _best_epochs.BestEpochs(scheduler.oracle.objective, len(plans))
         self._together = _best_epochs.JointEpochs(len(scheduler.folds))
         self._together.begin(self._plans)
         self._lanes: Lanes | None = None
@@ -1202,7 +1234,10 @@ class LaneGroup:
                 and self._plans[lane].watched
                 and self._plans[lane].has_reached(epochs[lane])
             }
-            self._best.update(lanes, self._together.logs(seen, len(logs)))
+            values = _ValuesOfEpoch(lanes)
+            self._best.update(values, self._together.logs(seen, len(logs)))
+            if self._keeps_apart and self._best.nbytes <= _MOST_BYTES_APART:
+                self._apart.update(values, self._together.logs(seen, len(logs), apart=True))
             ending = scheduler.watch(seen)
             for lane, plan in self._plans.items():
                 trial_id = plan.trial.trial_id
@@ -1223,9 +1258,17 @@ class LaneGroup:
         """Whether the training of a lane has its best epoch together with other folds."""
         return self._together.is_joint(lane)
 
-    def best(self, lane: int, lanes: Lanes) -> tuple[float | None, list[Any]] | None:
-        """The score of the best epoch of a lane and the weights then, if there is one yet."""
-        found = self._best.known(lane)
+    def best(
+        self, lane: int, lanes: Lanes, apart: bool = False
+    ) -> tuple[float | None, list[Any]] | None:
+        """The score of the best epoch of a lane and the weights then, if there is one yet.
+
+        Args:
+            lane: the lane.
+            lanes: all of them.
+            apart: whether of the epoch that the other folds choose.
+        """
+        found = (self._apart if apart else self._best).known(lane)
         return None if found is None else (found[0], lanes.trimmed(lane, found[1]))
 
     def _give_up_in_time(self) -> None:
@@ -1268,6 +1311,9 @@ class LaneGroup:
             if running is not None and plan.watched and best is not None:
                 which = plan.execution, plan.fold
                 running.keep(best[0], lanes.trimmed(lane, best[1]), which)
+                apart = self._apart.take(lane)
+                if apart is not None and apart[0] is not None:
+                    running.keep_apart(apart[0], lanes.trimmed(lane, apart[1]), which)
             if plan.thread is not None:
                 with lanes.lent(lane):
                     self.unstack(lane, plan)

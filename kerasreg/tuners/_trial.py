@@ -549,6 +549,7 @@ class RunningTrial:
         self.now: tuple[int, int | None, Any] = (0, None, None)
         self.best: list[np.ndarray] = []
         self.kept: dict[Which, list[np.ndarray]] = {}
+        self._apart: dict[Which, tuple[float, list[np.ndarray]]] = {}
         self.histories: dict[Which, Any] = {}
         self._scores: dict[Which, float | None] = {}
         self._trainings = trainings
@@ -589,6 +590,27 @@ class RunningTrial:
             self._score = self._score if score is None else score
             self.best = values
 
+    def keep_apart(self, score: float, values: list[np.ndarray], which: Which) -> None:
+        """Takes the weights of a fold at the epoch that the other folds choose.
+
+        Args:
+            score: the objective of the other folds then.
+            values: the weights.
+            which: the execution and the fold of the training.
+        """
+        known = self._apart.get(which)
+        if known is None or self._is_better(score, known[0]):
+            self._apart[which] = score, values
+
+    @property
+    def apart(self) -> dict[Which, list[np.ndarray]]:
+        """The weights that `keep_apart` has taken, where they are not those of the best epoch."""
+        return {
+            which: values
+            for which, (_, values) in self._apart.items()
+            if not all(map(np.array_equal, self.kept.get(which, []), values))
+        }
+
     def keep_model(self, model: Any, logs: dict[str, Any], which: Which) -> None:
         """Takes the weights of a model after an epoch, if it is the best so far of the training."""
         score = self.objective.get_value(logs) if self.objective.has_value(logs) else None
@@ -613,6 +635,7 @@ class RunningTrial:
             "epochs": {epoch: list(of) for epoch, of in self._epochs.items()},
             "reports": list(self.reports),
             "kept": [(which, self._scores.get(which), of) for which, of in self.kept.items()],
+            "apart": [(which, *of) for which, of in self._apart.items()],
             "histories": [
                 (which, list(of.epoch), dict(of.history)) for which, of in self.histories.items()
             ],
@@ -625,6 +648,8 @@ class RunningTrial:
         self.forget_epochs()
         for which, score, values in record["kept"]:
             self.keep(score, values, which)
+        for which, score, values in record["apart"]:
+            self.keep_apart(score, values, which)
         for which, epochs, metrics in record["histories"]:
             history = keras.callbacks.History()
             history.epoch, history.history = list(epochs), dict(metrics)

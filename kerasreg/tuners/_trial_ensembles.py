@@ -11,7 +11,6 @@ from typing import Any, ClassVar, NamedTuple
 import keras
 import numpy as np
 
-from kerasreg._error_of_mean import error_of_mean
 from kerasreg._keras.internals import logged_metrics
 from kerasreg._pictures import COLOURS, LINES, MARKERS, Look, drawn_to, grid
 from kerasreg._report import Report
@@ -23,8 +22,8 @@ from kerasreg.models import Ensemble
 from kerasreg.tuners._out_of_fold import OutOfFold, as_outputs, probabilities_of
 from kerasreg.tuners._standard_error import values_of
 
-# The score that is to be expected is the mean over so many parts of the samples, each scored by
-# what the others choose.
+# The score that is to be expected is of predictions for so many parts of the samples, each by what
+# the others choose.
 _PARTS = 5
 _LEAST_ROWS_OF_A_PART = 10
 _MOST_DRAWN = 40
@@ -37,6 +36,8 @@ _LEAST_SHARE = 0.005
 _WORSE = 0.05
 # A score that is worse by such a part than in the search is one of something else.
 _OTHERWISE = 0.25
+# A trial that is worse by such a part at the epoch that other folds choose diverges there.
+_DIVERGED = 1.0
 
 
 class EnsembleMember(NamedTuple):
@@ -63,10 +64,11 @@ class EnsembleSelection(Report):
         rows: an `EnsembleMember` for each trial that was chosen, the largest share first.
         metric: the name of the metric.
         score: what the ensemble scores for the samples by which it was chosen: too good.
-        expected_score: the mean score for samples that the choice did not see: of five parts of
-            the samples each is scored by the ensemble that the other four choose. None of fewer
-            than 50 samples.
-        standard_error: of `expected_score`, by the scores of the five parts.
+        expected_score: the score for samples that the choice did not see: each of five parts of
+            the samples is predicted by the ensemble that the other four choose, at epochs that the
+            fold of a sample had no part in choosing (`OutOfFold.apart`), and all are scored
+            together. None of fewer than 50 samples.
+        standard_error: of `expected_score`, by a jackknife that leaves out one of the five parts.
         best_trial_id: the id of the trial that scores best alone.
         best_score: what that trial scores alone.
         predictions: of the ensemble for the samples, an array of the shape (samples, ...).
@@ -222,7 +224,8 @@ def select(
 
     shares, losses = chosen(slice(None))
     scores = [float(sign * loss) for loss in losses]
-    expected, error = _expected(chosen, score, each, found.targets, seed)
+    apart = _apart(found, each, losses, score, logits)
+    expected, error = _expected(chosen, score, apart, found.targets, seed)
     best = int(np.nanargmin(losses))
     mean = _mean(each, shares)
     order = sorted(np.flatnonzero(shares), key=lambda k: (-shares[k], sign * scores[k]))
@@ -269,6 +272,35 @@ def warn_of_other_targets(
         )
 
 
+def _apart(
+    found: OutOfFold, each: list[np.ndarray], losses: np.ndarray, score: Scorer, logits: str
+) -> list[np.ndarray]:
+    """Predictions at epochs that the fold of a sample did not choose.
+
+    The best epoch is chosen by the samples that are predicted: of few samples, that alone makes the
+    score of a trial too good. Where the other folds would have chosen one at which a trial
+    diverges, all folds together know better.
+
+    Args:
+        found: predictions of trials.
+        each: the predictions at the best epochs, of which the mean is that of an ensemble.
+        losses: of these, the smaller the better.
+        score: of predictions.
+        logits: that outputs are.
+    """
+    others = [k for k, of in enumerate(found.apart) if of is not found.predictions[k]]
+    made = list(each)
+    for k in others:
+        made[k] = probabilities_of(found.apart[k], logits)
+    if others:
+        sign = 1.0 if score.mode == "min" else -1.0
+        worse = sign * score.each(found.targets, [made[k] for k in others]) - losses[others]
+        for k, by in zip(others, worse, strict=True):
+            if not by <= _DIVERGED * abs(losses[k]):
+                made[k] = each[k]
+    return made
+
+
 def _expected(
     chosen: Callable[[Any], tuple[np.ndarray, np.ndarray]],
     score: Callable[[Any, Any], float],
@@ -276,17 +308,25 @@ def _expected(
     targets: np.ndarray,
     seed: int,
 ) -> tuple[float | None, float | None]:
-    """The mean score of parts that the choice did not see, and its standard error."""
+    """The score for samples that the choice did not see, and its standard error.
+
+    All parts are scored together: the mean of their scores is no score of a metric that is no mean
+    over samples. A root of squares, for one, is too small for a part of few.
+    """
     count = len(targets)
     if count < _PARTS * _LEAST_ROWS_OF_A_PART:
         return None, None
     parts = np.array_split(np.random.default_rng(seed).permutation(count), _PARTS)
-    scores = []
+    predicted = np.empty(each[0].shape, "float64")
     for part in parts:
         others = np.setdiff1d(np.arange(count), part)
-        mean = _mean([of[part] for of in each], chosen(others)[0])
-        scores.append(score(targets[part], mean))
-    return float(np.mean(scores)), error_of_mean(scores)
+        predicted[part] = _mean([of[part] for of in each], chosen(others)[0])
+    without = [
+        score(np.delete(targets, part, axis=0), np.delete(predicted, part, axis=0))
+        for part in parts
+    ]
+    error = (_PARTS - 1) * float(np.std(without, ddof=1)) / np.sqrt(_PARTS)
+    return score(targets, predicted), float(error)
 
 
 def _shrunken(shares: np.ndarray, losses: np.ndarray, samples: int, shrinkage: float) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Folds have one best epoch together: that of their mean."""
 
 from types import SimpleNamespace
+from typing import ClassVar
 
 import keras
 import keras_tuner
@@ -68,6 +69,76 @@ def test_lanes_of_folds_that_began_together_have_their_mean():
     logs = joint.logs({k: seen(plans[k], 1, float(k)) for k in plans}, 4)
     assert logs[0] == {}
     assert [logs[k]["val_loss"] for k in (1, 2, 3)] == [2.0, 2.0, 2.0]
+
+
+def test_the_epochs_of_a_fold_may_be_chosen_by_the_others_alone():
+    joint = JointEpochs(3)
+    plans = {0: plan("a", 0), 1: plan("a", 1), 2: plan("a", 2), 3: plan("b", None)}
+    joint.begin(plans)
+    logs = joint.logs({k: seen(plans[k], 0, float(k)) for k in plans}, 4, apart=True)
+    assert [one.get("val_loss") for one in logs] == [1.5, 1.0, 0.5, None]
+    # And of a training that has begun without the others, nobody chooses.
+    plans[2] = plan("c", 0)
+    joint.begin({2: plans[2]})
+    logs = joint.logs({k: seen(plans[k], 1, float(k)) for k in plans}, 4, apart=True)
+    assert logs == [{}] * 4
+
+
+class Curves(tuners.VectorizedRandomSearch):
+    """Remembers the objective of each fold by the epoch."""
+
+    curves: ClassVar[dict[str, dict[int, list[float]]]] = {}
+
+    def on_lanes_epoch_end(self, lanes, seen):
+        for one in seen.values():
+            of_trial = self.curves.setdefault(one.plan.trial.trial_id, {})
+            of_trial.setdefault(one.plan.fold, []).append(one.logs["val_m"])
+
+
+def test_predictions_apart_are_of_the_epochs_that_other_folds_choose(data, tmp_path, monkeypatch):
+    x, y = data
+    Curves.curves.clear()
+
+    def made():
+        objective = keras_tuner.Objective("val_m", "min")
+        return Curves(build, objective, max_trials=6, folds=3, seed=2, directory=tmp_path)
+
+    tuner = made()
+    tuner.search(x, y, epochs=8, batch_size=8, verbose=0)
+    found = tuner.out_of_fold()
+    parts = [rows for _, rows in folds_of(3, x, y, None, 2)]
+    others = 0
+    for trial_id, together, apart in zip(
+        found.trial_ids, found.predictions, found.apart, strict=True
+    ):
+        curves = np.array([curve for _, curve in sorted(Curves.curves[trial_id].items())])
+        for fold, rows in enumerate(parts):
+            epoch = np.delete(curves, fold, axis=0).mean(axis=0).argmin()
+            score = np.mean((apart[rows] - y[rows]) ** 2)
+            assert score == pytest.approx(curves[fold, epoch], rel=1e-4)
+            score = np.mean((together[rows] - y[rows]) ** 2)
+            joint = curves.mean(axis=0).argmin()
+            assert score == pytest.approx(curves[fold, joint], rel=1e-4)
+            others += epoch != joint
+    assert others > 2
+    # They are no more trainings of a trial, and there for those who come later.
+    assert {len(of) for of in read_all(tuner.project_dir, found.trial_ids).values()} == {3}
+    again = made().out_of_fold(data)
+    np.testing.assert_allclose(again.apart, found.apart, rtol=1e-5)
+    # Of many samples nothing more is kept.
+    monkeypatch.setattr("kerasreg.tuners._scheduler._FEW_SAMPLES", 10)
+    tuner = Curves(
+        build,
+        keras_tuner.Objective("val_m", "min"),
+        max_trials=2,
+        folds=3,
+        seed=2,
+        directory=tmp_path,
+        project_name="many",
+    )
+    tuner.search(x, y, epochs=4, batch_size=8, verbose=0)
+    found = tuner.out_of_fold()
+    assert all(a is b for a, b in zip(found.apart, found.predictions, strict=True))
 
 
 def test_without_all_its_folds_a_training_goes_by_its_own_epochs():

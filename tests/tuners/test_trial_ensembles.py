@@ -1,5 +1,8 @@
 """Ensembles of the trials of a search: their predictions, the choice, the model."""
 
+import importlib
+import pathlib
+
 import keras
 import keras_tuner
 import numpy as np
@@ -221,6 +224,61 @@ def test_nothing_is_drawn_toward_trials_that_are_far_worse_or_by_many_samples():
     assert {row.trial_id for row in chosen(many, 100).rows} == {
         row.trial_id for row in chosen(many, 0).rows
     }
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(pathlib.Path(__file__).parents[2] / "benchmarks")
+        yield importlib.import_module("_simulated_search")
+
+
+def biases(simulated, metric, rows, searches, alike=True):
+    """How much too bad the chosen and the expected score of an ensemble are, and the errors."""
+    rng, model, found = np.random.default_rng(1), simulated.like(), []
+    sign = -1.0 if metric == "accuracy" else 1.0
+    for _ in range(searches):
+        predicted, truth = simulated.searched(rng, rows, metric, alike)
+        told, shares = simulated.ensemble_of(predicted, metric, model)
+        found.append([sign * (one - truth(shares)) for one in (told.score, told.expected_score)])
+    return np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / np.sqrt(searches)
+
+
+def test_the_expected_score_of_few_samples_has_no_bias_where_others_have_a_large_one(simulated):
+    bias, error = biases(simulated, "log loss", 60, 12)
+    assert bias[0] < -2.5 * error[0]
+    assert abs(bias[1]) < 2 * error[1]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rows", [60, 90, 200])
+@pytest.mark.parametrize("metric", ["log loss", "accuracy", "rmse"])
+def test_the_expected_score_has_hardly_a_bias(metric, rows, simulated):
+    bias, error = biases(simulated, metric, rows, 60)
+    assert bias[0] < -2 * error[0]
+    assert abs(bias[1]) < max(3 * error[1], 0.35 * abs(bias[0]))
+
+
+def test_where_a_trial_diverges_at_the_epoch_of_other_folds_that_is_not_expected():
+    found = made(1.0, samples=60)
+    wild = found.predictions[0].copy()
+    wild[:5] = 1 - np.eye(2)[found.targets[:5]]  # As wrong as can be.
+    of = found._replace(apart=(wild, *found.predictions[1:]))
+    assert chosen(of, 100).expected_score == chosen(found, 100).expected_score
+    # Of other samples of the same targets.
+    tame = found._replace(apart=(np.roll(found.predictions[0], 2, 0), *found.predictions[1:]))
+    assert chosen(tame, 100).expected_score != chosen(found, 100).expected_score
+
+
+def test_the_score_of_all_parts_together_is_that_of_the_metric():
+    found = made(1.0, samples=60)
+
+    def root(targets, predicted):
+        return np.sqrt(np.mean((predicted[:, 1] - targets) ** 2))
+
+    by_root = chosen(found._replace(predictions=found.predictions[:1]), 0, root, "min")
+    # Of one trial nothing is chosen.
+    assert by_root.expected_score == pytest.approx(by_root.score, rel=1e-6)
 
 
 def test_of_logits_the_mean_is_of_probabilities(data, tmp_path):
