@@ -4,15 +4,16 @@ Usage: python benchmarks/workers.py [--rounds=3] [--blocks=6] [--lanes=16] [--qu
 
 Each worker is a process with one core, as `kerasreg search --workers` starts them, and trains
 blocks of dense networks as lanes; the study is a file of SQLite. A round is a search of one worker
-and one of two. A worker's rate is that of its blocks after the first one, in which programs are
-compiled, and as long as all workers run; the rate of two is the sum. With two cores and nothing in
-common it would be twice that of one. --quick has one round of small blocks, to see that it runs.
+and one of two, which has twice the trials. Workers compile their programs in a search of their own,
+and begin together when all have done so. A worker's rate is that of its trials until its last one;
+the rate of two is the sum. With two cores and nothing in common it would be twice that of one.
+--quick has one round of few samples, to see that it runs.
 """
 
 import argparse
-import itertools
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -53,22 +54,30 @@ def search(folder, core, trials, lanes, samples, epochs):
         model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
         return model
 
-    kerasreg.tuners.VectorizedStudySearch(
-        build,
-        "val_loss",
-        max_trials=trials,
-        sampler="random",
-        seed=1,
-        max_lanes=lanes,
-        storage=os.path.join(folder, "study.db"),
-        study_name="study",
-        directory=folder,
-    ).search(
-        x, y, epochs=epochs, batch_size=BATCH, validation_data=(x[:256], y[:256]), verbose=0
-    )  # fmt: skip
+    def run(path, trials):
+        tuner = kerasreg.tuners.VectorizedStudySearch(
+            build,
+            "val_loss",
+            max_trials=trials,
+            sampler="random",
+            seed=1,
+            max_lanes=lanes,
+            trials_at_once=lanes,
+            storage=os.path.join(path, "study.db"),
+            study_name="study",
+            directory=path,
+        )
+        given = {"epochs": epochs, "batch_size": BATCH, "verbose": 0}
+        tuner.search(x, y, validation_data=(x[:256], y[:256]), **given)
+
+    run(os.path.join(folder, f"compiled-{core}"), 2 * lanes)
+    pathlib.Path(folder, f"ready-{core}").touch()
+    while not os.path.exists(os.path.join(folder, "go")):
+        time.sleep(0.01)
+    run(folder, trials)
 
 
-def rate(folder):
+def rate(folder, begun):
     """The trials of a second, of all workers that a study has seen."""
     import optuna
 
@@ -78,39 +87,12 @@ def rate(folder):
         if trial.state.name == "COMPLETE":
             of_worker = ends.setdefault(trial.user_attrs[WORKER], [])
             of_worker.append(trial.datetime_complete.timestamp())
-    return rate_of(list(ends.values()))
+    return rate_of(list(ends.values()), begun)
 
 
-def rate_of(ends):
-    """The sum of the rates of workers, by when their trials ended, while all of them run.
-
-    Trials of a block end together, and a rate is that from the end of a block to the end of one.
-    """
-    blocks = [blocks_of(sorted(of_worker)) for of_worker in ends]
-    until = min(of_worker[-1][0] for of_worker in blocks)
-    total = 0.0
-    for of_worker in blocks:
-        kept = [block for block in of_worker if block[0] <= until]
-        if len(kept) < 2:
-            sys.exit("too few blocks to tell a rate: give more --blocks")
-        total += sum(count for _, count in kept[1:]) / (kept[-1][0] - kept[0][0])
-    return total
-
-
-def blocks_of(ends, apart=0.5):
-    """When blocks of trials ended, and how many trials each has."""
-    found = []
-    for end in ends:
-        if found and end - found[-1][0] < apart * typical(ends):
-            found[-1] = end, found[-1][1] + 1
-        else:
-            found.append((end, 1))
-    return found
-
-
-def typical(ends):
-    """The longest time between two ends, which is that between two blocks."""
-    return max((b - a for a, b in itertools.pairwise(ends)), default=0.0)
+def rate_of(ends, begun):
+    """The sum of the rates of workers, by when their trials ended and all of them began."""
+    return sum(len(of_worker) / (max(of_worker) - begun) for of_worker in ends)
 
 
 def measured(workers, options):
@@ -124,7 +106,7 @@ def measured(workers, options):
             "TF_CPP_MIN_LOG_LEVEL": "3",
         }
         shape = options.lanes, options.samples, options.epochs
-        begun = [
+        running = [
             subprocess.Popen(
                 [sys.executable, __file__, "--work", json.dumps([folder, core, trials, *shape])],
                 env=environment,
@@ -134,11 +116,19 @@ def measured(workers, options):
             )
             for core in range(workers)
         ]
-        for process in begun:
+        while not all(
+            os.path.exists(os.path.join(folder, f"ready-{core}")) for core in range(workers)
+        ):
+            if any(process.poll() for process in running):
+                break  # Of which the error is told below.
+            time.sleep(0.05)
+        begun = time.time()
+        pathlib.Path(folder, "go").touch()
+        for process in running:
             _, errors = process.communicate()
             if process.returncode:
                 sys.exit(errors[-3000:])
-        return rate(folder)
+        return rate(folder, begun)
 
 
 def main(results):

@@ -380,12 +380,6 @@ def shared():
     yield from module_of("benchmarks/workers.py")
 
 
-def test_the_rate_of_workers_is_that_of_whole_blocks_while_all_of_them_run(shared):
-    # Blocks of four trials that end within a tenth of a second, each three seconds after the last.
-    one = [3.0 * block + 0.02 * trial for block in range(5) for trial in range(4)]
-    assert shared.rate_of([one]) == pytest.approx(4 / 3)
-    other = [2.0 * block + 0.02 * trial for block in range(4) for trial in range(4)]
-    # The other one ends at 6 s, when the first has ended two blocks after its first.
-    assert shared.rate_of([one, other]) == pytest.approx(4 / 3 + 4 / 2, rel=0.02)
-    with pytest.raises(SystemExit, match="too few blocks"):
-        shared.rate_of([[1.0, 1.01], [1.0, 1.01]])
+def test_the_rate_of_workers_is_the_sum_of_theirs(shared):
+    assert shared.rate_of([[12.0, 15.0, 20.0]], 10.0) == pytest.approx(0.3)
+    assert shared.rate_of([[12.0, 15.0, 20.0], [14.0, 14.0]], 10.0) == pytest.approx(0.8)
