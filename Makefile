@@ -50,7 +50,7 @@ test-exports: $(INSTALLED)-test
 test-slow: $(INSTALLED)-test
 	$(BIN)/python $(PYTEST) --optimize-graphs -m slow tests $(PYTEST_ARGS)
 
-# Ten minutes: hundreds of kills of processes that share a study, and a PostgreSQL server that is
+# Ten minutes: more than a hundred kills of processes that share a study, and a PostgreSQL server that is
 # started again, where Debian's package and a driver (pip install 'psycopg[binary]') are there.
 test-chaos: $(INSTALLED)-test
 	$(BIN)/python -m pytest --optimize-graphs -m chaos -s tests/tuners $(PYTEST_ARGS)
