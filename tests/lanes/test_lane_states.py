@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.processes import run_python
+from keras.optimizers.schedules import ExponentialDecay
 
 import kerasreg
 from kerasreg import callbacks as ours
@@ -41,7 +42,7 @@ def of_lanes(number):
     return [
         keras.callbacks.ReduceLROnPlateau("val_loss", patience=1, min_delta=0.05),
         ours.AdaptiveRegularization("dropout", 0.01, max_value=0.5, patience=1),
-        ours.HyperparameterScheduler("learning_rate", lambda epoch: 0.01 * 0.9**epoch)
+        ours.HyperparameterScheduler("learning_rate", ExponentialDecay(0.01, 2, 0.9))
         if number == 1
         else keras.callbacks.EarlyStopping("loss", patience=5, restore_best_weights=True),
     ]
@@ -151,7 +152,7 @@ MADE = {
     "CosineDecay": lambda: ours.CosineDecay(0.1, 5),
     "ExponentialDecay": lambda: ours.ExponentialDecay(0.1),
     "FixedLearningRate": lambda: ours.FixedLearningRate(0.1),
-    "HyperparameterScheduler": lambda: ours.HyperparameterScheduler("learning_rate", abs),
+    "HyperparameterScheduler": lambda: ours.HyperparameterScheduler("learning_rate", 0.1),
     "LearningRateScheduler": lambda: keras.callbacks.LearningRateScheduler(abs),
     "ModelCheckpoint": lambda: keras.callbacks.ModelCheckpoint("there.keras"),
     "OneCycle": lambda: ours.OneCycle(0.1),
