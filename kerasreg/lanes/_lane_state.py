@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-# Of every callback, and no state of it.
-_OF_TRAINING = frozenset({"_model", "params", "validation_data"})
+from kerasreg._keras.callback_memory import memory_of, remember
+
 _NUMBERS = (type(None), bool, int, float, complex, str, bytes, np.generic)
 # What writes to a file or a run, which a process that begins has to open anew.
 _WRITING = (
@@ -101,8 +101,8 @@ def why_not_resumable(callback: keras.callbacks.Callback) -> str | None:
         return f"{name} writes to a place that it opens anew"
     if _has_methods(callback):
         return None
-    for attribute, value in vars(callback).items():
-        if attribute not in _OF_TRAINING and not (is_plain(value) or _is_function(value, callback)):
+    for attribute, value in memory_of(callback).items():
+        if not (is_plain(value) or _is_function(value, callback)):
             return f"{name} has `{attribute}`, which is no number, text or array"
     return None
 
@@ -118,7 +118,7 @@ def state_of_callback(callback: keras.callbacks.Callback) -> CallbackState:
     of: Any = callback
     if _has_methods(callback):
         return type(callback).__name__, dict(of.state())
-    own = {name: value for name, value in vars(callback).items() if name not in _OF_TRAINING}
+    own = memory_of(callback)
     kept = {name: value for name, value in own.items() if is_plain(value)}
     kept[_FUNCTIONS] = {name: _label(own[name]) for name in own.keys() - kept.keys()}
     return type(callback).__name__, kept
@@ -142,8 +142,7 @@ def restore_callback(callback: keras.callbacks.Callback, state: Mapping[str, Any
         if not same:
             raise ValueError(f"{type(callback).__name__} had {label} as `{name}`, which is gone.")
         values[name] = same[0]
-    for name, value in values.items():
-        setattr(callback, name, value)
+    remember(callback, values)
 
 
 def _label(function: Any) -> str:
