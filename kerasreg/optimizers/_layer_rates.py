@@ -112,10 +112,10 @@ class LayerLearningRates(Wrapper):
         )
 
     @property
-    def later_variables(self) -> list[keras.Variable]:
+    def _later_variables(self) -> list[keras.Variable]:
         """The multipliers, which were no variables before 0.1.0."""
         held = [*self.multipliers.values(), self.default]
-        return [one for one in held if isinstance(one, keras.Variable)] + super().later_variables
+        return [one for one in held if isinstance(one, keras.Variable)] + super()._later_variables
 
     def make_slots(self, variables: Any) -> None:
         """Finds the multiplier of each variable."""

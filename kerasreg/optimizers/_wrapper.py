@@ -156,14 +156,14 @@ class Wrapper(OuterOptimizer):
         self.inner_optimizer.apply(grads, trainable_variables)
 
     @property
-    def later_variables(self) -> list[keras.Variable]:
+    def _later_variables(self) -> list[keras.Variable]:
         """The variables that files of versions before 0.1.0 have not."""
         inner = self.inner_optimizer
-        return inner.later_variables if isinstance(inner, Wrapper) else []
+        return inner._later_variables if isinstance(inner, Wrapper) else []
 
     def load_own_variables(self, store: Any) -> None:
         """Takes the variables from a file, and keeps what the file is too old to have."""
-        later = {id(variable) for variable in self.later_variables}
+        later = {id(variable) for variable in self._later_variables}
         if not later or len(store.keys()) != len(self.variables) - len(later):
             super().load_own_variables(store)
             return

@@ -191,7 +191,7 @@ def test_an_optimizer_of_a_file_without_factors_in_variables_is_read(wrapped):
         return model.optimizer, inner
 
     (written, of_written), (read, of_read) = made(0.5), made(0.25)
-    later = {id(variable) for variable in of_written.later_variables}
+    later = {id(variable) for variable in of_written._later_variables}
     assert len(later) == 2
     earlier = [variable for variable in written.variables if id(variable) not in later]
     read.load_own_variables({str(n): np.array(of) for n, of in enumerate(earlier)})
