@@ -40,14 +40,14 @@ PARTS = [slice(0, 7), slice(7, 10), slice(10, 10)]
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
 @pytest.mark.parametrize("is_weighted", [False, True])
-def test_losses_of_ragged_parts_add_up(reduction, is_weighted):
+def test_weighted_by_samples_losses_of_ragged_parts_add_up(reduction, is_weighted):
     loss = keras.losses.MeanSquaredError(reduction=reduction)
     given = {"sample_weight": np.linspace(0, 2, 10, dtype="float32")} if is_weighted else {}
     expected = float(loss(Y, X, **given))
     assert of_parts(loss, PARTS, **given) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_replica_draws_numbers_of_its_own():
+def test_own_draws():
     def draw(*replica):
         seed = keras.random.SeedGenerator(3)
         if not replica:
@@ -61,7 +61,7 @@ def test_a_replica_draws_numbers_of_its_own():
 
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
-def test_gradients_are_added_up_before_they_are_clipped():
+def test_summed_gradients_are_clipped_afterwards():
     optimizer = keras.optimizers.SGD(1.0, clipnorm=1.0)
     variables = [keras.Variable(np.zeros(2, "float32")), keras.Variable(1.0)]
     with replicas.summed_gradients(optimizer, lambda values: [3 * value for value in values]):
@@ -70,14 +70,14 @@ def test_gradients_are_added_up_before_they_are_clipped():
     assert "apply" not in vars(optimizer)
 
 
-def test_which_optimizers_an_optimizer_consists_of():
+def test_with_inner_optimizers():
     rule = keras.optimizers.SGD()
     outer = keras.optimizers.LossScaleOptimizer(rule)
     assert replicas.with_inner_optimizers(outer) == [outer, rule]
     assert replicas.with_inner_optimizers(None) == []
 
 
-def test_threads_do_not_forget_the_losses_of_each_other():
+def test_losses_of_each_replica_are_not_forgotten_by_threads():
     model = compiled(keras.layers.ActivityRegularization(l2=1.0))
     found, before = [], model.layers[0]._losses
 
@@ -95,7 +95,7 @@ def test_threads_do_not_forget_the_losses_of_each_other():
     assert model.layers[0]._losses is before
 
 
-def test_which_statistics_each_replica_has_of_its_own():
+def test_statistics_of_batches():
     alone, together = (
         keras.layers.BatchNormalization(synchronized=synchronized) for synchronized in (False, True)
     )
@@ -105,7 +105,7 @@ def test_which_statistics_each_replica_has_of_its_own():
     assert not replicas.statistics_of_batches(compiled(alone, together))
 
 
-def test_what_iterates_over_epochs():
+def test_epoch_iterator():
     seen = []
     iterator = replicas.epoch_iterator(
         lambda dataset: seen.append(dataset) or dataset, x=X, y=Y, batch_size=4
@@ -120,13 +120,13 @@ def test_what_iterates_over_epochs():
     assert len(seen) == 1
 
 
-def test_which_samples_are_held_out():
+def test_split_for_validation():
     (train, _, _), (test, _, _) = replicas.split_for_validation((X, Y, None), 0.3)
     np.testing.assert_array_equal(np.concatenate([train, test]), X)
     assert len(test) == 3
 
 
-def test_a_model_is_saved_without_new_variables_once_that_is_prepared(tmp_path, monkeypatch):
+def test_prepare_saving(tmp_path, monkeypatch):
     model = compiled(optimizer="adam")
     model.fit(X, Y, verbose=0)
     replicas.prepare_saving(model)
@@ -139,12 +139,30 @@ def test_a_model_is_saved_without_new_variables_once_that_is_prepared(tmp_path, 
     model.save(tmp_path / "model.keras")
 
 
-def test_where_a_training_begins_and_is_validated():
+def test_initial_epoch_of():
     model = compiled()
     assert replicas.initial_epoch_of(model) is None
     model._initial_epoch = 3
     assert replicas.initial_epoch_of(model) == 3
+
+
+def test_is_validated():
+    model = compiled()
     assert [replicas.is_validated(model, epoch, 2) for epoch in range(3)] == [False, True, False]
-    assert replicas.in_order_of_metrics(model, {"loss": 0.5}) == 0.5
+
+
+def test_in_order_of_metrics():
+    assert replicas.in_order_of_metrics(compiled(), {"loss": 0.5}) == 0.5
+
+
+def test_check_compiled():
     with pytest.raises(ValueError, match="compile"):
         replicas.check_compiled(keras.Sequential([keras.Input((1,))]), "fit")
+    replicas.check_compiled(compiled(), "fit")
+
+
+def test_ratio():
+    found = replicas.ratio(keras.ops.convert_to_tensor(2**24 + 3), 2, "float64")
+    assert (float(found), found.dtype) == ((2**24 + 3) / 2, "float64")
+    found = replicas.ratio(1.0, 3.0, "float16")
+    assert float(found) == np.float16(1 / 3)
