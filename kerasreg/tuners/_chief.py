@@ -426,15 +426,19 @@ def parallel(tuner: keras_tuner.Tuner) -> Chief | None:
     return None
 
 
-def check_parallel(oracle: Any, who: str) -> None:
+def check_parallel(oracle: Any, who: str, alone: str | None = None) -> None:
     """Refuses searches whose trials go on with what others have left in the process.
+
+    Args:
+        oracle: the oracle of the search.
+        who: the name of the tuner.
+        alone: why the tuner can have no chief; None if its oracle decides.
 
     Raises:
         ValueError: if the environment names a chief and the search cannot have one.
     """
     if internals.parallel_role() is None:
         return
-    alone = None
     if isinstance(oracle, keras_tuner.oracles.HyperbandOracle):
         alone = "goes on with weights and brackets of this process's trials"
     if hasattr(oracle, "trials_to_end"):

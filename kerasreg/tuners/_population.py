@@ -85,6 +85,8 @@ class PopulationBasedTraining(VectorizedTuner):
     0
     """
 
+    _alone = "copies weights and settings among the trials of this process"
+
     def __init__(
         self,
         hypermodel: Any = None,

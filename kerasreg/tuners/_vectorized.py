@@ -169,6 +169,7 @@ class VectorizedTuner(keras_tuner.Tuner):
     """
 
     memory_share = 1.0  # The part of the free memory that lanes of this process may take.
+    _alone: str | None = None  # Why the trials are those of one process, where they are.
 
     def __init__(
         self,
@@ -216,7 +217,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         check_choice("batches", batches, ("shared", "own"))
         self.batches = batches
         internals.reload_from_any_folder(oracle)
-        check_parallel(oracle, type(self).__name__)
+        check_parallel(oracle, type(self).__name__, self._alone)
         # A worker that comes late must not delete what the others have.
         overwrite = overwrite and internals.parallel_role() != "worker"
         self.checkpoint_every = check_every(checkpoint_every)

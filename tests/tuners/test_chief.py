@@ -152,6 +152,8 @@ def test_searches_that_cannot_have_a_chief_say_so(monkeypatch, tmp_path, role):
     given = {"directory": tmp_path, "max_epochs": 2}
     with pytest.raises(ValueError, match="`KERASTUNER_ORACLE_IP` must not be set"):
         tuners.VectorizedHyperband(lambda hp: None, "val_loss", **given)
+    with pytest.raises(ValueError, match="copies weights and settings among the trials"):
+        tuners.PopulationBasedTraining(lambda hp: None, "val_loss", directory=tmp_path)
     pytest.importorskip("optuna")
     with pytest.raises(ValueError, match="needs no chief"):
         tuners.VectorizedStudySearch(lambda hp: None, "val_loss", directory=tmp_path)
