@@ -35,6 +35,9 @@ class SearchStopped(BaseException):  # No `except Exception` of a trial's code i
     ['RUNNING', 'RUNNING', 'RUNNING', 'RUNNING']
     """
 
+    def __init__(self) -> None:
+        super().__init__("The search was asked to stop; the next one goes on.")
+
 
 class Stopping:
     """Whether a search was asked to stop.
@@ -53,7 +56,7 @@ class Stopping:
             SearchStopped: if so.
         """
         if self.asked:
-            raise SearchStopped("The search was asked to stop; the next one goes on.")
+            raise SearchStopped
 
 
 @contextlib.contextmanager

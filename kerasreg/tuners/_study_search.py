@@ -386,7 +386,8 @@ class VectorizedStudySearch(VectorizedTuner):
         ...     return kerasreg.tuners.VectorizedStudySearch(
         ...         build, "val_loss", max_trials=2, folds=2, directory=folder)
         >>> tuner().search(x, y, epochs=1, verbose=0)  # In other processes, most often.
-        >>> looks_on = tuner()
+        >>> looks_on = tuner()  # doctest: +ELLIPSIS
+        Reloading Tuner from ...
         >>> trials = looks_on.follow(x, y)
         >>> len(trials), len(looks_on.ensemble().get_weights()) > 0
         (2, True)
