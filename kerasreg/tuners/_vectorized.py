@@ -216,7 +216,6 @@ class VectorizedTuner(keras_tuner.Tuner):
         self.pad_widths = pad_widths
         check_choice("batches", batches, ("shared", "own"))
         self.batches = batches
-        internals.reload_from_any_folder(oracle)
         check_parallel(oracle, type(self).__name__, self._alone)
         # A worker that comes late must not delete what the others have.
         overwrite = overwrite and internals.parallel_role() != "worker"

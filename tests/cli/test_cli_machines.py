@@ -164,7 +164,7 @@ def test_a_machine_that_is_gone_loses_nothing(tmp_path):
     assert set(_states(tmp_path)) != {"COMPLETE"}
     with _start(tmp_path, "b") as second:
         code, _, err = _end(second)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, ""), err
     assert _states(tmp_path).count("COMPLETE") == 6
     found = SearchFolder(tmp_path / "b" / "out")
     assert found.versions == [1]

@@ -165,7 +165,8 @@ def test_a_node_joins_late_and_another_one_is_removed(alone, tmp_path):
             cluster.remove_node(first, allow_graceful=False)
             code, _, err = _ended(process)
         assert code == 0, err
-        assert re.fullmatch(r"kerasreg: note: worker 1 was ended by SIGKILL; .* is started\n", err)
+        # Ray may count the node for a while, and then has no place for the one that was started.
+        assert re.fullmatch(r"(kerasreg: note: worker 1 was ended by SIGKILL; .*\n){1,2}", err)
     finally:
         cluster.shutdown()
     found = SearchFolder(tmp_path / "out")

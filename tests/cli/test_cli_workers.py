@@ -170,7 +170,8 @@ def _children(pid):
 
 
 def _end(process):
-    out, err = process.communicate(timeout=300)
+    out = process.stdout.read()  # Of which some may have been read ahead.
+    _, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
 
@@ -299,7 +300,9 @@ def test_three_workers_of_which_one_is_killed_every_five_seconds(tmp_path):
         printed.join()
         assert process.wait(600) == 0
         notes = process.stderr.read().splitlines()
-    assert len(notes) == killed > 5
+    # When all trials have ended, nobody is told of the last one.
+    assert killed > 5
+    assert killed - len(notes) in (0, 1)
     found = SearchFolder(tmp_path / "out")
     assert [trial["status"] for trial in found.trials] == ["COMPLETED"] * 40
     assert found.versions == [1]
