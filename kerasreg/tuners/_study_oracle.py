@@ -637,6 +637,7 @@ class StudyOracle(keras_tuner.Oracle):
             waits = any(chain.attempts[-1].state.name == "WAITING" for chain in chains)
             if self._is_full() and not waits:
                 if all(chain.ended for chain in chains):
+                    self._fail_given_up()
                     return "STOPPED", 0
                 if not self._running and self._look():
                     continue
@@ -703,6 +704,16 @@ class StudyOracle(keras_tuner.Oracle):
         if marks.WORKER not in last.user_attrs:  # It was killed before it was named: it counts.
             self._storage.set_trial_user_attr(self._id_of(last.number), marks.WORKER, marks.NOBODY)
         self._fail(last.number)
+
+    def _fail_given_up(self) -> None:
+        """Says of trials of the study that broke off, and were tried again, that they did so.
+
+        Who took them over was killed before it could say that.
+        """
+        for chain in self._counted():
+            for trial in chain.attempts[:-1]:
+                if trial.state.name == "RUNNING":
+                    self._fail(trial.number)
 
     def _queue_again(self, last: Any, root: int, attempt: int) -> None:
         """Queues a new trial of the study, with the parameters of one that broke off.

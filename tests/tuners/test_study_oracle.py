@@ -168,6 +168,20 @@ def test_the_trials_of_one_that_left_are_taken_over_and_count_once(made, storage
     assert states(two) == ["FAIL", "COMPLETE", "COMPLETE"]
 
 
+def test_one_that_was_killed_while_it_took_over_leaves_nothing_that_runs(made, monkeypatch):
+    one, two = (made(max_trials=1, storage="sqlite") for _ in range(2))
+    begin(one)
+    one.release()
+    # It was queued again; that it had broken off was not said any more.
+    with monkeypatch.context() as killed:
+        killed.setattr(type(two), "_fail", lambda self, number: None)
+        again = begin(two)
+    assert states(two) == ["RUNNING", "RUNNING"]
+    end(two, again)
+    assert begin(two).status == "STOPPED"
+    assert states(two) == ["FAIL", "COMPLETE"]
+
+
 def forget(oracle, worker):
     """Lets a worker look as one of another machine that has not been heard for long."""
     record = oracle.study.user_attrs[PREFIX + worker]
