@@ -250,6 +250,20 @@ def statistics_of_batches(model: Any) -> list[Any]:
     return found
 
 
+class _Steps:
+    """Keras' iterator over epochs, of which later versions give the last step too."""
+
+    def __init__(self, iterator: Any) -> None:
+        self._iterator = iterator
+
+    def __iter__(self) -> Iterator[Any]:
+        for step in self._iterator:
+            yield step[0], step[-1]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._iterator, name)
+
+
 def epoch_iterator(distribute: Callable[[Any], Any], **data: Any) -> Any:
     """What iterates over the epochs of the data of a `fit`, as Keras' does on TensorFlow?
 
@@ -261,8 +275,8 @@ def epoch_iterator(distribute: Callable[[Any], Any], **data: Any) -> Any:
             `steps_per_epoch`, `shuffle`, `class_weight`.
 
     Returns:
-        Keras' iterator: `(first step, last step, iterator)` for each step, `catch_stop_iteration`,
-        `num_batches`, `reset`.
+        Keras' iterator: `(step, iterator)` for each step, `catch_stop_iteration`, `num_batches`,
+        `reset`.
     """
     from keras.src.backend.tensorflow.trainer import TFEpochIterator
 
@@ -270,7 +284,7 @@ def epoch_iterator(distribute: Callable[[Any], Any], **data: Any) -> Any:
         def experimental_distribute_dataset(self, dataset: Any) -> Any:
             return distribute(dataset)
 
-    return TFEpochIterator(distribute_strategy=Distributes(), steps_per_execution=1, **data)
+    return _Steps(TFEpochIterator(distribute_strategy=Distributes(), steps_per_execution=1, **data))
 
 
 def split_for_validation(arrays: Any, validation_split: float) -> Any:

@@ -383,13 +383,13 @@ def _train_epoch(
     model = replicas.model
     logs: dict[str, Any] = {}
     with train.catch_stop_iteration():
-        for begin, end, iterator in train:
-            called.on_train_batch_begin(begin)
+        for step, iterator in train:
+            called.on_train_batch_begin(step)
             batch, mark = next(iterator)
-            if begin == 0:
+            if step == 0:
                 _check_same_data(replicas, mark)
             logs = replicas.train_step(batch)
-            called.on_train_batch_end(end, logs)
+            called.on_train_batch_end(step, logs)
             if replicas.stop_within_epoch():
                 model.stop_training = True
                 break
@@ -406,13 +406,13 @@ def _evaluated(
     model.reset_metrics()
     logs: dict[str, Any] = {}
     with test.catch_stop_iteration():
-        for begin, end, iterator in test:
-            called.on_test_batch_begin(begin)
+        for step, iterator in test:
+            called.on_test_batch_begin(step)
             batch, mark = next(iterator)
-            if begin == 0:
+            if step == 0:
                 _check_same_data(replicas, mark)
             logs = replicas.test_step(batch)
-            called.on_test_batch_end(end, logs)
+            called.on_test_batch_end(step, logs)
             if model.stop_evaluating:
                 break
     found = {name: _number(value) for name, value in logs.items()}
