@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PROCESSES ?= 2
 PART ?= 1/1
-DAY ?= $(shell expr $$(date +%j) % 4 + 1)
+DAY ?= $(shell expr $$(date +%j) % 8 + 1)
 DEMO_OUTPUT ?= build/demo
 
 BIN := $(VENV)/bin
@@ -40,7 +40,7 @@ test-long: $(INSTALLED)-test
 
 # One of four parts of both, the next one each day: what CI runs of them.
 test-daily: $(INSTALLED)-test
-	$(BIN)/python $(PYTEST) --optimize-graphs -m "long or slow" --part=$(DAY)/4 tests $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) --optimize-graphs -m "long or slow" --part=$(DAY)/8 tests $(PYTEST_ARGS)
 
 # Five minutes: eight processes with fifty exports each, and fifty exports that are killed.
 test-exports: $(INSTALLED)-test
