@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasreg._classes import MOST_CLASSES_OF_NUMBERS, are_classes
+from kerasreg._first_line import first_line
 from kerasreg._validation import check_choice
 from kerasreg.cli._command import loading
 from kerasreg.cli._options import BUNDLED, TASKS
@@ -68,6 +70,10 @@ class Table:
 
     def fingerprint(self) -> str:
         """SHA-256 of the values: tells whether a search is resumed on the same data."""
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for values in (self.x, self.y, self.groups, self.times):
             if values is None:
@@ -415,10 +421,9 @@ def _read_file(
     except (_HeaderError, ModuleNotFoundError):
         raise
     except Exception as error:  # The readers raise many types of their own libraries.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         advice = "; save it as UTF-8" if isinstance(error, UnicodeError) else ""
         raise ValueError(
-            f"{path!r} cannot be read as {_extension(path)[1:]}: {reason}{advice}"
+            f"{path!r} cannot be read as {_extension(path)[1:]}: {first_line(error)}{advice}"
         ) from error
     frame.columns = [str(name) for name in frame.columns]
     return frame

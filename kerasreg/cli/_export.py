@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import logging
 
+from kerasreg._first_line import first_line
 from kerasreg.cli._command import (
     Command,
     UsageError,
@@ -123,10 +124,9 @@ def load(argument: str, path: str) -> keras.Model:
     try:
         loaded = keras.saving.load_model(path)
     except Exception as error:  # Keras raises whatever a broken file leads to.
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
             f"{argument} must be a .keras file that loads. Received: {path!r}, of which "
-            f"Keras says: {lines[0]}"
+            f"Keras says: {first_line(error)}"
         ) from error
     if not isinstance(loaded, keras.Model):
         raise ValueError(f"{argument} must be a Keras model. Received: a {type(loaded).__name__}")

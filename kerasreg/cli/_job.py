@@ -1,4 +1,4 @@
-"""The main job: search, choose an ensemble, report, export, verify."""
+"""The main job: search, here or by workers, and end the search."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import pandas
 
 from kerasreg import serving, tables
 from kerasreg._files import plain_path, write_bytes
+from kerasreg._first_line import first_line
 from kerasreg._keras.internals import first_call_signature, functional_of, input_structure
 from kerasreg.cli import _data
 from kerasreg.cli._export import load
@@ -260,8 +261,7 @@ def _saved_model(path: str, spread: bool) -> _Model:
         with plain_path(folder) as plain:
             loaded = tf.saved_model.load(plain)
     except Exception as error:  # Whatever is wrong with the files.
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"MODEL {folder!r} cannot be loaded: {lines[0]}") from error
+        raise ValueError(f"MODEL {folder!r} cannot be loaded: {first_line(error)}") from error
     signatures = loaded.signatures
     # Of the two, `classify` has the labels, and probabilities also of logits.
     name = "classify" if "classify" in signatures and not spread else "serving_default"

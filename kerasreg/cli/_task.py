@@ -230,7 +230,7 @@ class SearchTask:
         return {
             "hypermodel": hypermodel,
             "objective": hypermodel.objective,
-            "seed": self.settings.seed + 1,  # 0 would mean "any" to KerasTuner.
+            "seed": self._seed,
             "directory": self.folder,
             "project_name": project,
             "distribution_strategy": strategy,
@@ -271,14 +271,21 @@ class SearchTask:
         hypermodel, space = self.hypermodel(True), keras_tuner.HyperParameters()
         hypermodel.build(space)
         return tuners.StudyOracle(
-            hypermodel.objective,
-            max_trials=most_trials(dataclasses.asdict(self.settings)),
-            sampler=SAMPLERS[self.settings.tuner],
-            seed=self.settings.seed + 1,
-            storage=shared.storage,
-            study_name=shared.study_name,
-            hyperparameters=space,
+            hypermodel.objective, seed=self._seed, hyperparameters=space, **self._study(shared)
         )
+
+    @property
+    def _seed(self) -> int:
+        return self.settings.seed + 1  # 0 would mean "any" to KerasTuner.
+
+    def _study(self, shared: Shared) -> dict[str, Any]:
+        """Arguments of all that takes part in the study."""
+        return {
+            "max_trials": most_trials(dataclasses.asdict(self.settings)),
+            "sampler": SAMPLERS[self.settings.tuner],
+            "storage": shared.storage,
+            "study_name": shared.study_name,
+        }
 
     def study_tuner(self, workers: int, shared: Shared, together: int | None = None) -> Any:
         """The tuner of a search that several processes share by a study.
@@ -300,14 +307,11 @@ class SearchTask:
             at_once = max(1, _INFORMED // together)
         with contextlib.redirect_stdout(io.StringIO()):
             return tuners.VectorizedStudySearch(
-                max_trials=most,
-                sampler=SAMPLERS[settings.tuner],
                 initial_settings=self.initial,
                 trials_at_once=at_once,
                 memory_share=1.0 / workers,
-                storage=shared.storage,
-                study_name=shared.study_name,
                 artifacts=shared.artifacts,
+                **self._study(shared),
                 **self.common("search", hypermodel, None),
             )
 

@@ -18,6 +18,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from kerasreg._first_line import first_line
+
 # A worker that was told to end has handed its trials back.
 INTERRUPTED = 130
 # So a process of Python becomes a worker. The command's name keeps Keras from being imported first.
@@ -66,9 +68,10 @@ def take_part(
     from kerasreg.cli._record import Shared, settings_of, table_of
 
     settings = settings_of(part.record)
-    table = table_of(settings) if table is None else table
-    if table.fingerprint() != part.record["fingerprint"]:
-        raise ValueError(f"the data {settings.data!r} have changed since the search began")
+    if table is None:
+        table = table_of(settings)
+        if table.fingerprint() != part.record["fingerprint"]:
+            raise ValueError(f"the data {settings.data!r} have changed since the search began")
     with loading():
         from kerasreg import tuners
         from kerasreg.cli._task import SearchTask
@@ -78,6 +81,16 @@ def take_part(
     # The study has the failures, and the process that ends the search tells of them.
     with contextlib.suppress(tuners.SearchFailedError):
         task.search(tuner, part.seconds)
+
+
+def left(handed_back: int) -> str:
+    """What a worker says that was told to end, in a line."""
+    return f"a worker was told to end; trials handed back: {handed_back}"
+
+
+def failed(error: Exception) -> str:
+    """What a worker says of an error that ended it, in a line."""
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 class _Watch:
@@ -104,7 +117,7 @@ class _Watch:
         self.was_told = True
         try:
             handed_back = 0 if self.tuner is None else self.tuner.oracle.hand_back()
-            line = f"kerasreg: a worker was told to end; trials handed back: {handed_back}\n"
+            line = f"kerasreg: {left(handed_back)}\n"
         except Exception as error:  # Others find out that this process is gone.
             line = f"kerasreg: a worker was told to end, and could not hand back: {error!r}\n"
         os.write(2, line.encode())
@@ -121,10 +134,9 @@ def main() -> None:
     try:
         take_part(part, lambda tuner: setattr(watch, "tuner", tuner))
     except Exception as error:
-        lines = str(error).splitlines() or [type(error).__name__]
         # The last line is that which is told.
         if not watch.was_told:
-            print(f"{type(error).__name__}: {lines[0]}", file=sys.stderr)
+            print(failed(error), file=sys.stderr)
         code = 1
     if watch.was_told:  # What has failed may be a trial that is another process's by now.
         threading.Event().wait()

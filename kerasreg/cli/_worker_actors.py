@@ -17,8 +17,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from kerasreg._first_line import first_line
 from kerasreg.cli._record import Cluster
-from kerasreg.cli._worker import INTERRUPTED, Part, take_part
+from kerasreg.cli._worker import INTERRUPTED, Part, failed, left, take_part
 from kerasreg.cli._worker_processes import thread_counts
 
 # What `--ray` is for a cluster of this machine alone.
@@ -52,8 +53,7 @@ class RayWorker:
             with _folder_here(part, host) as folder:
                 take_part(dataclasses.replace(part, folder=folder), self._begins, table)
         except Exception as error:
-            lines = str(error).splitlines() or [""]
-            return f"{type(error).__name__}: {lines[0]}"
+            return failed(error)
         return None
 
     def _begins(self, tuner: Any) -> None:
@@ -117,7 +117,7 @@ class WorkerActor:
     def _left(self) -> int:
         with contextlib.suppress(self._ray.exceptions.RayError):
             handed_back = self._ray.get(self._leaving)
-            self._line = f"a worker was told to end; trials handed back: {handed_back}"
+            self._line = left(handed_back)
         return INTERRUPTED
 
     def _ended(self) -> int:
@@ -192,23 +192,22 @@ class Actors:
         there = self._ray.cluster_resources()
         return max(1, int(there.get("GPU", 0) or there.get("CPU", 1)))
 
-    def _part_of_one(self) -> tuple[float, float]:
+    def _part_of_one(self, workers: int) -> tuple[float, float]:
         """The cores and the GPUs of a worker: whole cores, and whole GPUs or a part of one."""
         there = self._ray.cluster_resources()
         cores, gpus = there.get("CPU", 1), there.get("GPU", 0)
-        workers = self.count()
         of_gpu = gpus / workers
         return max(1.0, cores // workers), float(int(of_gpu)) if of_gpu >= 1 else of_gpu
 
-    def _on_one_machine(self) -> int:
+    def _on_one_machine(self, workers: int, cores: float) -> int:
         """How many workers at most a machine of the cluster has, which share its memory."""
-        cores, _ = self._part_of_one()
         nodes = [one["Resources"].get("CPU", 1) for one in self._ray.nodes() if one["Alive"]]
-        return max(1, min(self.count(), int(max(nodes, default=1) // cores)))
+        return max(1, min(workers, int(max(nodes, default=1) // cores)))
 
     def start(self, number: int) -> WorkerActor:
         """Starts the worker of a number, from 0."""
-        cores, gpus = self._part_of_one()
+        workers = self.count()
+        cores, gpus = self._part_of_one(workers)
         actor = (
             self._ray.remote(RayWorker)
             .options(
@@ -224,11 +223,11 @@ class Actors:
         part = Part(
             os.path.abspath(self._folder),
             self._record,
-            self._on_one_machine(),
+            self._on_one_machine(workers, cores),
             (),
             self._left(),
             self._shared,
-            self.count(),
+            workers,
         )
         found = actor.search.remote(part, self._table, socket.gethostname())
         return WorkerActor(self._ray, actor, found)
@@ -258,10 +257,9 @@ def connected(address: str) -> Any:
             _reach(address)
             ray.init(log_to_driver=False, logging_level="ERROR", namespace="kerasreg", **given)
         except (OSError, ValueError, RuntimeError) as error:
-            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ValueError(
                 f"--ray={address} must be the address of a Ray cluster that runs (`ray start "
-                f"--head` starts one), or {LOCAL!r}. {line}"
+                f"--head` starts one), or {LOCAL!r}. {first_line(error)}"
             ) from error
     return ray
 

@@ -8,6 +8,7 @@ import weakref
 import tensorflow as tf
 from absl import logging
 
+from kerasreg._first_line import first_line
 from kerasreg._validation import check_choice, check_count, check_positive
 from kerasreg.distribute._cluster import read_cluster, wait_for_peers
 from kerasreg.distribute._strategy import mirrored_strategy
@@ -156,7 +157,7 @@ def _of_workers(timeout: float) -> tf.distribute.Strategy:
     except RuntimeError as error:
         raise ValueError(
             "`kind` must be chosen before TensorFlow computes anything, for several workers: "
-            f"`{_first_line(error)}`. Received: kind='multi_worker_mirrored' afterwards"
+            f"`{first_line(error)}`. Received: kind='multi_worker_mirrored' afterwards"
         ) from error
 
 
@@ -169,10 +170,5 @@ def _of_tpu(tpu: str | None) -> tf.distribute.Strategy:
     except Exception as error:  # The resolver, the network and the driver have errors of their own.
         raise ValueError(
             "`kind` must be another one than 'tpu', as no TPU could be reached: "
-            f"{_first_line(error)} Received: kind='tpu', tpu={tpu!r}"
+            f"{first_line(error)} Received: kind='tpu', tpu={tpu!r}"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__

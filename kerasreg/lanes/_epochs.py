@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from kerasreg._first_line import first_line
 from kerasreg._keras.internals import build_by_batch, takes
 from kerasreg._keras.own_steps import own_steps, refuse_steps
 from kerasreg._keras.scope import Scope
@@ -190,7 +191,7 @@ class Epochs:
 
     def _refusal(self, error: Exception) -> DifferentPrograms:
         """Refuses the steps of the model's own, here and in other models of the class."""
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        line = first_line(error)
         refuse_steps(self.model, f"with which lanes cannot do: {type(error).__name__}: {line}")
         return DifferentPrograms(
             f"{self.model.name!r} cannot be a lane: {why_not_a_lane(self.model)}."

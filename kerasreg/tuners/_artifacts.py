@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kerasreg._files import write_bytes
+from kerasreg._first_line import first_line
 from kerasreg._urls import without_password
 
 # Stores that show a file when all of it is there. In others it is written beside and renamed.
@@ -137,8 +138,7 @@ class Artifacts:
         raise AssertionError
 
     def _error(self, what: str, error: Exception) -> RuntimeError:
-        lines = str(error).strip().splitlines() or ["no reason is given"]
-        reason = without_password(f"{type(error).__name__}: {lines[0]}")
+        reason = without_password(f"{type(error).__name__}: {first_line(error)}")
         return RuntimeError(f"`artifacts` cannot be {what}: {self._told!r}: {reason}")
 
     def _exists(self, name: str) -> bool:

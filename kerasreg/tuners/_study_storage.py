@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasreg._first_line import first_line
 from kerasreg._keras.patching import replace
 from kerasreg._urls import without_password
 from kerasreg._validation import check_choice
@@ -119,8 +120,7 @@ def storage_of(storage: Any, default_path: Callable[[], str]) -> Any:
 
 
 def _told(url: str, error: Exception) -> str:
-    lines = (str(error) or type(error).__name__).strip().splitlines()
-    reason = f"{type(error).__name__}: {lines[0]}"
+    reason = f"{type(error).__name__}: {first_line(error)}"
     for password in _passwords(url):
         reason = reason.replace(password, "***")
     if isinstance(error, ImportError):

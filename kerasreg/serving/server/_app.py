@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from kerasreg._first_line import first_line
 from kerasreg._keras.tensorflow_internals import datatype_name
 from kerasreg.serving.server import _rest
 from kerasreg.serving.server._batching import Batcher, TooManyRequests
@@ -158,8 +159,7 @@ def application(
         except Exception as error:
             # The model's own: of these features, or of a bug in it.
             _LOG.warning("a prediction failed: %s", error)
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise _Failed(400, f"the model cannot answer this: {lines[0][:500]}") from None
+            raise _Failed(400, f"the model cannot answer this: {first_line(error)[:500]}") from None
         answer = _rest.encode(found, by_row)
         metrics.examples.inc(max(map(len, features.values())))
         metrics.seconds.observe(time.perf_counter() - begun)

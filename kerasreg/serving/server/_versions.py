@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasreg._files import plain_path
+from kerasreg._first_line import first_line
 from kerasreg.serving._export import list_versions
 from kerasreg.serving.server._rest import Spec
 
@@ -90,8 +91,7 @@ class Versions:
             try:
                 self.current = Version(os.path.join(self._base_dir, str(number)), number)
             except Exception as error:  # Whatever is wrong with the files.
-                lines = str(error).strip().splitlines() or [type(error).__name__]
-                _LOG.error("version %d cannot be loaded: %s", number, lines[0])
+                _LOG.error("version %d cannot be loaded: %s", number, first_line(error))
                 self._failed.add(number)
                 continue
             self.loaded_at = time.time()
