@@ -400,6 +400,16 @@ def write_state_by(
     replace(tuner, "save", save_tuner)
 
 
+def queue_again(oracle: keras_tuner.Oracle, trial_id: str) -> None:
+    """How does an oracle give a trial again, as if nothing had come of it?
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    trial = oracle.trials[trial_id]
+    trial.metrics = type(trial.metrics)()
+    retry_queue(oracle).append(trial_id)
+
+
 def retry_queue(oracle: keras_tuner.Oracle) -> list[str]:
     """Which trials does an oracle give again? The list is the oracle's own, and may be changed.
 

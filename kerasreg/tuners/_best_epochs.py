@@ -272,7 +272,7 @@ def read(
         paths: the files, the oldest first, where they are not those of the folder.
     """
     # The newest first: a trial that was tried again is in two files.
-    for path in reversed(_paths(folder) if paths is None else paths):
+    for path in _newest_first(folder, paths):
         with _opened(path) as stored:
             names = stored["trials"].tolist()
             # Files of earlier versions have one training of each trial.
@@ -297,7 +297,7 @@ def read_all(
     """
     wanted = set(trial_ids)
     found: dict[str, list[list[np.ndarray]]] = {}
-    for path in reversed(_paths(folder) if paths is None else paths):
+    for path in _newest_first(folder, paths):
         with _opened(path) as stored:
             names = stored["trials"].tolist()
             places: dict[str, list[int]] = {}
@@ -333,7 +333,7 @@ def set_damaged_aside(folder: str) -> tuple[list[str], set[str]]:
         What is wrong with each, in words, and the trials of all other files.
     """
     damaged, trials = list[str](), set[str]()
-    paths = [os.path.join(folder, name) for name in _names(folder)]
+    paths = _paths(folder)
     reads_all = sum(map(os.path.getsize, paths)) <= _MOST_READ
     for path in paths:
         try:
@@ -363,7 +363,7 @@ def read_apart(
     """
     wanted, met = set(trial_ids), set[str]()
     found: dict[str, dict[int, list[np.ndarray]]] = {}
-    for path in reversed(_paths(folder) if paths is None else paths):
+    for path in _newest_first(folder, paths):
         with _opened(path) as stored:
             names = stored["trials"].tolist()
             # A trial that was tried again has those of its newest trainings alone.
@@ -393,6 +393,11 @@ def _columns(stored: Any) -> list[np.ndarray]:
     """The values of each variable, for all trainings of a file."""
     count = sum(name.startswith("arr_") for name in stored.files)
     return [stored[f"arr_{index}"] for index in range(count)]
+
+
+def _newest_first(folder: str, paths: Sequence[str] | None) -> list[str]:
+    """The files of weights: these, or those of the folder."""
+    return list(reversed(_paths(folder) if paths is None else paths))
 
 
 def _paths(folder: str) -> list[str]:

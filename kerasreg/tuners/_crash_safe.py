@@ -156,10 +156,8 @@ def give_again(oracle: keras_tuner.Oracle, trial_id: str) -> None:
     """Lets an oracle give a trial again that has ended, as if it had not."""
     trial = oracle.trials[trial_id]
     trial.status, trial.score, trial.best_step = "RUNNING", None, 0
-    trial.metrics = type(trial.metrics)()
     oracle.end_order.remove(trial_id)
-    queue = internals.retry_queue(oracle)
-    queue.append(trial_id)
+    internals.queue_again(oracle, trial_id)
 
 
 def _queue_interrupted(oracle: keras_tuner.Oracle) -> None:

@@ -115,7 +115,8 @@ def out_of_fold(
             "Received: data=None"
         )
     ids = [trial.trial_id for trial in trials]
-    stored = _best_epochs.read_all(tuner.project_dir, ids, tuner.weight_files(ids))
+    files = tuner.weight_files(ids)
+    stored = _best_epochs.read_all(tuner.project_dir, ids, files)
     if tuner.folds is not None:
         x, y = given.training() if given is not None else _pair(data)
         groups = given.groups if given is not None else groups
@@ -126,7 +127,7 @@ def out_of_fold(
                 "`folds` must divide the samples as in the search: give the splitter a whole "
                 f"number as `random_state`, and search again. Received: folds={tuner.folds!r}"
             )
-        return _of_folds(tuner, trials, stored, x, y, [rows for _, rows in parts])
+        return _of_folds(tuner, trials, stored, files, x, y, [rows for _, rows in parts])
     executions = tuner.executions_per_trial
     more = [trial.trial_id for trial in trials if len(stored.get(trial.trial_id, [])) > executions]
     if more:
@@ -187,12 +188,17 @@ def _model_of(tuner: Any, trial: Any, values: Sequence[np.ndarray]) -> keras.Mod
 
 
 def _of_folds(
-    tuner: Any, trials: list[Any], stored: Any, x: Any, y: Any, validation: list[np.ndarray]
+    tuner: Any,
+    trials: list[Any],
+    stored: Any,
+    files: Sequence[str] | None,
+    x: Any,
+    y: Any,
+    validation: list[np.ndarray],
 ) -> OutOfFold:
     x, targets = as_keras_arrays(x), _targets(y)  # Once, and not for each training.
     covered, times = np.unique(np.concatenate(validation), return_counts=True)
     overlap = bool((times > 1).any())
-    files = tuner.weight_files(list(stored))
     others = _best_epochs.read_apart(tuner.project_dir, list(stored), len(validation), files)
     ids, predictions, apart, missing = [], [], [], []
     for trial in trials:

@@ -16,7 +16,6 @@ import keras_tuner
 from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._validation import check_count
 from kerasreg.tuners import _best_epochs
-from kerasreg.tuners._scheduler import Scheduler
 from kerasreg.tuners._structure_first import StructureFirstOracle
 from kerasreg.tuners._vectorized import VectorizedTuner
 
@@ -169,12 +168,6 @@ class VectorizedRandomSearch(VectorizedTuner):
             overwrite=overwrite,
             executions_per_trial=executions_per_trial,
         )
-
-    def _new_scheduler(self, *args: Any) -> Scheduler:
-        scheduler = super()._new_scheduler(*args)
-        if getattr(self.oracle, "trials_per_structure", 1) > 1:  # A worker's is the chief's.
-            self.oracle.probe = scheduler.probe
-        return scheduler
 
 
 class _Grid(keras_tuner.oracles.GridSearchOracle):

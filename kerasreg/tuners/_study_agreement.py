@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from kerasreg.tuners._study_storage import quiet
+from kerasreg.tuners._study_storage import id_of, quiet
 
 # The name of the study is that of the search with this behind it.
 _ENDING = " (agreed)"
@@ -99,8 +99,7 @@ class Agreement:
             trial = self._study.get_trials(deepcopy=False)[number]
             if trial.state.is_finished():
                 return False
-            study = self._storage.get_study_id_from_name(self._study.study_name)
-            identifier = self._storage.get_trial_id_from_study_id_trial_number(study, number)
+            identifier = id_of(self._storage, self._study.study_name, number)
             self._storage.set_trial_user_attr(identifier, _VALUE, value)
             self._study.tell(number, 0.0)
         except (RuntimeError, ValueError):

@@ -29,6 +29,7 @@ from kerasreg.tuners._study_space import (
     values_of,
 )
 from kerasreg.tuners._study_storage import (
+    id_of,
     import_optuna,
     quiet,
     sampler_of,
@@ -893,8 +894,7 @@ class StudyOracle(keras_tuner.Oracle):
 
     def _id_of(self, number: int) -> int:
         """By what the storage knows a trial of the study."""
-        study = self._storage.get_study_id_from_name(self._study.study_name)
-        return int(self._storage.get_trial_id_from_study_id_trial_number(study, number))
+        return id_of(self._storage, self._study.study_name, number)
 
     def _last_word(self, trial: Any) -> tuple[str, list[float] | None] | None:
         """The state and the values that a trial has in the study; None for one that failed."""

@@ -21,7 +21,6 @@ from kerasreg.tuners._best_epochs import TrialWeights, files_of
 from kerasreg.tuners._out_of_fold import Searched
 from kerasreg.tuners._renewal import Stage, check_targets
 from kerasreg.tuners._run_search import told_of_failures
-from kerasreg.tuners._scheduler import Scheduler
 from kerasreg.tuners._study_oracle import StudyOracle
 from kerasreg.tuners._vectorized import VectorizedTuner
 
@@ -231,12 +230,6 @@ class VectorizedStudySearch(VectorizedTuner):
             overwrite=overwrite,
             executions_per_trial=executions_per_trial,
         )
-
-    def _new_scheduler(self, *args: Any) -> Scheduler:
-        scheduler = super()._new_scheduler(*args)
-        if self.oracle.trials_per_structure > 1:
-            self.oracle.probe = scheduler.probe
-        return scheduler
 
     def keep_ended(self, trial_ids: Sequence[str], weights: Sequence[TrialWeights]) -> None:
         """Keeps what is needed of trials that end: in the artifacts, where there are some.

@@ -296,6 +296,18 @@ def _prepare_sqlite(storage: Any, own: bool) -> None:
         engine.dispose()  # Connections that were made before.
 
 
+def id_of(storage: Any, study_name: str, number: int) -> int:
+    """By what a storage knows a trial of a study.
+
+    Args:
+        storage: a storage of Optuna's.
+        study_name: the name of the study.
+        number: the number of the trial in the study.
+    """
+    study = storage.get_study_id_from_name(study_name)
+    return int(storage.get_trial_id_from_study_id_trial_number(study, number))
+
+
 def sampler_of(sampler: Any, objectives: int, seed: int) -> Any:
     """The sampler of a study.
 

@@ -92,9 +92,7 @@ class TimeLimit:
         places = oracle.ongoing_trials
         for place in [place for place, trial in places.items() if trial.trial_id == trial_id]:
             del places[place]
-        trial = oracle.trials[trial_id]
-        trial.metrics = type(trial.metrics)()  # Its results on the way.
-        internals.retry_queue(oracle).append(trial_id)
+        internals.queue_again(oracle, trial_id)
         self._given_back += 1
 
     def note(self, oracle: Any) -> str:

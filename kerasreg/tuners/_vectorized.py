@@ -1233,9 +1233,10 @@ class VectorizedTuner(keras_tuner.Tuner):
         look: Callable[[int], None],
     ) -> Scheduler:
         """Makes the owner of a search that begins."""
-        record = LaneRecord(getattr(self.oracle, "trials_per_structure", None))
+        in_row = getattr(self.oracle, "trials_per_structure", None)  # A worker's is the chief's.
+        record = LaneRecord(in_row)
         self._lane_records.append(record)
-        return Scheduler(
+        scheduler = Scheduler(
             self,
             fit_args,
             fit_kwargs,
@@ -1250,6 +1251,9 @@ class VectorizedTuner(keras_tuner.Tuner):
             checkpoints=self._new_checkpoints(),
             stopping=self._stopping,
         )
+        if in_row is not None and in_row > 1:
+            self.oracle.probe = scheduler.probe
+        return scheduler
 
     def _new_checkpoints(self) -> Checkpoints:
         def has_ended(trial_id: str) -> bool:

@@ -309,6 +309,14 @@ def test_retry_queue(tuner):
     assert internals.retry_queue(tuner.oracle) == []
 
 
+def test_queue_again(tuner):
+    trial = tuner.oracle.create_trial("a")
+    trial.metrics.register("loss", "min")
+    internals.queue_again(tuner.oracle, trial.trial_id)
+    assert tuner.oracle.create_trial("b") is trial
+    assert not trial.metrics.exists("loss")
+
+
 def test_record_end(tuner):
     trial = tuner.oracle.create_trial("a")
     trial.hyperparameters.Float("discovered", 0.0, 1.0)
