@@ -52,7 +52,7 @@ def weighted_by_samples(
             return original(module, "reduce_values")(values, sample_weight, reduction)
         if len(values.shape) == 0:
             # A loss that took the mean itself, which of no sample is no number.
-            return scale(values) if reduction == "sum" else _share_of_mean(values, mine, scale)
+            return scale(values) if reduction == "sum" else share_of_mean(values, mine, total)
         loss = ops.sum(values)
         if reduction == "sum":
             return loss
@@ -102,8 +102,15 @@ def ratio(one: Any, other: Any, dtype: Any) -> Any:
     return ops.cast(ops.cast(one, precise) / ops.cast(other, precise), dtype)
 
 
-def _share_of_mean(value: Any, mine: Any, scale: Callable[[Any], Any]) -> Any:
-    return ops.where(mine > 0, scale(value), ops.zeros_like(value))
+def share_of_mean(value: Any, mine: Any, total: Any) -> Any:
+    """What the mean over the samples of a replica adds to the mean over all; nothing of no sample.
+
+    Args:
+        value: the mean of the replica.
+        mine: how many samples the replica has.
+        total: how many all have.
+    """
+    return ops.where(mine > 0, value * ratio(mine, total, value.dtype), ops.zeros_like(value))
 
 
 def _count(values: Any, dtype: Any) -> Any:

@@ -2,9 +2,10 @@
 
 from kerasreg.distribute._batches import evaluation_batches, even_batch_size, training_batches
 from kerasreg.distribute._choice import explain, strategy
+from kerasreg.distribute._cluster import has_workers, is_chief
 from kerasreg.distribute._fit import evaluate, fit, trained_by_replicas
 from kerasreg.distribute._strategy import mirrored_strategy
-from kerasreg.distribute._workers import check_same, folder_of_worker, has_workers, is_chief
+from kerasreg.distribute._workers import check_same, folder_of_worker
 
 __all__ = [
     "check_same",

@@ -129,10 +129,19 @@ def _answers(address: str) -> bool:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes files.
+    """Whether this process is the one that writes files, of those that train together.
 
     Args:
         strategy: any strategy. Of one process, that process is the chief.
+
+    Returns:
+        True in exactly one process.
+
+    Example:
+
+    >>> import tensorflow as tf, kerasreg
+    >>> kerasreg.distribute.is_chief(tf.distribute.get_strategy())
+    True
     """
     resolver = strategy.cluster_resolver
     if not has_workers(strategy) or resolver is None:
@@ -142,7 +151,20 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def has_workers(strategy: tf.distribute.Strategy) -> bool:
-    """Whether a strategy is one of several processes."""
+    """Whether several processes train together under a strategy.
+
+    Args:
+        strategy: any strategy.
+
+    Returns:
+        True under a `MultiWorkerMirroredStrategy` of more than one worker.
+
+    Example:
+
+    >>> import tensorflow as tf, kerasreg
+    >>> kerasreg.distribute.has_workers(tf.distribute.get_strategy())
+    False
+    """
     resolver = strategy.cluster_resolver
     if resolver is None or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -382,17 +382,12 @@ def _train_epoch(
 ) -> dict[str, Any]:
     model = replicas.model
     logs: dict[str, Any] = {}
-    with train.catch_stop_iteration():
-        for step, iterator in train:
-            called.on_train_batch_begin(step)
-            batch, mark = next(iterator)
-            if step == 0:
-                _check_same_data(replicas, mark)
-            logs = replicas.train_step(batch)
-            called.on_train_batch_end(step, logs)
-            if replicas.stop_within_epoch():
-                model.stop_training = True
-                break
+    for step, batch in _batches(replicas, train, called.on_train_batch_begin):
+        logs = replicas.train_step(batch)
+        called.on_train_batch_end(step, logs)
+        if replicas.stop_within_epoch():
+            model.stop_training = True
+            break
     return {name: _number(value) for name, value in logs.items()}
 
 
@@ -405,19 +400,27 @@ def _evaluated(
     called.on_test_begin()
     model.reset_metrics()
     logs: dict[str, Any] = {}
-    with test.catch_stop_iteration():
-        for step, iterator in test:
-            called.on_test_batch_begin(step)
-            batch, mark = next(iterator)
-            if step == 0:
-                _check_same_data(replicas, mark)
-            logs = replicas.test_step(batch)
-            called.on_test_batch_end(step, logs)
-            if model.stop_evaluating:
-                break
+    for step, batch in _batches(replicas, test, called.on_test_batch_begin):
+        logs = replicas.test_step(batch)
+        called.on_test_batch_end(step, logs)
+        if model.stop_evaluating:
+            break
     found = {name: _number(value) for name, value in logs.items()}
     called.on_test_end(found)
     return found
+
+
+def _batches(
+    replicas: Replicas, epochs: Any, begins: Callable[[int], None]
+) -> Iterator[tuple[int, Any]]:
+    """The batches of an epoch with their numbers; each is taken after `begins` was called."""
+    with epochs.catch_stop_iteration():
+        for step, iterator in epochs:
+            begins(step)
+            batch, mark = next(iterator)
+            if step == 0:
+                _check_same_data(replicas, mark)
+            yield step, batch
 
 
 def _check_same_data(replicas: Replicas, mark: Any) -> None:

@@ -18,7 +18,7 @@ import tensorflow as tf
 from kerasreg._keras.internals import build_by_batch
 from kerasreg._keras.replicas import (
     own_draws,
-    ratio,
+    share_of_mean,
     statistics_of_batches,
     weighted_by_samples,
 )
@@ -132,9 +132,7 @@ class Replicas:
     def _mean(self, value: Any, mine: Any, total: Any) -> Any:
         @tf.autograph.experimental.do_not_convert
         def weighted(value: Any, mine: Any, total: Any) -> Any:
-            value = keras.ops.cast(value, keras.config.floatx())
-            part = value * ratio(mine, total, value.dtype)
-            return tf.where(mine > 0, part, tf.zeros_like(part))
+            return share_of_mean(keras.ops.cast(value, keras.config.floatx()), mine, total)
 
         parts = self.strategy.run(weighted, (value, mine, total))
         return self.strategy.reduce("SUM", parts, axis=None)
@@ -234,12 +232,7 @@ def _agree_on_statistics(variables: Sequence[Any], mine: Any, total: Any) -> Non
     """Gives variables the mean over all samples of what the replicas have."""
     if not variables:
         return
-    parts = []
-    for variable in variables:
-        value = tf.convert_to_tensor(variable)
-        part = value * ratio(mine, total, value.dtype)
-        # Of no sample there is no mean.
-        parts.append(tf.where(mine > 0, part, tf.zeros_like(part)))
+    parts = [share_of_mean(tf.convert_to_tensor(one), mine, total) for one in variables]
     for variable, value in zip(variables, all_sums(parts), strict=True):
         variable.assign(value)
 

@@ -7,44 +7,8 @@ import os
 
 import tensorflow as tf
 
-from kerasreg.distribute import _cluster
+from kerasreg.distribute._cluster import is_chief
 from kerasreg.distribute._replicas import gathered
-
-
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes files, of those that train together.
-
-    Args:
-        strategy: any strategy. Of one process, that process is the chief.
-
-    Returns:
-        True in exactly one process.
-
-    Example:
-
-    >>> import tensorflow as tf, kerasreg
-    >>> kerasreg.distribute.is_chief(tf.distribute.get_strategy())
-    True
-    """
-    return _cluster.is_chief(strategy)
-
-
-def has_workers(strategy: tf.distribute.Strategy) -> bool:
-    """Whether several processes train together under a strategy.
-
-    Args:
-        strategy: any strategy.
-
-    Returns:
-        True under a `MultiWorkerMirroredStrategy` of more than one worker.
-
-    Example:
-
-    >>> import tensorflow as tf, kerasreg
-    >>> kerasreg.distribute.has_workers(tf.distribute.get_strategy())
-    False
-    """
-    return _cluster.has_workers(strategy)
 
 
 def check_same(strategy: tf.distribute.Strategy, what: str, text: str) -> None:

@@ -169,3 +169,12 @@ def test_ratio():
     assert (float(found), found.dtype) == ((2**24 + 3) / 2, "float64")
     found = replicas.ratio(1.0, 3.0, "float16")
     assert float(found) == np.float16(1 / 3)
+
+
+def test_share_of_mean():
+    parts = [(np.float32(2.0), 3), (np.float32(6.0), 1), (np.float32(np.nan), 0)]
+    found = [
+        float(replicas.share_of_mean(keras.ops.convert_to_tensor(mean), float(mine), 4.0))
+        for mean, mine in parts
+    ]
+    assert found == [1.5, 1.5, 0.0]
