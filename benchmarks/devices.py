@@ -18,8 +18,9 @@ import time
 
 from _processes import in_process, spread
 from _results import recording
+from _small_network import build, data
 
-FEATURES, BATCH = 32, 64
+BATCH = 64
 # Epochs for each number of samples.
 EPOCHS = {2048: 40, 32768: 5}
 
@@ -40,28 +41,9 @@ def measured(devices, samples, trials):
         tf.config.set_logical_device_configuration(processor, parts)
         # A thread for each device: they have the pool in common.
         tf.config.threading.set_intra_op_parallelism_threads(devices)
-    import numpy as np
-
     import kerasreg
 
-    generator = np.random.default_rng(0)
-    x = generator.normal(size=(samples, FEATURES)).astype("float32")
-    y = (x[:, 0] * x[:, 1] > 0).astype("int32")
-
-    def build(hp):
-        rate = hp.Float("rate", 0.0, 0.5)
-        model = keras.Sequential(
-            [
-                keras.Input((FEATURES,)),
-                keras.layers.Dense(64, activation="relu"),
-                keras.layers.Dropout(rate),
-                keras.layers.Dense(64, activation="relu"),
-                keras.layers.Dense(2, activation="softmax"),
-            ]
-        )
-        rate = hp.Float("learning_rate", 1e-4, 1e-2, sampling="log")
-        model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
-        return model
+    x, y = data(samples)
 
     def search():
         tuner = kerasreg.tuners.VectorizedRandomSearch(

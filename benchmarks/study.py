@@ -138,12 +138,13 @@ def with_optuna(contender, trials, epochs, lanes, folder):
     return seconds
 
 
-def work(url, name, trials, epochs, begin, tell):
-    """A worker: waits for the others, runs trials until there are none, tells when it was done."""
+@contextlib.contextmanager
+def of_study(given, name, trials):
+    """An oracle of random trials in a study."""
     asked = tuners.StudyOracle(
         OBJECTIVE,
         sampler="random",
-        storage=url,
+        storage=given,
         study_name=name,
         max_trials=trials,
         seed=1,
@@ -153,16 +154,27 @@ def work(url, name, trials, epochs, begin, tell):
     with tempfile.TemporaryDirectory() as folder:
         internals.set_project(asked, folder, "project")
         asked.open()
+        yield asked
+
+
+def run_trial(asked, trial, epochs):
+    """Tells an oracle of all epochs of a trial, and ends it."""
+    for epoch in range(epochs):
+        value = score(trial.hyperparameters.values, epoch)
+        asked.update_trial(trial.trial_id, {"val_loss": value}, step=epoch)
+    trial.status = "COMPLETED"
+    asked.end_trial(trial)
+
+
+def work(url, name, trials, epochs, begin, tell):
+    """A worker: waits for the others, runs trials until there are none, tells when it was done."""
+    with of_study(url, name, trials) as asked:
         begin.wait()
         used, ended, last = time.process_time(), 0, time.monotonic()
         while (trial := asked.create_trial("worker")).status != "STOPPED":
             if trial.status == "IDLE":
                 continue
-            for epoch in range(epochs):
-                value = score(trial.hyperparameters.values, epoch)
-                asked.update_trial(trial.trial_id, {"val_loss": value}, step=epoch)
-            trial.status = "COMPLETED"
-            asked.end_trial(trial)
+            run_trial(asked, trial, epochs)
             ended, last = ended + 1, time.monotonic()
         tell.put((ended, last, time.process_time() - used))
 
@@ -198,26 +210,10 @@ def carried(url, trials, epochs):
             transactions += 1
 
         sqlalchemy.event.listen(made.engine, "begin", count)
-    asked = tuners.StudyOracle(
-        OBJECTIVE,
-        sampler="random",
-        storage=made,
-        study_name=f"carried-{time.time_ns()}",
-        max_trials=trials,
-        seed=1,
-        hyperparameters=space(),
-    )
-    asked.verbose = 0
-    with tempfile.TemporaryDirectory() as folder:
-        internals.set_project(asked, folder, "project")
-        asked.open()
+    with of_study(made, f"carried-{time.time_ns()}", trials) as asked:
         size, transactions = size_of(url), 0
         while (trial := asked.create_trial("worker")).status == "RUNNING":
-            for epoch in range(epochs):
-                value = score(trial.hyperparameters.values, epoch)
-                asked.update_trial(trial.trial_id, {"val_loss": value}, step=epoch)
-            trial.status = "COMPLETED"
-            asked.end_trial(trial)
+            run_trial(asked, trial, epochs)
     return (size_of(url) - size) / trials, transactions / trials
 
 

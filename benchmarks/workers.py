@@ -21,8 +21,9 @@ import time
 
 from _processes import spread
 from _results import recording
+from _small_network import build, data
 
-FEATURES, BATCH = 32, 64
+BATCH = 64
 WORKER = "kerasreg:worker"
 
 
@@ -30,29 +31,9 @@ def search(folder, core, trials, lanes, samples, epochs):
     """What a worker does, until no trial is left."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, [sorted(os.sched_getaffinity(0))[core]])
-    import keras
-    import numpy as np
-
     import kerasreg
 
-    generator = np.random.default_rng(0)
-    x = generator.normal(size=(samples, FEATURES)).astype("float32")
-    y = (x[:, 0] * x[:, 1] > 0).astype("int32")
-
-    def build(hp):
-        rate = hp.Float("rate", 0.0, 0.5)
-        model = keras.Sequential(
-            [
-                keras.Input((FEATURES,)),
-                keras.layers.Dense(64, activation="relu"),
-                keras.layers.Dropout(rate),
-                keras.layers.Dense(64, activation="relu"),
-                keras.layers.Dense(2, activation="softmax"),
-            ]
-        )
-        rate = hp.Float("learning_rate", 1e-4, 1e-2, sampling="log")
-        model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy")
-        return model
+    x, y = data(samples)
 
     def run(path, trials):
         tuner = kerasreg.tuners.VectorizedStudySearch(

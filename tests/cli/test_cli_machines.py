@@ -10,7 +10,15 @@ import threading
 import optuna
 import pytest
 import tensorflow as tf
-from helpers.commands import SearchFolder, check_refused, command_inside, contents, started
+from helpers.commands import (
+    SearchFolder,
+    check_refused,
+    command_inside,
+    contents,
+    printed_until,
+    rest_of,
+    started,
+)
 
 from kerasreg.cli import _found, _job
 from kerasreg.cli._data import load_table
@@ -90,21 +98,9 @@ def test_other_versions_are_said(tmp_path, begun, monkeypatch, capsys):
     assert line.startswith("kerasreg: note: keras is 3.0.0 here, and ")
 
 
-def _end(process):
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
-
-
 def _states(path):
     study = optuna.load_study(study_name="out", storage=f"sqlite:///{path}/study.db")
     return [trial.state.name for trial in study.trials]
-
-
-def _until(process, line):
-    for one in process.stdout:
-        if one.startswith(line):
-            return
-    raise AssertionError(process.stderr.read())
 
 
 def _start(path, name, *flags):
@@ -116,7 +112,7 @@ def _start(path, name, *flags):
 @pytest.mark.long
 def test_two_machines_share_a_search_and_one_of_them_ends_it(tmp_path):
     with _start(tmp_path, "a") as first, _start(tmp_path, "b") as second:
-        ends = [_end(first), _end(second)]
+        ends = [rest_of(first), rest_of(second)]
     assert [(code, err) for code, _, err in ends] == [(0, "")] * 2
     assert _states(tmp_path).count("COMPLETE") == 6
     assert sorted("the search has ended: " in out for _, out, _ in ends) == [False, True]
@@ -127,7 +123,7 @@ def test_two_machines_share_a_search_and_one_of_them_ends_it(tmp_path):
     assert len(ended.trials) == len(other.trials) == 6
     # One that is late finds what was found.
     with _start(tmp_path, "c") as late:
-        code, out, err = _end(late)
+        code, out, err = rest_of(late)
     assert (code, err) == (0, "")
     assert f"has made the ensemble in {ended.path}; a copy is in out" in out
     copies = [other, SearchFolder(tmp_path / "c" / "out")]
@@ -138,7 +134,7 @@ def test_two_machines_share_a_search_and_one_of_them_ends_it(tmp_path):
     assert tf.saved_model.contains_saved_model(str(copies[1].path / "model" / version.name))
     # And one that is to go on makes the ensemble anew, with all trials of the others.
     with _start(tmp_path, "c", "--resume") as again:
-        code, out, err = _end(again)
+        code, out, err = rest_of(again)
     assert (code, err) == (0, "")
     found = SearchFolder(tmp_path / "c" / "out")
     assert found.versions == [1, 2]
@@ -157,13 +153,13 @@ def test_two_machines_share_a_search_and_one_of_them_ends_it(tmp_path):
 @pytest.mark.long
 def test_a_machine_that_is_gone_loses_nothing(tmp_path):
     with _start(tmp_path, "a", "--workers=2") as first:
-        _until(first, "trial 1/6")
+        printed_until(first, "trial 1/6")
         first.send_signal(signal.SIGKILL)
         first.communicate()
     assert "COMPLETE" in _states(tmp_path)
     assert set(_states(tmp_path)) != {"COMPLETE"}
     with _start(tmp_path, "b") as second:
-        code, _, err = _end(second)
+        code, _, err = rest_of(second)
     assert (code, err) == (0, ""), err
     assert _states(tmp_path).count("COMPLETE") == 6
     found = SearchFolder(tmp_path / "b" / "out")

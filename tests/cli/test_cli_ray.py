@@ -8,7 +8,15 @@ import socket
 import time
 
 import pytest
-from helpers.commands import SearchFolder, check_refused, command_inside, started
+from helpers.commands import (
+    SearchFolder,
+    check_refused,
+    check_same_search,
+    command_inside,
+    printed_until,
+    rest_of,
+    started,
+)
 
 from kerasreg.cli import _worker_actors
 from kerasreg.cli._worker import Part
@@ -19,18 +27,6 @@ SEARCH = ("search", "--data=diabetes", "--trials=6", "--epochs=2", "--folds=3", 
           "--lanes=3", "--output_dir=out")  # fmt: skip
 # Ray's processes take a while, and the first one of all the longest.
 _HANGS = 300
-
-
-def _ended(process):
-    out, err = process.communicate(timeout=_HANGS)
-    return process.returncode, out, err
-
-
-def _until(process, line):
-    for one in process.stdout:
-        if one.startswith(line):
-            return
-    raise AssertionError(process.stderr.read())
 
 
 def _actors(address=""):
@@ -48,20 +44,9 @@ def alone(tmp_path_factory):
     """The search by one process."""
     path = tmp_path_factory.mktemp("alone")
     with started(*SEARCH, "--workers=1", cwd=path) as process:
-        code, _, err = _ended(process)
+        code, _, err = rest_of(process)
     assert (code, err) == (0, "")
     return SearchFolder(path / "out")
-
-
-def _check_same(where, reference):
-    """All trials are there once, and the ensemble is that of the other search."""
-    assert [trial["status"] for trial in where.trials] == ["COMPLETED"] * 6
-    for one, other in zip(where.trials, reference.trials, strict=True):
-        assert one["hyperparameters"]["values"] == other["hyperparameters"]["values"]
-        assert one["score"] == pytest.approx(other["score"], rel=1e-4)
-    mine, theirs = where.report["ensemble"], reference.report["ensemble"]
-    assert [row["trial_id"] for row in mine["rows"]] == [row["trial_id"] for row in theirs["rows"]]
-    assert where.versions == [1]
 
 
 def test_where_no_cluster_runs_that_is_said_in_one_line(tmp_path, monkeypatch):
@@ -113,25 +98,25 @@ def test_why_a_search_failed_is_told():
 @pytest.mark.long
 def test_two_actors_share_the_trials_and_one_of_them_is_killed(alone, tmp_path):
     with started(*SEARCH, "--ray=local", "--workers=2", cwd=tmp_path) as process:
-        _until(process, "trial 1/6")
+        printed_until(process, "trial 1/6")
         os.kill(_actors()[0], signal.SIGKILL)
-        code, _, err = _ended(process)
+        code, _, err = rest_of(process)
     assert code == 0, err
     assert re.fullmatch(
         r"kerasreg: note: worker \d was ended by SIGKILL; its trials are taken over, and another "
         r"one is started\n",
         err,
     )
-    _check_same(SearchFolder(tmp_path / "out"), alone)
+    check_same_search(SearchFolder(tmp_path / "out"), alone, 6)
     assert _actors() == []
 
 
 @pytest.mark.long
 def test_a_search_that_is_told_to_end_goes_on_without_ray(alone, tmp_path):
     with started(*SEARCH, "--ray=local", "--workers=1", cwd=tmp_path) as process:
-        _until(process, "trial 1/6")
+        printed_until(process, "trial 1/6")
         process.send_signal(signal.SIGTERM)
-        code, _, err = _ended(process)
+        code, _, err = rest_of(process)
     assert (code, err) == (130, "kerasreg: interrupted; continue with --resume\n")
     import optuna
 
@@ -141,7 +126,7 @@ def test_a_search_that_is_told_to_end_goes_on_without_ray(alone, tmp_path):
     assert "RUNNING" not in {trial.state.name for trial in study.trials}
     done = command_inside("search", "--resume", "--output_dir=out", cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
-    _check_same(SearchFolder(tmp_path / "out"), alone)
+    check_same_search(SearchFolder(tmp_path / "out"), alone, 6)
 
 
 @pytest.mark.long
@@ -154,7 +139,7 @@ def test_a_node_joins_late_and_another_one_is_removed(alone, tmp_path):
         first = cluster.add_node(num_cpus=1)
         flags = ("--ray=" + cluster.address, "--trials=80")
         with started(*SEARCH, *flags, cwd=tmp_path) as process:
-            _until(process, "trial 1/80")
+            printed_until(process, "trial 1/80")
             assert len(_actors()) == 1
             cluster.add_node(num_cpus=1)
             until = time.monotonic() + _HANGS
@@ -163,7 +148,7 @@ def test_a_node_joins_late_and_another_one_is_removed(alone, tmp_path):
                 assert process.poll() is None
                 time.sleep(0.1)
             cluster.remove_node(first, allow_graceful=False)
-            code, _, err = _ended(process)
+            code, _, err = rest_of(process)
         assert code == 0, err
         # Ray may count the node for a while, and then has no place for the one that was started.
         assert re.fullmatch(r"(kerasreg: note: worker 1 was ended by SIGKILL; .*\n){1,2}", err)

@@ -8,7 +8,15 @@ import threading
 import time
 
 import pytest
-from helpers.commands import SearchFolder, check_refused, command_inside, started
+from helpers.commands import (
+    SearchFolder,
+    check_refused,
+    check_same_search,
+    command_inside,
+    printed_until,
+    rest_of,
+    started,
+)
 
 from kerasreg.cli import _worker_processes, _workers
 from kerasreg.cli._worker_processes import Processes, environment, shares
@@ -169,43 +177,12 @@ def _children(pid):
         return [int(one) for one in file.read().split()]
 
 
-def _end(process):
-    out = process.stdout.read()  # Of which some may have been read ahead.
-    _, err = process.communicate(timeout=300)
-    return process.returncode, out, err
-
-
-def _until(process, line):
-    """What a process has printed when it has printed such a line."""
-    printed = ""
-    for one in process.stdout:
-        printed += one
-        if one.startswith(line):
-            return printed
-    raise AssertionError(printed + process.stderr.read())
-
-
-def _check_same(where, reference, trials=6):
-    """All trials are there once, and the ensemble is that of the other search."""
-    assert [trial["status"] for trial in where.trials] == ["COMPLETED"] * trials
-    for one, other in zip(where.trials, reference.trials, strict=True):
-        assert one["hyperparameters"]["values"] == other["hyperparameters"]["values"]
-        assert one["score"] == pytest.approx(other["score"], rel=1e-4)
-    mine, theirs = where.report["ensemble"], reference.report["ensemble"]
-    assert [row["trial_id"] for row in mine["rows"]] == [row["trial_id"] for row in theirs["rows"]]
-    assert mine["score"] == pytest.approx(theirs["score"], rel=1e-4)
-    assert where.versions == [1]
-    header, *rows = (where.path / "results.csv").read_text().splitlines()
-    assert header.startswith("trial,status,score")
-    assert len(rows) == trials
-
-
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """The search by one worker."""
     path = tmp_path_factory.mktemp("alone")
     with started(*SEARCH, "--workers=1", cwd=path) as process:
-        code, out, err = _end(process)
+        code, out, err = rest_of(process)
     assert (code, err) == (0, "")
     assert _lines(out) == [f"{number}/6" for number in range(1, 7)]
     return SearchFolder(path / "out")
@@ -214,9 +191,9 @@ def alone(tmp_path_factory):
 @pytest.mark.long
 def test_two_share_the_trials_and_one_of_them_is_killed(alone, tmp_path):
     with started(*SEARCH, "--workers=2", cwd=tmp_path) as process:
-        printed = _until(process, "trial 1/6")
+        printed = printed_until(process, "trial 1/6")
         os.kill(_children(process.pid)[0], signal.SIGKILL)
-        code, out, err = _end(process)
+        code, out, err = rest_of(process)
     assert code == 0, err
     (line,) = err.splitlines()
     assert re.fullmatch(
@@ -225,16 +202,16 @@ def test_two_share_the_trials_and_one_of_them_is_killed(alone, tmp_path):
         line,
     )
     assert len(_lines(printed + out)) == 6
-    _check_same(SearchFolder(tmp_path / "out"), alone)
+    check_same_search(SearchFolder(tmp_path / "out"), alone, 6)
 
 
 @pytest.mark.long
 def test_a_search_that_is_told_to_end_goes_on_with_more_workers(alone, tmp_path):
     with started(*SEARCH, "--workers=2", cwd=tmp_path) as process:
-        printed = _until(process, "trial 1/6")
+        printed = printed_until(process, "trial 1/6")
         workers = _children(process.pid)
         process.send_signal(signal.SIGTERM)
-        code, out, err = _end(process)
+        code, out, err = rest_of(process)
     assert (code, err) == (130, "kerasreg: interrupted; continue with --resume\n")
     assert not any(os.path.exists(f"/proc/{one}") for one in workers)
     done = len(_lines(printed + out))
@@ -247,41 +224,41 @@ def test_a_search_that_is_told_to_end_goes_on_with_more_workers(alone, tmp_path)
     )
     assert "RUNNING" not in {trial.state.name for trial in study.trials}
     with started(*RESUME, "--workers=3", cwd=tmp_path) as process:
-        code, out, err = _end(process)
+        code, out, err = rest_of(process)
     assert (code, err) == (0, "")
     assert _lines(out)[-1] == "6/6"
-    _check_same(SearchFolder(tmp_path / "out"), alone)
+    check_same_search(SearchFolder(tmp_path / "out"), alone, 6)
 
 
 @pytest.mark.long
 def test_a_worker_that_is_told_to_end_hands_its_trials_back_and_others_go_on(alone, tmp_path):
     with started(*SEARCH, "--workers=2", cwd=tmp_path) as process:
-        _until(process, "trial 1/6")
+        printed_until(process, "trial 1/6")
         os.kill(_children(process.pid)[0], signal.SIGTERM)
-        code, _, err = _end(process)
+        code, _, err = rest_of(process)
     assert code == 0, err
     (line,) = err.splitlines()
     assert re.fullmatch(
         r"kerasreg: note: worker \d: a worker was told to end; trials handed back: \d", line
     )
-    _check_same(SearchFolder(tmp_path / "out"), alone)
+    check_same_search(SearchFolder(tmp_path / "out"), alone, 6)
 
 
 @pytest.mark.long
 def test_when_all_workers_are_told_to_end_the_search_is_interrupted(alone, tmp_path):
     with started(*SEARCH, "--workers=2", cwd=tmp_path) as process:
-        _until(process, "trial 1/6")
+        printed_until(process, "trial 1/6")
         for worker in _children(process.pid):
             os.kill(worker, signal.SIGTERM)
-        code, _, err = _end(process)
+        code, _, err = rest_of(process)
     assert code == 130, err
     *notes, last = err.splitlines()
     assert last == "kerasreg: the workers were told to end; continue with --resume"
     assert len(notes) == 2
     with started(*RESUME, "--workers=1", cwd=tmp_path) as process:
-        code, _, err = _end(process)
+        code, _, err = rest_of(process)
     assert (code, err) == (0, "")
-    _check_same(SearchFolder(tmp_path / "out"), alone)
+    check_same_search(SearchFolder(tmp_path / "out"), alone, 6)
 
 
 @pytest.mark.slow
@@ -308,14 +285,14 @@ def test_three_workers_of_which_one_is_killed_every_five_seconds(tmp_path):
     assert found.versions == [1]
     whole = [*SEARCH, "--trials=40", "--workers=1", "--output_dir=whole"]
     with started(*whole, cwd=tmp_path) as process:
-        assert _end(process)[0] == 0
-    _check_same(found, SearchFolder(tmp_path / "whole"), 40)
+        assert rest_of(process)[0] == 0
+    check_same_search(found, SearchFolder(tmp_path / "whole"), 40)
 
 
 @pytest.mark.long
 def test_workers_end_when_the_process_is_gone_that_started_them(alone, tmp_path):
     with started(*SEARCH, "--workers=2", cwd=tmp_path) as process:
-        _until(process, "trial 1/6")
+        printed_until(process, "trial 1/6")
         workers = _children(process.pid)
         process.kill()
         process.communicate()
@@ -324,16 +301,16 @@ def test_workers_end_when_the_process_is_gone_that_started_them(alone, tmp_path)
         assert time.monotonic() < until
         time.sleep(0.1)
     with started(*RESUME, cwd=tmp_path) as process:
-        code, _, err = _end(process)
+        code, _, err = rest_of(process)
     assert (code, err) == (0, "")
-    _check_same(SearchFolder(tmp_path / "out"), alone)
+    check_same_search(SearchFolder(tmp_path / "out"), alone, 6)
 
 
 @pytest.mark.long
 def test_a_time_holds_for_all_together(tmp_path):
     given = [*SEARCH, "--trials=400", "--workers=2", "--time=20s"]
     with started(*given, cwd=tmp_path) as process:
-        code, out, err = _end(process)
+        code, out, err = rest_of(process)
     assert (code, err) == (0, "")
     found = SearchFolder(tmp_path / "out")
     done = sum(trial["status"] == "COMPLETED" for trial in found.trials)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 from absl import logging as absl_logging
 
 import kerasreg
@@ -122,6 +123,23 @@ def command_stopped(line, stop, *arguments, cwd, once_there=None):
     return Finished(process.returncode, printed + rest, errors)
 
 
+def printed_until(process, line):
+    """What a process has printed when it has printed such a line."""
+    printed = ""
+    for one in process.stdout:
+        printed += one
+        if one.startswith(line):
+            return printed
+    raise AssertionError(printed + process.stderr.read())
+
+
+def rest_of(process):
+    """The exit code of a process that runs, what it prints from here on, and its errors."""
+    out = process.stdout.read()  # Of which some may have been read ahead.
+    _, err = process.communicate(timeout=_HANGS)
+    return process.returncode, out, err
+
+
 def check_refused(finished, *words):
     """Asserts that bad input was answered as it should be, and names all of `words`."""
     assert "Traceback" not in finished.err
@@ -160,6 +178,21 @@ class SearchFolder:
     def versions(self):
         """Complete versions of the exported model."""
         return sorted(int(file.parent.name) for file in self.path.glob("model/*/saved_model.pb"))
+
+
+def check_same_search(where, reference, trials):
+    """All trials of a search folder are there once, and the ensemble is that of the other one."""
+    assert [trial["status"] for trial in where.trials] == ["COMPLETED"] * trials
+    for one, other in zip(where.trials, reference.trials, strict=True):
+        assert one["hyperparameters"]["values"] == other["hyperparameters"]["values"]
+        assert one["score"] == pytest.approx(other["score"], rel=1e-4)
+    mine, theirs = where.report["ensemble"], reference.report["ensemble"]
+    assert [row["trial_id"] for row in mine["rows"]] == [row["trial_id"] for row in theirs["rows"]]
+    assert mine["score"] == pytest.approx(theirs["score"], rel=1e-4)
+    assert where.versions == [1]
+    header, *rows = (where.path / "results.csv").read_text().splitlines()
+    assert header.startswith("trial,status,score")
+    assert len(rows) == trials
 
 
 def contents(path):
