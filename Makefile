@@ -38,7 +38,7 @@ test: $(INSTALLED)-test
 test-long: $(INSTALLED)-test
 	$(BIN)/python $(PYTEST) --optimize-graphs -m long --part=$(PART) tests $(PYTEST_ARGS)
 
-# One of four parts of both, the next one each day: what CI runs of them.
+# One of eight parts of both, the next one each day: what CI runs of them.
 test-daily: $(INSTALLED)-test
 	$(BIN)/python $(PYTEST) --optimize-graphs -m "long or slow" --part=$(DAY)/8 tests $(PYTEST_ARGS)
 
