@@ -18,7 +18,8 @@ class SearchFailedError(RuntimeError):
 def completed_trials(tuner: keras_tuner.Tuner) -> list[Any]:
     """The completed trials of a tuner that have a finite score, best first.
 
-    KerasTuner's own `oracle.get_best_trials` fills up with failed trials.
+    Where the oracle has constraints, those that do not keep to them are last. KerasTuner's own
+    `oracle.get_best_trials` fills up with failed trials.
 
     Args:
         tuner: any KerasTuner tuner.
@@ -42,7 +43,9 @@ def completed_trials(tuner: keras_tuner.Tuner) -> list[Any]:
         if trial.status == "COMPLETED" and trial.score is not None and np.isfinite(trial.score)
     ]
     larger = tuner.oracle.objective.direction == "max"
-    return sorted(trials, key=lambda trial: trial.score, reverse=larger)
+    trials.sort(key=lambda trial: trial.score, reverse=larger)
+    is_feasible = getattr(tuner.oracle, "is_feasible", lambda trial: True)
+    return sorted(trials, key=lambda trial: not is_feasible(trial))
 
 
 def run_search(tuner: keras_tuner.Tuner, *args: Any, **kwargs: Any) -> list[Any]:

@@ -18,6 +18,7 @@ from kerasreg._warnings import warn
 from kerasreg.tuners import _study_trials as marks
 from kerasreg.tuners._structure_first import StructuralProbe
 from kerasreg.tuners._study_agreement import Agreement
+from kerasreg.tuners._study_constraints import bounds_of, keeps_to, violations
 from kerasreg.tuners._study_space import (
     Parameter,
     differences,
@@ -71,6 +72,10 @@ class StudyOracle(keras_tuner.Oracle):
     `pareto_front` has the trials that none is better than in all objectives. The score of a trial
     for KerasTuner is the sum, with the sign of those to maximize turned, as in KerasTuner.
 
+    **Constraints.** A trial that does not keep to the `constraints` is completed, but the best
+    trials are those that do. The samplers `"tpe"`, `"gp"` and `"nsgaii"` learn by how much the
+    others do not, and propose such settings more rarely.
+
     **Several processes.** Processes with one storage and one `study_name` share the trials, of
     which there are `max_trials` in all. A process that has no more trials waits for those of the
     others. When a process dies, its trials are taken over: at once if it ran on this machine, else
@@ -110,10 +115,15 @@ class StudyOracle(keras_tuner.Oracle):
             decide on the program, of which the sampler draws the first one. So processes trace
             fewer programs, each its own. `VectorizedStudySearch` finds which hyperparameters these
             are; with other tuners it does nothing.
+        constraints: by the names of metrics, the largest value that the best trials may have, or a
+            pair of the smallest and the largest one, of which one may be None:
+            `{"bytes": 50_000, "val_accuracy": (0.9, None)}`. Names are those of metrics that trials
+            report, such as Keras' metrics or what a hypermodel's `fit` returns; their values are
+            those of the best epoch. It needs Optuna 5. None for no constraints.
 
     Raises:
         ValueError: if an argument is none of these, or the study has another objective, other
-            directions or another space: it says which.
+            directions, other constraints or another space: it says which.
         RuntimeError: if the storage cannot be opened. No password is in the message.
         ImportError: if Optuna, or what the sampler or the storage needs, is not installed.
 
@@ -152,8 +162,15 @@ class StudyOracle(keras_tuner.Oracle):
         worker_timeout: float = 60.0,
         trials_at_once: int | None = None,
         trials_per_structure: int = 1,
+        constraints: Mapping[str, Any] | None = None,
     ) -> None:
         self._optuna: Any = import_optuna("`StudyOracle`")
+        self._bounds = bounds_of(constraints)
+        if self._bounds and not hasattr(self._optuna.trial.Trial, "set_constraint"):
+            raise ImportError(
+                "`constraints` need a newer Optuna than "
+                f"{self._optuna.__version__}: pip install 'optuna>=5'"
+            )
         if isinstance(objective, (list, tuple)):
             objective = list(objective) if len(objective) != 1 else objective[0]
         super().__init__(
@@ -230,6 +247,8 @@ class StudyOracle(keras_tuner.Oracle):
             "objectives": [[of.name, of.direction] for of in self.objectives],
             "seed": self.seed,
         }
+        if self._bounds:
+            about["constraints"] = {name: list(pair) for name, pair in self._bounds.items()}
         with quiet():
             try:
                 study = optuna.create_study(
@@ -248,6 +267,13 @@ class StudyOracle(keras_tuner.Oracle):
                 f"{_objectives_in_words(theirs)}; give another `study_name` for another search. "
                 "Received: "
                 f"{_objectives_in_words([[of.name, of.direction] for of in self.objectives])}"
+            )
+        bounds = {name: tuple(pair) for name, pair in about.get("constraints", {}).items()}
+        if bounds != self._bounds:
+            raise ValueError(
+                f"`constraints` must be those of the study {name!r}, which has {bounds or 'none'}; "
+                "give another `study_name` for another search. "
+                f"Received: constraints={self._bounds or None}"
             )
         self.seed = int(about["seed"])
         study.sampler = sampler_of(self._sampler, len(directions), self.seed)
@@ -866,6 +892,11 @@ class StudyOracle(keras_tuner.Oracle):
                 return
             self._tell_late_values(run, trial)
             told = self._last_word(trial)
+            if told is not None:
+                for name, beyond in violations(self._bounds, trial).items():
+                    # One that was taken over may have it.
+                    if name not in run.trial.constraints:
+                        run.trial.set_constraint(name, beyond)
             # Of a process that dies between these two, another one says the last word.
             run.trial.set_user_attr(marks.RESULT, {**_result_of(trial), "told": told})
             state, values = states.FAIL, None
@@ -936,6 +967,8 @@ class StudyOracle(keras_tuner.Oracle):
     def pareto_front(self) -> list[Any]:
         """The trials that no other one is at least as good as in all objectives, and better in one.
 
+        With constraints, of those that keep to them.
+
         Returns:
             KerasTuner trials, in the order of the first objective, the best one first. Of one
             objective, the best trial.
@@ -955,8 +988,18 @@ class StudyOracle(keras_tuner.Oracle):
             reverse=first.direction == "max",
         )
 
+    def is_feasible(self, trial: Any) -> bool:
+        """Whether a trial has completed and keeps to the constraints.
+
+        Args:
+            trial: a KerasTuner trial.
+        """
+        return trial.status == "COMPLETED" and keeps_to(self._bounds, trial)
+
     def get_best_trials(self, num_trials: int = 1) -> list[Any]:
         """The best trials; of several objectives those of the Pareto front come first.
+
+        With constraints, those that do not keep to them are last.
 
         Args:
             num_trials: at most so many.
@@ -968,6 +1011,11 @@ class StudyOracle(keras_tuner.Oracle):
         if len(self.objectives) > 1 and self._study is not None:
             front = {trial.trial_id for trial in self.pareto_front()}
             ranked.sort(key=lambda trial: trial.trial_id not in front)
+        if self._bounds:
+            # KerasTuner's list ends with trials that have failed.
+            ranked.sort(
+                key=lambda trial: (trial.status != "COMPLETED", not self.is_feasible(trial))
+            )
         return ranked[:num_trials]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import keras_tuner
@@ -107,6 +107,8 @@ class VectorizedStudySearch(VectorizedTuner):
             program is traced. Processes have blocks of their own.
         memory_share: the part of the free memory that lanes of this process may take, from 0 to
             1, where `max_lanes` is None: of two processes on one machine, a half.
+        constraints: what the metrics of the best trials must keep to, as for `StudyOracle`:
+            `{"bytes": 50_000, "val_accuracy": (0.9, None)}`. None for no constraints.
         artifacts: where processes share what an ensemble needs of each trial, if they have no
             project folder in common: the path of a folder that all reach, or a URL of fsspec's,
             such as `"s3://bucket/search"`. There are the weights of all trainings and the learning
@@ -179,6 +181,7 @@ class VectorizedStudySearch(VectorizedTuner):
         trials_at_once: int | None = None,
         trials_per_structure: int = 1,
         memory_share: float = 1.0,
+        constraints: Mapping[str, Any] | None = None,
         artifacts: str | os.PathLike[str] | None = None,
     ) -> None:
         if artifacts is not None and distribution_strategy is not None:
@@ -205,6 +208,7 @@ class VectorizedStudySearch(VectorizedTuner):
             worker_timeout=worker_timeout,
             trials_at_once=trials_at_once,
             trials_per_structure=trials_per_structure,
+            constraints=constraints,
         )
         super().__init__(
             oracle,
