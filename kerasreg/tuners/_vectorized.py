@@ -42,18 +42,18 @@ from kerasreg.tuners._out_of_fold import (
     out_of_fold,
     share_trained,
 )
+from kerasreg.tuners._plan import Plan, Seen
 from kerasreg.tuners._pruning import Pruning
 from kerasreg.tuners._renewal import Renewal, Stage, check_targets
 from kerasreg.tuners._results import results, seconds_of
 from kerasreg.tuners._run_search import completed_trials, reasons
-from kerasreg.tuners._scheduler import Scheduler, Seen
+from kerasreg.tuners._scheduler import Scheduler
 from kerasreg.tuners._search_log import SearchLog
 from kerasreg.tuners._search_report import fingerprint, report_of_search
 from kerasreg.tuners._selection import Selection, select_trial
 from kerasreg.tuners._stop import Stopping, stopped_by_sigterm
 from kerasreg.tuners._study_oracle import StudyOracle
 from kerasreg.tuners._time_limit import TimeLimit
-from kerasreg.tuners._trial import Plan
 from kerasreg.tuners._trial_ensembles import EnsembleSelection, select, warn_of_other_targets
 
 # Methods by which a subclass may train in another way.
@@ -768,7 +768,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             reports = [scheduler.reports_of(trial)]
         if strategy is not None and scheduler is not None:
             reports.append(scheduler.limit.callback(trial.trial_id))
-        folds = [None] if scheduler is None else scheduler.folds
+        folds = [None] if scheduler is None else scheduler.folds.numbers
         if strategy is not None and self.folds is not None:
             raise keras_tuner.errors.FatalValueError(
                 "With a `distribution_strategy` there are no folds."
