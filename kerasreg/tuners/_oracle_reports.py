@@ -8,6 +8,7 @@ from typing import Any
 import keras_tuner
 
 from kerasreg._keras import keras_tuner_internals as internals
+from kerasreg._overrides import has_own
 from kerasreg.tuners._best_epochs import joint_epoch, names_of
 from kerasreg.tuners._crash_safe import StateFiles
 from kerasreg.tuners._plan import Plan
@@ -16,8 +17,7 @@ from kerasreg.tuners._trial import RunningTrial
 
 def updates_as_usual(oracle: Any) -> bool:
     """Whether an oracle only keeps what it is told of a trial, as KerasTuner's own do."""
-    plain = type(oracle).update_trial is keras_tuner.Oracle.update_trial
-    return plain and "update_trial" not in vars(oracle)
+    return not has_own(oracle, "update_trial", keras_tuner.Oracle)
 
 
 class OracleReports:
