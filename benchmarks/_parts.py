@@ -45,8 +45,8 @@ PARTS = {
     "train": ["kerasreg.lanes._training:Training._run"],
     "validate": ["kerasreg.lanes._training:Training._validate"],
     "results": [
-        "kerasreg.tuners._scheduler:LaneGroup._on_epoch_end",
-        "kerasreg.tuners._scheduler:LaneGroup._refill",
+        "kerasreg.tuners._lane_group:LaneGroup._on_epoch_end",
+        "kerasreg.tuners._lane_group:LaneGroup._refill",
         "kerasreg.lanes._training:logs_of_lanes",
         "kerasreg.lanes._callbacks:Callbacks.record",
     ],

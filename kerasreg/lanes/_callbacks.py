@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from kerasreg._keras.internals import profiles_batches
+from kerasreg._overrides import has_own
 from kerasreg.lanes._epochs import BatchHooks, Kind
 from kerasreg.lanes._lane_state import CallbackState, LaneState, restore_callback, state_of_callback
 from kerasreg.lanes._stack import ModelStack
@@ -227,12 +228,8 @@ def has_batch_hooks(callback: keras.callbacks.Callback, kind: Kind) -> bool:
         if isinstance(callback, keras.callbacks.TensorBoard):
             of_epochs = callback.update_freq == "epoch" and not callback.write_steps_per_second
             return not of_epochs or profiles_batches(callback)
-    return any(
-        # In its class, or, as those of a `LambdaCallback`, in the object.
-        name in vars(callback)
-        or getattr(type(callback), name) is not getattr(keras.callbacks.Callback, name)
-        for name in _HOOKS[kind]
-    )
+    # Those of a `LambdaCallback` are in the object.
+    return any(has_own(callback, name, keras.callbacks.Callback) for name in _HOOKS[kind])
 
 
 class SingleBatches(BatchHooks):

@@ -12,9 +12,13 @@ import keras
 import numpy as np
 
 from kerasreg._files import write_bytes
+from kerasreg.lanes import Lanes
 
 # Of more bytes, files of weights are not read in whole to see whether they can be.
 _MOST_READ = 2**31
+# The weights at the epochs that other folds choose are kept where those of all lanes have no more
+# bytes.
+_MOST_BYTES_APART = 2**28
 # Before the name of the values at an epoch that the fold itself did not choose.
 _APART = "apart:"
 
@@ -159,6 +163,83 @@ def _trains(seen: Any, plan: Any) -> bool:
     return seen is not None and seen.plan is plan
 
 
+class KeptEpochs:
+    """The weights that lanes keep while they train: those of the best epoch of each.
+
+    Args:
+        objective: a KerasTuner objective.
+        plans: the trainings that begin, by lane.
+        folds: how many folds an execution of a trial has.
+        apart: whether the weights at the epoch that the other folds choose are kept too.
+    """
+
+    def __init__(
+        self, objective: Any, plans: Mapping[int, Any], *, folds: int, apart: bool
+    ) -> None:
+        self._best = BestEpochs(objective, len(plans))
+        self._apart = BestEpochs(objective, len(plans))
+        self._keeps_apart = apart
+        self._together = JointEpochs(folds)
+        self._together.begin(plans)
+
+    def begin(self, plans: Mapping[int, Any]) -> None:
+        """Takes trainings that begin together, by lane."""
+        self._together.begin(plans)
+
+    def is_joint(self, lane: int) -> bool:
+        """Whether a lane has its best epoch together with the other folds of its trial."""
+        return self._together.is_joint(lane)
+
+    def update(self, lanes: Lanes, seen: Mapping[int, Any]) -> None:
+        """Keeps the weights of the lanes for which the epoch that has ended is the best.
+
+        Args:
+            lanes: the lanes.
+            seen: for lanes that trained the training, its epoch and its logs.
+        """
+        values, count = _ValuesOfEpoch(lanes), len(lanes)
+        self._best.update(values, self._together.logs(seen, count))
+        if self._keeps_apart and self._best.nbytes <= _MOST_BYTES_APART:
+            self._apart.update(values, self._together.logs(seen, count, apart=True))
+
+    def known(
+        self, lanes: Lanes, lane: int, apart: bool = False
+    ) -> tuple[float | None, list[Any]] | None:
+        """The score of the best epoch of a lane and the weights then, if there is one yet.
+
+        Args:
+            lanes: the lanes.
+            lane: the number of one.
+            apart: whether of the epoch that the other folds choose.
+        """
+        return _trimmed(lanes, lane, (self._apart if apart else self._best).known(lane))
+
+    def take(
+        self, lanes: Lanes, lane: int, apart: bool = False
+    ) -> tuple[float | None, list[Any]] | None:
+        """What `known` returns; the lane begins again."""
+        return _trimmed(lanes, lane, (self._apart if apart else self._best).take(lane))
+
+
+def _trimmed(
+    lanes: Lanes, lane: int, found: tuple[float | None, list[Any]] | None
+) -> tuple[float | None, list[Any]] | None:
+    return None if found is None else (found[0], lanes.trimmed(lane, found[1]))
+
+
+class _ValuesOfEpoch:
+    """The values of lanes after an epoch, which are fetched once, where they are asked for."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._values: Any = None
+
+    def get_values(self) -> Any:
+        if self._values is None:
+            self._values = self._lanes.get_values()
+        return self._values
+
+
 def joint_epoch(results: Sequence[Any], objective: Any) -> int | None:
     """The number, from 0, of the epoch whose mean over trainings is best.
 
@@ -169,7 +250,7 @@ def joint_epoch(results: Sequence[Any], objective: Any) -> int | None:
     Returns:
         The number; None where results are no histories, or do not have the objective in each epoch.
     """
-    names = [one.name for one in getattr(objective, "objectives", [objective])]
+    names = names_of(objective)
     for result in results:
         if not isinstance(result, keras.callbacks.History):
             return None
@@ -184,6 +265,11 @@ def joint_epoch(results: Sequence[Any], objective: Any) -> int | None:
         if best is None or objective.better_than(score, best):
             best, epoch = score, number
     return epoch
+
+
+def names_of(objective: Any) -> list[str]:
+    """The names of the metrics that an objective is made of."""
+    return [one.name for one in getattr(objective, "objectives", [objective])]
 
 
 class TrialWeights(NamedTuple):

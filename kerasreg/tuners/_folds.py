@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import keras_tuner
 import numpy as np
+
+from kerasreg._keras.internals import are_arrays
+from kerasreg._warnings import warn
+from kerasreg.tuners._digests import Digests
+
+# Of fewer samples the choice of the best epoch makes scores look better by what can be seen.
+_FEW_SAMPLES = 2000
 
 
 def check_folds(folds: Any) -> Any:
@@ -101,6 +109,67 @@ def divides_anew(
     again = folds_of(folds, x, y, groups, seed)
     same = [np.array_equal(one[1], of[1]) for one, of in zip(again, parts, strict=False)]
     return len(again) != len(parts) or not all(same)
+
+
+class FoldsOfSearch:
+    """The folds of the trainings of a search; equal data are divided once.
+
+    Args:
+        folds: what `check_folds` returned; None where there are no folds.
+        groups: the group of each sample, or None.
+        seed: a whole number.
+        digests: hashes of the data.
+    """
+
+    def __init__(self, folds: Any, groups: Any, seed: int, digests: Digests) -> None:
+        self._folds, self._groups, self._seed = folds, groups, seed
+        self._digests = digests
+        self._parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}  # By the hash of the data.
+
+    @property
+    def numbers(self) -> list[int | None]:
+        """The numbers of the folds of an execution; None alone where there are no folds."""
+        folds = self._folds
+        if folds is None:
+            return [None]
+        several = isinstance(folds, int)
+        return list(range(folds if several else folds.get_n_splits(groups=self._groups)))
+
+    @property
+    def are_small(self) -> bool:
+        """Whether there are so few samples that by the choice of an epoch scores look too good."""
+        for parts in self._parts.values():
+            return max(int(np.max(rows, initial=0)) for of in parts for rows in of) < _FEW_SAMPLES
+        return False
+
+    def rows(self, arguments: Mapping[str, Any], fold: int) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of a fold of the data of a training: for training and for validation.
+
+        Args:
+            arguments: those of `model.fit`.
+            fold: the number of the fold.
+
+        Raises:
+            keras_tuner.errors.FatalValueError: if the data cannot be divided into folds.
+        """
+        errors = keras_tuner.errors
+        if arguments.get("validation_data") is not None or arguments.get("validation_split"):
+            raise errors.FatalValueError("With `folds` there can be no validation data.")
+        data = arguments.get("x"), arguments.get("y")
+        if not are_arrays(data):
+            raise errors.FatalValueError("With `folds` the data must be arrays.")
+        known = self._digests.of(data)
+        if known not in self._parts:
+            given = *data, self._groups, self._seed
+            parts = folds_of(self._folds, *given)
+            if not self._parts and divides_anew(self._folds, *given, parts):
+                warn(
+                    "`folds` divide the samples in another way each time: there will be no "
+                    "`out_of_fold` and no `ensemble`, and a search that is resumed has other "
+                    "folds. Give the splitter a whole number as `random_state`."
+                )
+            self._parts[known] = parts
+        return self._parts[known][fold]
 
 
 def _plain(target: np.ndarray) -> np.ndarray:

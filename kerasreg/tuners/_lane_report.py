@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from kerasreg._report import Report
 from kerasreg._text_table import table
 from kerasreg.lanes import ModelStructure
-from kerasreg.tuners._trial import Plan
+from kerasreg.tuners._plan import Plan
 
 # Up to so many programs are told by nobody's wish; more are if each has few trials.
 _FEW_PROGRAMS = 3

@@ -1,4 +1,4 @@
-"""How many lanes fit into memory."""
+"""How many lanes fit into memory, and which error tells that they do not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from kerasreg._keras.internals import walk_layers
 from kerasreg._keras.streams import batch_size_of
-from kerasreg.tuners._trial import Plan
+from kerasreg.tuners._plan import Plan
 
 # As many as are worth it: more do not lower the cost of each on a small machine.
 _MOST = 128
@@ -71,3 +71,10 @@ def free_bytes() -> int | None:
     except (OSError, KeyError, ValueError):
         pages = getattr(os, "sysconf_names", {}).get("SC_AVPHYS_PAGES")
         return None if pages is None else os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is not as much memory as was asked for."""
+    # TensorFlow's error, JAX's, and Python's.
+    known = type(error).__name__ == "ResourceExhaustedError" or isinstance(error, MemoryError)
+    return known or "RESOURCE_EXHAUSTED" in str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 # Of the time that is left, the rest is for what estimates get wrong, and for the search itself.
@@ -80,14 +81,37 @@ class Running:
 
     Args:
         now: the time, in seconds.
-
-    Attributes:
-        begun: when they began.
     """
 
     def __init__(self, now: float) -> None:
-        self.begun = now
         self._times = [now]
+        self._took_over: dict[int, float] = {}  # By lane, when its later training began.
+
+    def take_over(self, lanes: Iterable[int], now: float) -> None:
+        """Takes that other trainings begin in lanes that are free."""
+        self._took_over |= dict.fromkeys(lanes, now)
+
+    @property
+    def has_trained_whole(self) -> bool:
+        """Whether a lane was taken over: whole trainings were seen."""
+        return bool(self._took_over)
+
+    def longest(self, lanes: Iterable[int], now: float) -> tuple[float, float | None] | None:
+        """How long the longest of some trainings took that have ended.
+
+        Args:
+            lanes: those of trainings that ended by themselves.
+            now: the time.
+
+        Returns:
+            The seconds and the beginning, as for `Pace.learn`; None of no lanes.
+        """
+        begun = [self._took_over.get(lane) for lane in lanes]
+        if None in begun:
+            beginning = self.beginning
+            return now - self._times[0] - beginning, beginning
+        times = [time for time in begun if time is not None]
+        return (now - min(times), None) if times else None
 
     def epoch_ended(self, now: float) -> None:
         """Takes the time of the end of an epoch."""

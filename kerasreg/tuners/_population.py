@@ -17,9 +17,9 @@ from kerasreg._validation import check_count, check_number
 from kerasreg._warnings import warn
 from kerasreg.lanes import Lanes
 from kerasreg.tuners._explore import explored
-from kerasreg.tuners._scheduler import Scheduler, Seen
+from kerasreg.tuners._plan import Plan, Seen
+from kerasreg.tuners._scheduler import Scheduler
 from kerasreg.tuners._structure_first import StructuralProbe
-from kerasreg.tuners._trial import Plan
 from kerasreg.tuners._vectorized import VectorizedTuner
 
 

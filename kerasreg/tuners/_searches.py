@@ -14,6 +14,7 @@ import keras
 import keras_tuner
 
 from kerasreg._keras import keras_tuner_internals as internals
+from kerasreg._overrides import has_own
 from kerasreg._validation import check_count
 from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._structure_first import StructureFirstOracle
@@ -651,7 +652,7 @@ class VectorizedHyperband(VectorizedTuner):
         Args:
             hp: the hyperparameters of the trial.
         """
-        own = self._has_own("build_model", VectorizedHyperband)
+        own = has_own(self, "build_model", VectorizedHyperband)
         return not own and "tuner/trial_id" not in hp.values
 
     def build_model(self, hp: keras_tuner.HyperParameters) -> keras.Model:

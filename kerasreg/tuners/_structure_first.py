@@ -8,7 +8,8 @@ from typing import Any
 import keras_tuner
 
 from kerasreg._keras import keras_tuner_internals as internals
-from kerasreg.tuners._trial import Digests, Plan
+from kerasreg.tuners._digests import Digests
+from kerasreg.tuners._plan import Plan
 
 
 class StructuralProbe:

@@ -23,8 +23,8 @@ from kerasreg._keras.random_draws import draws_by_numpy
 from kerasreg._keras.stateless_optimizer import optimizer_variables
 from kerasreg._warnings import warn
 from kerasreg.lanes import DerivedModel, ModelStructure
+from kerasreg.tuners._plan import Plan
 from kerasreg.tuners._traced_build import BuildTrace, Expression, evaluate, takes_path
-from kerasreg.tuners._trial import Plan
 
 # So many models of a way are built before one is derived.
 _BUILT_FIRST = 2

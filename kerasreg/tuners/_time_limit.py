@@ -8,7 +8,7 @@ from typing import Any
 
 from kerasreg._durations import check_duration, duration
 from kerasreg._keras import keras_tuner_internals as internals
-from kerasreg.tuners._trial import EpochReports
+from kerasreg.tuners._plan import EpochReports
 
 
 class TimeLimit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import keras
@@ -19,7 +19,8 @@ from kerasreg._text_table import table as text_table
 from kerasreg._validation import check_count
 from kerasreg._warnings import warn
 from kerasreg.models import Ensemble
-from kerasreg.tuners._out_of_fold import OutOfFold, as_outputs, probabilities_of
+from kerasreg.tuners._best_epochs import read_all
+from kerasreg.tuners._out_of_fold import OutOfFold, as_outputs, models_of, probabilities_of
 from kerasreg.tuners._standard_error import values_of
 
 # The score that is to be expected is of predictions for so many parts of the samples, each by what
@@ -244,7 +245,49 @@ def select(
     )
 
 
-def warn_of_other_targets(
+def select_ensemble(
+    tuner: Any,
+    found: OutOfFold,
+    metric: Any,
+    mode: str,
+    size: int,
+    shrinkage: float,
+    retrained: Callable[[Sequence[Any], int], tuple[Any, list[Any]]],
+) -> EnsembleSelection:
+    """Chooses trials of a search, see the tuner's method.
+
+    Args:
+        tuner: the tuner, which has the weights of the trials.
+        found: predictions of its trials.
+        metric: as for the tuner's method.
+        mode: likewise.
+        size: likewise.
+        shrinkage: likewise.
+        retrained: trains trials again, so many times each; gives a tuner and its trials.
+    """
+    trials = {trial.trial_id: trial for trial in tuner.oracle.trials.values()}
+
+    def build(selection: EnsembleSelection, spread: bool, retrain: int) -> Ensemble:
+        owner, chosen = tuner, [trials[row.trial_id] for row in selection.rows]
+        if retrain:
+            owner, chosen = retrained(chosen, retrain)
+        ids = [one.trial_id for one in chosen]
+        stored = read_all(owner.project_dir, ids, owner.weight_files(ids))
+        models, shares = [], []
+        for row, trial in zip(selection.rows, chosen, strict=True):
+            mine = models_of(owner, trial, stored.get(trial.trial_id, []))
+            models += mine
+            shares += [row.share / len(mine)] * len(mine)
+        return Ensemble(models, shares, spread=spread)
+
+    like = tuner.build_as_trained(trials[found.trial_ids[0]])
+    seed, objective = tuner.oracle.seed, tuner.oracle.objective
+    selection = select(found, like, objective, metric, mode, size, shrinkage, seed, build)
+    _warn_of_other_targets(selection, trials[selection.best_trial_id], objective, metric)
+    return selection
+
+
+def _warn_of_other_targets(
     selection: EnsembleSelection, trial: Any, objective: Any, metric: Any
 ) -> None:
     """Warns if a trial scores much worse than it did in the search, by the same metric.

@@ -24,6 +24,7 @@ import keras
 from kerasreg._keras.internals import adopt_thread_settings, thread_settings
 from kerasreg._keras.patching import original, patched
 from kerasreg._keras.surroundings import Surroundings
+from kerasreg._overrides import has_own
 
 # After so many interrupts the thread hears nothing, and is left.
 _MOST_INTERRUPTS = 3
@@ -184,11 +185,7 @@ def _surrounded(callback: Any, thread: TrialThread) -> Any:
         return hook
 
     base = keras.callbacks.Callback
-    names = [
-        name
-        for name in _HOOKS
-        if name in vars(callback) or getattr(type(callback), name) is not getattr(base, name)
-    ]
+    names = [name for name in _HOOKS if has_own(callback, name, base)]
     members: dict[str, Any] = {name: delegate(name) for name in ("set_model", *names)}
     # For those who ask which kind of callback it is, and for its numbers.
     members["__class__"] = property(lambda self: type(callback))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -15,49 +16,36 @@ from kerasreg._devices import check_devices
 from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import reset_automatic_names
+from kerasreg._overrides import has_own
 from kerasreg._validation import check_choice, check_count, check_number
 from kerasreg._warnings import warn
 from kerasreg.lanes import Lanes
 from kerasreg.models import Ensemble
 from kerasreg.reports import SearchReport, check_path
-from kerasreg.tuners import _best_epochs, _learning_curves, _search_log
+from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._checkpoints import Checkpoints, check_every
 from kerasreg.tuners._chief import WorkerOracle, check_parallel, parallel
-from kerasreg.tuners._confirmation import (
-    GivenSettings,
-    LastEpoch,
-    leading_trials,
-    project_of,
-    scores_again,
-)
-from kerasreg.tuners._crash_safe import StateFiles, give_again
+from kerasreg.tuners._crash_safe import StateFiles
 from kerasreg.tuners._folds import check_folds
 from kerasreg.tuners._initial_settings import InitialSettings
 from kerasreg.tuners._lane_report import LaneRecord, LaneReport, report_of
 from kerasreg.tuners._learning_curves import LearningCurves
-from kerasreg.tuners._out_of_fold import (
-    OutOfFold,
-    Searched,
-    models_of,
-    out_of_fold,
-    share_trained,
-)
+from kerasreg.tuners._mending import mend
+from kerasreg.tuners._out_of_fold import OutOfFold, Searched, out_of_fold
+from kerasreg.tuners._plan import Plan, Seen
 from kerasreg.tuners._pruning import Pruning
 from kerasreg.tuners._renewal import Renewal, Stage, check_targets
 from kerasreg.tuners._results import results, seconds_of
-from kerasreg.tuners._run_search import completed_trials, reasons
-from kerasreg.tuners._scheduler import Scheduler, Seen
+from kerasreg.tuners._run_search import completed_trials
+from kerasreg.tuners._scheduler import Scheduler
 from kerasreg.tuners._search_log import SearchLog
 from kerasreg.tuners._search_report import fingerprint, report_of_search
 from kerasreg.tuners._selection import Selection, select_trial
 from kerasreg.tuners._stop import Stopping, stopped_by_sigterm
 from kerasreg.tuners._study_oracle import StudyOracle
 from kerasreg.tuners._time_limit import TimeLimit
-from kerasreg.tuners._trial import Plan
-from kerasreg.tuners._trial_ensembles import EnsembleSelection, select, warn_of_other_targets
-
-# Methods by which a subclass may train in another way.
-_TRAINS_BY = ("run_trial", "build_model", "fit_arguments", "on_training_end", "on_lanes_epoch_end")
+from kerasreg.tuners._trained_again import confirm, retrained
+from kerasreg.tuners._trial_ensembles import EnsembleSelection, select_ensemble
 
 
 class VectorizedTuner(keras_tuner.Tuner):
@@ -332,7 +320,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             self._new_scheduler(fit_args, fit_kwargs, groups, TimeLimit(None), lambda count: None)
             self._chief.serve()
             return
-        self._mend()
+        mend(self, self._files)
         limit, targets = TimeLimit(time_limit), check_targets(report)
         if time_limit is not None and self.distribution_strategy is not None:
             from kerasreg.distribute import has_workers
@@ -366,32 +354,6 @@ class VectorizedTuner(keras_tuner.Tuner):
         if summary is not None:
             warn(summary)
 
-    def _mend(self) -> None:
-        """Says which files of an earlier search are damaged, and has done again what they held."""
-        for read in (_learning_curves, _search_log):
-            if (lost := read.damage(self.project_dir)) is not None:
-                warn(lost)
-        damaged, kept = _best_epochs.set_damaged_aside(self.project_dir)
-        if not damaged:
-            return
-        lost_trials = [
-            trial_id
-            for trial_id, trial in self.oracle.trials.items()
-            if trial.status == "COMPLETED"
-            and trial_id not in kept
-            and not os.path.exists(internals.checkpoint_path(self, trial_id))
-        ]
-        what = "begin again"
-        if isinstance(self.oracle, StudyOracle):
-            what = "keep their results, and are in no ensemble"  # A study's trial ends once.
-        else:
-            for trial_id in lost_trials:
-                give_again(self.oracle, trial_id)
-                self._files.save_trial(self.oracle.trials[trial_id])
-            self._files.save()
-        for why in damaged:
-            warn(f"{why} Of {len(lost_trials)} trials there are no weights any more: they {what}.")
-
     def reload(self) -> None:
         """Goes on with the project, as `keras_tuner.Tuner.reload` does.
 
@@ -402,7 +364,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             super().reload()
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             path, why = internals.tuner_path(self), f"{type(error).__name__}: {error}"
-            if self._has_own("set_state", VectorizedTuner):
+            if has_own(self, "set_state", VectorizedTuner):
                 raise RuntimeError(f"{path!r} is not the state of the tuner ({why}).") from error
             # Which is nothing: the oracle has all that there is.
             warn(f"{path!r} cannot be read ({why}), and is written anew; nothing is lost.")
@@ -710,34 +672,18 @@ class VectorizedTuner(keras_tuner.Tuner):
         >>> sorted(row.measured for row in selection)
         [3, 3, 6, 6]
         """
-        check_count("leading", leading)
-        executions = self.executions_per_trial if executions is None else executions
-        check_count("executions", executions)
-        seed = self.oracle.seed + 1 if seed is None else check_count("seed", seed, minimum=0)
-        self._check_trains_as_usual("`confirm`")
-        if not fit_args and not fit_kwargs:
-            if self.searched is None:
-                raise ValueError(
-                    "`fit_args` must be the data of the search, as this tuner has not searched in "
-                    "this process. Received: none"
-                )
-            fit_args, groups = self.searched.args, self.searched.groups
-            fit_kwargs = dict(self.searched.kwargs)
-        first = select_trial(self, rule, complexity)
-        trials = leading_trials(self, first, leading)
-        directory, name = project_of(self, "again", trials, executions, seed)
-        settings = [trial.hyperparameters.values for trial in trials]
-        oracle = GivenSettings(self.oracle.objective, settings, self.oracle.get_space(), seed)
-        again = self._like_this(VectorizedTuner, oracle, self.folds, directory, name, executions)
-        again.search(*fit_args, groups=groups, time_limit=time_limit, **fit_kwargs)
-        scores = scores_again(self, again, trials)
-        found = select_trial(self, rule, complexity, scores)
-        if not found.confirmed:
-            warn(
-                f"None of the {len(trials)} leading trials could be trained again: the trial is "
-                f"chosen by the scores of the search alone. {reasons(list(oracle.trials.values()))}"
-            )
-        return found
+        given = bool(fit_args or fit_kwargs)
+        return confirm(
+            self,
+            VectorizedTuner,
+            data=Searched(fit_args, fit_kwargs, groups) if given else None,
+            leading=leading,
+            executions=executions,
+            seed=seed,
+            rule=rule,
+            complexity=complexity,
+            time_limit=time_limit,
+        )
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> Any:
         """Trains a trial, as `keras_tuner.Tuner.run_trial` does. A subclass may extend it.
@@ -768,7 +714,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             reports = [scheduler.reports_of(trial)]
         if strategy is not None and scheduler is not None:
             reports.append(scheduler.limit.callback(trial.trial_id))
-        folds = [None] if scheduler is None else scheduler.folds
+        folds = [None] if scheduler is None else scheduler.folds.numbers
         if strategy is not None and self.folds is not None:
             raise keras_tuner.errors.FatalValueError(
                 "With a `distribution_strategy` there are no folds."
@@ -940,26 +886,8 @@ class VectorizedTuner(keras_tuner.Tuner):
         check_count("size", size)
         shrinkage = check_number("shrinkage", shrinkage, 0.0, math.inf)
         found = self.out_of_fold(data, groups=groups, candidates=candidates)
-        trials = {trial.trial_id: trial for trial in self.oracle.trials.values()}
-
-        def build(selection: EnsembleSelection, spread: bool, retrain: int) -> Ensemble:
-            tuner, chosen = self, [trials[row.trial_id] for row in selection.rows]
-            if retrain:
-                tuner, chosen = self._retrained(chosen, retrain)
-            ids = [one.trial_id for one in chosen]
-            stored = _best_epochs.read_all(tuner.project_dir, ids, tuner.weight_files(ids))
-            models, shares = [], []
-            for row, trial in zip(selection.rows, chosen, strict=True):
-                mine = models_of(tuner, trial, stored.get(trial.trial_id, []))
-                models += mine
-                shares += [row.share / len(mine)] * len(mine)
-            return Ensemble(models, shares, spread=spread)
-
-        like = self.build_as_trained(trials[found.trial_ids[0]])
-        seed, objective = self.oracle.seed, self.oracle.objective
-        selection = select(found, like, objective, metric, mode, size, shrinkage, seed, build)
-        warn_of_other_targets(selection, trials[selection.best_trial_id], objective, metric)
-        return selection
+        again = functools.partial(retrained, self, VectorizedTuner, _Retraining)
+        return select_ensemble(self, found, metric, mode, size, shrinkage, again)
 
     def ensemble(
         self,
@@ -1032,11 +960,10 @@ class VectorizedTuner(keras_tuner.Tuner):
         """
         hypermodel = self.hypermodel
         return (
-            self._has_own("run_trial", VectorizedTuner)
+            has_own(self, "run_trial", VectorizedTuner)
             or internals.has_own_build_and_fit(self)
             or hypermodel is None
-            or type(hypermodel).fit is not keras_tuner.HyperModel.fit
-            or "fit" in vars(hypermodel)
+            or has_own(hypermodel, "fit", keras_tuner.HyperModel)
             or self.distribution_strategy is not None
         )
 
@@ -1076,7 +1003,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         own = [
             name
             for name in ("on_lanes_epoch_end", "on_training_end")
-            if self._has_own(name, VectorizedTuner)
+            if has_own(self, name, VectorizedTuner)
         ]
         return f"the tuner has `{own[0]}` of its own, and may know more of them" if own else None
 
@@ -1089,7 +1016,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         Args:
             hp: the hyperparameters of the trial.
         """
-        return not self._has_own("build_model", VectorizedTuner)
+        return not has_own(self, "build_model", VectorizedTuner)
 
     def fit_arguments(self, trial: Any, execution: int, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Returns the arguments of the hypermodel's `fit` for one execution. May be extended.
@@ -1157,73 +1084,6 @@ class VectorizedTuner(keras_tuner.Tuner):
             seen: for each lane that trained: its training, the epoch and the logs.
         """
 
-    def _check_trains_as_usual(self, who: str) -> None:
-        """Raises a ValueError if trials cannot be trained again by another tuner."""
-        own = [name for name in _TRAINS_BY if self._has_own(name, VectorizedTuner)]
-        if own or isinstance(self.oracle, keras_tuner.oracles.HyperbandOracle):
-            raise ValueError(
-                f"{who} trains trials as `VectorizedTuner` does. Received: a tuner with "
-                f"{', '.join(own) or 'trials that go on with others'} of its own"
-            )
-
-    def _like_this(
-        self,
-        kind: type[VectorizedTuner],
-        oracle: keras_tuner.Oracle,
-        folds: Any,
-        directory: str,
-        name: str,
-        executions: int,
-    ) -> Any:
-        """A tuner that trains as this one does, with trials of another oracle."""
-        return kind(
-            oracle,
-            self.hypermodel,
-            max_lanes=self.max_lanes,
-            folds=folds,
-            jit_compile=self.jit_compile,
-            random_numbers=self.random_numbers,
-            devices=self.devices,
-            derive_models=self.derive_models,
-            pad_widths=self.pad_widths,
-            batches=self.batches,
-            checkpoint_every=self.checkpoint_every,
-            max_model_size=self.max_model_size,
-            optimizer=self.optimizer,
-            loss=self.loss,
-            metrics=self.metrics,
-            distribution_strategy=self.distribution_strategy,
-            directory=directory,
-            project_name=name,
-            executions_per_trial=executions,
-        )
-
-    def _retrained(self, trials: Sequence[Any], executions: int) -> tuple[Any, list[Any]]:
-        """Trains trials again with all samples; the tuner that did so, and its trials."""
-        self._check_trains_as_usual("`retrain`")
-        if self.searched is None:
-            raise ValueError(
-                "`retrain` must be 0 until `search` was called in this process: a search that is "
-                f"done ends at once, and tells the data. Received: retrain={executions}"
-            )
-        args, kwargs = self.searched.without_validation()
-        share = share_trained(self, self.searched)
-        seed = self.oracle.seed + 1
-        directory, name = project_of(self, "retrained", trials, executions, seed)
-        settings = [trial.hyperparameters.values for trial in trials]
-        oracle = GivenSettings(LastEpoch("loss", "min"), settings, self.oracle.get_space(), seed)
-        again = self._like_this(_Retraining, oracle, None, directory, name, executions)
-        again.lengths = [max(1, round((trial.best_step + 1) * share)) for trial in trials]
-        again.search(*args, **kwargs)
-        done = sorted(oracle.trials.values(), key=lambda one: int(one.trial_id))
-        for trial, trial_again in zip(trials, done, strict=True):
-            if trial_again.status != "COMPLETED":
-                raise RuntimeError(
-                    f"Trial {trial.trial_id} could not be trained again with all samples: "
-                    f"{(trial_again.message or 'no reason is known').strip().splitlines()[-1]}"
-                )
-        return again, done
-
     def _new_scheduler(
         self,
         fit_args: tuple[Any, ...],
@@ -1281,11 +1141,7 @@ class VectorizedTuner(keras_tuner.Tuner):
 
     def _has_hooks(self) -> bool:
         names = ("on_batch_begin", "on_batch_end", "on_epoch_begin", "on_epoch_end")
-        return any(self._has_own(name, keras_tuner.Tuner) for name in names)
-
-    def _has_own(self, name: str, base: type) -> bool:
-        """Whether a method is another than that of a class: of a subclass, or of the object."""
-        return name in vars(self) or getattr(type(self), name) is not getattr(base, name)
+        return any(has_own(self, name, keras_tuner.Tuner) for name in names)
 
     def _populate_initial_space(self) -> None:
         # KerasTuner's hook: learns the space before the first trial, if nothing is resumed.

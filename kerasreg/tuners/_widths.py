@@ -29,7 +29,7 @@ from kerasreg.lanes import (
     why_not_a_lane,
     why_not_padded,
 )
-from kerasreg.tuners._trial import Plan
+from kerasreg.tuners._plan import Plan
 
 # Measured, for models of a few layers on two cores: to trace and to compile a program.
 _SECONDS_OF_A_PROGRAM = 2.0

@@ -126,7 +126,7 @@ def test_predictions_apart_are_of_the_epochs_that_other_folds_choose(data, tmp_p
     again = made().out_of_fold(data)
     np.testing.assert_allclose(again.apart, found.apart, rtol=1e-5)
     # Of many samples nothing more is kept.
-    monkeypatch.setattr("kerasreg.tuners._scheduler._FEW_SAMPLES", 10)
+    monkeypatch.setattr("kerasreg.tuners._folds._FEW_SAMPLES", 10)
     tuner = Curves(
         build,
         keras_tuner.Objective("val_m", "min"),

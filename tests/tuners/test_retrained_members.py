@@ -88,7 +88,7 @@ def test_what_was_trained_again_is_not_trained_a_second_time(folded, monkeypatch
     def fails(*args, **kwargs):
         raise AssertionError("a training")
 
-    monkeypatch.setattr("kerasreg.tuners._scheduler.Lanes", fails)
+    monkeypatch.setattr("kerasreg.tuners._stacking.Lanes", fails)
     monkeypatch.setattr(keras.Model, "fit", fails)
     second = folded.ensemble(size=8, retrain=1).predict(X, verbose=0)
     np.testing.assert_array_equal(first, second)

@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as arrays
 from threadpoolctl import threadpool_limits
 
 from kerasreg import tuners
-from kerasreg.tuners._confirmation import leading_trials
 from kerasreg.tuners._selection import select_trial
+from kerasreg.tuners._trained_again import leading_trials
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -55,6 +55,7 @@ def searched(folder, data, *, hypermodel=build, objective="val_loss", trials=5, 
 
 @pytest.fixture(scope="module")
 def folded(data, tmp_path_factory):
+    keras.utils.set_random_seed(3)  # It is made before the seed of a test is set.
     return searched(tmp_path_factory.mktemp("folded"), data, folds=3)
 
 

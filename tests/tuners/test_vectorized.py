@@ -13,7 +13,7 @@ import pytest
 from kerasreg import tuners
 from kerasreg.lanes import Lanes, batch_order
 from kerasreg.tuners import _memory
-from kerasreg.tuners._trial import Plan
+from kerasreg.tuners._plan import Plan
 
 pytestmark = pytest.mark.shares_programs
 
