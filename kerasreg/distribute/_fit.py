@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -265,7 +264,7 @@ def check_model(model: keras.Model) -> None:
 
 
 @contextlib.contextmanager
-def trained_by_replicas(model: keras.Model) -> Iterator[None]:
+def trained_by_replicas(model: keras.Model) -> Iterator[list[str]]:
     """Within, `model.fit` and `model.evaluate` are `kerasreg.distribute.fit` and `evaluate`.
 
     So code that calls `model.fit`, such as a hypermodel's, trains replicas as one device trains.
@@ -274,7 +273,7 @@ def trained_by_replicas(model: keras.Model) -> Iterator[None]:
         model: a model that was built under a strategy; any other one stays as it is.
 
     Returns:
-        A context manager.
+        A context manager, which gives a list of what was called so far, `"fit"` or `"evaluate"`.
 
     Example:
 
@@ -284,11 +283,20 @@ def trained_by_replicas(model: keras.Model) -> Iterator[None]:
     ...     "fit" in vars(model)  # It has one device.
     False
     """
+    called: list[str] = []
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            called.append(function.__name__)
+            return function(model, *args, **kwargs)
+
+        return call
+
     with contextlib.ExitStack() as stack:
         if trains_here(model):
-            own = {one.__name__: functools.partial(one, model) for one in (fit, evaluate)}
+            own = {one.__name__: counted(one) for one in (fit, evaluate)}
             stack.enter_context(patched(model, **own))
-        yield
+        yield called
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ from kerasreg.tuners._checkpoints import Checkpoints, differing
 from kerasreg.tuners._crash_safe import StateFiles
 from kerasreg.tuners._failures import Failures
 from kerasreg.tuners._folds import divides_anew, folds_of
-from kerasreg.tuners._lane_report import EpochClock, LaneRecord
+from kerasreg.tuners._lane_report import EpochClock, LaneRecord, Training, under_strategy
 from kerasreg.tuners._learning_curves import LearningCurves
 from kerasreg.tuners._memory import lanes_that_fit
 from kerasreg.tuners._pace import Pace, Running
@@ -611,7 +611,8 @@ class Scheduler:
             if self.tuner.distribution_strategy is not None:
                 # A trial of replicas is no lane.
                 self.log.lanes(1)
-                with self.record.alone(trial.trial_id, "a `distribution_strategy` trains it"):
+                how = functools.partial(_under_strategy, self.tuner, running)
+                with self.record.alone(trial.trial_id, how):
                     self._finish(running, lambda: self.tuner.run_trial(trial, *args, **kwargs))
                 self.log.lanes(0)
                 self.look()
@@ -853,7 +854,7 @@ class Scheduler:
         def train() -> Any:
             self.log.lanes(1)
             try:
-                with self.record.alone(plan.trial.trial_id, why):
+                with self.record.alone(plan.trial.trial_id, lambda: Training(why)):
                     return plan.train_by_keras(reports)
             finally:
                 self.log.lanes(0)
@@ -1092,6 +1093,13 @@ def _run_trial(
 
     with patched(keras.Model, fit=fit):
         return tuner.run_trial(running.trial, *args, **kwargs)
+
+
+def _under_strategy(tuner: SearchingTuner, running: RunningTrial) -> Training:
+    """How a trial was trained under the strategy of a tuner."""
+    hypermodel = tuner.hypermodel
+    own_fit = "fit" in vars(hypermodel) or type(hypermodel).fit is not keras_tuner.HyperModel.fit
+    return under_strategy(tuner.distribution_strategy, running.replicated, own_fit)
 
 
 def _outcome(plan: Plan) -> Any:

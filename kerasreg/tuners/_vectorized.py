@@ -415,7 +415,7 @@ class VectorizedTuner(keras_tuner.Tuner):
 
         Returns:
             A `LaneReport`: `str` of it is a table, with a row for each program and for each
-            reason for which trials were trained alone.
+            reason for which trials were trained alone, or on replicas.
 
         Example:
 
@@ -450,7 +450,7 @@ class VectorizedTuner(keras_tuner.Tuner):
               of that name; missing where its condition does not hold;
             - `message`: the last line of the error of a trial that failed;
             - `program`, `at_once`: the program whose lane the trial was, and how many ran together;
-              `why_alone`: why Keras trained the trial alone;
+              `why_alone`: why the trial was no lane;
             - `seconds`: an equal part of the time of all trainings of the program, or of all that
               were trained alone for that reason. Tracing is in it, building models is not.
 
@@ -790,7 +790,9 @@ class VectorizedTuner(keras_tuner.Tuner):
                     if scheduler is not None:
                         stack.enter_context(scheduler.trains(trial, execution, fold, model))
                     if strategy is not None:
-                        stack.enter_context(trained_by_replicas(model))
+                        called = stack.enter_context(trained_by_replicas(model))
+                        if scheduler is not None:
+                            scheduler.running[trial.trial_id].replicated = called
                     result = self.hypermodel.fit(hp, model, *args, **given)
                 if not was_built and model.built:
                     internals.write_build_config(self, trial.trial_id, model)

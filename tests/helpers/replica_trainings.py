@@ -444,6 +444,9 @@ def searched(strategy, folder):
         "rates": [trial.hyperparameters.get("rate") for trial in tuner.oracle.trials.values()],
         "folder": os.path.relpath(tuner.project_dir, folder),
         "output": np.array(best(x[:2])).tolist(),
+        "rows": [row._asdict() for row in tuner.lane_report()],
+        "table": str(tuner.lane_report()),
+        "page": tuner.report(ensemble=False).markdown(),
     }
 
 
