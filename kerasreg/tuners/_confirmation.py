@@ -53,14 +53,16 @@ class LastEpoch(keras_tuner.Objective):
 
 
 def project_of(
-    tuner: Any, what: str, trials: Sequence[Any], executions: int, seed: int
+    tuner: Any, what: str, trials: Sequence[Any], executions: int, seed: int, part: str = ""
 ) -> tuple[str, str]:
     """The folder in which trials are trained again, and its name within the tuner's own.
 
-    The same trials with the same seed have the same folder, where they are gone on with.
+    The same trials with the same seed have the same folder, where they are gone on with, but for
+    that of a worker of several, which has a part of its own.
     """
     which = repr(([trial.trial_id for trial in trials], executions, seed)).encode()
-    return os.path.abspath(tuner.project_dir), f"{what}-{zlib.crc32(which):08x}"
+    name = f"{what}-{zlib.crc32(which):08x}"
+    return os.path.abspath(tuner.project_dir), f"{name}-{part}" if part else name
 
 
 def leading_trials(tuner: Any, first: Any, leading: int) -> list[Any]:

@@ -233,8 +233,11 @@ class Scheduler:
         try:
             with self._failures.counted():
                 self._run()
-        except SearchStopped:
+        except SearchStopped as stopped:
             self.progress.close()
+            kept = [one for one, of in self.running.items() if self._is_kept(of)]
+            stopped.kept = tuple(kept)
+            stopped.again = tuple(one for one in self.running if one not in kept)
             self._give_back()
             raise
         except BaseException:
@@ -492,6 +495,21 @@ class Scheduler:
 
         return EpochReports(tell)
 
+    def ends_of(self, trial: Any) -> EpochReports:
+        """A callback that ends the trainings of a trial which reports nothing else to the search.
+
+        Args:
+            trial: the trial.
+        """
+
+        def tell(model: Any, epoch: int, logs: dict[str, Any]) -> bool:
+            ends = bool(self.limit.ending([(trial.trial_id, epoch, logs)], None))
+            if not ends:
+                self.stopping.check()
+            return ends
+
+        return EpochReports(tell)
+
     @contextlib.contextmanager
     def trains(self, trial: Any, execution: int, fold: int | None, model: Any) -> Iterator[Any]:
         """Tells which model the own code of a trial trains now; gives its running trial."""
@@ -738,6 +756,12 @@ class Scheduler:
             if (apart := group.best(lane, lanes, apart=True)) is not None:
                 of_trial["running"]["apart"].append((plan.which, *apart))
         self.checkpoints.write(records)
+
+    def _is_kept(self, running: RunningTrial) -> bool:
+        """Whether a trial that has not ended goes on from a checkpoint."""
+        # One that waits may be in that of the process from which it goes on.
+        goes_on = any(plan.state is not None for plan in running.plans)
+        return goes_on or running.trial.trial_id in self.checkpoints.trial_ids
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:

@@ -87,6 +87,35 @@ def test_a_time_limit_of_workers_is_refused(tmp_path, monkeypatch):
         tuner.search(np.ones((5, 3)), np.ones((5, 1)), time_limit="60s")
 
 
+def test_what_a_worker_could_not_write_when_it_died_all_train_again(tmp_path, monkeypatch):
+    x, y = np.ones((5, 3)), np.ones((5, 1))
+
+    def search():
+        tuner = kerasreg.tuners.VectorizedRandomSearch(
+            build,
+            "val_loss",
+            max_trials=3,
+            seed=1,
+            directory=tmp_path,
+            distribution_strategy=tf.distribute.OneDeviceStrategy("CPU:0"),
+        )
+        asked = list(tuner.oracle.end_order)
+        tuner.search(x, y, validation_data=(x, y), verbose=0)
+        return tuner, asked
+
+    first, _ = search()
+    built = []
+    monkeypatch.setattr("kerasreg.distribute.has_workers", lambda strategy: True)
+    monkeypatch.setattr("kerasreg.distribute.least", lambda strategy, number: number - 2)
+    monkeypatch.setattr("kerasreg.distribute.check_same", lambda *told: built.append(told[2]))
+    again, ended = search()
+    assert len(ended) == 3
+    values = [repr(of.hyperparameters.values) for of in first.oracle.trials.values()]
+    assert built == values[1:]  # In the order in which they had ended.
+    assert sorted(again.oracle.end_order) == sorted(first.oracle.end_order)
+    assert {of.status for of in again.oracle.trials.values()} == {"COMPLETED"}
+
+
 @pytest.mark.long
 def test_a_search_of_replicas_and_of_workers_is_that_of_one_device(tmp_path):
     one = run("one", "searched", tmp_path / "one")
