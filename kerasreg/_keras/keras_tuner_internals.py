@@ -611,6 +611,23 @@ def parallel_role() -> str | None:
     return "worker" if _private(utils, "has_chief_oracle")() else None
 
 
+@contextlib.contextmanager
+def no_chief() -> Iterator[None]:
+    """Which tuner searches alone in a process of a parallel search? One of which all is within.
+
+    KerasTuner asks the environment when a tuner is made, and when it searches.
+
+    Read for KerasTuner 1.4.7 and 1.4.8.
+    """
+    name = "KERASTUNER_ORACLE_IP"
+    before = os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[name] = before
+
+
 def chief_address() -> str:
     """Where does the chief of a parallel search listen?
 

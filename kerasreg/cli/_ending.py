@@ -27,6 +27,8 @@ from kerasreg.cli._split import SearchData
 from kerasreg.cli._task import SearchTask
 
 _REFERENCE = "ensemble"
+# What is done, where it is done several times.
+_MODELS = "the making of the ensemble"
 
 
 class Ending:
@@ -54,6 +56,7 @@ class Ending:
         Raises:
             RuntimeError: if the exported model does not do what Keras does.
         """
+        self.task.phase = _MODELS
         settings, table = self.settings, self.table
         rows = tuner.results().to_csv(index=False, lineterminator="\n")
         write_text(os.path.join(self.folder, "results.csv"), rows)
@@ -69,6 +72,7 @@ class Ending:
                 "winner": tuner.ensemble(candidates=[chosen.trial.trial_id]),
                 _REFERENCE: self._ensemble(selection),
             }
+        self.task.phase = "the comparison"
         x_test = self.data.fitted.arrays(self.data.frame.iloc[self.data.test_rows])
         outputs = {
             name: network.predict(x_test, verbose=0) * self.data.target_scale
@@ -95,6 +99,7 @@ class Ending:
         self.write(f"\ntest part ({len(truth)} rows), which nothing has seen:")
         self.write(format_scores(scores, compared, _REFERENCE))
 
+        self.task.phase = "the export"
         served, samples = self._served(networks[_REFERENCE])
         self._save(served)
         path = serving.export(
@@ -127,6 +132,7 @@ class Ending:
             "verification": dataclasses.asdict(verification),
         }
         write_json(os.path.join(self.folder, "report.json"), report)
+        self.task.phase = "the report"
         page = tuner.report(selection=chosen, ensemble=selection, title=table.name)
         write_report(with_comparison(page, report, self.described), self.folder)
         self.write(f"report: {os.path.join(self.folder, 'report.html')}")
@@ -150,6 +156,7 @@ class Ending:
         if not times:
             return selection.model()
         trainings = times * len(selection.rows)
+        self.task.phase = "the training of the members"
         self.write(f"trains {trainings} {'members' if trainings > 1 else 'member'} with all rows")
         with contextlib.redirect_stdout(io.StringIO()):
             return selection.model(retrain=times)
@@ -192,6 +199,7 @@ class Ending:
     def _baseline(self, setting: keras_tuner.HyperParameters, trial_id: str) -> models.Ensemble:
         """Trains a setting without regularization, in the same folds."""
         hypermodel = self.task.hypermodel(regularized=False)
+        self.task.phase = "the training of the baseline"
         given = keras_tuner.HyperParameters()
         for name, value in setting.values.items():
             # Hyperband's own entries are about the search, not about the model.
@@ -206,6 +214,7 @@ class Ending:
                 **self.task.common(f"baseline-{trial_id}", hypermodel, None),
             )
         self.task.search(tuner)
+        self.task.phase = _MODELS
         return tuner.ensemble(candidates=1)
 
 

@@ -29,6 +29,7 @@ from kerasreg.cli._worker_processes import Processes
 from kerasreg.cli._workers import Workers
 from kerasreg.reports import SearchReport
 
+_SEARCH = "the search"
 # So long a process that is told to end has to say so in the study.
 _SECONDS_TO_LEAVE = 10.0
 
@@ -52,6 +53,9 @@ class SearchJob:
 
     Raises:
         ValueError: if a setting cannot be, or the table cannot be divided.
+
+    Attributes:
+        follows: whether it looks on while workers search.
     """
 
     def __init__(
@@ -67,9 +71,11 @@ class SearchJob:
     ) -> None:
         self.shared, self.cluster, self.resumed = shared or Shared(), cluster, resumed
         self.settings, self.table, self.folder, self.write = settings, table, folder, write
+        self.follows = False
         self._workers: Workers | None = None
         self._oracle: tuners.StudyOracle | None = None
         self._ray: Any = None
+        self._tuner: Any = None  # Which goes through the search in this process.
         self.task = SearchTask(settings, table, folder, write, earlier)
 
     @property
@@ -127,17 +133,21 @@ class SearchJob:
             write_report(now, self.folder)
 
         ending = Ending(task, record, described)
+        task.phase = _SEARCH
         if settings.workers is None:
             tuner = task.tuner(task.hypermodel(True, settings.replicas), task.strategy)
+            self._tuner = tuner
             task.search(tuner, settings.time, renew)
             return ending.run(tuner)
         tuner = task.study_tuner(settings.workers, self.shared)
         self._oracle = tuner.oracle
         tuner.oracle.refresh()
         was_over = tuner.oracle.is_over
+        self.follows = True
         if not was_over:
             self._start(tuner, record)
         self._follow(tuner, renew)
+        self.follows = False
         # A search that had ended, and is to go on, has no other machine to leave its end to.
         if self.shared.storage is None or (was_over and self.resumed):
             return ending.run(tuner)
@@ -232,6 +242,25 @@ class SearchJob:
         """Prints what the user has to know of the workers, after the line of progress."""
         self.task.line.close()
         note(line)
+
+    def stop_search(self) -> bool:
+        """Asks what trains in this process to stop; returns whether something does."""
+        return self.task.stop()
+
+    def stands(self, stopped: tuners.SearchStopped) -> str:
+        """Where the command is when what has trained in this process was stopped, in words."""
+        parts = [self.task.phase]
+        if self.task.phase == _SEARCH:
+            total, ended = tuners.expected_trials(self._tuner), self._tuner.oracle.end_order
+            of_all = "" if total is None else f" of {total}"
+            parts.append(f"after {len(ended)}{of_all} trials")
+        for trial_ids, what in ((stopped.kept, "from a checkpoint"), (stopped.again, "anew")):
+            if trial_ids:
+                count = len(trial_ids)
+                verb = "goes on" if what == "from a checkpoint" else "begins"
+                verb = verb if count == 1 else verb.replace("goes", "go").replace("begins", "begin")
+                parts.append(f"{count} {verb} {what}")
+        return ", ".join(parts)
 
     def stop(self) -> None:
         """Lets the workers hand their trials back, and end; leaves what is done once to others."""

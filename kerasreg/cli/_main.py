@@ -67,7 +67,7 @@ def run(argv: Sequence[str], end: Callable[[int], int] = int) -> int:
         print(f"kerasreg: {' '.join(str(error).split())}", file=sys.stderr)
         return end(_CODES[type(error)])
     except KeyboardInterrupt:
-        print("kerasreg: interrupted before the search began", file=sys.stderr)
+        print("kerasreg: interrupted", file=sys.stderr)
         return 130
 
 

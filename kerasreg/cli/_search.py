@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import signal
 from collections.abc import Set
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import logging
 
 from kerasreg.cli._command import (
     Command,
+    InterruptionError,
     UsageError,
     bad_input,
     check_writable,
@@ -20,6 +20,7 @@ from kerasreg.cli._command import (
     write,
     writing,
 )
+from kerasreg.cli._interruption import Interruption
 from kerasreg.cli._options import BUNDLED, option
 from kerasreg.cli._record import (
     Cluster,
@@ -31,10 +32,13 @@ from kerasreg.cli._record import (
     read_record,
     table_of,
 )
-from kerasreg.cli._worker import INTERRUPTED
+
+if TYPE_CHECKING:
+    from kerasreg.cli._job import SearchJob
 
 # What a resumed search may change: everything else decides what it found so far.
 _CHANGEABLE = frozenset({"trials", "time", "lanes", "workers"})
+_GO_ON = "continue with --resume"
 _SETTINGS = [field.name for field in dataclasses.fields(SearchSettings)]
 
 
@@ -65,6 +69,49 @@ class SearchOptions(SearchSettings):
 
 
 def _run(options: SearchOptions, given: Set[str], _: str | None) -> None:
+    place = _Place(options.output_dir)
+    with Interruption(place.stop, place.leave, place.line, place.follows) as interruption:
+        _search(options, given, place, interruption)
+
+
+class _Place:
+    """Where the command is, for when it is told to end.
+
+    Args:
+        folder: the folder of the search.
+
+    Attributes:
+        job: the search, when it is there.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.job: SearchJob | None = None
+
+    def stop(self) -> bool:
+        return self.job is not None and self.job.stop_search()
+
+    def leave(self) -> None:
+        if self.job is not None:
+            self.job.stop()
+
+    def follows(self) -> bool:
+        return self.job is not None and self.job.follows
+
+    def line(self) -> str:
+        """What is said where it ends at once."""
+        if self.job is not None and self.job.task.phase:
+            return f"interrupted in {self.job.task.phase}; {_GO_ON}"
+        try:
+            begun = read_record(self.folder) is not None
+        except ValueError:  # It cannot be read, which the command says when it is run again.
+            begun = True
+        return f"interrupted before the search began; {_GO_ON if begun else 'start it again'}"
+
+
+def _search(
+    options: SearchOptions, given: Set[str], place: _Place, interruption: Interruption
+) -> None:
     folder = options.output_dir
     _check_folder(folder)
     check_writable("--output_dir", folder)
@@ -106,6 +153,7 @@ def _run(options: SearchOptions, given: Set[str], _: str | None) -> None:
         # Here, after the data has been read: this imports TensorFlow.
         with loading():
             from kerasreg.cli import _earlier, _job
+            from kerasreg.tuners import SearchStopped
         earlier = record["earlier"] if record is not None else []
         if record is None and settings.start_from is not None:
             most = most_trials(dataclasses.asdict(settings))
@@ -115,12 +163,15 @@ def _run(options: SearchOptions, given: Set[str], _: str | None) -> None:
         )
         job.join()
     logging.set_verbosity(logging.WARNING)  # Keras' export logs each file.
-    # An ended terminal or a stop signal is an interruption, not a crash.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: _interrupt(job))
-    # `SearchFailedError` is a `RuntimeError`.
-    with writing(folder):
-        job.run()
+    interruption.handle()  # Ray takes SIGTERM for itself.
+    place.job = job
+    try:
+        # `SearchFailedError` is a `RuntimeError`.
+        with writing(folder):
+            job.run()
+    except SearchStopped as stopped:
+        job.stop()
+        raise InterruptionError(f"interrupted in {job.stands(stopped)}; {_GO_ON}") from None
 
 
 def _check_folder(folder: str) -> None:
@@ -132,16 +183,6 @@ def _check_folder(folder: str) -> None:
     if not os.path.isdir(existing):
         shown = folder if os.path.exists(folder) else existing
         raise UsageError(f"--output_dir must be a folder; {shown!r} is a file")
-
-
-def _interrupt(job: Any) -> None:
-    # Ends at once, when workers have handed their trials back: a KeyboardInterrupt that is
-    # raised while Python runs a finaliser is lost. State on disk is whole at every instant.
-    if os.isatty(1):
-        os.write(1, b"\n")  # After the line of progress.
-    os.write(2, b"kerasreg: interrupted; continue with --resume\n")
-    job.stop()
-    os._exit(INTERRUPTED)
 
 
 SEARCH = Command(

@@ -53,6 +53,7 @@ class SearchTask:
         strategy: what trains each trial on several replicas, or None.
         initial: the settings that are tried first, as they are in this space.
         adaptation: what had to be left out of these settings, in words, or nothing.
+        phase: what is done now, in words; nothing before the search begins.
     """
 
     def __init__(
@@ -83,6 +84,8 @@ class SearchTask:
         self.earlier = list(earlier)
         self.initial: list[dict[str, Any]] = []
         self.adaptation = ""
+        self.phase = ""
+        self._searching: list[Any] = []  # The tuners whose searches have begun.
         if self.earlier:
             self._adapt()
 
@@ -189,10 +192,15 @@ class SearchTask:
         report: Callable[[SearchReport], None] | None = None,
     ) -> None:
         """Runs what is left of a search, in a time if there is a limit."""
+        self._searching.append(tuner)
         # KerasTuner prints the traceback of a trial that failed, and keeps it in the trial's file.
         # Here the line of the trial says that it failed, and a note why.
         with self._failures_as_notes(), contextlib.redirect_stderr(io.StringIO()):
             tuners.run_search(tuner, **self.given(tuner), time_limit=time, report=report, verbose=0)
+
+    def stop(self) -> bool:
+        """Asks the search that runs to stop where nothing is lost; returns whether one runs."""
+        return any([tuner.stop() for tuner in self._searching])
 
     def follow(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ import tensorflow as tf
 from kerasreg._keras import replicas as of_keras
 from kerasreg._keras.patching import patched
 from kerasreg._keras.tensorflow_internals import operation_seeds_state, restore_operation_seeds
+from kerasreg.distribute._lost_workers import workers_answer
 from kerasreg.distribute._replicas import Replicas, all_sums
 
 # What writes files, which all workers would write at once. Others say `chief_only = True`.
@@ -95,6 +95,8 @@ def fit(
     Raises:
         ValueError: if the model was compiled with `jit_compile=True` or with
             `steps_per_execution` above 1; or if workers have other data.
+        WorkerLostError: if a worker is gone. TensorFlow hears of it at once where its process has
+            ended, and after about ten seconds where it does not answer.
 
     Example:
 
@@ -111,61 +113,62 @@ def fit(
         return type(model).fit(given.pop("model"), **given)
     of_keras.check_compiled(model, "fit")
     check_model(model)
-    if validation_split and validation_data is None:
-        (x, y, sample_weight), validation_data = of_keras.split_for_validation(
-            (x, y, sample_weight), validation_split
-        )
-    replicas = Replicas(model)
-    train = _epochs(
-        replicas,
-        "train",
-        x=x,
-        y=y,
-        sample_weight=sample_weight,
-        batch_size=batch_size,
-        steps_per_epoch=steps_per_epoch,
-        shuffle=shuffle,
-        class_weight=class_weight,
-    )
-    test = None
-    if validation_data is not None:
-        test_x, test_y, test_weight = keras.utils.unpack_x_y_sample_weight(validation_data)
-        test = _epochs(
+    with workers_answer(model.distribute_strategy):
+        if validation_split and validation_data is None:
+            (x, y, sample_weight), validation_data = of_keras.split_for_validation(
+                (x, y, sample_weight), validation_split
+            )
+        replicas = Replicas(model)
+        train = _epochs(
             replicas,
-            "test",
-            x=test_x,
-            y=test_y,
-            sample_weight=test_weight,
-            batch_size=validation_batch_size or batch_size,
-            steps_per_epoch=validation_steps,
-            shuffle=False,
+            "train",
+            x=x,
+            y=y,
+            sample_weight=sample_weight,
+            batch_size=batch_size,
+            steps_per_epoch=steps_per_epoch,
+            shuffle=shuffle,
+            class_weight=class_weight,
         )
-    called = _called(replicas, callbacks, verbose, epochs, train.num_batches, True)
-    if replicas.has_workers:
-        of_keras.prepare_saving(model)
-    replicas.stops_within_epochs = replicas.any(_has_batch_hooks(called))
-    model.stop_training = False
-    with _for_replicas(model):
-        called.on_train_begin()
-        first = of_keras.initial_epoch_of(model) or initial_epoch
-        logs: dict[str, Any] = {}
-        for epoch in range(_begun(replicas, first), epochs):
-            model.reset_metrics()
-            called.on_epoch_begin(epoch)
-            logs = _train_epoch(replicas, train, called)
-            if test is not None and of_keras.is_validated(model, epoch, validation_freq):
-                found = _evaluated(replicas, test, called)
-                logs.update({f"val_{name}": value for name, value in found.items()})
-            called.on_epoch_end(epoch, logs)
-            replicas.take_from_chief()
-            model.stop_training = replicas.any(model.stop_training)
-            if model.stop_training:
-                break
-        if isinstance(model.optimizer, keras.optimizers.Optimizer) and epochs > 0:
-            model.optimizer.finalize_variable_values(model.trainable_weights)
-        called.on_train_end(logs or None)
-    history: keras.callbacks.History = model.history
-    return history
+        test = None
+        if validation_data is not None:
+            test_x, test_y, test_weight = keras.utils.unpack_x_y_sample_weight(validation_data)
+            test = _epochs(
+                replicas,
+                "test",
+                x=test_x,
+                y=test_y,
+                sample_weight=test_weight,
+                batch_size=validation_batch_size or batch_size,
+                steps_per_epoch=validation_steps,
+                shuffle=False,
+            )
+        called = _called(replicas, callbacks, verbose, epochs, train.num_batches, True)
+        if replicas.has_workers:
+            of_keras.prepare_saving(model)
+        replicas.stops_within_epochs = replicas.any(_has_batch_hooks(called))
+        model.stop_training = False
+        with _for_replicas(model):
+            called.on_train_begin()
+            first = of_keras.initial_epoch_of(model) or initial_epoch
+            logs: dict[str, Any] = {}
+            for epoch in range(_begun(replicas, first), epochs):
+                model.reset_metrics()
+                called.on_epoch_begin(epoch)
+                logs = _train_epoch(replicas, train, called)
+                if test is not None and of_keras.is_validated(model, epoch, validation_freq):
+                    found = _evaluated(replicas, test, called)
+                    logs.update({f"val_{name}": value for name, value in found.items()})
+                called.on_epoch_end(epoch, logs)
+                replicas.take_from_chief()
+                model.stop_training = replicas.any(model.stop_training)
+                if model.stop_training:
+                    break
+            if isinstance(model.optimizer, keras.optimizers.Optimizer) and epochs > 0:
+                model.optimizer.finalize_variable_values(model.trainable_weights)
+            called.on_train_end(logs or None)
+        history: keras.callbacks.History = model.history
+        return history
 
 
 def evaluate(
@@ -200,6 +203,7 @@ def evaluate(
 
     Raises:
         ValueError: as of `kerasreg.distribute.fit`.
+        WorkerLostError: likewise.
 
     Example:
 
@@ -216,19 +220,20 @@ def evaluate(
     of_keras.check_compiled(model, "evaluate")
     check_model(model)
     replicas = Replicas(model)
-    test = _epochs(
-        replicas,
-        "test",
-        x=x,
-        y=y,
-        sample_weight=sample_weight,
-        batch_size=batch_size,
-        steps_per_epoch=steps,
-        shuffle=False,
-    )
-    called = _called(replicas, callbacks, verbose, 1, test.num_batches, False)
-    with _for_replicas(model):
-        logs = _evaluated(replicas, test, called)
+    with workers_answer(replicas.strategy):
+        test = _epochs(
+            replicas,
+            "test",
+            x=x,
+            y=y,
+            sample_weight=sample_weight,
+            batch_size=batch_size,
+            steps_per_epoch=steps,
+            shuffle=False,
+        )
+        called = _called(replicas, callbacks, verbose, 1, test.num_batches, False)
+        with _for_replicas(model):
+            logs = _evaluated(replicas, test, called)
     return logs if return_dict else of_keras.in_order_of_metrics(model, logs)
 
 
@@ -265,7 +270,7 @@ def check_model(model: keras.Model) -> None:
 
 
 @contextlib.contextmanager
-def trained_by_replicas(model: keras.Model) -> Iterator[None]:
+def trained_by_replicas(model: keras.Model) -> Iterator[list[str]]:
     """Within, `model.fit` and `model.evaluate` are `kerasreg.distribute.fit` and `evaluate`.
 
     So code that calls `model.fit`, such as a hypermodel's, trains replicas as one device trains.
@@ -274,7 +279,7 @@ def trained_by_replicas(model: keras.Model) -> Iterator[None]:
         model: a model that was built under a strategy; any other one stays as it is.
 
     Returns:
-        A context manager.
+        A context manager, which gives a list of what was called so far, `"fit"` or `"evaluate"`.
 
     Example:
 
@@ -284,11 +289,20 @@ def trained_by_replicas(model: keras.Model) -> Iterator[None]:
     ...     "fit" in vars(model)  # It has one device.
     False
     """
+    called: list[str] = []
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            called.append(function.__name__)
+            return function(model, *args, **kwargs)
+
+        return call
+
     with contextlib.ExitStack() as stack:
         if trains_here(model):
-            own = {one.__name__: functools.partial(one, model) for one in (fit, evaluate)}
+            own = {one.__name__: counted(one) for one in (fit, evaluate)}
             stack.enter_context(patched(model, **own))
-        yield
+        yield called
 
 
 @contextlib.contextmanager

@@ -8,7 +8,28 @@ import os
 import tensorflow as tf
 
 from kerasreg.distribute._cluster import is_chief
+from kerasreg.distribute._lost_workers import workers_answer
 from kerasreg.distribute._replicas import gathered
+
+
+def least(strategy: tf.distribute.Strategy, number: int) -> int:
+    """The least of the whole numbers of all workers. All of them call it.
+
+    Args:
+        strategy: any strategy. A single process has the only number.
+        number: that of this worker.
+
+    Raises:
+        WorkerLostError: if one is gone.
+
+    Example:
+
+    >>> import tensorflow as tf, kerasreg
+    >>> kerasreg.distribute.least(tf.distribute.get_strategy(), 3)
+    3
+    """
+    with workers_answer(strategy):
+        return int(gathered(strategy, [number]).min())
 
 
 def check_same(strategy: tf.distribute.Strategy, what: str, text: str) -> None:
@@ -21,6 +42,7 @@ def check_same(strategy: tf.distribute.Strategy, what: str, text: str) -> None:
 
     Raises:
         ValueError: if one has another text, with its own.
+        WorkerLostError: if one is gone.
 
     Example:
 
@@ -28,7 +50,8 @@ def check_same(strategy: tf.distribute.Strategy, what: str, text: str) -> None:
     >>> kerasreg.distribute.check_same(tf.distribute.get_strategy(), "the settings", "rate=0.1")
     """
     number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
-    numbers = gathered(strategy, [number])[:, 0]
+    with workers_answer(strategy):
+        numbers = gathered(strategy, [number])[:, 0]
     others = [str(worker) for worker, one in enumerate(numbers) if one != numbers[0]]
     if others:
         raise ValueError(

@@ -552,7 +552,7 @@ def _programs(report: Any) -> Iterator[Block]:
     )
     rows = [
         [
-            "alone" if one["program"] is None else f"program {one['program']}",
+            _trained_as(one),
             str(one["trials"]),
             str(one["at_once"]),
             seconds(one["seconds"]),
@@ -562,11 +562,17 @@ def _programs(report: Any) -> Iterator[Block]:
         for one in report.programs[:_MOST_MEMBERS]
     ]
     yield Table(
-        "How trials were trained: as lanes of a program, or alone",
+        "How trials were trained: as lanes of a program, on replicas, or alone",
         ["trained", "trials", "at once", "time", "of it tracing", "why"],
         rows,
         frozenset([1, 2, 3, 4]),
     )
+
+
+def _trained_as(row: Mapping[str, Any]) -> str:
+    if row.get("by") == "replicas":  # Reports of earlier versions do not say it.
+        return f"{row['replicas']} replica{'' if row['replicas'] == 1 else 's'}"
+    return "alone" if row["program"] is None else f"program {row['program']}"
 
 
 def _failures(report: Any) -> Iterator[Block]:

@@ -337,12 +337,19 @@ def files_of(weights: Sequence[TrialWeights]) -> list[WeightFile]:
     return found
 
 
-def write(folder: str, weights: Sequence[TrialWeights]) -> None:
-    """Writes the values of trials; those of equal shapes in one file."""
+def write(folder: str, weights: Sequence[TrialWeights], part: str = "") -> None:
+    """Writes the values of trials; those of equal shapes in one file.
+
+    Args:
+        folder: the folder of the project.
+        weights: the weights of the trials.
+        part: what sets the files of this process apart from those that others write meanwhile.
+    """
     for one in files_of(weights):
         # A number of its own for each file: a trial that is tried again is in another one.
         number = 1 + max(map(_number, _names(folder)), default=0)
-        name = f"lanes-{number:06d}-{one.trial_ids[0]}-{one.trainings}.npz"
+        of_part = f"-{part}" if part else ""
+        name = f"lanes-{number:06d}-{one.trial_ids[0]}-{one.trainings}{of_part}.npz"
         write_bytes(os.path.join(folder, name), one.content)
 
 
@@ -508,4 +515,4 @@ def _names(folder: str) -> list[str]:
 
 def _number(name: str) -> int:
     parts = name.removesuffix(".npz").split("-")
-    return int(parts[1]) if len(parts) == 4 and parts[1].isdigit() else 0
+    return int(parts[1]) if len(parts) in (4, 5) and parts[1].isdigit() else 0

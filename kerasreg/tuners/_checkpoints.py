@@ -93,6 +93,11 @@ class Checkpoints:
         """Whether one may be written now."""
         return self.wanted and self._sparing.due
 
+    @property
+    def trial_ids(self) -> frozenset[str]:
+        """The trials that the checkpoint of this process has."""
+        return frozenset(self._mine)
+
     def spending(self) -> AbstractContextManager[None]:
         """What a checkpoint costs is done within."""
         return self._sparing.spending()

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras_tuner
@@ -31,6 +31,7 @@ from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._keras.patching import replace
 from kerasreg._validation import check_positive
 from kerasreg.tuners._failures import Failures
+from kerasreg.tuners._stop import Stopping
 
 # Seconds without a sign of life after which a worker is taken for dead, and where that is said.
 _SILENCE, _SILENCE_VARIABLE = 60.0, "KERASREG_WORKER_TIMEOUT"
@@ -70,9 +71,16 @@ class Chief:
 
     Args:
         tuner: a tuner of this process. Its oracle is changed for good.
+
+    Attributes:
+        stopping: tells whether the chief is asked to stop; the next one goes on.
+        look: is called now and then with the number of trials that run, while no worker is
+            answered.
     """
 
     def __init__(self, tuner: keras_tuner.Tuner) -> None:
+        self.stopping = Stopping()
+        self.look: Callable[[int], None] = lambda count: None
         self._oracle: Any = tuner.oracle
         self._silence = silence()
         self._failures = Failures(self._oracle)
@@ -97,6 +105,7 @@ class Chief:
 
         Raises:
             RuntimeError: if too many trials failed one after another, or the address is taken.
+            SearchStopped: if it was asked to stop.
         """
         self._oracle.verbose = 0  # Its table for each trial is nothing for several at a time.
         self._oracle.save()
@@ -106,8 +115,11 @@ class Chief:
         )
         with internals.failures_uncounted(self._oracle), internals.oracle_served(self._oracle):
             while not self._is_over():
+                self.stopping.check()
                 time.sleep(min(1.0, self._silence / _BEATS))
                 self._look()
+                with self._lock:
+                    self.look(len(self._oracle.ongoing_trials))
         self._failures.check()
 
     def create_trial(self, place: str) -> Any:
@@ -236,6 +248,9 @@ class WorkerOracle(keras_tuner.Oracle):
 
     Args:
         own: the oracle that the worker was given, which knows the space.
+
+    Attributes:
+        process: what sets the files of this process apart from those of other workers.
     """
 
     seed: int  # Which KerasTuner's oracle sets.
@@ -253,7 +268,8 @@ class WorkerOracle(keras_tuner.Oracle):
         directory, name = os.path.split(internals.project_folder(own))
         internals.set_project(self, directory, name)
         worker = os.environ["KERASTUNER_TUNER_ID"]
-        self._name = f"{worker}{_PROCESS}{uuid.uuid4().hex[:8]}"
+        self.process = uuid.uuid4().hex[:8]
+        self._name = f"{worker}{_PROCESS}{self.process}"
         self._client = internals.oracle_client(own)
         self._connection = internals.ChiefConnection()
         self._stopped = False
@@ -341,6 +357,24 @@ class WorkerOracle(keras_tuner.Oracle):
             return list(self._ask("get_best_trials", num_trials))
         self.trials.update(internals.trials_in_folder(self))
         return list(super().get_best_trials(num_trials))
+
+    def counts(self, trial_id: str) -> bool:
+        """Whether a trial of this worker still counts: another one may have ended it.
+
+        That is so where the chief has not heard this worker for long, and given its trials away.
+
+        Args:
+            trial_id: the id of the trial.
+        """
+        return self._ask("get_trial", trial_id).status not in ("COMPLETED", "FAILED")
+
+    def learn_all(self) -> None:
+        """Learns the trials of all workers, when the search has ended."""
+        known = internals.trials_in_folder(self)
+        self.trials.update(known)
+        ended = {one for one, of in known.items() if of.status in ("COMPLETED", "FAILED")}
+        for order, wanted in ((self.start_order, set(known)), (self.end_order, ended)):
+            order += sorted(wanted - set(order))
 
     def release(self) -> None:
         """Ends the part of this worker in the search: the chief gives its trials to others."""

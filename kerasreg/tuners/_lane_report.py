@@ -7,7 +7,7 @@ import dataclasses
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from kerasreg._report import Report
@@ -18,7 +18,17 @@ from kerasreg.tuners._plan import Plan
 # Up to so many programs are told by nobody's wish; more are if each has few trials.
 _FEW_PROGRAMS = 3
 _FEW_TRIALS = 8
-_OWN_CODE = "its own code trains it without `model.fit`, which is what lanes take the place of"
+_WITHOUT_FIT = "its own code trains it without `model.fit`, which is what lanes take the place of"
+# Who trained what was no lane: Keras' `fit`, the loop of `kerasreg.distribute`, or other code.
+KERAS, REPLICAS, OWN_CODE = "keras", "replicas", "own code"
+_LANES = "lanes"
+_WAYS = {
+    KERAS: "alone by Keras",
+    REPLICAS: "one by one on {}",
+    OWN_CODE: "alone by their own code",
+}
+# Of the classes of strategies whose own name is another one.
+_PUBLIC_NAMES = {"CollectiveAllReduceStrategy": "MultiWorkerMirroredStrategy"}
 # More lines, or more values of a line, are in the table only.
 _LINES = 5
 _VALUES = 4
@@ -31,17 +41,20 @@ class LaneRow(NamedTuple):
 
     Attributes:
         program: the number of the program, from 1 in the order in which they were found; None
-            for trials that Keras trained alone.
+            for trials that were no lanes.
         trials: how many trials were trained so.
         at_once: the most trainings that ran at the same time, folds and executions included.
         seconds: the time of tracing, compiling and training, but not of building the models.
         tracing: the part of it for tracing and compiling: what the first epoch took longer than
-            the median of the others. None if there was no other one, or Keras trained.
+            the median of the others. None if there was no other one, or trials were no lanes.
         loops: what ran for one lane after the other, as `"layer: operation"`.
         why: of a program, where its models or trainings differ from those of the program with
             the most trials; of trials alone, the reason. Empty for the program with the most.
         change: what would let such trials share a program with others; empty where nothing is
             known, or nothing is needed.
+        by: what trained them: `"lanes"` of a program, `"keras"` for `model.fit`, `"replicas"` for
+            `kerasreg.distribute.fit`, `"own code"` for code that calls neither.
+        replicas: of `"replicas"`, on how many each training ran; else 1.
     """
 
     program: int | None
@@ -52,6 +65,8 @@ class LaneRow(NamedTuple):
     loops: tuple[str, ...]
     why: str
     change: str
+    by: str = _LANES
+    replicas: int = 1
 
 
 class TrainedTrial(NamedTuple):
@@ -59,15 +74,19 @@ class TrainedTrial(NamedTuple):
 
     Attributes:
         trial: the id of the trial.
-        program: the number of the program whose lane the training was; None if Keras trained.
+        program: the number of the program whose lane the training was; None if it was none.
         at_once: how many trainings ran in the program when this one ended, with this one.
-        why: the reason for which Keras trained it alone, or None.
+        why: the reason for which it was no lane, or None.
+        by: what trained it, as in `LaneRow`.
+        replicas: on how many replicas, as in `LaneRow`.
     """
 
     trial: str
     program: int | None
     at_once: int
     why: str | None
+    by: str = _LANES
+    replicas: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +122,7 @@ class LaneReport(Report):
             titles.append("lane after lane")
         rows = [
             [
-                "alone" if row.program is None else str(row.program),
+                _trained_as(row),
                 *(row.trials, row.at_once, row.seconds, row.tracing),
                 row.why or None,
                 ", ".join(row.loops) or None,
@@ -114,6 +133,12 @@ class LaneReport(Report):
         total = f"{round(self.share * count)} of {count} trials shared a program with others"
         changes = dict.fromkeys(row.change for row in self.rows if row.change)
         return "\n".join([table(titles, rows), total, *changes])
+
+
+def _trained_as(row: LaneRow) -> str:
+    if row.by == REPLICAS:
+        return _count(row.replicas, "replica")
+    return "alone" if row.program is None else str(row.program)
 
 
 class EpochClock:
@@ -181,8 +206,41 @@ class _Program:
         return "the data", ()
 
 
+class Training(NamedTuple):
+    """How a trial was trained that was no lane.
+
+    Attributes:
+        why: why it was none.
+        by: what trained it, as in `LaneRow`.
+        replicas: on how many replicas.
+    """
+
+    why: str
+    by: str = KERAS
+    replicas: int = 1
+
+
+def under_strategy(strategy: Any, called: Sequence[str] | None, own_fit: bool) -> Training:
+    """How a trial was trained under a `distribution_strategy`.
+
+    Args:
+        strategy: the strategy.
+        called: what `kerasreg.distribute.trained_by_replicas` gave; None if nothing asked it.
+        own_fit: whether the hypermodel has a `fit` of its own.
+    """
+    name = type(strategy).__name__
+    name = _PUBLIC_NAMES.get(name, name)
+    if called and "fit" in called:
+        why = f"`kerasreg.distribute.fit` trains it on the replicas of a {name}"
+        return Training(why, REPLICAS, int(strategy.num_replicas_in_sync))
+    # Of one device the loop of replicas leaves `model.fit` as it is.
+    if called is not None and not own_fit:
+        return Training(f"a {name} of one device has no lanes")
+    return Training(f"its own code trains it under a {name}", OWN_CODE)
+
+
 class _Alone:
-    """The trials that Keras trained alone for one reason."""
+    """The trials that were trained one by one in one way, for one reason."""
 
     def __init__(self) -> None:
         self.trials: set[str] = set()
@@ -202,8 +260,8 @@ class LaneRecord:
     def __init__(self, trials_per_structure: int | None = None) -> None:
         self._drawn = trials_per_structure
         self._programs: dict[int, _Program] = {}  # By the id of the key.
-        self._alone: dict[str, _Alone] = {}
-        self._trainings: list[tuple[str, _Program | None, int, str | None]] = []
+        self._alone: dict[Training, _Alone] = {}
+        self._trainings: list[tuple[str, _Program | None, int, Training | None]] = []
         self._known: set[str] = set()  # The ids of trials of which a training has ended.
         self._rows: list[LaneRow] | None = None  # When the search has ended.
         self._trained: list[TrainedTrial] = []
@@ -240,22 +298,29 @@ class LaneRecord:
         self._trainings += [(trial_id, program, at_once, None) for trial_id in trial_ids]
 
     @contextlib.contextmanager
-    def alone(self, trial_id: str, why: str) -> Iterator[None]:
-        """Keras, or code of the user's, trains a trial alone within."""
-        why, begun = _short(why), time.perf_counter()
+    def alone(self, trial_id: str, how: Callable[[], Training]) -> Iterator[None]:
+        """A trial is trained within that is no lane.
+
+        Args:
+            trial_id: the id of the trial.
+            how: tells, when it was trained, by what it was, and why so.
+        """
+        begun = time.perf_counter()
         self._known.add(trial_id)  # The trial may end within.
         try:
             yield
         finally:
-            found = self._alone.setdefault(why, _Alone())
+            known = how()
+            known = known._replace(why=_short(known.why))
+            found = self._alone.setdefault(known, _Alone())
             found.trials.add(trial_id)
             found.seconds += time.perf_counter() - begun
-            self._trainings.append((trial_id, None, 1, why))
+            self._trainings.append((trial_id, None, 1, known))
 
     def ended(self, trial_id: str) -> None:
         """A trial has ended, perhaps without a call of `model.fit`."""
         if trial_id not in self._known:
-            with self.alone(trial_id, _OWN_CODE):
+            with self.alone(trial_id, lambda: Training(_WITHOUT_FIT, OWN_CODE)):
                 pass
 
     def close(self) -> str | None:
@@ -294,8 +359,11 @@ class LaneRecord:
                     change,
                 )
             )
-        for why, alone in sorted(self._alone.items(), key=lambda item: -len(item[1].trials)):
-            rows.append(LaneRow(None, len(alone.trials), 1, alone.seconds, None, (), why, ""))
+        for how, of in sorted(self._alone.items(), key=lambda item: -len(item[1].trials)):
+            count, seconds = len(of.trials), of.seconds
+            rows.append(
+                LaneRow(None, count, 1, seconds, None, (), how.why, "", how.by, how.replicas)
+            )
         return rows
 
     def trainings(self) -> list[TrainedTrial]:
@@ -303,16 +371,24 @@ class LaneRecord:
         if self._rows is not None:
             return self._trained
         numbers = self._numbers()
-        return [
-            TrainedTrial(trial_id, None if of is None else numbers[id(of)], at_once, why)
-            for trial_id, of, at_once, why in self._trainings
-        ]
+        found = []
+        for trial_id, of, at_once, how in self._trainings:
+            if of is not None:
+                found.append(TrainedTrial(trial_id, numbers[id(of)], at_once, None))
+            elif how is not None:
+                told = how.why, how.by, how.replicas
+                found.append(TrainedTrial(trial_id, None, at_once, *told))
+        return found
 
     def summary(self) -> str | None:
         """What a user is to know of trials that shared no program, in some lines; else None."""
         programs = self._largest_first()
         in_lanes = {trial_id for program in programs for trial_id in program.trials}
-        alone = {trial_id for of in self._alone.values() for trial_id in of.trials}
+        by: dict[tuple[str, int], set[str]] = {}
+        for how, of in self._alone.items():
+            by.setdefault((how.by, how.replicas), set()).update(of.trials)
+        # Who gave a strategy has what was asked for.
+        alone = {how: of for how, of in self._alone.items() if how.by != REPLICAS}
         # Who asked for a draw of the structure for some trials has what was asked for.
         drawn = self._drawn or 1
         enough = _FEW_TRIALS if drawn == 1 else drawn / 2
@@ -320,8 +396,8 @@ class LaneRecord:
         if not alone and not many:
             return None
         lines = [
-            f"{_count(len(of.trials), 'trial')} trained alone: {why}"
-            for why, of in sorted(self._alone.items(), key=lambda item: -len(item[1].trials))
+            f"{_count(len(of.trials), 'trial')} trained alone: {how.why}"
+            for how, of in sorted(alone.items(), key=lambda item: -len(item[1].trials))
         ]
         changes: dict[str, None] = {}  # Each is said once.
         if many:
@@ -330,10 +406,13 @@ class LaneRecord:
         if left > 0:
             shown.append(f"- And {_count(left, 'other reason')}.")
         shown += [f"- {change}." for change in changes if change]
-        ways = [f"{len(alone)} were trained alone by Keras"] if alone else []
+        ways = [
+            f"{len(of)} were trained {_WAYS[how].format(_count(replicas, 'replica'))}"
+            for (how, replicas), of in by.items()
+        ]
         if in_lanes:
             ways.append(f"{len(in_lanes)} were lanes of {_count(len(programs), 'program')}")
-        total = _count(len(alone | in_lanes), "trial")
+        total = _count(len(in_lanes.union(*by.values())), "trial")
         head = f"Of {total}, {' and '.join(ways)}: `tuner.lane_report()` has the table."
         return "\n".join([head, *shown])
 

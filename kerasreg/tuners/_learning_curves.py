@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import keras
 import numpy as np
 
 from kerasreg._files import write_json
+from kerasreg.tuners._parts import path_of_part, paths_of_parts, remove
 
 _NAME = "learning_curves.json"
 _MOST_EPOCHS = 60
@@ -33,9 +33,11 @@ class LearningCurves:
 
     Args:
         objective: a KerasTuner objective.
+        part: the name of the part that this process writes, where others write parts too.
     """
 
-    def __init__(self, objective: Any) -> None:
+    def __init__(self, objective: Any, part: str = "") -> None:
+        self._part = part
         self._metric = str(getattr(objective, "name", ""))
         of_training = self._metric.removeprefix("val_")
         self._training = of_training if of_training != self._metric else None
@@ -74,15 +76,32 @@ class LearningCurves:
         rest = known[_BEST:]
         step = 1 if every else -(-len(rest) // _OTHERS) or 1
         shown = known[:_BEST] + rest[::step]
-        if not shown:
+        return self._found(
+            [self._told(one) if one in self._kept else dict(stored[one]) for one in shown]
+        )
+
+    def _found(self, trials: list[dict[str, Any]]) -> dict[str, Any] | None:
+        if not trials:
             return None
-        trials = [self._told(one) if one in self._kept else stored[one] for one in shown]
         return {"metric": self._metric, "training_metric": self._training, "trials": trials}
 
     def write(self, ranking: Sequence[str], folder: str) -> None:
         """Keeps the curves on disk, where there are new ones."""
-        if self._kept and (found := self.to_dict(ranking, folder)) is not None:
-            write_json(os.path.join(folder, _NAME), found)
+        if not self._kept:
+            return
+        found = self._found(list(map(self._told, self._kept)))
+        if not self._part:
+            found = self.to_dict(ranking, folder)
+        if found is not None:
+            write_json(path_of_part(folder, _NAME, self._part), found)
+
+    def gather(self, ranking: Sequence[str], folder: str) -> None:
+        """Makes one file of the parts that other processes have written."""
+        parts = paths_of_parts(folder, _NAME)
+        if (found := self.to_dict(ranking, folder)) is not None:
+            path = path_of_part(folder, _NAME, "")
+            write_json(path, found)
+            remove(part for part in parts if part != path)
 
     def told(self, trial_id: str) -> dict[str, Any] | None:
         """The curve of a trial that this process has trained or learnt of, or None."""
@@ -109,27 +128,32 @@ class LearningCurves:
 
 def read(folder: str, metric: str) -> list[Mapping[str, Any]]:
     """The curves that a project has on disk, of an objective of that name."""
-    try:
-        found = _stored(folder)
-    except (OSError, ValueError):
-        return []  # They are to be looked at, and nothing depends on them.
-    return list(found["trials"]) if found["metric"] == metric else []
+    trials: dict[str, Mapping[str, Any]] = {}
+    for path in paths_of_parts(folder, _NAME):
+        try:
+            found = _stored(path)
+        except (OSError, ValueError):
+            continue  # They are to be looked at, and nothing depends on them.
+        if found["metric"] == metric:
+            trials |= {one["trial"]: one for one in found["trials"]}
+    return list(trials.values())
 
 
 def damage(folder: str) -> str | None:
     """What is wrong with the file of a project, in words; None if nothing is, or there is none."""
-    try:
-        _stored(folder)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        path = os.path.join(folder, _NAME)
-        return f"{path!r} cannot be read ({error}): the learning curves of earlier trials are lost."
+    for path in paths_of_parts(folder, _NAME):
+        try:
+            _stored(path)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            what = "the learning curves of earlier trials are lost."
+            return f"{path!r} cannot be read ({error}): {what}"
     return None
 
 
-def _stored(folder: str) -> dict[str, Any]:
-    with open(os.path.join(folder, _NAME), encoding="utf-8") as file:
+def _stored(path: str) -> dict[str, Any]:
+    with open(path, encoding="utf-8") as file:
         found = json.load(file)
     try:
         whole = [dict(one) for one in found["trials"] if isinstance(one["trial"], str)]

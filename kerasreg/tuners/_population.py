@@ -181,6 +181,8 @@ class PopulationBasedTraining(VectorizedTuner):
         if self._rounds:
             return "no two trials of one program ended such an epoch with the objective."
         probe, trials = self._probe, list(self.oracle.trials.values())
+        if self.distribution_strategy is not None and trials:
+            return "a `distribution_strategy` trains its trials one by one."
         if probe is None or not trials:
             return "no trial was trained."
         values = trials[0].hyperparameters.values

@@ -31,7 +31,7 @@ from kerasreg.tuners._failures import Failures
 from kerasreg.tuners._folds import FoldsOfSearch
 from kerasreg.tuners._lane_checkpoints import LaneCheckpoints
 from kerasreg.tuners._lane_group import LaneGroup, TooSlow
-from kerasreg.tuners._lane_report import LaneRecord
+from kerasreg.tuners._lane_report import LaneRecord, Training, under_strategy
 from kerasreg.tuners._learning_curves import LearningCurves
 from kerasreg.tuners._look_ahead import LookAhead
 from kerasreg.tuners._memory import is_out_of_memory, lanes_that_fit
@@ -156,8 +156,11 @@ class Scheduler:
         try:
             with self._failures.counted():
                 self._run()
-        except SearchStopped:
+        except SearchStopped as stopped:
             self._progress.close()
+            kept = [one for one, of in self.running.items() if self._is_kept(of)]
+            stopped.kept = tuple(kept)
+            stopped.again = tuple(one for one in self.running if one not in kept)
             self._give_back()
             raise
         except BaseException:
@@ -208,6 +211,12 @@ class Scheduler:
                 self._preparation.forget(running.trial)
                 if self._pruning is not None:
                     self._pruning.end(trial_id, None, False)
+
+    def _is_kept(self, running: RunningTrial) -> bool:
+        """Whether a trial that has not ended goes on from a checkpoint."""
+        # One that waits may be in that of the process from which it goes on.
+        goes_on = any(plan.state is not None for plan in running.plans)
+        return goes_on or running.trial.trial_id in self._checkpoints.trial_ids
 
     def _abandon(self) -> None:
         """Ends the code of trials that rest, so that it leaves what it has entered."""
@@ -436,7 +445,7 @@ class Scheduler:
         def train() -> Any:
             self._log.lanes(1)
             try:
-                with self.record.alone(plan.trial.trial_id, why):
+                with self.record.alone(plan.trial.trial_id, lambda: Training(why)):
                     return plan.train_by_keras(reports)
             finally:
                 self._log.lanes(0)
@@ -455,7 +464,8 @@ class Scheduler:
         """Trains a trial under the strategy of the tuner: a trial of replicas is no lane."""
         trial, args, kwargs = running.trial, self._args, self._kwargs
         self._log.lanes(1)
-        with self.record.alone(trial.trial_id, "a `distribution_strategy` trains it"):
+        how = functools.partial(_under_strategy, self._tuner, running)
+        with self.record.alone(trial.trial_id, how):
             self._finish(running, lambda: self._tuner.run_trial(trial, *args, **kwargs))
         self._log.lanes(0)
         self._look_on()
@@ -572,6 +582,21 @@ class Scheduler:
             if trial.trial_id not in ending:
                 self._stopping.check()
             return trial.trial_id in ending
+
+        return EpochReports(tell)
+
+    def ends_of(self, trial: Any) -> EpochReports:
+        """A callback that ends the trainings of a trial which reports nothing else to the search.
+
+        Args:
+            trial: the trial.
+        """
+
+        def tell(model: Any, epoch: int, logs: dict[str, Any]) -> bool:
+            ends = bool(self.limit.ending([(trial.trial_id, epoch, logs)], None))
+            if not ends:
+                self._stopping.check()
+            return ends
 
         return EpochReports(tell)
 
@@ -711,6 +736,13 @@ class Scheduler:
     def _look_on(self) -> None:
         """Lets those look who look at a search while it runs: all that has ended is written."""
         self._look(len(self.running))
+
+
+def _under_strategy(tuner: SearchingTuner, running: RunningTrial) -> Training:
+    """How a trial was trained under the strategy of a tuner."""
+    hypermodel = tuner.hypermodel
+    own_fit = "fit" in vars(hypermodel) or type(hypermodel).fit is not keras_tuner.HyperModel.fit
+    return under_strategy(tuner.distribution_strategy, running.replicated, own_fit)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kerasreg._files import write_json
+from kerasreg.tuners._parts import path_of_part, paths_of_parts, remove
 
 _NAME = "search_log.json"
 # So many numbers of lanes over time are kept of a search, and so many searches of a project.
@@ -87,10 +87,11 @@ class SearchLog:
 
     Args:
         clock: gives the seconds since 1970.
+        part: the name of the part that this process writes, where others write parts too.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] = time.time, part: str = "") -> None:
+        self._clock, self._part = clock, part
         self._trials: dict[str, dict[str, Any]] = {}
         self._searches: list[LanesInUse] = []
 
@@ -149,7 +150,11 @@ class SearchLog:
             folder: the folder of the project.
             trained: by the ids of trials how they were trained in this process.
         """
-        stored = read(folder)
+        return self._with(read(folder), trained)
+
+    def _with(
+        self, stored: Mapping[str, Any], trained: Mapping[str, Mapping[str, Any]] | None
+    ) -> dict[str, Any]:
         trials = dict(stored["trials"])
         for trial_id, found in self._trials.items():
             trials[trial_id] = {**found, **(trained or {}).get(trial_id, {})}
@@ -161,32 +166,46 @@ class SearchLog:
     def write(self, folder: str, trained: Mapping[str, Mapping[str, Any]]) -> None:
         """Keeps all that is known on disk, beside the trials."""
         if not self.is_empty or self._trials:
-            write_json(os.path.join(folder, _NAME), self.to_dict(folder, trained))
+            before = {"trials": {}, "lanes": []} if self._part else read(folder)
+            write_json(path_of_part(folder, _NAME, self._part), self._with(before, trained))
+
+    def gather(self, folder: str) -> None:
+        """Makes one file of the parts that other processes have written."""
+        parts, path = paths_of_parts(folder, _NAME), path_of_part(folder, _NAME, "")
+        if parts:
+            write_json(path, self.to_dict(folder))
+            remove(part for part in parts if part != path)
 
 
 def read(folder: str) -> dict[str, Any]:
     """What a project has on disk: its `trials` by their ids, and its `lanes`."""
-    try:
-        return _stored(folder)
-    except _UNREADABLE:
-        return {"trials": {}, "lanes": []}  # It is to be looked at, and nothing depends on it.
+    trials: dict[str, Any] = {}
+    lanes: dict[float, dict[str, Any]] = {}
+    for path in paths_of_parts(folder, _NAME):
+        try:
+            found = _stored(path)
+        except _UNREADABLE:
+            continue  # It is to be looked at, and nothing depends on it.
+        trials |= found["trials"]
+        lanes |= {one["began"]: one for one in found["lanes"]}
+    return {"trials": trials, "lanes": [lanes[began] for began in sorted(lanes)]}
 
 
 def damage(folder: str) -> str | None:
     """What is wrong with the file of a project, in words; None if nothing is, or there is none."""
-    try:
-        _stored(folder)
-    except FileNotFoundError:
-        return None
-    except _UNREADABLE as error:
-        path = os.path.join(folder, _NAME)
-        why = f"{type(error).__name__}: {error}"
-        return f"{path!r} cannot be read ({why}): the times of earlier trials are lost."
+    for path in paths_of_parts(folder, _NAME):
+        try:
+            _stored(path)
+        except FileNotFoundError:
+            continue
+        except _UNREADABLE as error:
+            why = f"{type(error).__name__}: {error}"
+            return f"{path!r} cannot be read ({why}): the times of earlier trials are lost."
     return None
 
 
-def _stored(folder: str) -> dict[str, Any]:
-    with open(os.path.join(folder, _NAME), encoding="utf-8") as file:
+def _stored(path: str) -> dict[str, Any]:
+    with open(path, encoding="utf-8") as file:
         found = json.load(file)
     lanes = [dict(one, began=float(one["began"])) for one in found["lanes"]]
     return {"trials": {name: dict(of) for name, of in found["trials"].items()}, "lanes": lanes}

@@ -15,6 +15,10 @@ class SearchStopped(BaseException):  # No `except Exception` of a trial's code i
 
     Trials that train as lanes are in a checkpoint. The next `search` of the project goes on.
 
+    Attributes:
+        kept: the ids of the trials that go on from a checkpoint.
+        again: the ids of those that have begun, and begin again.
+
     Example:
 
     >>> import tempfile, keras, numpy as np, kerasreg
@@ -30,10 +34,13 @@ class SearchStopped(BaseException):  # No `except Exception` of a trial's code i
     >>> data = np.ones((8, 3)), np.ones((8, 1))
     >>> try:
     ...     tuner.search(*data, epochs=3, validation_data=data, callbacks=[stop], verbose=0)
-    ... except kerasreg.tuners.SearchStopped:
-    ...     print([trial.status for trial in tuner.oracle.trials.values()])
-    ['RUNNING', 'RUNNING', 'RUNNING', 'RUNNING']
+    ... except kerasreg.tuners.SearchStopped as stopped:
+    ...     print(stopped.kept)
+    ('0', '1', '2', '3')
     """
+
+    kept: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         super().__init__("The search was asked to stop; the next one goes on.")

@@ -8,7 +8,6 @@ from typing import Any
 
 from kerasreg._durations import check_duration, duration
 from kerasreg._keras import keras_tuner_internals as internals
-from kerasreg.tuners._plan import EpochReports
 
 
 class TimeLimit:
@@ -71,16 +70,6 @@ class TimeLimit:
     def has_ended(self, trial_id: str) -> bool:
         """Whether a trial was asked to end, as the time is over."""
         return trial_id in self._ended
-
-    def callback(self, trial_id: str) -> EpochReports:
-        """A callback that ends the trainings of a trial which reports nothing else to the search.
-
-        Args:
-            trial_id: the id of the trial.
-        """
-        return EpochReports(
-            lambda model, epoch, logs: bool(self.ending([(trial_id, epoch, logs)], None))
-        )
 
     def give_back(self, oracle: Any, trial_id: str) -> None:
         """Lets an oracle give a trial again that was begun, in a search to come.

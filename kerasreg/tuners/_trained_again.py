@@ -9,6 +9,7 @@ from typing import Any
 
 import keras_tuner
 
+from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._overrides import has_own
 from kerasreg._validation import check_count
 from kerasreg._warnings import warn
@@ -108,7 +109,8 @@ def confirm(
     again, oracle = _again(
         tuner, kind, "again", trials, tuner.oracle.objective, tuner.folds, executions, seed
     )
-    again.search(*data.args, groups=data.groups, time_limit=time_limit, **data.kwargs)
+    with tuner.training_again(again):
+        again.search(*data.args, groups=data.groups, time_limit=time_limit, **data.kwargs)
     found = select_trial(tuner, rule, complexity, scores_again(tuner, again, trials))
     if not found.confirmed:
         warn(
@@ -156,7 +158,8 @@ def retrained(
         tuner.oracle.seed + 1,
     )
     again.lengths = [max(1, round((trial.best_step + 1) * share)) for trial in trials]
-    again.search(*args, **kwargs)
+    with tuner.training_again(again):
+        again.search(*args, **kwargs)
     done = _in_order(oracle)
     for trial, trial_again in zip(trials, done, strict=True):
         if trial_again.status != "COMPLETED":
@@ -190,7 +193,8 @@ def _again(
     """A tuner that trains as another one does, with the settings of some of its trials.
 
     Its folder is within that of the other one. The same trials with the same seed have the same
-    folder, where they are gone on with.
+    folder, where they are gone on with, but for that of a worker of several, which has a part of
+    its own.
 
     Returns:
         The tuner and its oracle.
@@ -198,14 +202,16 @@ def _again(
     settings = [trial.hyperparameters.values for trial in trials]
     oracle = GivenSettings(objective, settings, tuner.oracle.get_space(), seed)
     which = repr(([trial.trial_id for trial in trials], executions, seed)).encode()
-    again = kind(
-        oracle,
-        **{name: getattr(tuner, name) for name in _LIKE},
-        folds=folds,
-        directory=os.path.abspath(tuner.project_dir),
-        project_name=f"{what}-{zlib.crc32(which):08x}",
-        executions_per_trial=executions,
-    )
+    name, part = f"{what}-{zlib.crc32(which):08x}", tuner.part_of_project
+    with internals.no_chief():
+        again = kind(
+            oracle,
+            **{name: getattr(tuner, name) for name in _LIKE},
+            folds=folds,
+            directory=os.path.abspath(tuner.project_dir),
+            project_name=f"{name}-{part}" if part else name,
+            executions_per_trial=executions,
+        )
     return again, oracle
 
 

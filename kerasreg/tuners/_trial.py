@@ -36,6 +36,7 @@ class RunningTrial:
         reports: the epochs that all trainings have had, with the means of their results.
         reported_itself: whether own code has told the oracle of the results.
         now: the execution and the fold that own code trains now, and their model.
+        replicated: under a strategy, what was called of `kerasreg.distribute`, else None.
     """
 
     def __init__(self, trial: Any, objective: Any, trainings: int) -> None:
@@ -48,6 +49,7 @@ class RunningTrial:
         self.stopped_by: str | None = None
         self.told = self.reported_itself = False
         self.now: tuple[int, int | None, Any] = (0, None, None)
+        self.replicated: list[str] | None = None
         self.best: list[np.ndarray] = []
         self.kept: dict[Which, list[np.ndarray]] = {}
         self._apart: dict[Which, tuple[float, list[np.ndarray]]] = {}

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -24,8 +24,8 @@ from kerasreg.models import Ensemble
 from kerasreg.reports import SearchReport, check_path
 from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._checkpoints import Checkpoints, check_every
-from kerasreg.tuners._chief import WorkerOracle, check_parallel, parallel
-from kerasreg.tuners._crash_safe import StateFiles
+from kerasreg.tuners._chief import Chief, WorkerOracle, check_parallel, parallel
+from kerasreg.tuners._crash_safe import StateFiles, give_again
 from kerasreg.tuners._folds import check_folds
 from kerasreg.tuners._initial_settings import InitialSettings
 from kerasreg.tuners._lane_report import LaneRecord, LaneReport, report_of
@@ -208,7 +208,8 @@ class VectorizedTuner(keras_tuner.Tuner):
         # A worker that comes late must not delete what the others have.
         overwrite = overwrite and internals.parallel_role() != "worker"
         self.checkpoint_every = check_every(checkpoint_every)
-        self._stopping = Stopping()  # Of the search that runs.
+        self._stopping: Stopping | None = None  # Of the search that runs.
+        self._again: VectorizedTuner | None = None  # What trains trials of this one again.
         if isinstance(oracle, StudyOracle):
             oracle.opens_late = True
             if overwrite:
@@ -241,8 +242,10 @@ class VectorizedTuner(keras_tuner.Tuner):
             if not self._explored:
                 self._populate_initial_space()
             self.oracle.open()
-        self._curves = LearningCurves(self.oracle.objective)
-        self._log = SearchLog()
+        # Several workers write into one folder.
+        self._part = self.oracle.process if isinstance(self.oracle, WorkerOracle) else ""
+        self._curves = LearningCurves(self.oracle.objective, self._part)
+        self._log = SearchLog(part=self._part)
         self._stage: Stage | None = None  # Of the search of this process.
         self._pruning = None if pruner is None else Pruning(pruner, self.oracle.objective)
         initial.check(self.hypermodel)
@@ -296,32 +299,43 @@ class VectorizedTuner(keras_tuner.Tuner):
         SIGTERM stops the search as `stop` does, and ends the process then, as it does by default:
         where the program has no handler of its own, and calls `search` in its main thread.
         """
-        self._stopping = Stopping()
-        with stopped_by_sigterm(self._stopping):
-            self._search(fit_args, groups, time_limit, report, fit_kwargs)
+        self._stopping = stopping = Stopping()
+        try:
+            with stopped_by_sigterm(stopping):
+                self._search(fit_args, groups, time_limit, report, fit_kwargs)
+        finally:
+            self._stopping = None
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
         """Asks a search that runs to stop where nothing is lost; it may be called from anywhere.
 
         At the next end of an epoch `search` writes a checkpoint of the trials that train as lanes,
         and raises `kerasreg.tuners.SearchStopped`. The next `search` of the project, also in
         another process, goes on. Trials that Keras trains alone, and those with code of their own,
-        begin again. Where no search runs, nothing happens.
+        begin again. What `confirm` and `retrain=` train is such a search too, and is called again.
+
+        Returns:
+            Whether a search runs. Where none does, nothing happens.
         """
-        self._stopping.asked = True
+        again, stopping = self._again, self._stopping
+        if again is not None and again.stop():
+            return True
+        if stopping is not None:
+            stopping.asked = True
+        return stopping is not None
 
     def _search(
         self, fit_args: Any, groups: Any, time_limit: Any, report: Any, fit_kwargs: dict[str, Any]
     ) -> None:
         self.oracle.verbose = 0  # Its table for each trial is nothing for many at once.
-        if self._chief is not None:
-            self.searched = Searched(fit_args, fit_kwargs, groups)  # For an ensemble of the trials.
-            # Its oracle may ask which values are only values of a program.
-            self._new_scheduler(fit_args, fit_kwargs, groups, TimeLimit(None), lambda count: None)
-            self._chief.serve()
-            return
-        mend(self, self._files)
         limit, targets = TimeLimit(time_limit), check_targets(report)
+        if self._chief is not None:
+            self._serve(self._chief, fit_args, groups, targets, fit_kwargs)
+            return
+        if isinstance(self.oracle, WorkerOracle):
+            targets = []  # The chief knows the trials of all workers.
+        else:
+            mend(self, self._files)
         if time_limit is not None and self.distribution_strategy is not None:
             from kerasreg.distribute import has_workers
 
@@ -330,6 +344,7 @@ class VectorizedTuner(keras_tuner.Tuner):
                     "`time_limit` must be None where workers train each trial together: one would "
                     f"end before the others. Received: time_limit={time_limit!r}"
                 )
+        self._agree()
         renewal = self._new_renewal(targets)
         self._scheduler = self._new_scheduler(fit_args, fit_kwargs, groups, limit, renewal.look)
         self.searched = Searched(fit_args, fit_kwargs, groups)
@@ -350,9 +365,54 @@ class VectorizedTuner(keras_tuner.Tuner):
             summary = record.close()
             self._stage = Stage(state)
             renewal.close(self._stage)
+        if isinstance(self.oracle, WorkerOracle):
+            self.oracle.learn_all()
         self.on_search_end()
         if summary is not None:
             warn(summary)
+
+    def _serve(
+        self,
+        chief: Chief,
+        fit_args: Any,
+        groups: Any,
+        targets: Sequence[Any],
+        fit_kwargs: dict[str, Any],
+    ) -> None:
+        """Answers workers until they have trained all trials."""
+        mend(self, self._files)
+        self.searched = Searched(fit_args, fit_kwargs, groups)  # For an ensemble of the trials.
+        # Its oracle may ask which values are only values of a program.
+        self._new_scheduler(fit_args, fit_kwargs, groups, TimeLimit(None), lambda count: None)
+        renewal = self._new_renewal(targets)
+        chief.stopping, chief.look = self._stopping or Stopping(), renewal.look
+        state = "stopped"
+        try:
+            chief.serve()
+            state = "finished"
+        finally:
+            self._stage = Stage(state)
+            renewal.close(self._stage)
+        self._new_checkpoints().close()  # Of workers that died.
+        self._curves.gather([one.trial_id for one in completed_trials(self)], self.project_dir)
+        self._log.gather(self.project_dir)
+
+    def _agree(self) -> None:
+        """Gives again what not all workers have ended, that train each trial together."""
+        if self.distribution_strategy is None:
+            return
+        from kerasreg.distribute import has_workers, least
+
+        if not has_workers(self.distribution_strategy):
+            return
+        ended = self.oracle.end_order
+        with _ended_by_lost_workers():
+            ahead = ended[least(self.distribution_strategy, len(ended)) :]
+        if ahead:  # One has died before it could write the end of these.
+            for trial_id in reversed(ahead):  # The last in the queue is the first.
+                give_again(self.oracle, trial_id)
+                self._files.save_trial(self.oracle.trials[trial_id])
+            self._files.save()
 
     def reload(self) -> None:
         """Goes on with the project, as `keras_tuner.Tuner.reload` does.
@@ -377,7 +437,7 @@ class VectorizedTuner(keras_tuner.Tuner):
 
         Returns:
             A `LaneReport`: `str` of it is a table, with a row for each program and for each
-            reason for which trials were trained alone.
+            reason for which trials were trained alone, or on replicas.
 
         Example:
 
@@ -412,7 +472,7 @@ class VectorizedTuner(keras_tuner.Tuner):
               of that name; missing where its condition does not hold;
             - `message`: the last line of the error of a trial that failed;
             - `program`, `at_once`: the program whose lane the trial was, and how many ran together;
-              `why_alone`: why Keras trained the trial alone;
+              `why_alone`: why the trial was no lane;
             - `seconds`: an equal part of the time of all trainings of the program, or of all that
               were trained alone for that reason. Tracing is in it, building models is not.
 
@@ -706,14 +766,15 @@ class VectorizedTuner(keras_tuner.Tuner):
         if strategy is not None:
             from kerasreg.distribute import check_same, trained_by_replicas
 
-            check_same(strategy, "`seed` and the trials that follow from it", repr(hp.values))
+            with _ended_by_lost_workers():
+                check_same(strategy, "`seed` and the trials that follow from it", repr(hp.values))
         path = internals.checkpoint_path(self, trial.trial_id)
         if strategy is not None or scheduler is None:
             reports = [internals.best_epoch_callback(self.oracle.objective, path)]
         else:
             reports = [scheduler.reports_of(trial)]
         if strategy is not None and scheduler is not None:
-            reports.append(scheduler.limit.callback(trial.trial_id))
+            reports.append(scheduler.ends_of(trial))
         folds = [None] if scheduler is None else scheduler.folds.numbers
         if strategy is not None and self.folds is not None:
             raise keras_tuner.errors.FatalValueError(
@@ -736,7 +797,10 @@ class VectorizedTuner(keras_tuner.Tuner):
                     if scheduler is not None:
                         stack.enter_context(scheduler.trains(trial, execution, fold, model))
                     if strategy is not None:
-                        stack.enter_context(trained_by_replicas(model))
+                        stack.enter_context(_ended_by_lost_workers())
+                        called = stack.enter_context(trained_by_replicas(model))
+                        if scheduler is not None:
+                            scheduler.running[trial.trial_id].replicated = called
                     result = self.hypermodel.fit(hp, model, *args, **given)
                 if not was_built and model.built:
                     internals.write_build_config(self, trial.trial_id, model)
@@ -1056,7 +1120,10 @@ class VectorizedTuner(keras_tuner.Tuner):
             trial_ids: the ids of the trials.
             weights: the weights of those that have some.
         """
-        _best_epochs.write(self.project_dir, weights)
+        if isinstance(self.oracle, WorkerOracle):
+            # Those of a trial that another worker has ended do not belong to its score.
+            weights = [one for one in weights if self.oracle.counts(one.trial_id)]
+        _best_epochs.write(self.project_dir, weights, self._part)
 
     def weight_files(self, trial_ids: Sequence[str]) -> list[str] | None:
         """The files that have the weights of trials, the oldest first.
@@ -1084,6 +1151,21 @@ class VectorizedTuner(keras_tuner.Tuner):
             seen: for each lane that trained: its training, the epoch and the logs.
         """
 
+    @contextlib.contextmanager
+    def training_again(self, again: VectorizedTuner) -> Iterator[None]:
+        """Within, `stop` stops the search of another tuner, which trains trials of this one."""
+        self._again = again
+        try:
+            with internals.no_chief():
+                yield
+        finally:
+            self._again = None
+
+    @property
+    def part_of_project(self) -> str:
+        """What names this process in the folder, where several workers of a chief write there."""
+        return self._part
+
     def _new_scheduler(
         self,
         fit_args: tuple[Any, ...],
@@ -1109,7 +1191,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             limit=limit,
             look=look,
             checkpoints=self._new_checkpoints(),
-            stopping=self._stopping,
+            stopping=self._stopping or Stopping(),
         )
         if in_row is not None and in_row > 1:
             self.oracle.probe = scheduler.probe
@@ -1120,7 +1202,7 @@ class VectorizedTuner(keras_tuner.Tuner):
             trial = self.oracle.trials.get(trial_id)
             return trial is not None and trial.status in ("COMPLETED", "FAILED")
 
-        alone = not isinstance(self.oracle, StudyOracle)
+        alone = not isinstance(self.oracle, (StudyOracle, WorkerOracle))
         return Checkpoints(self.project_dir, self.checkpoint_every, has_ended, alone)
 
     def _new_renewal(self, targets: Sequence[Any]) -> Renewal:
@@ -1176,6 +1258,17 @@ class _Retraining(VectorizedTuner):
 
     def builds_by_hypermodel_alone(self, hp: keras_tuner.HyperParameters) -> bool:
         return True
+
+
+@contextlib.contextmanager
+def _ended_by_lost_workers() -> Iterator[None]:
+    """A worker that is gone ends the search, and is no failure of the trial."""
+    from kerasreg.distribute import WorkerLostError
+
+    try:
+        yield
+    except WorkerLostError as error:
+        raise keras_tuner.errors.FatalRuntimeError(str(error)) from error
 
 
 def _declares_whole_space(hypermodel: Any) -> bool:

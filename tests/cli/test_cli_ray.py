@@ -117,7 +117,7 @@ def test_a_search_that_is_told_to_end_goes_on_without_ray(alone, tmp_path):
         printed_until(process, "trial 1/6")
         process.send_signal(signal.SIGTERM)
         code, _, err = rest_of(process)
-    assert (code, err) == (130, "kerasreg: interrupted; continue with --resume\n")
+    assert (code, err) == (130, "kerasreg: interrupted in the search; continue with --resume\n")
     import optuna
 
     study = optuna.load_study(

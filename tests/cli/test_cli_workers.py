@@ -212,7 +212,7 @@ def test_a_search_that_is_told_to_end_goes_on_with_more_workers(alone, tmp_path)
         workers = _children(process.pid)
         process.send_signal(signal.SIGTERM)
         code, out, err = rest_of(process)
-    assert (code, err) == (130, "kerasreg: interrupted; continue with --resume\n")
+    assert (code, err) == (130, "kerasreg: interrupted in the search; continue with --resume\n")
     assert not any(os.path.exists(f"/proc/{one}") for one in workers)
     done = len(_lines(printed + out))
     assert done < 6

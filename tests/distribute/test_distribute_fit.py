@@ -5,16 +5,19 @@ and workers needs processes of its own, and is long; `helpers/replica_trainings.
 """
 
 import json
+import signal
+import time
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import replica_trainings
-from helpers.replica_trainings import faults, run
+from helpers.replica_trainings import faults, run, started_workers
 
 import kerasreg
 from kerasreg import distribute
+from kerasreg.distribute._lost_workers import workers_answer
 
 X = np.random.default_rng(3).normal(size=(10, 4)).astype("float32")
 Y = X[:, :1] - X[:, 1:2]
@@ -232,6 +235,80 @@ def test_workers_go_on_where_the_chief_was(tmp_path):
     assert [one["epochs"] for one in (*broken, *resumed)] == [None, None, [2, 3], [2, 3]]
     for one in (*resumed, whole[1]):
         np.testing.assert_allclose(one["weights"], whole[0]["weights"], rtol=0, atol=1e-12)
+
+
+def lost(victim, number, function, folder, epochs):
+    """What the other worker says, when one has got a signal in an epoch."""
+    processes = started_workers(function, folder)
+    try:
+        marks = folder / f"epochs-{victim}"
+        until = time.monotonic() + 120
+        while not marks.exists() or len(marks.read_text().split()) < epochs:
+            assert time.monotonic() < until, "it takes too long"
+            time.sleep(0.05)
+        processes[victim].send_signal(number)
+        out, errors = processes[1 - victim].communicate(timeout=100)  # Else it hangs.
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert processes[1 - victim].returncode == 0, errors[-2000:]
+    return json.loads(out.splitlines()[-1])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("victim", "number"), [(1, "SIGKILL"), (0, "SIGKILL"), (1, "SIGSTOP")], ids=str
+)
+def test_when_a_worker_is_gone_the_others_say_so_and_all_go_on(victim, number, tmp_path):
+    folder = tmp_path / "killed"
+    found = lost(victim, getattr(signal, number), "with_backup", folder, epochs=3)
+    assert found["lost"].startswith("A worker is gone, and the others cannot train without it")
+    resumed = run("worker", "with_backup", folder)
+    whole = run("worker", "with_backup", tmp_path / "whole")
+    assert whole[0]["epochs"] == list(range(8))
+    assert resumed[0]["epochs"] == resumed[1]["epochs"]
+    assert resumed[0]["epochs"][0] in (2, 3, 4)  # The chief was so far, and perhaps one further.
+    for one in resumed:
+        np.testing.assert_allclose(one["weights"], whole[0]["weights"], rtol=1e-9)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_worker_that_is_gone_is_no_failure_of_a_trial(victim, tmp_path):
+    folder = tmp_path / "killed"
+    found = lost(victim, signal.SIGKILL, "searched_slowly", folder, epochs=5)
+    assert found["lost"].startswith("A worker is gone")
+    resumed = run("worker", "searched_slowly", folder)
+    whole = run("worker", "searched_slowly", tmp_path / "whole")
+    for one in resumed:
+        for mine, other in zip(one["trials"], whole[0]["trials"], strict=True):
+            assert mine[:2] == other[:2] == [other[0], "COMPLETED"]
+            assert mine[2] == pytest.approx(other[2], rel=1e-9)
+
+
+class _Workers:
+    """A strategy of several workers, as far as it is asked."""
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"),
+    [
+        (tf.errors.UnavailableError(None, None, "no connection"), True),
+        (tf.errors.InternalError(None, None, "x\nCollective ops is aborted by: gone\nmore"), True),
+        (tf.errors.InvalidArgumentError(None, None, "of the data"), False),
+    ],
+)
+def test_only_errors_of_lost_workers_are_told_as_such(error, is_told, monkeypatch):
+    of_workers = "kerasreg.distribute._lost_workers.has_workers"
+    with pytest.raises(type(error)), workers_answer(tf.distribute.get_strategy()):
+        raise error  # A single process has nobody to lose.
+    monkeypatch.setattr(of_workers, lambda strategy: True)
+    expected = distribute.WorkerLostError if is_told else type(error)
+    with pytest.raises(expected) as raised, workers_answer(_Workers()):
+        raise error
+    if "gone" in str(error):
+        assert str(raised.value).endswith("TensorFlow says: gone")
 
 
 @pytest.mark.long

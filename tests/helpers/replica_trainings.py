@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # A strategy of logical CPU devices.
 
@@ -396,6 +397,43 @@ def resumed(folder, how):
     return {"epochs": history.epoch, "weights": weights.tolist()}
 
 
+class Slow(keras.callbacks.Callback):
+    """Tells of each epoch by a line in a file, and lets the test do something then."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def on_epoch_end(self, epoch, logs=None):
+        with open(self.path, "a") as file:
+            file.write(f"{epoch}\n")
+        time.sleep(0.3)
+
+
+def with_backup(folder):
+    """A training that goes on where the chief was, and says where a worker was lost."""
+    import kerasreg
+
+    os.makedirs(folder, exist_ok=True)
+    keras.utils.set_random_seed(1)
+    model = mlp(dense(4, 1, activation="tanh"))
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+    index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+    callbacks = [
+        keras.callbacks.BackupAndRestore(os.path.join(folder, "backup")),
+        Slow(os.path.join(folder, f"epochs-{index}")),
+    ]
+    x, y = data()
+    try:
+        history = kerasreg.distribute.fit(
+            *(model, x, y, BATCH), epochs=8, callbacks=callbacks, shuffle=False, verbose=0
+        )
+    except kerasreg.distribute.WorkerLostError as error:
+        return {"lost": str(error)}
+    weights = np.concatenate([weight.ravel() for weight in model.get_weights()])
+    return {"epochs": history.epoch, "weights": weights.tolist()}
+
+
 def other_orders():
     """Datasets that each worker shuffles as it likes; arrays, that all shuffle alike."""
     import tensorflow as tf
@@ -444,7 +482,43 @@ def searched(strategy, folder):
         "rates": [trial.hyperparameters.get("rate") for trial in tuner.oracle.trials.values()],
         "folder": os.path.relpath(tuner.project_dir, folder),
         "output": np.array(best(x[:2])).tolist(),
+        "rows": [row._asdict() for row in tuner.lane_report()],
+        "table": str(tuner.lane_report()),
+        "page": tuner.report(ensemble=False).markdown(),
     }
+
+
+def searched_slowly(strategy, folder):
+    """A search in which a worker may be lost."""
+    import keras_tuner
+
+    import kerasreg
+
+    def build(hp):
+        model = mlp(dense(4, 1, activation="tanh"))
+        model.compile(keras.optimizers.Adam(hp.Float("rate", 1e-3, 0.1)), "mse")
+        return model
+
+    os.makedirs(folder, exist_ok=True)
+    index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+    x, y = data()
+    tuner = kerasreg.tuners.VectorizedRandomSearch(
+        build,
+        "val_loss",
+        max_trials=3,
+        seed=3,
+        directory=folder,
+        project_name="search",
+        distribution_strategy=strategy,
+    )
+    given = {"batch_size": BATCH, "epochs": 3, "shuffle": False, "verbose": 0}
+    slow = Slow(os.path.join(folder, f"epochs-{index}"))
+    try:
+        tuner.search(x, y, validation_data=(x[:9], y[:9]), callbacks=[slow], **given)
+    except keras_tuner.errors.FatalRuntimeError as error:
+        return {"lost": str(error)}
+    trials = tuner.oracle.trials.values()
+    return {"trials": [[of.trial_id, of.status, of.score] for of in trials]}
 
 
 def searched_with_other_seeds(strategy, folder):

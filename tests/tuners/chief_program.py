@@ -67,6 +67,8 @@ def main(kind, trials, nap, folder):
         tuner = made(kind, int(trials), folder)
         # A process that runs is seen by the test.
         open(os.path.join(folder, f"{os.environ['KERASTUNER_TUNER_ID']}.ready"), "w").close()
+        # Each process names the same file.
+        report = {} if kind == "plain" else {"report": os.path.join(folder, "report.json")}
         try:
             tuner.search(
                 x[:64],
@@ -75,6 +77,7 @@ def main(kind, trials, nap, folder):
                 epochs=3,
                 verbose=0,
                 callbacks=[Naps()],
+                **report,
             )
         except RuntimeError as raised:
             error = str(raised)
@@ -87,6 +90,13 @@ def main(kind, trials, nap, folder):
             "weights": 0 if kind == "failing" else len(tuner.get_best_models(1)[0].weights),
             "error": error,
         }
+        if kind not in ("plain", "failing"):
+            told = tuner.report(ensemble=False)
+            found["curves"] = sorted(one["trial"] for one in told.curves["trials"])
+            found["timed"] = sorted(one["trial"] for one in told.trials if one["ended"])
+            found["searches"] = len(told.lanes)
+            found["chosen"] = tuner.select().trial.trial_id
+            found["confirmed"] = list(tuner.confirm(leading=1).confirmed)
     print(json.dumps(found))
 
 

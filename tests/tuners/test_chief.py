@@ -8,13 +8,19 @@ import subprocess
 import sys
 import time
 
+import keras
 import keras_tuner
+import numpy as np
 import pytest
 
 from kerasreg import tuners
 from kerasreg._keras import keras_tuner_internals as internals
-from kerasreg.tuners import _chief
+from kerasreg.tuners import _best_epochs, _chief, _learning_curves, _search_log
+from kerasreg.tuners._best_epochs import TrialWeights
 from kerasreg.tuners._crash_safe import StateFiles
+from kerasreg.tuners._learning_curves import LearningCurves
+from kerasreg.tuners._search_log import SearchLog
+from kerasreg.tuners._stop import SearchStopped
 
 PROGRAM = os.path.join(os.path.dirname(__file__), "chief_program.py")
 
@@ -139,6 +145,16 @@ def test_failed_trials_end_the_search_for_all(chief_of):
         chief._failures.check()
 
 
+def test_a_chief_that_is_asked_to_stop_stops(chief_of):
+    chief = chief_of(2)
+    chief.create_trial("a#1~lane-0")
+    counts = []
+    chief.look = lambda count: counts.append(count) or setattr(chief.stopping, "asked", True)
+    with pytest.raises(SearchStopped):
+        chief.serve()
+    assert counts == [1]
+
+
 @pytest.mark.parametrize("given", ["soon", "0", "-1", "nan"])
 def test_a_time_that_is_none_is_refused(monkeypatch, given):
     monkeypatch.setenv("KERASREG_WORKER_TIMEOUT", given)
@@ -192,6 +208,95 @@ def test_a_worker_says_that_it_waits_and_gives_up(monkeypatch, tmp_path, capsys)
         tuner.search()
     assert "this worker waits" in capsys.readouterr().err
     assert not os.path.exists(internals.oracle_path(oracle))  # Which is the chief's.
+
+
+def history(trial, epochs=2):
+    found = keras.callbacks.History()
+    found.epoch = list(range(epochs))
+    found.history = {name: [1.0, 0.5][:epochs] for name in ("loss", "val_loss")}
+    return trial, [found]
+
+
+def test_what_workers_know_of_their_trials_is_in_parts_until_the_chief_gathers_them(tmp_path):
+    objective, folder = keras_tuner.Objective("val_loss", "min"), str(tmp_path)
+    processes = [(LearningCurves(objective, part), SearchLog(part=part)) for part in "ab"]
+    for number, (curves, log) in enumerate(processes):
+        trial = str(number)
+        curves.keep(*history(trial))
+        log.begin()
+        log.lanes(1)
+        log.trial_began(trial)
+        log.trial_ended(trial, None, None)
+        log.end()
+    for _ in range(2):  # In turn, and again and again.
+        for number, (curves, log) in enumerate(processes):
+            curves.write([str(number)], folder)
+            log.write(folder, {str(number): {"seconds": number + 1.0}})
+
+    def known():
+        curves = [one["trial"] for one in _learning_curves.read(folder, "val_loss")]
+        log = _search_log.read(folder)
+        seconds = {trial: of["seconds"] for trial, of in log["trials"].items()}
+        return sorted(curves), seconds, len(log["lanes"])
+
+    whole = ["0", "1"], {"0": 1.0, "1": 2.0}, 2
+    assert known() == whole
+    assert len(os.listdir(tmp_path)) == 4
+    (tmp_path / "search_log-c.json").write_text("{")  # Of a worker whose disk was full.
+    assert "search_log-c.json" in _search_log.damage(folder)
+    chief = LearningCurves(objective), SearchLog()
+    chief[0].gather(["0", "1"], folder)
+    chief[1].gather(folder)
+    assert known() == whole
+    assert sorted(os.listdir(tmp_path)) == ["learning_curves.json", "search_log.json"]
+
+
+def test_weights_of_a_trial_that_two_workers_train_are_in_files_of_their_own(tmp_path):
+    for part, value in (("a", 1.0), ("b", 2.0)):
+        # Both have looked for the last number before the other one wrote.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_best_epochs, "_names", lambda folder: [])
+            of = {(0, None): [np.array([value])]}
+            _best_epochs.write(str(tmp_path), [TrialWeights("0", of, of[0, None])], part)
+    assert len(os.listdir(tmp_path)) == 2
+    assert _best_epochs.read_all(str(tmp_path), ["0"])["0"][0][0] in (1.0, 2.0)
+    _best_epochs.write(str(tmp_path), [TrialWeights("0", {(0, None): [np.ones(1)]}, [])], "c")
+    assert sorted(os.listdir(tmp_path))[-1].startswith("lanes-000002-")
+
+
+def worker_of(tmp_path, monkeypatch, told, build=lambda hp: None):
+    """A worker whose chief, which is not there, tells such statuses of trials."""
+    take_part(monkeypatch, "worker1")
+    given = {"directory": tmp_path, "project_name": "project", "max_trials": 3}
+    tuner = tuners.VectorizedRandomSearch(build, "val_loss", **given)
+
+    def ask(what, trial_id):
+        return keras_tuner.engine.trial.Trial(None, trial_id, told[trial_id])
+
+    monkeypatch.setattr(tuner.oracle, "_ask", ask)
+    return tuner
+
+
+def test_a_worker_keeps_no_weights_of_a_trial_that_another_one_has_ended(monkeypatch, tmp_path):
+    tuner = worker_of(tmp_path, monkeypatch, {"0": "COMPLETED", "1": "RUNNING"})
+    of = {(0, None): [np.ones(2)]}
+    weights = [TrialWeights(trial, of, of[0, None]) for trial in "01"]
+    tuner.keep_ended(["0", "1"], weights)
+    assert list(_best_epochs.read_all(tuner.project_dir, ["0", "1"])) == ["1"]
+
+
+def test_a_worker_deletes_no_checkpoint_of_another_one(monkeypatch, tmp_path):
+    tuner = worker_of(tmp_path, monkeypatch, {})
+    folder = os.path.join(tuner.project_dir, "checkpoints")
+    os.makedirs(folder)
+    names = ["checkpoint-b.npz", ".checkpoint-b.npz.begun"]
+    for name in names:
+        open(os.path.join(folder, name), "wb").close()
+    checkpoints = tuner._new_checkpoints()
+    checkpoints.begin()
+    with pytest.warns(UserWarning, match="cannot be read"):
+        checkpoints.close()
+    assert sorted(os.listdir(folder)) == sorted(names)
 
 
 class Processes:
@@ -266,7 +371,7 @@ def processes(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["random", "bayesian", "plain"])
-def test_a_chief_and_two_workers_of_which_one_is_killed(kind, processes):
+def test_a_chief_and_two_workers_of_which_one_is_killed(kind, processes, tmp_path):
     all_of_them = processes(kind, 6, 1.0)
     for name in ("chief", "worker1", "worker2"):
         all_of_them.start(name)
@@ -284,6 +389,22 @@ def test_a_chief_and_two_workers_of_which_one_is_killed(kind, processes):
     assert chief["weights"] == 2
     worker, _ = found["worker2"]
     assert worker["best"] == chief["best"]
+    if kind == "plain":
+        return
+    for one in (chief, worker):  # Each knows what all of them have done.
+        assert sorted(one["trials"]) == sorted(chief["trials"])
+        assert one["curves"] == one["timed"] == sorted(chief["trials"])
+        assert one["chosen"] == one["confirmed"][0]
+    assert worker["chosen"] == chief["chosen"]
+    # The report of all trials is the chief's, and what workers have left is in one file.
+    with open(tmp_path / "report.json") as file:
+        report = json.load(file)
+    assert [row["status"] for row in report["trials"]] == ["COMPLETED"] * 6
+    assert report["progress"]["state"] == "finished"
+    names = os.listdir(tmp_path / "project")
+    assert {"learning_curves.json", "search_log.json"} <= set(names)
+    assert not [name for name in names if name.startswith("checkpoint")]
+    assert len([name for name in names if name.startswith("again-")]) == 2
 
 
 @pytest.mark.long

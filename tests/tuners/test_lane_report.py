@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kerasreg import tuners
-from kerasreg.tuners._lane_report import EpochClock, LaneRecord, report_of
+from kerasreg.tuners._lane_report import EpochClock, LaneRecord, Training, report_of
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
 Y = X @ np.array([[1.0], [-2.0], [0.5]], "float32")
@@ -143,7 +143,10 @@ def test_code_without_a_call_of_fit_is_told(tmp_path):
             return trial.hyperparameters.Float("x", -1.0, 1.0) ** 2
 
     tuner = Parabola(max_trials=3, directory=tmp_path, seed=1)
-    with pytest.warns(UserWarning, match="3 trials trained alone: its own code"):
+    with pytest.warns(
+        UserWarning,
+        match="3 were trained alone by their own code.*\n- 3 trials trained alone: its own",
+    ):
         tuner.search()
     assert tuner.lane_report().share == 0.0
     tuner.oracle.max_trials = 5
@@ -222,7 +225,7 @@ def test_programs_of_later_searches_are_numbered_on():
 
 def test_what_a_long_error_says_is_cut():
     record = LaneRecord()
-    with record.alone("0", "x" * 1000 + "\nmore"):
+    with record.alone("0", lambda: Training("x" * 1000 + "\nmore")):
         pass
     assert len(record.rows()[0].why) < 400
     assert "more" not in record.rows()[0].why

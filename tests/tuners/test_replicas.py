@@ -1,6 +1,7 @@
 """Searches with a strategy: on replicas and on workers they are the search of one device."""
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,7 +16,7 @@ def build(hp):
     return model
 
 
-def test_trials_of_replicas_are_trained_by_our_loop(tmp_path, monkeypatch):
+def test_trials_of_replicas_are_trained_by_our_loop(tmp_path, monkeypatch, recwarn):
     called = []
 
     def fit(model, *args, **kwargs):
@@ -34,6 +35,44 @@ def test_trials_of_replicas_are_trained_by_our_loop(tmp_path, monkeypatch):
     x, y = np.ones((5, 3)), np.ones((5, 1))
     tuner.search(x, y, validation_data=(x, y), verbose=0)
     assert called == [["callbacks", "validation_data", "verbose"]] * 2
+    (row,) = tuner.lane_report()
+    assert (row.program, row.trials, row.by, row.replicas) == (None, 2, "replicas", 1)
+    assert row.why == "`kerasreg.distribute.fit` trains it on the replicas of a OneDeviceStrategy"
+    assert not [one for one in recwarn if "alone" in str(one.message)]  # It was asked for.
+
+
+class OwnLoop(keras_tuner.HyperModel):
+    """Trains without `model.fit`."""
+
+    def build(self, hp):
+        return build(hp)
+
+    def fit(self, hp, model, x, y, validation_data, callbacks, verbose):
+        return float(model.train_on_batch(x, y))
+
+
+@pytest.mark.parametrize(
+    ("hypermodel", "by", "why"),
+    [
+        (build, "keras", "a OneDeviceStrategy of one device has no lanes"),
+        (OwnLoop, "own code", "its own code trains it under a OneDeviceStrategy"),
+    ],
+)
+def test_what_a_strategy_of_one_device_trained_is_told(hypermodel, by, why, tmp_path):
+    tuner = kerasreg.tuners.VectorizedRandomSearch(
+        hypermodel() if isinstance(hypermodel, type) else hypermodel,
+        "val_loss" if by == "keras" else keras_tuner.Objective("loss", "min"),
+        max_trials=1,
+        directory=tmp_path,
+        distribution_strategy=tf.distribute.OneDeviceStrategy("CPU:0"),
+    )
+    x, y = np.ones((5, 3)), np.ones((5, 1))
+    said = {"keras": "1 were trained alone by Keras", "own code": "1 were trained alone by their"}
+    with pytest.warns(UserWarning, match=f"Of 1 trial, {said[by]}"):
+        tuner.search(x, y, validation_data=(x, y), verbose=0)
+    (row,) = tuner.lane_report()
+    assert (row.by, row.replicas, row.why) == (by, 1, why)
+    assert tuner.results()["why_alone"].tolist() == [why]
 
 
 def test_a_time_limit_of_workers_is_refused(tmp_path, monkeypatch):
@@ -46,6 +85,35 @@ def test_a_time_limit_of_workers_is_refused(tmp_path, monkeypatch):
     )
     with pytest.raises(ValueError, match=r"`time_limit` must be None .*time_limit='60s'"):
         tuner.search(np.ones((5, 3)), np.ones((5, 1)), time_limit="60s")
+
+
+def test_what_a_worker_could_not_write_when_it_died_all_train_again(tmp_path, monkeypatch):
+    x, y = np.ones((5, 3)), np.ones((5, 1))
+
+    def search():
+        tuner = kerasreg.tuners.VectorizedRandomSearch(
+            build,
+            "val_loss",
+            max_trials=3,
+            seed=1,
+            directory=tmp_path,
+            distribution_strategy=tf.distribute.OneDeviceStrategy("CPU:0"),
+        )
+        asked = list(tuner.oracle.end_order)
+        tuner.search(x, y, validation_data=(x, y), verbose=0)
+        return tuner, asked
+
+    first, _ = search()
+    built = []
+    monkeypatch.setattr("kerasreg.distribute.has_workers", lambda strategy: True)
+    monkeypatch.setattr("kerasreg.distribute.least", lambda strategy, number: number - 2)
+    monkeypatch.setattr("kerasreg.distribute.check_same", lambda *told: built.append(told[2]))
+    again, ended = search()
+    assert len(ended) == 3
+    values = [repr(of.hyperparameters.values) for of in first.oracle.trials.values()]
+    assert built == values[1:]  # In the order in which they had ended.
+    assert sorted(again.oracle.end_order) == sorted(first.oracle.end_order)
+    assert {of.status for of in again.oracle.trials.values()} == {"COMPLETED"}
 
 
 @pytest.mark.long
@@ -62,6 +130,13 @@ def test_a_search_of_replicas_and_of_workers_is_that_of_one_device(tmp_path):
         np.testing.assert_allclose(found["scores"], one["scores"], rtol=1e-9)
         np.testing.assert_allclose(found["output"], one["output"], rtol=1e-9)
     assert workers[0]["scores"] == workers[1]["scores"]
+    for found, strategy in ((two, "MirroredStrategy"), *[(w, "MultiWorker") for w in workers]):
+        (row,) = found["rows"]
+        assert (row["trials"], row["by"], row["replicas"]) == (2, "replicas", 2)
+        assert f"trains it on the replicas of a {strategy}" in row["why"]
+        assert found["table"].splitlines()[1].startswith("2 replicas ")
+        assert "| 2 replicas | 2 |" in found["page"]
+    assert one["rows"][0]["by"] == "keras"
 
 
 @pytest.mark.long
