@@ -236,6 +236,7 @@ def trained_and_masked():
     return {"trained": train("helpers.component_examples:ON_REPLICAS"), "masks": masks()}
 
 
+@pytest.mark.long
 def test_two_replicas_train_as_one_device_does(replicas):
     one, two = replicas
     assert set(one["trained"]) == set(ON_REPLICAS)
@@ -267,6 +268,7 @@ def masks():
     return [np.array(mask).tolist() for mask in strategy.experimental_local_results(kept())]
 
 
+@pytest.mark.long
 def test_replicas_drop_different_elements(replicas):
     alone, both = (found["masks"] for found in replicas)
     first, second = (np.array(mask) for mask in both)

@@ -193,7 +193,7 @@ OPTIMIZERS = {
 @pytest.mark.parametrize(
     ("optimizer", "options", "trained_before"),
     [
-        ("Adam", {}, False),
+        pytest.param("Adam", {}, False, marks=pytest.mark.long),
         ("LossScaleOptimizer", {"steps_per_execution": 4, "jit_compile": False}, True),
         ("Proximal", {"jit_compile": True}, True),
     ],

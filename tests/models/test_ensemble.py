@@ -106,7 +106,7 @@ def test_it_gives_mean_and_spread_of_members_by_one_program(kind):
     assert both.member_by_member == {}
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=3, max_size=3).filter(any))
 def test_weights_are_repeats_and_members_without_weight_are_dropped(shares):
     models, x = members(dense()), KINDS["dense"][1]
@@ -313,7 +313,9 @@ def test_what_its_outputs_are_is_known_to_an_export(tmp_path):
     assert serving._probabilities.scores_of(ensemble(models), 4, None) == "logits"
 
 
-@pytest.mark.parametrize("kind", ["gru", "attention", "text"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("gru", marks=pytest.mark.long), "attention", "text"]
+)
 def test_it_answers_in_another_process_as_here(kind, tmp_path):
     make, x = KINDS[kind]
     both = ensemble(members(make), [1, 2, 3])

@@ -102,7 +102,8 @@ def test_the_gradient_is_finite_where_weights_are_zero_or_alike(penalty, formula
     assert float(penalty(w)) == pytest.approx(formula(w) if w.any() else float(penalty(w)), 1e-6)
 
 
-@pytest.mark.parametrize("jit", [pytest.param(False, marks=pytest.mark.long), True])
+@pytest.mark.long
+@pytest.mark.parametrize("jit", [False, True])
 def test_value_gradient_and_prox_are_the_same_compiled(jit):
     def run_one(penalty, w):
         with tf.GradientTape() as tape:
