@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from kerasreg import tuners
 from kerasreg.lanes import _batches
-from kerasreg.tuners import _trial
+from kerasreg.tuners import _digests
 
 pytestmark = pytest.mark.shares_programs
 
@@ -69,8 +69,8 @@ def test_a_search_over_files_and_sparse_data_trains_lanes(kind, tmp_path, recwar
     if kind == "dictionary":
         x = {"keras_tensor": x}
     if kind == "large file":
-        monkeypatch.setattr(_trial, "_MOST_READ", 100)
-        monkeypatch.setattr(_trial, "_sample", None)  # Its contents are not looked at.
+        monkeypatch.setattr(_digests, "_MOST_READ", 100)
+        monkeypatch.setattr(_digests, "_sample", None)  # Its contents are not looked at.
         monkeypatch.setattr(_batches, "RESIDENT_BYTES", 100)
 
     def named(hp):
