@@ -19,6 +19,7 @@ import keras
 import keras_tuner
 import numpy as np
 
+from kerasreg._first_line import first_line
 from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import are_arrays
@@ -410,16 +411,17 @@ class Scheduler:
                 self.waiting = unfinished + self.waiting
                 return
             if error is not None:
+                count = len({plan.trial.trial_id for plan in unfinished})
                 warn(
-                    f"{len(unfinished)} trials could not be trained together and are trained one "
-                    f"by one: {error!r}"
+                    f"{count} {'trial' if count == 1 else 'trials'} could not be trained together "
+                    f"and are trained one by one: {type(error).__name__}: {first_line(error)}"
                 )
                 self._prepare_again(unfinished)
             plans = unfinished
         for plan in plans:
             if plan.trial.trial_id in self.running and not self._shall_end:
                 self._tell_why_alone(plan)
-                self._train_alone(plan, plan.why_alone or str(error))
+                self._train_alone(plan, plan.why_alone or (first_line(error) if error else ""))
 
     def watch(self, seen: Mapping[int, Seen]) -> set[str]:
         """Reports an epoch of some trainings; returns the ids of the trials that are to end."""
