@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import keras
 import keras_tuner
 
 from kerasreg._files import write_json
@@ -265,7 +266,23 @@ def build_as_trained(tuner: keras_tuner.Tuner, trial_id: str, model: Any) -> Non
         model: the model, which is not built.
     """
     with open(build_config_path(tuner, trial_id)) as stored:
-        model.build_from_config(json.load(stored))
+        config = json.load(stored)
+    model.build_from_config(config)
+    if not model.built:
+        # Of a subclass without a `build` of its own that builds the layers alone. Its export, and
+        # what is made of several models, ask for one that was called.
+        shapes = config.get("shapes_dict", {})
+        inputs = {name.removesuffix("_shape"): _symbols(shape) for name, shape in shapes.items()}
+        model(*([_symbols(config["input_shape"])] if "input_shape" in config else []), **inputs)
+
+
+def _symbols(shapes: Any) -> Any:
+    """Symbolic tensors of one shape, or of a structure of shapes, as JSON has them."""
+    if isinstance(shapes, dict):
+        return {name: _symbols(shape) for name, shape in shapes.items()}
+    if any(isinstance(each, (dict, list)) for each in shapes):
+        return [_symbols(shape) for shape in shapes]
+    return keras.KerasTensor(tuple(shapes))
 
 
 def has_own_build_and_fit(tuner: keras_tuner.Tuner) -> bool:

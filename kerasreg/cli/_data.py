@@ -141,8 +141,11 @@ def load_table(
     check_choice("task", task, TASKS)
     sep = check_separators(sep, decimal)
     frame, target = _read(data, target, sep, decimal)
-    for column in (target, *drop, *(name for name in (groups, order) if name is not None)):
-        _check_column(column, frame.columns)
+    named = [("target", target), *(("drop", name) for name in drop)]
+    named += [("groups", groups)] if groups is not None else []
+    named += [("order", order)] if order is not None else []
+    for argument, name in named:
+        _check_column(argument, name, frame.columns)
     if groups is not None and order is not None:
         raise ValueError(
             "`order` and `groups` cannot both be given: a group may have rows of all times. "
@@ -486,9 +489,9 @@ def _read_parquet(data: str) -> Any:
     return frame
 
 
-def _check_column(name: str, columns: Any) -> None:
+def _check_column(argument: str, name: str, columns: Any) -> None:
     if name not in columns:
-        check_choice("column", name, [str(column) for column in columns])
+        check_choice(argument, name, [str(column) for column in columns])
 
 
 def _is_numeric(column: Any) -> bool:

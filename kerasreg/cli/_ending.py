@@ -29,6 +29,7 @@ from kerasreg.cli._task import SearchTask
 _REFERENCE = "ensemble"
 # What is done, where it is done several times.
 _MODELS = "the making of the ensemble"
+_NAMES = "winner: the best setting alone; baseline: the same setting without regularization"
 
 
 class Ending:
@@ -66,7 +67,7 @@ class Ending:
         self.write(f"best setting, trial {chosen.trial.trial_id}: {setting}")
         with _weights_of(tuner):
             selection = tuner.select_ensemble()
-            self.write(_told(selection))
+            self.write(_told(selection, self.data.target_scale))
             networks = {
                 "baseline": self._baseline(best, chosen.trial.trial_id),
                 "winner": tuner.ensemble(candidates=[chosen.trial.trial_id]),
@@ -98,6 +99,7 @@ class Ending:
             self.write(f"note: {line}")
         self.write(f"\ntest part ({len(truth)} rows), which nothing has seen:")
         self.write(format_scores(scores, compared, _REFERENCE))
+        self.write(f"\n{_NAMES}")
 
         self.task.phase = "the export"
         served, samples = self._served(networks[_REFERENCE])
@@ -126,6 +128,7 @@ class Ending:
             "classes": table.classes,
             "columns": table.columns,
             "test": scores,
+            "target_scale": self.data.target_scale,
             "compared": {name: list(each) for name, each in compared.items()},
             "measured": measured,
             "saved_model": path,
@@ -230,15 +233,25 @@ def _weights_of(tuner: Any) -> Iterator[None]:
         ) from error
 
 
-def _told(selection: tuners.EnsembleSelection) -> str:
-    """The ensemble in a line."""
+def _told(selection: tuners.EnsembleSelection, unit: float) -> str:
+    """The ensemble in a line.
+
+    Args:
+        selection: the ensemble.
+        unit: what 1 of its scores is in the units of the data.
+    """
     name, count = selection.metric, len(selection.rows)
-    line = f"ensemble of {count} {'trial' if count == 1 else 'trials'}: {name} "
-    if selection.expected_score is None:
-        return line + f"{selection.score:.4f} where its trials were chosen"
+    line = f"ensemble of {count} trials: {name} "
+    if count == 1:
+        line = f"best ensemble, which is trial {selection.rows[0].trial_id} alone: {name} "
+    if selection.expected_score is None or selection.standard_error is None:
+        return (
+            line + f"{unit * selection.score:.4f} where its trials were chosen, which is too good"
+        )
     return line + (
-        f"{selection.expected_score:.4f} ± {selection.standard_error:.4f} is to be expected; "
-        f"the best trial alone: {selection.best_score:.4f}"
+        f"{unit * selection.expected_score:.4f} ± {unit * selection.standard_error:.4f} is to be "
+        f"expected; trial {selection.best_trial_id} alone has {unit * selection.best_score:.4f} "
+        "where it was found to be the best, which is too good"
     )
 
 

@@ -62,7 +62,13 @@ def run(argv: Sequence[str], end: Callable[[int], int] = int) -> int:
             and returns the code.
     """
     try:
-        return _dispatch(list(argv[1:]))
+        code = _dispatch(list(argv[1:]))
+        sys.stdout.flush()  # Here, where who reads no more is met.
+        return code
+    except BrokenPipeError:
+        # As of `kerasreg search --help | head`. What is left goes nowhere, also at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return end(1)
     except (UsageError, FailedError, InterruptionError) as error:
         print(f"kerasreg: {' '.join(str(error).split())}", file=sys.stderr)
         return end(_CODES[type(error)])

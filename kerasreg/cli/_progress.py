@@ -112,9 +112,12 @@ def progress_line(
     """
     name = tuner.oracle.objective.name
     ended = tuner.oracle.get_trial(trial.trial_id)
-    result = f"{name} {ended.score:.4f}" if ended.status == "COMPLETED" else "failed"
+    # The count is not the name, which begins at 0.
+    result = (
+        f"{name} {ended.score:.4f} ({trial.trial_id})" if ended.status == "COMPLETED" else "failed"
+    )
     best = completed_trials(tuner)
-    so_far = f"best {best[0].score:.4f} (trial {best[0].trial_id})" if best else "none completed"
+    so_far = f"best {best[0].score:.4f} ({best[0].trial_id})" if best else "none completed"
     count = f"{done}" if total is None else f"{done}/{total}"
     line = f"trial {count}: {result}, {so_far}, {duration(elapsed)} elapsed"
     return f"{line}, {left}" if left and done != total else line

@@ -52,10 +52,13 @@ def with_comparison(
         "note": "can be trusted: nothing has seen these rows",
     }
     labels, checks = found["classes"], report.checks
+    # Reports that were written before have none.
+    unit = found.get("target_scale", 1.0)
     ensemble, flattering = report.ensemble, report.honesty
     if ensemble is None:  # Of a report of the trials alone.
         ensemble = _ensemble(found["ensemble"])
         flattering = [*flattering, *honest_scores("", 0, None, ensemble)]
+    flattering = [_in_units(row, unit) for row in flattering]
     if checks is not None and labels and len(checks.get("classes") or ()) == len(labels):
         checks = {**checks, "classes": [str(one) for one in labels]}
     return _with(
@@ -65,6 +68,7 @@ def with_comparison(
             "metric": metric,
             "reference": _REFERENCE,
             "models": models,
+            "unit": unit,
         },
         honesty=[*flattering, honest],
         ensemble=ensemble,
@@ -87,6 +91,17 @@ def with_comparison(
             ),
         },
     )
+
+
+def _in_units(row: Mapping[str, Any], unit: float) -> dict[str, Any]:
+    """A row of the scores that can be trusted or not, in the units of the test part."""
+    error = row["standard_error"]
+    return {
+        **row,
+        "metric": row["metric"] if unit == 1.0 else row["metric"].removeprefix("val_"),
+        "score": unit * row["score"],
+        "standard_error": None if error is None else unit * error,
+    }
 
 
 def _with(report: SearchReport, **parts: Any) -> SearchReport:

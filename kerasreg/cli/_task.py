@@ -99,6 +99,10 @@ class SearchTask:
             f"{table.name}: {len(table.y)} rows, {len(table.columns)} features, {kind}; "
             f"{len(data.rows)} to search with in {how}, {len(data.test_rows)} to test"
         ]
+        if data.target_scale != 1.0:
+            lines.append(
+                f"val_rmse is in standard deviations of the target: 1 is {data.target_scale:.4g}"
+            )
         if self.initial:
             count = f"{len(self.initial)} setting{'s' if len(self.initial) > 1 else ''}"
             lines.append(f"begins with {count} of {settings.start_from}")

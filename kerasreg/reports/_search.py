@@ -344,8 +344,10 @@ def _failures(rows: Sequence[Mapping[str, Any]], runs: bool) -> list[dict[str, A
     """
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        if row["status"] != "COMPLETED" and not (runs and row["status"] == "RUNNING"):
-            found.setdefault((row["status"], row["message"] or ""), []).append(row["trial"])
+        running = row["status"] == "RUNNING"
+        if row["status"] != "COMPLETED" and not (runs and running):
+            left = "was not at its end when the search ended, or was cut off" if running else ""
+            found.setdefault((row["status"], row["message"] or left), []).append(row["trial"])
     return [
         {"status": key[0], "message": key[1], "count": len(ids), "trials": ids[:_SHOWN_FAILED]}
         for key, ids in sorted(found.items(), key=lambda item: -len(item[1]))

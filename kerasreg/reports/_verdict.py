@@ -20,7 +20,10 @@ def verdict(report: Any) -> list[str]:
     done = len(report.ranking)
     if not done:
         return ["No trial has completed."]
-    metric = name(report.objective["name"])
+    # In the units of the test part, which are those of the data.
+    unit = (report.test or {}).get("unit") or 1.0
+    metric = report.objective["name"]
+    metric = name(metric if unit == 1.0 else metric.removeprefix("val_"))
     found = [*_test(report.test)] if report.test else []
     ensemble = report.ensemble
     members = len(ensemble["members"]) if ensemble else 0
@@ -28,31 +31,39 @@ def verdict(report: Any) -> list[str]:
     if ensemble and members == 1:
         which = f"The best ensemble, which is trial {name(ensemble['members'][0]['trial'])} alone,"
     if ensemble and ensemble["expected_score"] is not None:
-        expected = with_error(ensemble["expected_score"], ensemble["standard_error"])
+        expected = with_error(unit * ensemble["expected_score"], unit * ensemble["standard_error"])
         found.append(
             f"{which} is expected to have a "
             f"{name(ensemble['metric'])} of {expected} for samples by which nothing was chosen; "
             f"the best trial alone, {name(ensemble['best_trial'])}, has "
-            f"{number(ensemble['best_score'])} where it was found to be the best."
+            f"{number(unit * ensemble['best_score'])} where it was found to be the best, which is "
+            "too good."
         )
     elif ensemble:
         found.append(
-            f"{which} has a {name(ensemble['metric'])} of {number(ensemble['score'])} where its "
-            "trials were chosen, which is too good; there were too few samples to say what is to "
-            "be expected."
+            f"{which} has a {name(ensemble['metric'])} of {number(unit * ensemble['score'])} "
+            "where its trials were chosen, which is too good; there were too few samples to say "
+            "what is to be expected."
         )
     best = next(row for row in report.trials if row["trial"] == report.ranking[0])
     if best["shrunken"] is not None:
-        estimate = with_error(best["shrunken"], best["shrunken_error"])
+        error = best["shrunken_error"]
+        estimate = with_error(unit * best["shrunken"], None if error is None else unit * error)
         found.append(
             f"The best setting is that of trial {name(best['trial'])}: its {metric} is "
-            f"{number(best['score'])} in the search, and is estimated at {estimate} where the luck "
-            "of the best of many is taken off."
+            f"{number(unit * best['score'])} in the search, and is estimated at {estimate} where "
+            "the luck of the best of many is taken off."
         )
     else:
         found.append(
             f"The best setting is that of trial {name(best['trial'])}: its {metric} is "
-            f"{number(best['score'])} in the search. The best of many looks better than it is."
+            f"{number(unit * best['score'])} in the search. The best of many looks better than it "
+            "is."
+        )
+    if unit != 1.0:
+        found.append(
+            f"Below, the {name(report.objective['name'])} of trials is in standard deviations of "
+            f"the target: 1 there is {number(unit)} here."
         )
     failed = sum(row["status"] in ("FAILED", "INVALID") for row in report.trials)
     left = len(report.trials) - failed - done
@@ -81,7 +92,9 @@ def _test(test: dict[str, Any]) -> list[str]:
             continue
         what = WHAT.get(model["name"], name(model["name"]))
         # Of log loss and of RMSE, less is better.
-        if error is None:
+        if not difference:
+            told = "no difference"
+        elif error is None:
             told = "the noise of the difference is not known"
         elif abs(difference) < _CLEAR * error:
             told = "no clear difference"

@@ -158,7 +158,14 @@ def export(
     True
     """
     for argument, value in (("model", model), ("preprocessing", preprocessing)):
-        if value is not None and not value.built:
+        if value is None and argument == "preprocessing":
+            continue
+        if not isinstance(value, keras.Model):
+            raise ValueError(
+                f"`{argument}` must be a `keras.Model`. Received: {argument}={value!r} of the type "
+                f"{type(value)}"
+            )
+        if not value.built:
             raise ValueError(
                 f"`{argument}` must be built: call it on data first. "
                 f"Received: {value.name!r}, unbuilt"

@@ -17,6 +17,7 @@ from typing import Any
 
 import keras_tuner
 
+from kerasreg._first_line import first_line
 from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._keras.own_steps import forget_refused_steps
 from kerasreg._warnings import warn
@@ -403,12 +404,13 @@ class Scheduler:
             self._waiting.add_first(unfinished)
             return [], ""
         if error is not None:
+            count = len({plan.trial.trial_id for plan in unfinished})
             warn(
-                f"{len(unfinished)} trials could not be trained together and are trained one "
-                f"by one: {error!r}"
+                f"{count} {'trial' if count == 1 else 'trials'} could not be trained together "
+                f"and are trained one by one: {type(error).__name__}: {first_line(error)}"
             )
             self._preparation.prepare_again(unfinished)
-        return unfinished, str(error)
+        return unfinished, first_line(error) if error else ""
 
     def _run_lanes(self, group: LaneGroup) -> Exception | None:
         """Trains a group; returns an error of its lanes."""

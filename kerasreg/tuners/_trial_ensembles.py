@@ -175,7 +175,10 @@ class EnsembleSelection(Report):
         lines.append(f"together: {self.metric} {self.score:.4g} where they were chosen")
         if self.expected_score is not None:
             lines[-1] += f", {self.expected_score:.4g} ± {self.standard_error:.2g} elsewhere"
-        lines.append(f"the best trial alone, {self.best_trial_id}: {self.best_score:.4g}")
+        lines.append(
+            f"the best trial alone, {self.best_trial_id}: {self.best_score:.4g} where it was found "
+            "to be the best"
+        )
         return "\n".join(lines)
 
 

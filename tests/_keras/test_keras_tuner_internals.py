@@ -187,6 +187,17 @@ def test_write_build_config(tuner):
     assert tuner.load_model(trial).layers[0].kernel.shape == (3, 2)
 
 
+class _Sum(keras.Model):
+    """A subclass, which takes one tensor or several."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(2)
+
+    def call(self, x):
+        return self.dense(keras.ops.concatenate(x, axis=1) if isinstance(x, list) else x)
+
+
 def test_build_as_trained(tuner):
     model = keras.Sequential([keras.layers.Dense(2)])
     model.build((None, 3))
@@ -194,6 +205,19 @@ def test_build_as_trained(tuner):
     again = keras.Sequential([keras.layers.Dense(2)])
     internals.build_as_trained(tuner, "0", again)
     assert again.layers[0].kernel.shape == (3, 2)
+    assert again.built is True
+    # As Keras wants it for an export: a subclass that was called.
+    for given in (np.ones((2, 3)), [np.ones((2, 3)), np.ones((2, 1))]):
+        model = _Sum()
+        model(given)
+        internals.write_build_config(tuner, "1", model)
+        again = _Sum()
+        internals.build_as_trained(tuner, "1", again)
+        assert again.built is True
+        assert [tuple(one.shape) for one in again.weights] == [
+            tuple(one.shape) for one in model.weights
+        ]
+        assert again(given).shape == (2, 2)
 
 
 def test_build_config_path(tuner):

@@ -1,6 +1,10 @@
 """`kerasreg`, its help, its version and its flags: what it says and its exit codes."""
 
+import os
+import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 from helpers.commands import check_refused, command, command_inside, python
@@ -180,3 +184,19 @@ def test_without_the_search_extra_it_says_what_to_install(tmp_path, package, dat
     target = [] if data == "wine" else ["--target=label"]
     done = command("search", f"--data={data}", *target, cwd=tmp_path, first_on_path=hidden)
     check_refused(done, package, "pip install 'kerasreg[search]'")
+
+
+def test_a_reader_who_leaves_is_no_error(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "kerasreg", "search", "--help"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(pathlib.Path(kerasreg.__file__).parents[1])},
+        timeout=120,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")

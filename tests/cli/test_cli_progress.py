@@ -45,25 +45,25 @@ def _line(scores, done, total, elapsed, left="", direction="max"):
 
 def test_the_line_tells_trials_best_elapsed_and_left():
     assert _line([0.5, 0.75], 2, 10, 60.0, "about 4:00 left") == (
-        "trial 2/10: val_accuracy 0.7500, best 0.7500 (trial 1), 1:00 elapsed, about 4:00 left"
+        "trial 2/10: val_accuracy 0.7500 (1), best 0.7500 (1), 1:00 elapsed, about 4:00 left"
     )
 
 
 def test_the_best_stays_when_the_last_is_worse():
-    assert "val_accuracy 0.5000, best 0.7500 (trial 0)" in _line([0.75, 0.5], 2, 4, 1.0)
+    assert "val_accuracy 0.5000 (1), best 0.7500 (0)" in _line([0.75, 0.5], 2, 4, 1.0)
 
 
 def test_the_best_of_errors_is_the_smallest():
     line = _line([0.75, 0.5, 0.6], 3, 4, 1.0, direction="min")
-    assert "val_accuracy 0.6000, best 0.5000 (trial 1)" in line
+    assert "val_accuracy 0.6000 (2), best 0.5000 (1)" in line
 
 
 @pytest.mark.parametrize(
     ("scores", "said"),
     [
         ([None], "failed, none completed"),
-        ([0.5, None], "failed, best 0.5000 (trial 0)"),
-        ([float("nan"), 0.25], "val_accuracy 0.2500, best 0.2500 (trial 1)"),
+        ([0.5, None], "failed, best 0.5000 (0)"),
+        ([float("nan"), 0.25], "val_accuracy 0.2500 (1), best 0.2500 (1)"),
     ],
 )
 def test_failed_trials_are_called_failed_and_never_best(scores, said):
@@ -153,7 +153,7 @@ def test_a_search_writes_one_line_for_each_trial(tmp_path):
         ("6/6", "6:00", None),
     ]
     best = min(trial.score for trial in tuner.oracle.trials.values())
-    assert f"best {best:.4f} (trial " in lines[-1]
+    assert f"best {best:.4f} (" in lines[-1]
     # What the tuner itself does after a trial is still done.
     assert (tmp_path / "untitled_project" / "tuner0.json").exists()
 

@@ -125,7 +125,7 @@ def _printed_scores(out):
 def _check_progress(out, total, metric):
     """One line for each trial, with the best score so far; returns the scores."""
     pattern = (
-        rf"trial (\d+)/{total}: {metric} (\d+\.\d{{4}}), best (\d+\.\d{{4}}) \(trial \d+\), "
+        rf"trial (\d+)/{total}: {metric} (\d+\.\d{{4}}) \(\d+\), best (\d+\.\d{{4}}) \(\d+\), "
         r"\d+:\d\d elapsed(, .* left)?"
     )
     lines = [line for line in out.splitlines() if line.startswith("trial ")]
@@ -282,6 +282,13 @@ def test_a_regression_is_whole_on_disk_and_in_print(prices):
     assert done.out.startswith(
         "houses.parquet: 150 rows, 2 features, regression; 120 to search with in 8 folds, 30 to te"
     )
+    # What the search says is in other units, and what is said after it in those of the file.
+    unit = search_data(load_table(str(path / "houses.parquet"), "price", drop=["town"]), seed=3)
+    assert report["target_scale"] == unit.target_scale > 1000.0
+    told = "val_rmse is in standard deviations of the target: 1 is "
+    assert f"{told}{unit.target_scale:.4g}\n" in done.out
+    expected = unit.target_scale * report["ensemble"]["expected_score"]
+    assert f"rmse {expected:.4f} ± " in done.out
     assert (report["columns"], report["classes"]) == (["size", "built"], None)
     assert (report["settings"]["drop"], report["settings"]["tuner"]) == (["town"], "bayesian")
     for scores in report["test"].values():
@@ -386,7 +393,7 @@ def test_a_failed_trial_costs_itself_alone(tmp_path, monkeypatch):
     where = SearchFolder(tmp_path / "out")
     assert (done.code, done.err) == (0, "")
     assert re.search(r"^trial 1/2: failed, none completed, ", done.out, re.MULTILINE)
-    assert re.search(r"^trial 2/2: val_log_loss .*\(trial 1\)", done.out, re.MULTILINE)
+    assert re.search(r"^trial 2/2: val_log_loss .*\(1\), best .*\(1\)", done.out, re.MULTILINE)
     assert "out of luck" in done.out
     assert [trial["status"] for trial in where.trials] == ["FAILED", "COMPLETED"]
     assert where.report["best_hyperparameters"] == where.trials[1]["hyperparameters"]["values"]

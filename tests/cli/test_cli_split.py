@@ -188,7 +188,7 @@ def test_order_and_what_contradicts_it_are_refused(ordered):
         load_table(path, "y", order="day", groups="town")
     with pytest.raises(ValueError, match="`order` must not be the target"):
         load_table(path, "y", order="y")
-    with pytest.raises(ValueError, match="`column` must be"):
+    with pytest.raises(ValueError, match="`order` must be one of"):
         load_table(path, "y", order="date")
 
 
@@ -271,8 +271,12 @@ def test_what_cannot_be_divided_is_refused(patients, tmp_path):
         job(table, tmp_path, time="soon")
     with pytest.raises(ValueError, match="`groups` must be neither the target nor dropped"):
         load_table(patients, "ill", groups="ill")
-    with pytest.raises(ValueError, match="`column` must be"):
+    with pytest.raises(ValueError, match="`groups` must be one of"):
         load_table(patients, "ill", groups="patients")
+    with pytest.raises(ValueError, match="`drop` must be one of"):
+        load_table(patients, "ill", drop=["patients"])
+    with pytest.raises(ValueError, match=r"`target` must be one of .*did you mean 'ill'"):
+        load_table(patients, "il")
     frame = pandas.read_csv(patients)
     frame.assign(patient=frame["patient"].where(frame.index != 4)).to_csv(patients, index=False)
     with pytest.raises(ValueError, match="'patient' has no value in data row 5"):

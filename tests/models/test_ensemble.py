@@ -313,9 +313,7 @@ def test_what_its_outputs_are_is_known_to_an_export(tmp_path):
     assert serving._probabilities.scores_of(ensemble(models), 4, None) == "logits"
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param("gru", marks=pytest.mark.long), "attention", "text"]
-)
+@pytest.mark.parametrize("kind", [pytest.param("gru", marks=pytest.mark.long), "attention", "text"])
 def test_it_answers_in_another_process_as_here(kind, tmp_path):
     make, x = KINDS[kind]
     both = ensemble(members(make), [1, 2, 3])

@@ -258,6 +258,7 @@ def test_the_verdict_tells_clear_differences_from_noise():
             ("baseline", 0.2, 0.05),
             ("linear", -0.2, 0.05),
             ("other", 0.1, None),
+            ("same", 0.0, 0.0),
         ]
     ]
     test = {"rows": 40, "metric": "log_loss", "reference": "ensemble", "models": models}
@@ -268,6 +269,32 @@ def test_the_verdict_tells_clear_differences_from_noise():
     assert re.search(r"without regularization .*: the ensemble is better\.", told)
     assert re.search(r"A linear model .*: the ensemble is worse\.", told)
     assert re.search(r"Other has .*: the noise of the difference is not known\.", told)
+    assert re.search(r"Same has .*: no difference\.", told)
+
+
+@pytest.mark.parametrize("unit", [None, 1.0, 66.0])
+def test_the_verdict_is_in_the_units_of_the_test_part(unit):
+    models = [{"name": "all", "scores": {"loss": 0.5}, "difference": None, "standard_error": None}]
+    test = {"rows": 40, "metric": "loss", "reference": "all", "models": models}
+    test |= {} if unit is None else {"unit": unit}
+    found = states(3)
+    given = parts(found) | {"test": test, "shrunken": {"00000": (0.5, 0.25)}}
+    report = search_report(found, objective="val_loss", direction="min", **given)
+    told, scale = "\n".join(report.verdict), unit or 1.0
+    expected, best = (report.ensemble[name] for name in ("expected_score", "best_score"))
+    assert f" of {scale * expected:.4g} ± " in told
+    assert f"has {scale * best:.4g} where it was found to be the best" in told
+    assert ("1 there is 66 here" in told) == (unit == 66.0)
+    named = "loss" if unit == 66.0 else "val_loss"
+    score = next(row["score"] for row in report.trials if row["trial"] == report.ranking[0])
+    assert f"its {named} is {scale * score:.4g} in the search" in told
+
+
+def test_a_trial_that_was_cut_off_has_a_reason():
+    found = [*states(3), state("last", {}, [], [], status="RUNNING")]
+    report = search_report(found, objective="val_loss", direction="min")
+    (left,) = report.failures
+    assert (left["trials"], "was not at its end" in left["message"]) == (["last"], True)
 
 
 def test_the_verdict_counts_trials_by_what_became_of_them():

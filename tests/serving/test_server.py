@@ -676,7 +676,16 @@ def test_a_port_that_is_taken_is_told(running):
     one, _, folder = running
     done = command_inside("serve", str(folder), f"--port={one.port}", cwd=folder)
     assert done.code == 1
-    assert done.err.strip().splitlines()[-1].startswith("kerasreg: [Errno")
+    told = f"kerasreg: `port` must be free, or 0 for any that is. Received: port={one.port}, in use"
+    assert done.err.strip().splitlines()[-1] == told
+
+
+def test_the_folder_of_a_search_is_answered_with_that_of_its_model(running, tmp_path):
+    _, _, folder = running
+    (tmp_path / "search").mkdir()
+    shutil.copytree(folder, tmp_path / "search" / "model")
+    with pytest.raises(ValueError, match=r"did you mean '.*search/model'"):
+        server.serve(tmp_path / "search")
 
 
 def test_a_folder_whose_versions_are_all_broken_is_refused(tmp_path):

@@ -378,3 +378,19 @@ def test_what_differs_from_keras_is_not_published(tmp_path):
     with pytest.raises(RuntimeError, match=r"differs from Keras by 1\.0e"):
         serving.export(model, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_layer_is_no_preprocessing(tmp_path):
+    layer = keras.layers.Rescaling(2.0)
+    for given in (
+        {"model": layer},
+        {
+            "model": keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]),
+            "preprocessing": layer,
+        },
+    ):
+        name = "preprocessing" if "preprocessing" in given else "model"
+        with pytest.raises(
+            ValueError, match=rf"`{name}` must be a `keras.Model`. Received: {name}="
+        ):
+            serving.export(**given, base_dir=tmp_path)

@@ -510,3 +510,32 @@ def test_targets_that_fit_changes_are_noticed(data, tmp_path):
     selection = tuner.select_ensemble(in_units, mode="min")
     score = tuner.oracle.trials[selection.best_trial_id].score
     assert selection.best_score == pytest.approx(score, rel=1e-4)
+
+
+class Subclass(keras.Model):
+    """A model as people write one: Keras builds its layers when it sees data."""
+
+    def __init__(self, rate):
+        super().__init__()
+        self.first = keras.layers.Dense(4, "relu")
+        self.drop = keras.layers.Dropout(rate)
+        self.last = keras.layers.Dense(CLASSES, "softmax")
+
+    def call(self, x, training=None):
+        return self.last(self.drop(self.first(x), training=training))
+
+
+def test_subclasses_that_are_built_by_their_data_have_an_ensemble(data, tmp_path):
+    def subclass(hp):
+        model = Subclass(hp.Float("dropout", 0.0, 0.5))
+        model.compile("adam", "sparse_categorical_crossentropy")
+        return model
+
+    tuner = searched(tmp_path, data, hypermodel=subclass, trials=2, folds=2)
+    x, y = data
+    selection = tuner.select_ensemble()
+    ensemble = selection.model()
+    predicted = ensemble.predict(x, verbose=0)
+    assert predicted.shape == (ROWS, CLASSES)
+    assert selection.score == pytest.approx(log_loss(y, selection.predictions), rel=1e-5)
+    assert tuner.get_best_models()[0].built

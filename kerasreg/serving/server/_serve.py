@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import os
 import re
@@ -67,9 +68,11 @@ def serve(
     """
     base_dir = os.fspath(base_dir)
     if not list_versions(base_dir):
+        inside = os.path.join(base_dir, "model")
+        hint = f"; did you mean {inside!r}?" if list_versions(inside) else ""
         raise ValueError(
             "`base_dir` must be a directory of versions, such as models/digits with "
-            f"models/digits/1 in it. Received: base_dir={base_dir!r}"
+            f"models/digits/1 in it. Received: base_dir={base_dir!r}{hint}"
         )
     name = os.path.basename(os.path.abspath(base_dir)) if name is None else name
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -137,9 +140,13 @@ def _listening(host: str, port: int, address: Any) -> socket.socket:
         listening.bind((host, port))
         # Who reads where it listens may ask at once, and waits until the server takes requests.
         listening.listen(_BACKLOG)
-    except OSError:
+    except OSError as error:
         listening.close()
-        raise
+        if error.errno != errno.EADDRINUSE:
+            raise
+        told = OSError(f"`port` must be free, or 0 for any that is. Received: port={port}, in use")
+        told.errno = error.errno
+        raise told from error
     return listening
 
 
