@@ -983,8 +983,11 @@ class Scheduler:
         for running in ending:
             self._see_end(running)
         self.tuner.keep_ended([running.trial.trial_id for running in ending], weights)
-        for running in ending:
-            self._tell_end(running)
+        with contextlib.ExitStack() as stack:
+            if isinstance(self.oracle, StudyOracle):
+                stack.enter_context(self.oracle.told_together())
+            for running in ending:
+                self._tell_end(running)
 
     def _metrics_of(self, running: RunningTrial) -> list[tuple[dict[str, Any], int]]:
         """The metrics of each training of a trial at its best epoch, and that epoch.
