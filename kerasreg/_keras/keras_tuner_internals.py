@@ -594,9 +594,9 @@ def begin_trial(oracle: keras_tuner.Oracle, tuner_id: str, trial: Any) -> None:
     """
     _private(oracle, "_record_values")(trial)
     oracle.ongoing_trials[tuner_id] = trial
-    oracle.trials[trial.trial_id] = trial
-    if trial.trial_id not in oracle.start_order:
+    if trial.trial_id not in oracle.trials:
         oracle.start_order.append(trial.trial_id)
+    oracle.trials[trial.trial_id] = trial
     _private(oracle, "_save_trial")(trial)
     oracle.save()
     _private(oracle, "_display").on_trial_begin(trial)

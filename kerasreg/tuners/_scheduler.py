@@ -47,6 +47,7 @@ from kerasreg.tuners._searching_tuner import SearchingTuner
 from kerasreg.tuners._stacking import Stacking
 from kerasreg.tuners._stop import SearchStopped, Stopping
 from kerasreg.tuners._structure_first import StructuralProbe
+from kerasreg.tuners._study_oracle import StudyOracle
 from kerasreg.tuners._time_limit import TimeLimit
 from kerasreg.tuners._trial import RunningTrial, failing
 from kerasreg.tuners._waiting import Waiting
@@ -701,8 +702,11 @@ class Scheduler:
         for running in ending:
             self._see_end(running)
         self._tuner.keep_ended([running.trial.trial_id for running in ending], weights)
-        for running in ending:
-            self._tell_end(running)
+        with contextlib.ExitStack() as stack:
+            if isinstance(self._oracle, StudyOracle):
+                stack.enter_context(self._oracle.told_together())
+            for running in ending:
+                self._tell_end(running)
 
     def _see_end(self, running: RunningTrial) -> None:
         """Takes what is to be looked at of a trial that ends."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
 import hashlib
+import json
 import math
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras_tuner
@@ -19,6 +23,7 @@ from kerasreg.tuners import _study_trials as marks
 from kerasreg.tuners._structure_first import StructuralProbe
 from kerasreg.tuners._study_agreement import Agreement
 from kerasreg.tuners._study_constraints import bounds_of, keeps_to, violations
+from kerasreg.tuners._study_requests import Beside, Later, Requests
 from kerasreg.tuners._study_space import (
     Parameter,
     differences,
@@ -30,13 +35,12 @@ from kerasreg.tuners._study_space import (
     values_of,
 )
 from kerasreg.tuners._study_storage import (
-    id_of,
     import_optuna,
     quiet,
     sampler_of,
     storage_of,
 )
-from kerasreg.tuners._study_trials import Chain, Standing, lost, rank_of, standing
+from kerasreg.tuners._study_trials import Chain, Standing, lost
 from kerasreg.tuners._study_workers import Heart, Workers
 
 # Attributes of a study: what it is of, and each hyperparameter that it has.
@@ -46,6 +50,10 @@ _HYPERPARAMETER = "kerasreg:hp:"
 _SECONDS_TO_MAKE = 5.0
 # So long an oracle waits when others have the last trials.
 _SECONDS_IDLE = 0.5
+# So often it looks how trials of others have ended, while there are trials to begin.
+_SECONDS_BETWEEN_LOOKS = 1.0
+# So long the value of an epoch may wait for others to be told with, where no pruner needs it.
+_SECONDS_UNTOLD = 1.0
 # A trial during which so many processes died is not tried again.
 _MOST_ATTEMPTS = 11
 _LONGEST_MESSAGE = 4000
@@ -201,6 +209,8 @@ class StudyOracle(keras_tuner.Oracle):
         self.probe: StructuralProbe | None = None
         self._block: tuple[dict[str, Any], int] = {}, 0  # A setting, and how many share with it.
         sampler_of(sampler, len(self.objectives), self.seed)  # Which refuses what is none.
+        # Samplers by name learn nothing from the end of a trial but what the storage tells.
+        self._tells_sampler = isinstance(sampler, self._optuna.samplers.BaseSampler)
         self._sampler, self._pruner, self._storage_given = sampler, pruner, storage
         self._study_name = study_name
         # Whether the tuner opens the study itself, when it knows the space of its hypermodel.
@@ -212,8 +222,12 @@ class StudyOracle(keras_tuner.Oracle):
         self._looked = -math.inf
         self._agreed: Agreement | None = None
         self._leaves = False  # Whether this process begins no trial any more.
-        self._standing = Standing([], set())
-        self._count = 0  # Of the trials of the study.
+        self._requests: Any = None
+        self._beside: Any = None  # The study, as samplers and pruners see it.
+        self._standing = Standing(self._counts)
+        self._synced = self._told = self._untold_since = -math.inf
+        self._stale: set[int] = set()  # The ranks of trials that this process gave up.
+        self._ending: list[_Run] | None = None  # Trials that are told together.
         self._foreign: dict[int, bool] = {}  # Whether trials of other programs count.
         self._published: set[str] = set()
         self._running: dict[str, _Run] = {}  # Of this process.
@@ -280,7 +294,8 @@ class StudyOracle(keras_tuner.Oracle):
         study.pruner = self._pruner or optuna.pruners.NopPruner()
         attributes = study.user_attrs
         self._join_spaces(attributes, name)
-        self._study = study
+        self._study, self._beside = study, Beside(study)
+        self._requests = Requests(optuna, study, self._storage)
         self._publish()
         self._look()
         self._sync()
@@ -342,8 +357,9 @@ class StudyOracle(keras_tuner.Oracle):
 
     def reload(self) -> None:
         """Goes on with the study. Its storage has the state, and not the project folder."""
-        self.trials.clear()
-        self._taken.clear()
+        for known in (self.trials, self._taken, self.start_order, self.end_order):
+            known.clear()
+        self._standing = Standing(self._counts)
         if not self.opens_late:
             self.open()
 
@@ -406,7 +422,7 @@ class StudyOracle(keras_tuner.Oracle):
     @property
     def is_over(self) -> bool:
         """Whether all `max_trials` trials have ended, as far as is known here."""
-        return self._is_full() and all(chain.ended for chain in self._counted())
+        return self._is_full() and not self._standing.running(self.max_trials)
 
     @property
     def living(self) -> list[str]:
@@ -488,11 +504,8 @@ class StudyOracle(keras_tuner.Oracle):
             names: the names of the files.
         """
         run = self._running.get(trial_id)
-        if run is not None:
-            try:
-                run.trial.set_user_attr(marks.ARTIFACTS, list(names))
-            except RuntimeError:  # It has ended in the study: another process has it.
-                self._leave(trial_id)
+        if run is not None:  # It is told when the trial ends: nobody looks for them before.
+            run.trial.set_user_attr(marks.ARTIFACTS, list(names))
 
     def artifacts_of(self, trial_ids: Iterable[str]) -> list[str]:
         """The names of the files that were shared of trials, as far as is known here.
@@ -500,12 +513,13 @@ class StudyOracle(keras_tuner.Oracle):
         Args:
             trial_ids: the ids of the trials.
         """
-        wanted = set(trial_ids)
+        chains = self._standing.chains
+        ranks = sorted({int(trial_id) for trial_id in trial_ids})
         names = [
             name
-            for chain in self._standing.chains
-            if chain.trial_id in wanted
-            for name in chain.best.user_attrs.get(marks.ARTIFACTS, ())
+            for rank in ranks
+            if rank < len(chains)
+            for name in chains[rank].best.user_attrs.get(marks.ARTIFACTS, ())
         ]
         return list(dict.fromkeys(names))
 
@@ -522,13 +536,13 @@ class StudyOracle(keras_tuner.Oracle):
         self._leaves = True
         count = 0
         for run in list(self._running.values()):
-            last = self._study.get_trials(deepcopy=False)[run.trial.number]
+            last = self._requests.trial(run.trial.number)
             # Of one whose result is there another process says the last word.
             if last.state.is_finished() or marks.RESULT in last.user_attrs:
                 continue
             root = last.user_attrs.get(marks.AGAIN, last.number)
             self._queue_again(last, root, int(last.user_attrs.get(marks.ATTEMPT, 0)) + 1)
-            self._storage.set_trial_user_attr(self._id_of(last.number), marks.HANDED_BACK, True)
+            self._mark(last.number, marks.HANDED_BACK, True)
             self._fail(last.number)
             count += 1
         heart = self._heart
@@ -568,60 +582,57 @@ class StudyOracle(keras_tuner.Oracle):
             internals.begin_trial(self, tuner_id, trial)
             return trial
         self._join()
-        asked, rank = self._ask() if self._has_room else ("IDLE", 0)
-        if isinstance(asked, str):
-            if asked == "STOPPED":
+        run = self._ask() if self._has_room else "IDLE"
+        if isinstance(run, str):
+            if run == "STOPPED":
                 self.tuner_ids.discard(tuner_id)
                 self.release()
             elif not self.ongoing_trials:
                 time.sleep(_SECONDS_IDLE)
-            return keras_tuner.engine.trial.Trial(self.get_space(), "", asked)
-        assert self._heart is not None
-        asked.set_user_attr(marks.WORKER, self._heart.worker)
-        trial_id = marks.trial_id_of(rank)
-        # Now, so that it can be handed back while its values are drawn.
-        self._running[trial_id] = _Run(asked)
-        values = self._draw(asked, rank)
-        asked.set_user_attr(marks.DRAWN, True)
-        attrs = asked.user_attrs
+            return keras_tuner.engine.trial.Trial(self.get_space(), "", run)
         space = self.get_space()
-        space.values = values
-        trial = keras_tuner.engine.trial.Trial(space, trial_id, "RUNNING")
-        internals.run_counts(self)[trial_id] = int(attrs.get(marks.FAILURES, 0))
+        space.values = run.values
+        trial = keras_tuner.engine.trial.Trial(space, run.trial_id, "RUNNING")
+        failures = run.trial.user_attrs.get(marks.FAILURES, 0)
+        internals.run_counts(self)[trial.trial_id] = int(failures)
         internals.begin_trial(self, tuner_id, trial)
         return trial
 
-    def _draw(self, asked: Any, rank: int) -> dict[str, Any]:
+    def _draw(self, run: _Run) -> None:
         """Draws the values of a trial, of which a block of trials may have some in common."""
-        # Samplers by name draw by the rank, and not by the number of the trial in the study.
-        if hasattr(self._study.sampler, "place"):
-            self._study.sampler.place(asked.number, rank)
+        trial = run.trial
+        known = run.later.known
+        # Another program may have queued it, with values of its own.
+        queued = {marks.AGAIN, marks.SETTING} & known.user_attrs.keys()
         own = self.probe is not None and self.trials_per_structure > 1
-        if own:
-            known = self._study.get_trials(deepcopy=False)[asked.number]
-            queued = {marks.AGAIN, marks.SETTING} & known.user_attrs.keys()
-            # Another program may have queued it, with values of its own.
-            own = not queued and "fixed_params" not in known.system_attrs
+        own = own and not queued and "fixed_params" not in known.system_attrs
         kept = self._kept() if own else {}
+        self._beside.look_anew()
 
         def ask(parameter: Parameter) -> Any:
             if parameter.name not in kept:
-                return suggest(asked, parameter)
+                return suggest(trial, parameter)
             value, of = kept[parameter.name], parameter.distribution
-            self._storage.set_trial_param(
-                self._id_of(asked.number), parameter.name, of.to_internal_repr(value), of
+            run.later.set_trial_param(
+                trial._trial_id, parameter.name, of.to_internal_repr(value), of
             )
             return value
 
-        values = values_by(self.hyperparameters, ask)
+        run.known_space = len(self.hyperparameters.space)
+        run.values, run.is_drawn = values_by(self.hyperparameters, ask), True
+        run.is_of_block, run.begins_block = bool(kept), own and not kept
+        if marks.DRAWN not in known.user_attrs:
+            trial.set_user_attr(marks.DRAWN, True)
+
+    def _go_on_with_block(self, run: _Run) -> None:
+        """Counts a trial of a block, or begins one with it."""
         first, left = self._block
-        if kept:
+        if run.is_of_block:
             self._block = first, left - 1
-        elif own:
+        elif run.begins_block:
             assert self.probe is not None
-            self._block = values, self.trials_per_structure - 1
-            self.probe.learn(values, lambda hp: hp.random_sample(internals.next_seed(self)))
-        return values
+            self._block = run.values, self.trials_per_structure - 1
+            self.probe.learn(run.values, lambda hp: hp.random_sample(internals.next_seed(self)))
 
     def _kept(self) -> dict[str, Any]:
         """The parameters that the next trial shares with its block; none for a new block."""
@@ -652,40 +663,139 @@ class StudyOracle(keras_tuner.Oracle):
         weakref.finalize(self, self._heart.silence)
         self._look()
 
-    def _ask(self) -> tuple[Any, int]:
-        """A trial of the study that counts, and its rank; or the status `"IDLE"` or `"STOPPED"`."""
+    def _ask(self) -> Any:
+        """A trial that this process runs now; or the status `"IDLE"` or `"STOPPED"`."""
         while True:
             if self._leaves:
-                return "STOPPED", 0
-            if time.monotonic() - self._looked > self.worker_timeout / 6:
+                return "STOPPED"
+            now = time.monotonic()
+            if now - self._looked > self.worker_timeout / 6:
                 self._look()
-            self._sync()
-            chains = self._counted()
-            waits = any(chain.attempts[-1].state.name == "WAITING" for chain in chains)
-            if self._is_full() and not waits:
-                if all(chain.ended for chain in chains):
+            elif self._is_full() or now - self._synced > _SECONDS_BETWEEN_LOOKS:
+                self._sync()
+            if self._is_full() and self._first_waiting() is None:
+                if not self._standing.running(self.max_trials):
                     self._fail_given_up()
-                    return "STOPPED", 0
+                    return "STOPPED"
                 if not self._running and self._look():
                     continue
-                return "IDLE", 0
-            count = self._count
-            trial = self._study.ask()
-            rank: int | None = len(self._standing.chains)
-            if trial.number != count:  # It was queued, or others came between.
+                return "IDLE"
+            unsettled = self._unsettled()
+            if unsettled or not self._requests.undoes:
+                self._learn(unsettled)
+                if self._is_full() and self._first_waiting() is None:
+                    continue
+            run = self._begun()
+            if run is not None:
+                return run
+
+    def _begun(self) -> _Run | None:
+        """Begins a trial, and draws its values; None if others were faster."""
+        known = self._standing.count
+
+        def begin() -> _Run | None:
+            # What is known of a trial that was added by a transaction which was undone.
+            self._standing.take_back(known)
+            waiting = self._first_waiting()
+            return self._begin_new() if waiting is None else self._begin_waiting(waiting)
+
+        try:
+            run = self._requests.together(begin, reads=True)
+        except BaseException as error:
+            self._standing.take_back(known)
+            if isinstance(error, _OthersFirst):
                 self._sync()
-                rank = rank_of(self._standing, trial.number)
-            if rank is not None and (self.max_trials is None or rank < self.max_trials):
-                return trial, rank
-            trial.set_user_attr(marks.SURPLUS, True)
-            self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
+                return None
+            raise
+        if run is None:
+            return None
+        run.later.was_told()
+        # Now, so that it can be handed back while its values are drawn.
+        self._running[run.trial_id] = run
+        if not run.is_drawn:
+            self._draw(run)
+            self._requests.together(run.later.tell)
+            run.later.was_told()
+        self._go_on_with_block(run)
+        self._show()
+        return run
+
+    def _begin_new(self) -> _Run | None:
+        """Begins a new trial; None if there was no room for it.
+
+        Raises:
+            _OthersFirst: if it is not to be added, which is undone.
+        """
+        assert self._heart is not None
+        trial = self._requests.create({marks.WORKER: self._heart.worker})
+        if trial.number != self._standing.count:  # Others came between.
+            self._learn()
+        self._standing.update([trial])
+        if self._requests.can_be_undone and not (
+            self._counts_now(trial.number) and self._first_waiting() is None
+        ):
+            raise _OthersFirst
+        return self._run_of(trial)
+
+    def _begin_waiting(self, number: int) -> _Run | None:
+        """Begins a trial that waits; None if another process was faster, or it does not count."""
+        storage, trial_id = self._storage, self._standing.open[number]._trial_id
+        try:
+            is_mine = storage.set_trial_state_values(trial_id, self._states.RUNNING)
+        except RuntimeError:  # It has ended.
+            is_mine = False
+        trial = copy.deepcopy(storage.get_trial(trial_id))
+        self._stale |= set(self._standing.update([trial]))
+        return self._run_of(trial) if is_mine else None
+
+    def _run_of(self, trial: Any) -> _Run | None:
+        """Runs a trial of the study that is this process's; None if it does not count."""
+        assert self._heart is not None
+        if not self._counts_now(trial.number):
+            self._mark(trial.number, marks.SURPLUS, True)
+            self._storage.set_trial_state_values(trial._trial_id, self._states.FAIL)
+            self._learn([trial])
+            return None
+        rank = self._standing.rank_of(trial.number)
+        assert rank is not None
+        # Samplers by name draw by the rank, and not by the number of the trial in the study.
+        if hasattr(self._study.sampler, "place"):
+            self._study.sampler.place(trial.number, rank)
+        run = _Run(Later(self._optuna, self._beside, self._storage, trial), rank)
+        if trial.user_attrs.get(marks.WORKER) != self._heart.worker:
+            run.trial.set_user_attr(marks.WORKER, self._heart.worker)
+        if self._sampler == "random":  # Which asks the storage for nothing.
+            self._draw(run)
+        run.later.tell()
+        return run
+
+    def _counts_now(self, number: int) -> bool:
+        """Whether a trial of the study is one of the `max_trials` first of the search."""
+        rank = self._standing.rank_of(number)
+        return rank is not None and (self.max_trials is None or rank < self.max_trials)
+
+    def _first_waiting(self) -> int | None:
+        """The number of the first trial of the study that waits to be begun."""
+        waiting = [
+            number for number, of in self._standing.open.items() if of.state.name == "WAITING"
+        ]
+        if self._is_full():  # What does not count is of no interest then.
+            waiting = [number for number in waiting if self._counts_now(number)]
+        return min(waiting, default=None)
+
+    def _unsettled(self) -> list[Any]:
+        """Trials that run and may turn out not to count: those that have no values yet."""
+        mine = {run.trial.number for run in self._running.values()}
+        return [
+            trial
+            for number, trial in self._standing.open.items()
+            if trial.state.name == "RUNNING"
+            and marks.DRAWN not in trial.user_attrs
+            and number not in mine
+        ]
 
     def _is_full(self) -> bool:
         return self.max_trials is not None and len(self._standing.chains) >= self.max_trials
-
-    def _counted(self) -> list[Chain]:
-        """The trials of the search, without those for which there was no room any more."""
-        return self._standing.chains[: self.max_trials]
 
     def _look(self) -> bool:
         """Looks which processes live, and takes over the trials of others; were there some?"""
@@ -699,23 +809,33 @@ class StudyOracle(keras_tuner.Oracle):
         me = self._heart.worker
         mine = {run.trial.number for run in self._running.values()}
 
-        def is_orphan(number: int) -> bool:
-            return number not in mine and self._workers.is_orphan(number, me)
+        def is_alive(worker: str) -> bool:
+            # Of its own it knows which it runs. One that it does not know was added by a request
+            # that was made again, since a database was gone before it answered.
+            return worker != me and self._workers.is_alive(worker)
 
-        gone = lost(self._counted(), self._workers.is_alive, is_orphan)
+        gone = [
+            chain
+            for chain in lost(
+                self._standing.running(self.max_trials),
+                is_alive,
+                lambda number: number not in mine and self._workers.is_orphan(number, me),
+            )
+            if chain.attempts[-1].number not in mine
+        ]
         for chain in gone:
-            self._take_over(chain)
+            self._requests.together(functools.partial(self._take_over, chain), reads=True)
         if gone:
             self._sync()
         return bool(gone)
 
     def _take_over(self, chain: Chain) -> None:
         """Queues a trial again whose process died. First the new one: so none is ever lost."""
-        states, last = self._optuna.trial.TrialState, chain.attempts[-1]
+        states, last = self._states, chain.attempts[-1]
         if chain.deaths >= _MOST_ATTEMPTS:
             message = f"{chain.deaths} processes died while they ran this trial."
             result = {"status": "FAILED", "message": message, "told": None}
-            self._storage.set_trial_user_attr(self._id_of(last.number), marks.RESULT, result)
+            self._mark(last.number, marks.RESULT, result)
         elif marks.RESULT in last.user_attrs:  # All but the last word was said.
             told = last.user_attrs[marks.RESULT]["told"]
             state = states.FAIL if told is None else states[told[0]]
@@ -729,7 +849,7 @@ class StudyOracle(keras_tuner.Oracle):
         else:
             self._queue_again(last, chain.root, len(chain.attempts))
         if marks.WORKER not in last.user_attrs:  # It was killed before it was named: it counts.
-            self._storage.set_trial_user_attr(self._id_of(last.number), marks.WORKER, marks.NOBODY)
+            self._mark(last.number, marks.WORKER, marks.NOBODY)
         self._fail(last.number)
 
     def _fail_given_up(self) -> None:
@@ -737,10 +857,9 @@ class StudyOracle(keras_tuner.Oracle):
 
         Who took them over was killed before it could say that.
         """
-        for chain in self._counted():
-            for trial in chain.attempts[:-1]:
-                if trial.state.name == "RUNNING":
-                    self._fail(trial.number)
+        for number, trial in list(self._standing.open.items()):
+            if trial.state.name == "RUNNING" and self._counts_now(number):
+                self._fail(number)
 
     def _queue_again(self, last: Any, root: int, attempt: int) -> None:
         """Queues a new trial of the study, with the parameters of one that broke off.
@@ -750,20 +869,29 @@ class StudyOracle(keras_tuner.Oracle):
         was_drawn = marks.DRAWN in last.user_attrs
         lost = (marks.ARTIFACTS, marks.HANDED_BACK, marks.SETTING, marks.WORKER)
         kept = {name: value for name, value in last.user_attrs.items() if name not in lost}
-        self._study.add_trial(
+        self._storage.create_new_trial(
+            self._requests.study_id,
             self._optuna.create_trial(
                 state=self._optuna.trial.TrialState.WAITING,
                 params=last.params if was_drawn else {},
                 distributions=last.distributions if was_drawn else {},
                 user_attrs={**kept, marks.AGAIN: root, marks.ATTEMPT: attempt},
                 system_attrs=last.system_attrs,
-            )
+            ),
         )
 
     def _fail(self, number: int) -> None:
         """Says that a trial of the study broke off."""
-        state = self._optuna.trial.TrialState.FAIL
-        self._study.tell(number, state=state, skip_if_finished=True)
+        with contextlib.suppress(RuntimeError):  # It has ended after all.
+            self._storage.set_trial_state_values(self._requests.id_of(number), self._states.FAIL)
+
+    def _mark(self, number: int, name: str, value: Any) -> None:
+        """Gives a trial of the study an attribute."""
+        self._storage.set_trial_user_attr(self._requests.id_of(number), name, value)
+
+    @property
+    def _states(self) -> Any:
+        return self._optuna.trial.TrialState
 
     def _counts(self, trial: Any) -> bool:
         """Whether a trial that another program has told the study of is one of this search."""
@@ -774,23 +902,36 @@ class StudyOracle(keras_tuner.Oracle):
             )
         return self._foreign[trial.number]
 
+    def _learn(self, again: Iterable[Any] = ()) -> None:
+        """Reads which trials of the study are new, and some that are known."""
+        standing = self._standing
+        news = self._requests.news(standing.count, standing.last, again)
+        self._stale |= set(standing.update(news))
+
     def _sync(self) -> None:
         """Learns what other processes have begun and ended."""
-        trials = self._study.get_trials(deepcopy=False)
-        self._count = len(trials)
-        self._standing = standing(trials, self._counts)
-        known = set(self.start_order)
-        counted = len(self._counted())
-        for rank, chain in enumerate(self._standing.chains):
+        self._synced = time.monotonic()
+        self._learn(list(self._standing.open.values()))
+        self._stale |= self._standing.unended.keys()
+        self._show()
+
+    def _show(self) -> None:
+        """Shows KerasTuner what was learnt of the trials of others."""
+        chains, stale = self._standing.chains, sorted(self._stale)
+        self._stale.clear()
+        for rank in stale:
+            if rank >= len(chains):
+                continue
+            chain = chains[rank]
             trial_id = chain.trial_id
-            if rank >= counted and not chain.ended:
+            if not chain.ended and self.max_trials is not None and rank >= self.max_trials:
                 continue  # Its process will see that there was no room.
             if trial_id in self._running or trial_id in self._taken:
                 continue
             state = chain.attempts[-1].state.name
             if state == "WAITING" and len(chain.attempts) == 1:
                 continue  # It has not begun.
-            if trial_id not in known:
+            if trial_id not in self.trials:
                 self.start_order.append(trial_id)
             self.trials[trial_id] = self._trial_of(chain)
             if chain.ended:
@@ -833,16 +974,46 @@ class StudyOracle(keras_tuner.Oracle):
         Returns:
             The trial.
         """
-        trial = super().update_trial(trial_id, metrics, step)
+        trial = self.trials[trial_id]
+        if all(trial.metrics.exists(name) for name in metrics):
+            # The study keeps the epochs: the file of the trial is written when it ends.
+            internals.record_metrics(self, trial, dict(metrics), step)
+        else:
+            trial = super().update_trial(trial_id, metrics, step)
         run = self._running.get(trial_id)
         if run is not None and len(self.objectives) == 1 and step > run.step:
-            run.step, value = step, float(metrics[self.objective.name])
+            run.step, value, now = step, float(metrics[self.objective.name]), time.monotonic()
             if math.isfinite(value):
-                try:
-                    run.trial.report(value, int(step))
-                except RuntimeError:  # It has ended in the study: another process has it.
-                    self._leave(trial_id)
+                if not any(one.later.has_untold for one in self._running.values()):
+                    self._untold_since = now
+                run.trial.report(value, int(step))
+                if self._pruner is None and now - self._untold_since > self._seconds_untold:
+                    self._tell_epochs()
         return trial
+
+    @property
+    def _seconds_untold(self) -> float:
+        return min(_SECONDS_UNTOLD, self.worker_timeout / 6)
+
+    def _tell_epochs(self) -> None:
+        """Tells the study what waits to be told of trials that run."""
+        self._told = time.monotonic()
+        runs = [run for run in list(self._running.values()) if run.later.has_untold]
+
+        def tell() -> None:
+            for run in runs:
+                run.later.tell()
+
+        try:
+            self._requests.together(tell)
+        except RuntimeError:  # One has ended in the study: another process has it.
+            for run in runs:
+                try:
+                    self._requests.together(run.later.tell)
+                except RuntimeError:
+                    self._leave(run.trial_id)
+        for run in runs:
+            run.later.was_told()
 
     def trials_to_end(self, trial_ids: Iterable[str]) -> set[str]:
         """Which of the running trials are to end: the pruner says so, or another process has them.
@@ -853,15 +1024,36 @@ class StudyOracle(keras_tuner.Oracle):
         Returns:
             The ids of those that are to end.
         """
+        prunes = self._pruner is not None
+        if prunes or time.monotonic() - self._told > self._seconds_untold:
+            self._tell_epochs()
+            self._beside.look_anew()
         found = set()
         for trial_id in trial_ids:
             run = self._running.get(trial_id)
             if run is None:
                 found.add(trial_id)
-            elif self._pruner is not None and run.trial.should_prune():
-                self._pruned.add(trial_id)
-                found.add(trial_id)
+            elif prunes:
+                if run.trial.should_prune():
+                    self._pruned.add(trial_id)
+                    found.add(trial_id)
+                if run.later.has_untold:  # What the pruner compares others with.
+                    self._tell_epochs()
+                    self._beside.look_anew()
         return found
+
+    @contextlib.contextmanager
+    def told_together(self) -> Iterator[None]:
+        """Tells the study of all trials that end within it at once, when it ends."""
+        if self._ending is not None:
+            yield
+            return
+        self._ending = []
+        try:
+            yield
+        finally:
+            ending, self._ending = self._ending, None
+            self._tell_ends(ending)
 
     @keras_tuner.synchronized
     def end_trial(self, trial: Any) -> None:
@@ -884,48 +1076,84 @@ class StudyOracle(keras_tuner.Oracle):
 
     def _tell(self, trial: Any) -> None:
         """Tells the study how a trial has ended."""
-        run, states = self._running[trial.trial_id], self._optuna.trial.TrialState
+        run = self._running[trial.trial_id]
+        if trial.trial_id not in self.end_order:
+            failures = internals.run_counts(self)[trial.trial_id]
+            run.trial.set_user_attr(marks.FAILURES, failures)
+            self._tell_epochs()
+            return
+        self._write_late_values(run, trial)
+        run.told = self._last_word(trial)
+        if run.told is not None:
+            for name, beyond in violations(self._bounds, trial).items():
+                # One that was taken over may have it.
+                if name not in run.trial.constraints:
+                    run.trial.set_constraint(name, beyond)
+        # Of a process that dies before the last word, another one says it.
+        run.trial.set_user_attr(marks.RESULT, {**_result_of(trial), "told": run.told})
+        if self._ending is None:
+            self._tell_ends([run])
+        else:
+            self._ending.append(run)
+
+    def _tell_ends(self, runs: list[_Run]) -> None:
+        """Tells the study how trials have ended: all that waits to be told, then the last word."""
+
+        def tell() -> None:
+            for run in runs:
+                run.later.tell()
+                self._say_last_word(run)
+
         try:
-            if trial.trial_id not in self.end_order:
-                failures = internals.run_counts(self)[trial.trial_id]
-                run.trial.set_user_attr(marks.FAILURES, failures)
-                return
-            self._tell_late_values(run, trial)
-            told = self._last_word(trial)
-            if told is not None:
-                for name, beyond in violations(self._bounds, trial).items():
-                    # One that was taken over may have it.
-                    if name not in run.trial.constraints:
-                        run.trial.set_constraint(name, beyond)
-            # Of a process that dies between these two, another one says the last word.
-            run.trial.set_user_attr(marks.RESULT, {**_result_of(trial), "told": told})
-            state, values = states.FAIL, None
-            if told is not None:
-                state, values = states[told[0]], told[1]
-            self._study.tell(run.trial, values, state=state)
-            del self._running[trial.trial_id]
-            self._taken.add(trial.trial_id)
+            self._requests.together(tell)
         except (RuntimeError, ValueError):
-            known = self._study.get_trials(deepcopy=False)[run.trial.number]
+            if len(runs) > 1:
+                for run in runs:
+                    self._tell_ends([run])
+                return
+            known = self._requests.trial(runs[0].trial.number)
             if not known.state.is_finished():
                 raise
-            self._leave(trial.trial_id)
+            # It may have been told: by a request that a database did and did not answer.
+            if not _is_same(
+                known.user_attrs.get(marks.RESULT), runs[0].trial.user_attrs[marks.RESULT]
+            ):
+                self._leave(runs[0].trial_id)
+                return
+        for run in runs:
+            run.later.was_told()
+            self._running.pop(run.trial_id, None)
+            self._taken.add(run.trial_id)
+            self._standing.update([run.later.known])
 
-    def _tell_late_values(self, run: _Run, trial: Any) -> None:
+    def _say_last_word(self, run: _Run) -> None:
+        """Tells the study the state and the values with which a trial has ended."""
+        known, (name, values) = run.later.known, run.told or ("FAIL", None)
+        state = self._states[name]
+        if values is not None and any(map(math.isnan, values)):
+            raise ValueError(f"The results of trial {run.trial_id} must be numbers: {values}")
+        if self._tells_sampler:
+            self._study.tell(run.trial, values, state=state)
+        else:
+            if name == "PRUNED" and known.intermediate_values:
+                values = [known.intermediate_values[max(known.intermediate_values)]]
+            self._storage.set_trial_state_values(known._trial_id, state, values)
+        known.state, known.values = state, values
+
+    def _write_late_values(self, run: _Run, trial: Any) -> None:
         """Adds the values of hyperparameters that `build` has declared since the trial began."""
+        values = trial.hyperparameters.values
+        if values == run.values and len(self.hyperparameters.space) == run.known_space:
+            return
         try:
-            params, distributions = params_of(self.hyperparameters, trial.hyperparameters.values)
+            params, distributions = params_of(self.hyperparameters, values)
         except ValueError:  # The user's code has set a value that the space does not have.
             return
         for name in params.keys() - run.trial.params.keys():
             of = distributions[name]
-            self._storage.set_trial_param(
-                self._id_of(run.trial.number), name, of.to_internal_repr(params[name]), of
+            run.later.set_trial_param(
+                run.trial._trial_id, name, of.to_internal_repr(params[name]), of
             )
-
-    def _id_of(self, number: int) -> int:
-        """By what the storage knows a trial of the study."""
-        return id_of(self._storage, self._study.study_name, number)
 
     def _last_word(self, trial: Any) -> tuple[str, list[float] | None] | None:
         """The state and the values that a trial has in the study; None for one that failed."""
@@ -1019,17 +1247,42 @@ class StudyOracle(keras_tuner.Oracle):
         return ranked[:num_trials]
 
 
+class _OthersFirst(Exception):
+    """A trial is not added: another one waits to be begun, or there is no room any more."""
+
+
 class _Run:
     """A trial that this process runs.
 
     Attributes:
-        trial: the trial of Optuna's.
+        later: what is told of it.
+        rank: how many trials of the search began before it.
+        values: the values of its hyperparameters, when they are drawn.
+        is_drawn: whether they are.
+        known_space: how many hyperparameters there were then.
+        begins_block: whether it is the first one of a block of trials that share some values.
+        is_of_block: whether it is another one of a block.
         step: the last epoch that was reported.
+        told: the state and the values with which it has ended, but for a failure.
     """
 
-    def __init__(self, trial: Any) -> None:
-        self.trial = trial
+    def __init__(self, later: Later, rank: int) -> None:
+        self.later, self.rank = later, rank
+        self.values: dict[str, Any] = {}
+        self.is_drawn = self.begins_block = self.is_of_block = False
+        self.known_space = 0
         self.step: float = -math.inf
+        self.told: tuple[str, list[float] | None] | None = None
+
+    @property
+    def trial(self) -> Any:
+        """The trial of Optuna's."""
+        return self.later.trial
+
+    @property
+    def trial_id(self) -> str:
+        """The id of the trial for KerasTuner."""
+        return marks.trial_id_of(self.rank)
 
 
 def _space_of(attributes: Mapping[str, Any]) -> keras_tuner.HyperParameters:
@@ -1052,6 +1305,11 @@ def _result_of(trial: Any) -> dict[str, Any]:
         "metrics": trial.metrics.get_config(),
         "message": None if trial.message is None else trial.message[-_LONGEST_MESSAGE:],
     }
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two results are the same, as JSON writes them."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _objectives_in_words(objectives: Sequence[Sequence[str]]) -> str:

@@ -21,6 +21,7 @@ from kerasreg._first_line import first_line
 from kerasreg._keras.patching import replace
 from kerasreg._urls import without_password
 from kerasreg._validation import check_choice
+from kerasreg.tuners._study_requests import JointEntries
 
 # So long a process waits for another one that writes to SQLite.
 _SQLITE_SECONDS = 60
@@ -138,7 +139,7 @@ def _opened(text: str) -> Any:
     if path is not None and not path.endswith(_SQLITE_ENDINGS):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         backend = optuna.storages.journal.JournalFileBackend(path)
-        return optuna.storages.JournalStorage(backend)
+        return optuna.storages.JournalStorage(JointEntries(backend))
     if path is not None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         text = f"sqlite:///{path}"

@@ -71,72 +71,171 @@ def trial_id_of(rank: int) -> str:
     return f"{rank:04d}"
 
 
-class Standing(NamedTuple):
-    """How the trials of a study stand.
+class Standing:
+    """How the trials of a study stand: which make up the trials of a search, and which count.
+
+    It follows from the trials alone, so that all processes find the same, in whatever pieces they
+    learn of them. It is carried on: a trial that has ended does not change any more, and what was
+    found of it stays, so that a new trial costs the same however many there are.
+
+    Args:
+        counts: whether a trial that ended in another program counts.
 
     Attributes:
         chains: the trials of the search, in the order in which they began.
         surplus: the numbers of the trials of the study that do not count.
+        open: the trials of the study that have not ended, by number.
+        unended: the trials of the search that have not ended, by rank.
     """
 
-    chains: list[Chain]
-    surplus: set[int]
+    def __init__(self, counts: Callable[[Any], bool] = bool) -> None:
+        self._counts = counts
+        self._trials: list[Any] = []
+        self._clear()
 
+    def _clear(self) -> None:
+        self.chains: list[Chain] = []
+        self.surplus: set[int] = set()
+        self.open: dict[int, Any] = {}
+        self.unended: dict[int, Chain] = {}
+        # By the number of the first trial of a chain: all that say they are of it, and its rank.
+        self._families: dict[int, list[Any]] = {}
+        self._ranks: dict[int, int] = {}
+        self._settings: set[str | int] = set()
 
-def standing(trials: Iterable[Any], counts: Callable[[Any], bool] = bool) -> Standing:
-    """Finds which trials of a study make up the trials of a search.
+    @property
+    def count(self) -> int:
+        """How many trials of the study are known."""
+        return len(self._trials)
 
-    Args:
-        trials: the trials of the study, by number.
-        counts: whether a trial that ended in another program counts.
+    @property
+    def last(self) -> Any:
+        """The trial of the study with the highest number; None if there is none."""
+        return self._trials[-1] if self._trials else None
 
-    Returns:
-        The `Standing`. It follows from the trials alone, so that all processes find the same.
-    """
-    chains: dict[int, Chain] = {}
-    surplus: set[int] = set()
-    settings: set[str] = set()
-    for trial in trials:
-        attrs, number = trial.user_attrs, trial.number
-        root = attrs.get(AGAIN)
+    def take_back(self, number: int) -> None:
+        """Forgets trials from a number on, which there are not after all."""
+        if number < self.count:
+            every, self._trials = self._trials[:number], []
+            self._clear()
+            self.update(every)
+
+    def update(self, trials: Iterable[Any]) -> list[int]:
+        """Takes trials of the study that are new, or of which something may be.
+
+        Args:
+            trials: the trials, by number; of those that are new none is left out.
+
+        Returns:
+            The ranks of the trials of the search to which something happened.
+        """
+        changed: set[int] = set()
+        begin_again = False
+        for trial in trials:
+            number = trial.number
+            is_new = number == self.count
+            if is_new:
+                self._trials.append(trial)
+            else:
+                self._trials[number] = trial
+            self._see(trial)
+            if not is_new and number in self._families and not self._is_first(trial):
+                begin_again = True
+            elif is_new and trial.user_attrs.get(AGAIN) is None:
+                changed |= self._add(trial)
+            else:
+                changed |= self._place(trial, is_new)
+        if begin_again:  # Those after it have other ranks: another program ended a trial so.
+            before, every, self._trials = len(self.chains), self._trials, []
+            self._clear()
+            self.update(every)
+            return list(range(max(before, len(self.chains))))
+        return sorted(changed)
+
+    def _see(self, trial: Any) -> None:
+        """Remembers whether a trial of the study has ended."""
+        if trial.state.is_finished():
+            self.open.pop(trial.number, None)
+        else:
+            self.open[trial.number] = trial
+
+    def _is_first(self, trial: Any) -> bool:
+        """Whether a trial that is not one tried again is one of the search, for all that it is."""
+        attrs = trial.user_attrs
         if attrs.get(SURPLUS):
-            surplus.add(number)
-        elif root is not None:
-            chain = chains.get(root)
+            return False
+        known = not trial.state.is_finished() or RESULT in attrs or WORKER in attrs
+        return known or self._counts(trial)
+
+    def _add(self, trial: Any) -> set[int]:
+        """Adds a new trial that is not one tried again."""
+        number = trial.number
+        setting = trial.user_attrs.get(SETTING, number)
+        # Two processes may have queued one setting.
+        if setting in self._settings or not self._is_first(trial):
+            self.surplus.add(number)
+            return set()
+        self._settings.add(setting)
+        self._families[number] = [trial]
+        rank = self._ranks[number] = len(self.chains)
+        self.chains.append(Chain(number, [trial], rank))
+        return self._find(number)
+
+    def _place(self, trial: Any, is_new: bool) -> set[int]:
+        """Puts a trial into its chain, in the place of what was known of it."""
+        number = trial.number
+        root = trial.user_attrs.get(AGAIN, number)
+        family = self._families.get(root)
+        if family is None or number < root:
+            self.surplus.add(number)
+            return set()
+        if is_new:
+            family.append(trial)
+        else:
+            place = next(at for at, known in enumerate(family) if known.number == number)
+            family[place] = trial
+        return self._find(root)
+
+    def _find(self, root: int) -> set[int]:
+        """Finds anew which trials make up a chain; gives its rank."""
+        first, *others = self._families[root]
+        chain = Chain(root, [first], self._ranks[root])
+        for trial in others:
+            attrs, number = trial.user_attrs, trial.number
             # Two processes may have taken it over, or the first one has ended it after all.
             if (
-                chain is None
+                attrs.get(SURPLUS)
                 or attrs.get(ATTEMPT) != len(chain.attempts)
                 or chain.best.state.name in _WITH_RESULT
             ):
-                surplus.add(number)
+                self.surplus.add(number)
             else:
+                self.surplus.discard(number)
                 chain.attempts.append(trial)
-        elif attrs.get(SETTING, number) in settings:
-            surplus.add(number)
-        elif not trial.state.is_finished() or RESULT in attrs or WORKER in attrs or counts(trial):
-            settings.add(attrs.get(SETTING, number))
-            chains[number] = Chain(number, [trial])
+        self.chains[chain.rank] = chain
+        if chain.ended:
+            self.unended.pop(chain.rank, None)
         else:
-            surplus.add(number)
-    ranked = [chain._replace(rank=rank) for rank, chain in enumerate(chains.values())]
-    return Standing(ranked, surplus)
+            self.unended[chain.rank] = chain
+        return {chain.rank}
 
+    def rank_of(self, number: int) -> int | None:
+        """How many trials of the search began before the one that a trial of the study belongs to.
 
-def rank_of(found: Standing, number: int) -> int | None:
-    """How many trials of the search began before the one that a trial of the study belongs to.
+        Args:
+            number: the number of a trial of the study.
 
-    Args:
-        found: how the trials stand.
-        number: the number of a trial of the study.
+        Returns:
+            The number; None if the trial does not count.
+        """
+        if number in self.surplus:
+            return None
+        return self._ranks.get(self._trials[number].user_attrs.get(AGAIN, number))
 
-    Returns:
-        The number; None if the trial does not count.
-    """
-    for rank, chain in enumerate(found.chains):
-        if any(attempt.number == number for attempt in chain.attempts):
-            return rank
-    return None
+    def running(self, limit: int | None) -> list[Chain]:
+        """The trials of the search that have not ended, but for those beyond a limit."""
+        found = sorted(self.unended.items())
+        return [chain for rank, chain in found if limit is None or rank < limit]
 
 
 def lost(

@@ -129,21 +129,29 @@ def test_processes_share_the_trials_and_wait_for_the_last_ones(made):
     assert two.trials["0000"].score == first.score
 
 
-def test_a_trial_that_another_process_has_begun_first_takes_its_place(made, monkeypatch):
-    one, two = made(max_trials=1), made(max_trials=1)
-    ask, late = one.study.ask, []
+@pytest.mark.parametrize(
+    ("storage", "left"), [("memory", ["FAIL"]), ("journal", ["FAIL"]), ("sqlite", [])]
+)
+def test_a_trial_that_another_process_has_begun_first_takes_its_place(
+    made, monkeypatch, storage, left
+):
+    one, two = (made(max_trials=1, storage=storage) for _ in range(2))
+    one.open()
+    create, late = one._requests.create, []
 
-    def ask_second():
+    def create_second(attributes):
         if not late:
             late.append(begin(two))
-        return ask()
+        return create(attributes)
 
-    monkeypatch.setattr(one.study, "ask", ask_second)
+    monkeypatch.setattr(one._requests, "create", create_second)
     assert begin(one).status == "IDLE"
     end(two, late[0])
     assert begin(one).status == "STOPPED"
-    assert states(one) == ["COMPLETE", "FAIL"]
-    assert one.study.trials[1].user_attrs == {SURPLUS: True}
+    # A database takes back what was added in vain.
+    assert states(one) == ["COMPLETE", *left]
+    for trial in one.study.trials[1:]:
+        assert trial.user_attrs[SURPLUS]
     assert list(one.trials) == ["0000"]
 
 
@@ -198,9 +206,9 @@ def test_one_that_was_taken_for_dead_gives_way(made):
     while again.status == "IDLE":
         again = begin(two)
     assert again.trial_id == trial.trial_id
+    one.update_trial(trial.trial_id, {"score": 1.0}, step=3)
     with pytest.warns(UserWarning, match="Trial 0000 is another process's now"):
-        one.update_trial(trial.trial_id, {"score": 1.0}, step=3)
-    assert one.trials_to_end([trial.trial_id]) == {trial.trial_id}
+        assert one.trials_to_end([trial.trial_id]) == {trial.trial_id}
     end(two, again)
     end(one, trial)
     assert begin(one).status == "STOPPED"
@@ -211,7 +219,7 @@ def test_one_that_was_taken_for_dead_gives_way(made):
 def test_a_result_that_was_told_but_for_the_last_word_is_kept(made, monkeypatch):
     one, two = made(max_trials=1), made(max_trials=1)
     trial = begin(one)
-    monkeypatch.setattr(one.study, "tell", lambda *args, **kwargs: sys.exit("killed"))
+    monkeypatch.setattr(type(one), "_say_last_word", lambda *_: sys.exit("killed"))
     with pytest.raises(SystemExit):
         end(one, trial)
     one.release()

@@ -4,9 +4,11 @@ import itertools
 import types
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kerasreg.tuners import _study_trials as marks
-from kerasreg.tuners._study_trials import lost, rank_of, standing
+from kerasreg.tuners._study_trials import Standing, lost
 from kerasreg.tuners._study_workers import PREFIX, Heart, Workers, host, started
 
 
@@ -16,6 +18,12 @@ def trial(number, state="RUNNING", **attrs):
         name=state, is_finished=lambda: state in ("COMPLETE", "PRUNED", "FAIL")
     )
     return types.SimpleNamespace(number=number, state=names, user_attrs=named)
+
+
+def standing(trials, counts=bool):
+    found = Standing(counts)
+    found.update(trials)
+    return found
 
 
 def roots(found):
@@ -35,7 +43,7 @@ def test_a_trial_that_is_tried_again_is_the_same():
     found = standing(trials)
     assert roots(found) == [0, 1]
     assert not found.chains[0].ended
-    assert rank_of(found, 2) == 0
+    assert found.rank_of(2) == 0
     ended = standing([*trials, trial(3, "COMPLETE", AGAIN=1, ATTEMPT=1)])
     assert ended.chains[1].ended
     assert ended.chains[1].best.number == 3
@@ -46,7 +54,7 @@ def test_of_two_that_take_a_trial_over_the_first_one_counts(state):
     trials = [trial(0, "FAIL", WORKER="a"), trial(1, state, AGAIN=0, ATTEMPT=1)]
     found = standing([*trials, trial(2, "RUNNING", AGAIN=0, ATTEMPT=1)])
     assert found.surplus == {2}
-    assert rank_of(found, 2) is None
+    assert found.rank_of(2) is None
     assert len(found.chains) == 1
 
 
@@ -73,7 +81,7 @@ def test_what_another_program_has_told_counts_if_it_is_of_the_space():
 def test_what_began_too_late_does_not_count():
     found = standing([trial(0), trial(1, "FAIL", SURPLUS=True), trial(2)])
     assert roots(found) == [0, 2]
-    assert rank_of(found, 2) == 1
+    assert found.rank_of(2) == 1
 
 
 def test_the_trials_of_those_who_died_are_lost_and_no_others():
@@ -211,3 +219,63 @@ def test_one_that_only_ends_a_search_runs_no_trials():
     assert workers.others(None) == ["runs", "ends"]
     assert workers.searching(None) == ["runs"]
     assert workers.searching("runs") == []
+
+
+_MARKS = st.fixed_dictionaries(
+    {},
+    optional={
+        "WORKER": st.just("a"),
+        "SURPLUS": st.just(True),
+        "SETTING": st.sampled_from("st"),
+        "AGAIN": st.integers(0, 6),
+        "ATTEMPT": st.integers(1, 2),
+    },
+)
+_ENDS = st.sampled_from(["COMPLETE", "PRUNED", "FAIL"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_what_is_carried_on_is_what_is_found_of_all_trials_at_once(data):
+    """Whatever is learnt of which trials when, and whatever another program does."""
+    every, carried, counts = [], Standing(lambda one: one.number % 2), lambda one: one.number % 2
+    for _ in range(data.draw(st.integers(1, 8))):
+        changed = {}
+        for one in every:
+            if one.state.is_finished() or not data.draw(st.booleans()):
+                continue
+            attrs = data.draw(st.sampled_from([{}, {"WORKER": "b"}, {"SURPLUS": True}]))
+            kept = {key: value for key, value in one.user_attrs.items()}
+            state = data.draw(st.one_of(st.just("RUNNING"), _ENDS))
+            changed[one.number] = trial(one.number, state, **attrs)
+            changed[one.number].user_attrs = {**kept, **changed[one.number].user_attrs}
+        new = [
+            trial(
+                len(every) + of,
+                data.draw(st.one_of(st.just("WAITING"), _ENDS)),
+                **data.draw(_MARKS),
+            )
+            for of in range(data.draw(st.integers(0, 2)))
+        ]
+        every = [changed.get(one.number, one) for one in every] + new
+        before = {chain.rank: chain for chain in carried.chains}
+        told = carried.update([*changed.values(), *new])
+        whole = Standing(counts)
+        whole.update(every)
+        assert carried.chains == whole.chains
+        assert carried.surplus == whole.surplus
+        assert carried.open == whole.open
+        assert carried.unended == whole.unended
+        assert [carried.rank_of(one.number) for one in every] == [
+            whole.rank_of(one.number) for one in every
+        ]
+        # It says of which trials of the search something is other than it was.
+        other = {chain.rank for chain in carried.chains if before.get(chain.rank) != chain}
+        assert other <= set(told)
+    taken = Standing(counts)
+    taken.update(every)
+    number = data.draw(st.integers(0, len(every)))
+    taken.take_back(number)
+    part = Standing(counts)
+    part.update(every[:number])
+    assert (taken.chains, taken.surplus) == (part.chains, part.surplus)
