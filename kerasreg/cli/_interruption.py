@@ -102,6 +102,9 @@ class Interruption:
                 if time.monotonic() - began > _SECONDS_OF_ONE:
                     self._end()
             if self._in_main_thread():
+                # Its handler has been called before that was so.
+                if time.monotonic() - began > _SECONDS_TO_END:
+                    self._end()
                 continue
             if self._stop():
                 stopping, waits_since = True, time.monotonic()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import os
 import weakref
+from collections.abc import Iterator
 
 import tensorflow as tf
 from absl import logging
@@ -42,7 +45,9 @@ def strategy(
         batch_size: the size of a global batch that is going to be used, to be checked: a
             multiple of the number of replicas.
         tpu: of `"tpu"`, the name or the address of the TPU; None for that of the machine.
-        timeout: seconds that a worker waits until all others are there.
+        timeout: seconds that a worker waits until all others are there. If one of them is gone
+            again before all are connected, TensorFlow waits for ever, and nothing can interrupt it:
+            after so many seconds more the process ends with code 1, and says where it was.
 
     Returns:
         The strategy.
@@ -153,12 +158,28 @@ def _of_workers(timeout: float) -> tf.distribute.Strategy:
     cluster = read_cluster()
     wait_for_peers(cluster, timeout)
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        # One that dies just now is awaited for ever.
+        with _ended_after(timeout):
+            return tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
         raise ValueError(
             "`kind` must be chosen before TensorFlow computes anything, for several workers: "
             f"`{first_line(error)}`. Received: kind='multi_worker_mirrored' afterwards"
         ) from error
+
+
+@contextlib.contextmanager
+def _ended_after(seconds: float) -> Iterator[None]:
+    """Ends the process, and says where it was, if what is within takes longer.
+
+    TensorFlow waits there for workers in calls that hold Python's lock: nothing else than this, of
+    all that Python has, can end them, and no Ctrl-C.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True, file=2)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _of_tpu(tpu: str | None) -> tf.distribute.Strategy:

@@ -298,6 +298,7 @@ class WorkerOracle(keras_tuner.Oracle):
         if trial.status == "RUNNING":
             self.hyperparameters.merge(trial.hyperparameters, overwrite=False)
             trial.metrics = type(trial.metrics)()
+            internals.run_counts(self)[trial.trial_id] = self._failures_of(trial.trial_id)
             self.ongoing_trials[tuner_id] = trial
             self.trials[trial.trial_id] = trial
             if trial.trial_id not in self.start_order:
@@ -307,6 +308,14 @@ class WorkerOracle(keras_tuner.Oracle):
         elif not self.ongoing_trials:
             time.sleep(0.5)
         return trial
+
+    def _failures_of(self, trial_id: str) -> int:
+        """How often a trial has failed, in whatever worker: no checkpoint of before is its own."""
+        try:
+            with open(internals.oracle_path(self)) as file:  # Written before a trial is given.
+                return int(json.load(file)["run_times"].get(trial_id, 0))
+        except (OSError, ValueError, KeyError):
+            return 0
 
     def end_trial(self, trial: Any) -> None:
         """Tells the chief the results of a trial, and that it has ended.

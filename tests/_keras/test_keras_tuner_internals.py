@@ -573,6 +573,17 @@ def test_parallel_role(monkeypatch):
         assert internals.parallel_role() == role
 
 
+def test_no_chief_makes_tuners_that_search_alone(monkeypatch, tmp_path):
+    given = keras_tuner.oracles.RandomSearchOracle("val_loss", max_trials=1)
+    for name, role in (("chief", "chief"), ("worker1", "worker")):
+        take_part(monkeypatch, name)
+        with internals.no_chief():
+            assert internals.parallel_role() is None
+            tuner = keras_tuner.Tuner(given, build, directory=tmp_path / name)
+            assert tuner.oracle is given
+        assert internals.parallel_role() == role
+
+
 def test_chief_address_is_that_of_the_environment(monkeypatch):
     port = take_part(monkeypatch, "worker1")
     assert internals.chief_address() == f"127.0.0.1:{port}"

@@ -4,6 +4,7 @@ What is about the contract runs the loop in this process, on one device. What is
 and workers needs processes of its own, and is long; `helpers/replica_trainings.py` has the models.
 """
 
+import functools
 import json
 import signal
 import time
@@ -237,6 +238,14 @@ def test_workers_go_on_where_the_chief_was(tmp_path):
         np.testing.assert_allclose(one["weights"], whole[0]["weights"], rtol=0, atol=1e-12)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What the chief finds when no worker is gone, by the function that both run."""
+    return functools.cache(
+        lambda function: run("worker", function, tmp_path_factory.mktemp(function) / "whole")[0]
+    )
+
+
 def lost(victim, number, function, folder, epochs):
     """What the other worker says, when one has got a signal in an epoch."""
     processes = started_workers(function, folder)
@@ -260,29 +269,45 @@ def lost(victim, number, function, folder, epochs):
 @pytest.mark.parametrize(
     ("victim", "number"), [(1, "SIGKILL"), (0, "SIGKILL"), (1, "SIGSTOP")], ids=str
 )
-def test_when_a_worker_is_gone_the_others_say_so_and_all_go_on(victim, number, tmp_path):
+def test_when_a_worker_is_gone_the_others_say_so_and_all_go_on(
+    victim, number, undisturbed, tmp_path
+):
     folder = tmp_path / "killed"
     found = lost(victim, getattr(signal, number), "with_backup", folder, epochs=3)
     assert found["lost"].startswith("A worker is gone, and the others cannot train without it")
     resumed = run("worker", "with_backup", folder)
-    whole = run("worker", "with_backup", tmp_path / "whole")
-    assert whole[0]["epochs"] == list(range(8))
+    whole = undisturbed("with_backup")
+    assert whole["epochs"] == list(range(8))
     assert resumed[0]["epochs"] == resumed[1]["epochs"]
     assert resumed[0]["epochs"][0] in (2, 3, 4)  # The chief was so far, and perhaps one further.
     for one in resumed:
-        np.testing.assert_allclose(one["weights"], whole[0]["weights"], rtol=1e-9)
+        np.testing.assert_allclose(one["weights"], whole["weights"], rtol=1e-9)
+
+
+@pytest.mark.long
+def test_a_worker_that_is_gone_before_all_have_joined_is_not_awaited_for_ever():
+    processes = started_workers("joins_or_dies", 40)
+    try:
+        _, errors = processes[0].communicate(timeout=150)
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert [process.returncode for process in processes] == [1, 9]
+    assert "Timeout (0:00:40)!" in errors
+    assert "in _of_workers" in errors
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_worker_that_is_gone_is_no_failure_of_a_trial(victim, tmp_path):
+def test_a_worker_that_is_gone_is_no_failure_of_a_trial(victim, undisturbed, tmp_path):
     folder = tmp_path / "killed"
     found = lost(victim, signal.SIGKILL, "searched_slowly", folder, epochs=5)
     assert found["lost"].startswith("A worker is gone")
     resumed = run("worker", "searched_slowly", folder)
-    whole = run("worker", "searched_slowly", tmp_path / "whole")
+    whole = undisturbed("searched_slowly")
     for one in resumed:
-        for mine, other in zip(one["trials"], whole[0]["trials"], strict=True):
+        for mine, other in zip(one["trials"], whole["trials"], strict=True):
             assert mine[:2] == other[:2] == [other[0], "COMPLETED"]
             assert mine[2] == pytest.approx(other[2], rel=1e-9)
 

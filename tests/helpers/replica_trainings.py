@@ -270,8 +270,30 @@ def scope_of(kind):
     return distribute.strategy("mirrored", replicas=REPLICAS[kind])
 
 
+def joins_or_dies(timeout):
+    """A worker that joins the others, but for the last one, which dies when all have answered."""
+    import tensorflow as tf
+
+    from kerasreg import distribute
+
+    config = json.loads(os.environ["TF_CONFIG"])
+    addresses, index = config["cluster"]["worker"], config["task"]["index"]
+
+    def dies():
+        with socket.create_server(("", int(addresses[index].rpartition(":")[2]))):
+            time.sleep(5)  # Until each of the others has heard an answer.
+            os._exit(9)
+
+    if index == len(addresses) - 1:
+        tf.distribute.MultiWorkerMirroredStrategy = dies
+    distribute.strategy("multi_worker_mirrored", timeout=float(timeout))
+
+
 def main(kind, function, *arguments):
     """Calls a function of this module in the scope of a strategy, and prints what it returns."""
+    if function == "joins_or_dies":
+        joins_or_dies(*arguments)
+        return
     strategy = scope_of(kind)
     keras.config.set_floatx("float64")
     if function.startswith("searched"):  # A tuner enters the scope itself.

@@ -48,7 +48,7 @@ def made(kind, trials, folder):
         "random": tuners.VectorizedRandomSearch,
         "bayesian": tuners.VectorizedBayesianOptimization,
     }[kind]
-    return cls(build, "val_loss", max_lanes=2, **given)
+    return cls(build, "val_loss", max_lanes=2, checkpoint_every=0.1, **given)
 
 
 def main(kind, trials, nap, folder):
@@ -57,6 +57,10 @@ def main(kind, trials, nap, folder):
     import numpy as np
 
     class Naps(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            with open(os.path.join(folder, "epochs"), "a") as file:
+                file.write(f"{epoch}\n")
+
         def on_epoch_end(self, epoch, logs=None):
             time.sleep(float(nap))
 
@@ -96,6 +100,8 @@ def main(kind, trials, nap, folder):
             found["timed"] = sorted(one["trial"] for one in told.trials if one["ended"])
             found["searches"] = len(told.lanes)
             found["chosen"] = tuner.select().trial.trial_id
+            with open(os.path.join(folder, "epochs")) as file:
+                found["begun"] = file.read().split().count("0")
             found["confirmed"] = list(tuner.confirm(leading=1).confirmed)
     print(json.dumps(found))
 

@@ -8,6 +8,7 @@ import types
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers.processes import needs_fork, run_program
 
 from kerasreg import tuners
@@ -363,3 +364,48 @@ def test_a_search_goes_on_on_another_number_of_devices(tmp_path):
     found = run_program(PROGRAM, "terminated", tmp_path, 2)
     assert found["first_epochs"][-1] > 0
     assert_found(found["resumed"], found["whole"])
+
+
+def test_what_is_trained_again_stops_with_its_tuner_and_goes_on(tmp_path):
+    whole = search(tmp_path / "whole", hypermodel=seeded, folds=2)
+    expected = whole.confirm(leading=2)
+    tuner = search(tmp_path / "stopped", hypermodel=seeded, folds=2)
+    assert not tuner.stop()  # Nothing runs.
+    Stopping.tuner, Stopping.at = tuner, 1
+    with pytest.raises(tuners.SearchStopped) as stopped:
+        tuner.confirm(leading=2)
+    assert (stopped.value.kept, stopped.value.again) == (("0", "1"), ())
+    Stopping.tuner = None
+    BEGAN.clear()
+    found = tuner.confirm(leading=2)
+    assert min(BEGAN) == 2
+    assert found.confirmed == expected.confirmed
+    assert found.confirmed_score == pytest.approx(expected.confirmed_score, rel=1e-5)
+
+
+def test_what_no_checkpoint_has_is_told_when_a_search_is_stopped(tmp_path):
+    tuner = tuners.VectorizedRandomSearch(
+        seeded, "val_loss", max_trials=2, seed=1, directory=tmp_path, checkpoint_every=None
+    )
+    Stopping.tuner, Stopping.at = tuner, 0
+    data = {"validation_data": (ROWS[:16], TARGETS[:16])}
+    with pytest.raises(tuners.SearchStopped) as stopped:
+        tuner.search(ROWS, TARGETS, epochs=2, callbacks=[Stopping()], verbose=0, **data)
+    Stopping.tuner = None
+    assert (stopped.value.kept, stopped.value.again) == ((), ("0", "1"))
+
+
+def test_a_trial_of_replicas_stops_at_the_end_of_its_epoch(tmp_path):
+    keras.utils.set_random_seed(3)
+    given = {"max_trials": 2, "seed": 1, "directory": tmp_path}
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    tuner = tuners.VectorizedRandomSearch(
+        seeded, "val_loss", distribution_strategy=strategy, **given
+    )
+    Stopping.tuner, Stopping.at = tuner, 0
+    BEGAN.clear()
+    data = {"validation_data": (ROWS[:16], TARGETS[:16])}
+    with pytest.raises(tuners.SearchStopped) as stopped:
+        tuner.search(ROWS, TARGETS, epochs=3, callbacks=[Stopping(), Began()], verbose=0, **data)
+    Stopping.tuner = None
+    assert (stopped.value.again, BEGAN) == (("0",), [0])

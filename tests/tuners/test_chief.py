@@ -285,6 +285,24 @@ def test_a_worker_keeps_no_weights_of_a_trial_that_another_one_has_ended(monkeyp
     assert list(_best_epochs.read_all(tuner.project_dir, ["0", "1"])) == ["1"]
 
 
+def test_a_worker_knows_how_often_its_trial_has_failed_elsewhere(monkeypatch, tmp_path):
+    take_part(monkeypatch, "chief")
+    hp = keras_tuner.HyperParameters()
+    hp.Float("x", -1.0, 1.0)
+    given = {"hyperparameters": hp, "max_trials": 3, "max_retries_per_trial": 2, "seed": 1}
+    oracle = keras_tuner.oracles.RandomSearchOracle(keras_tuner.Objective("score", "min"), **given)
+    tuner = Parabola(oracle=oracle, directory=tmp_path, project_name="project")
+    chief = _chief.Chief(tuner)
+    StateFiles(tuner)
+    end(chief, chief.create_trial("a#1~lane-0"), status="INVALID")
+    again = chief.create_trial("b#1~lane-0")
+    worker = worker_of(tmp_path, monkeypatch, {}).oracle
+    monkeypatch.setattr(worker, "_ask", lambda what, place: again)
+    monkeypatch.setattr(worker, "_beat", lambda: None)
+    trial = worker.create_trial("tuner0")
+    assert internals.run_counts(worker)[trial.trial_id] == 1
+
+
 def test_a_worker_deletes_no_checkpoint_of_another_one(monkeypatch, tmp_path):
     tuner = worker_of(tmp_path, monkeypatch, {})
     folder = os.path.join(tuner.project_dir, "checkpoints")
@@ -373,14 +391,17 @@ def processes(tmp_path):
 @pytest.mark.parametrize("kind", ["random", "bayesian", "plain"])
 def test_a_chief_and_two_workers_of_which_one_is_killed(kind, processes, tmp_path):
     all_of_them = processes(kind, 6, 1.0)
-    for name in ("chief", "worker1", "worker2"):
+    for name in ("chief", "worker1"):
         all_of_them.start(name)
 
     def worker1_has_one():
-        return any(place.startswith("worker1#") for place in all_of_them.running_trials())
+        kept = kind == "plain" or list((tmp_path / "project").glob("checkpoints/checkpoint-*"))
+        running = all_of_them.running_trials()
+        return kept and any(place.startswith("worker1#") for place in running)
 
     all_of_them.wait_for(worker1_has_one)
     all_of_them.kill("worker1")
+    all_of_them.start("worker2")
     found = all_of_them.end()
     chief, said = found["chief"]
     assert [status for status, _ in chief["trials"].values()] == ["COMPLETED"] * 6
@@ -396,6 +417,8 @@ def test_a_chief_and_two_workers_of_which_one_is_killed(kind, processes, tmp_pat
         assert one["curves"] == one["timed"] == sorted(chief["trials"])
         assert one["chosen"] == one["confirmed"][0]
     assert worker["chosen"] == chief["chosen"]
+    # No trial has had its first epoch twice: what the killed worker had goes on.
+    assert min(chief["begun"], worker["begun"]) == 6
     # The report of all trials is the chief's, and what workers have left is in one file.
     with open(tmp_path / "report.json") as file:
         report = json.load(file)
