@@ -36,3 +36,10 @@ def _there(kind: str | None) -> list[str]:
         return list(keras.distribution.list_devices(kind))
     except RuntimeError:  # JAX has no backend of that kind here.
         return []
+
+
+def strategy_name(strategy: Any) -> str:
+    """The name by which people know the class of a `tf.distribute` strategy."""
+    name = type(strategy).__name__.lstrip("_")
+    # TensorFlow's class has the name that it had at first.
+    return {"CollectiveAllReduceStrategy": "MultiWorkerMirroredStrategy"}.get(name, name)

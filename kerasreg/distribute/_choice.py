@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 from absl import logging
 
+from kerasreg._devices import strategy_name
 from kerasreg._first_line import first_line
 from kerasreg._validation import check_choice, check_count, check_positive
 from kerasreg.distribute._cluster import read_cluster, wait_for_peers
@@ -104,7 +105,7 @@ def explain(strategy: tf.distribute.Strategy) -> str:
     'it was not chosen here.'
     """
     known = _reasons.get(strategy)
-    return known or f"{type(strategy).__name__.lstrip('_')}: it was not chosen here."
+    return known or f"{strategy_name(strategy)}: it was not chosen here."
 
 
 def check_splits(batch_size: int, replicas: int) -> None:

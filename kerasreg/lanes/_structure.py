@@ -26,6 +26,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasreg._devices import strategy_name
 from kerasreg._keras.ignored_attributes import (
     KNOWN,
     global_names,
@@ -828,7 +829,7 @@ def why_not_a_lane(model: Any) -> str | None:
         # Lanes exchange no gradients: what divides them needs no strategy.
         return (
             f"it was built for the {strategy.num_replicas_in_sync} replicas of a "
-            f"{type(strategy).__name__}; build it outside of the strategy, and divide lanes by "
+            f"{strategy_name(strategy)}; build it outside of the strategy, and divide lanes by "
             "`devices=` among the devices of a machine, or among machines by a search with the "
             "`storage=` of one study in each process"
         )

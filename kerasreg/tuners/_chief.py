@@ -41,6 +41,7 @@ _BEATS = 6
 _PATIENCE = 600.0
 _OURS, _PROCESS = "~", "#"
 _MESSAGE = "message.txt"
+_UNTOLD = "its worker has not said why: KerasTuner's own say it where they run"
 _BETTER = "kerasreg.tuners.StudyOracle shares trials without a chief"
 
 
@@ -159,7 +160,7 @@ class Chief:
             if trial_id in queue:
                 queue.remove(trial_id)
             if trial.status != "COMPLETED" and not trial.message:
-                trial.message = self._message_of(trial_id)
+                trial.message = self._message_of(trial_id) or _UNTOLD
             self._own["end_trial"](trial)
 
     def get_trial(self, trial_id: str) -> Any:

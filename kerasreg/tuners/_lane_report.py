@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from kerasreg._devices import strategy_name
 from kerasreg._report import Report
 from kerasreg._text_table import table
 from kerasreg.lanes import ModelStructure
@@ -27,8 +28,6 @@ _WAYS = {
     REPLICAS: "one by one on {}",
     OWN_CODE: "alone by their own code",
 }
-# Of the classes of strategies whose own name is another one.
-_PUBLIC_NAMES = {"CollectiveAllReduceStrategy": "MultiWorkerMirroredStrategy"}
 # More lines, or more values of a line, are in the table only.
 _LINES = 5
 _VALUES = 4
@@ -228,8 +227,7 @@ def under_strategy(strategy: Any, called: Sequence[str] | None, own_fit: bool) -
         called: what `kerasreg.distribute.trained_by_replicas` gave; None if nothing asked it.
         own_fit: whether the hypermodel has a `fit` of its own.
     """
-    name = type(strategy).__name__
-    name = _PUBLIC_NAMES.get(name, name)
+    name = strategy_name(strategy)
     if called and "fit" in called:
         why = f"`kerasreg.distribute.fit` trains it on the replicas of a {name}"
         return Training(why, REPLICAS, int(strategy.num_replicas_in_sync))

@@ -63,7 +63,7 @@ def test_members_are_the_models_of_folds_or_trained_again(given, members):
     asked, lines = [], []
     job = object.__new__(_ending.Ending)
     job.settings = SearchSettings(**given)
-    job.write = lines.append
+    job.write, job.task = lines.append, types.SimpleNamespace(phase="before")
     selection = types.SimpleNamespace(
         rows=["a", "b"], model=lambda retrain=None: asked.append(retrain)
     )
@@ -71,3 +71,4 @@ def test_members_are_the_models_of_folds_or_trained_again(given, members):
     assert asked == [members]
     expected = [] if members is None else [f"trains {2 * members} members with all rows"]
     assert lines == expected
+    assert job.task.phase == ("before" if members is None else "the training of the members")

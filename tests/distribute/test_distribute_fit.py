@@ -162,11 +162,11 @@ def test_a_model_that_was_not_compiled_is_refused():
 
 
 def test_lanes_refuse_models_of_workers_and_name_what_divides_lanes(monkeypatch):
-    class MultiWorkerMirroredStrategy:
-        num_replicas_in_sync = 2
-
+    # Of which the class has another name.
+    strategy = type(tf.distribute.MultiWorkerMirroredStrategy.__name__, (), {})()
+    strategy.num_replicas_in_sync = 2
     model = linear()
-    monkeypatch.setattr(model, "_distribute_strategy", MultiWorkerMirroredStrategy())
+    monkeypatch.setattr(model, "_distribute_strategy", strategy)
     message = r"2 replicas of a MultiWorkerMirroredStrategy; .*`devices=`.*`storage=` of one study"
     with pytest.raises(ValueError, match=message) as caught:
         kerasreg.lanes.Lanes([model, model])

@@ -155,6 +155,15 @@ def test_a_chief_that_is_asked_to_stop_stops(chief_of):
     assert counts == [1]
 
 
+def test_no_reason_is_made_up_for_a_trial_whose_worker_says_none(chief_of):
+    chief = chief_of(9, max_consecutive_failed_trials=2)
+    with internals.failures_uncounted(chief._oracle):
+        for _ in range(2):
+            end(chief, chief.create_trial("old"), status="FAILED")
+    with pytest.raises(RuntimeError, match="2 of: its worker has not said why"):
+        chief._failures.check()
+
+
 @pytest.mark.parametrize("given", ["soon", "0", "-1", "nan"])
 def test_a_time_that_is_none_is_refused(monkeypatch, given):
     monkeypatch.setenv("KERASREG_WORKER_TIMEOUT", given)
