@@ -126,6 +126,9 @@ class SearchJob:
         write_json(os.path.join(self.folder, "job.json"), record)
         for line in task.told():
             self.write(line)
+        # Trials that train together end together: until then there is nothing else to see.
+        page = os.path.join(self.folder, "report.html")
+        self.write(f"meanwhile {page} shows how far the search is: load it again")
         described = self.table.described()  # Which takes a hash of the data.
 
         def renew(report: SearchReport) -> None:

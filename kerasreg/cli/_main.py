@@ -104,6 +104,7 @@ def _help() -> str:
         lines += [f"  {command.name:<9}{first}", *(" " * 11 + other for other in others)]
     lines += [
         "",
+        "Begin with: kerasreg search --data=houses.csv --target=price --time=2m",
         "kerasreg COMMAND --help lists a command's flags; kerasreg --version tells the version.",
         "Exit codes: 0 done, 1 the search or the export failed, 2 bad input, 130 interrupted.",
     ]

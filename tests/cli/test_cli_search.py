@@ -209,6 +209,7 @@ def test_a_classification_is_whole_on_disk_and_in_print(kinds):
     assert report["classes"] == sorted(LABELS)
     assert pathlib.Path(path, report["saved_model"]) == where.path / "model" / "1"
     assert f"exported {report['saved_model']}\n" in done.out
+    assert "meanwhile out/report.html shows how far the search is" in done.out
     assert f"best setting, trial {report['best_trial']}: " in done.out
     table = load_table(str(path / "fruit.csv"), "kind")
     job = where.json("job.json")
