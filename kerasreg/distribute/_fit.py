@@ -13,6 +13,7 @@ import tensorflow as tf
 from kerasreg._keras import replicas as of_keras
 from kerasreg._keras.patching import patched
 from kerasreg._keras.tensorflow_internals import operation_seeds_state, restore_operation_seeds
+from kerasreg._overrides import has_own
 from kerasreg.distribute._lost_workers import workers_answer
 from kerasreg.distribute._replicas import Replicas, all_sums
 
@@ -378,7 +379,7 @@ def _has_batch_hooks(called: keras.callbacks.CallbackList) -> bool:
     """Whether a callback may end the training after a batch."""
     names = ("on_batch_end", "on_train_batch_begin", "on_train_batch_end")
     return any(
-        getattr(type(callback), name) is not getattr(keras.callbacks.Callback, name)
+        has_own(callback, name, keras.callbacks.Callback)
         for callback in called.callbacks
         if not isinstance(callback, keras.callbacks.ProgbarLogger)
         for name in (*names, "on_batch_begin", "on_test_batch_end", "on_epoch_begin")

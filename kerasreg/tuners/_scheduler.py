@@ -20,6 +20,7 @@ import keras_tuner
 from kerasreg._first_line import first_line
 from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._keras.own_steps import forget_refused_steps
+from kerasreg._overrides import has_own
 from kerasreg._warnings import warn
 from kerasreg.lanes import DataError, DifferentPrograms, Lanes
 from kerasreg.tuners import _own_code as own_code
@@ -746,8 +747,7 @@ class Scheduler:
 
 def _under_strategy(tuner: SearchingTuner, running: RunningTrial) -> Training:
     """How a trial was trained under the strategy of a tuner."""
-    hypermodel = tuner.hypermodel
-    own_fit = "fit" in vars(hypermodel) or type(hypermodel).fit is not keras_tuner.HyperModel.fit
+    own_fit = has_own(tuner.hypermodel, "fit", keras_tuner.HyperModel)
     return under_strategy(tuner.distribution_strategy, running.replicated, own_fit)
 
 

@@ -18,6 +18,7 @@ from helpers.replica_trainings import faults, run, started_workers
 
 import kerasreg
 from kerasreg import distribute
+from kerasreg.distribute import _fit
 from kerasreg.distribute._lost_workers import workers_answer
 
 X = np.random.default_rng(3).normal(size=(10, 4)).astype("float32")
@@ -109,6 +110,16 @@ def test_it_is_the_fit_of_keras(given):
     assert their_params == params
     for one, other in zip(weights, their_weights, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["on_train_batch_begin", "on_train_batch_end", "on_epoch_begin"])
+def test_workers_ask_after_each_batch_where_a_function_may_end_the_training(name):
+    """What a callback does may be in the object, and not in its class."""
+    model = linear()
+    for given, asks in (({}, False), ({name: lambda *_: None}, True)):
+        callback = keras.callbacks.LambdaCallback(**given)
+        called = keras.callbacks.CallbackList([callback], add_history=True, model=model)
+        assert _fit._has_batch_hooks(called) == asks
 
 
 @pytest.mark.usefixtures("own_loop")
