@@ -72,9 +72,10 @@ class StudyOracle(keras_tuner.Oracle):
     values of a `Choice` have no order: `Int` and `Float` have one.
 
     **Results.** The score of a trial is the value of the study's trial, and each epoch an
-    intermediate one. A trial that a pruner ended is completed for KerasTuner, and pruned in the
-    study. A failed one is failed in both, with its message. A trial that is tried again
-    (`max_retries_per_trial`) is one trial in both.
+    intermediate one. Epochs are told together, at once where a pruner compares them, else about
+    once a second and when the trial ends. A trial that a pruner ended is completed for KerasTuner,
+    and pruned in the study. A failed one is failed in both, with its message. A trial that is tried
+    again (`max_retries_per_trial`) is one trial in both.
 
     **Several objectives.** A list of objectives makes a study of several directions:
     `pareto_front` has the trials that none is better than in all objectives. The score of a trial
@@ -752,8 +753,9 @@ class StudyOracle(keras_tuner.Oracle):
         """Runs a trial of the study that is this process's; None if it does not count."""
         assert self._heart is not None
         if not self._counts_now(trial.number):
-            self._mark(trial.number, marks.SURPLUS, True)
-            self._storage.set_trial_state_values(trial._trial_id, self._states.FAIL)
+            with contextlib.suppress(RuntimeError):  # Others have said so.
+                self._mark(trial.number, marks.SURPLUS, True)
+            self._fail(trial.number)
             self._learn([trial])
             return None
         rank = self._standing.rank_of(trial.number)
@@ -761,12 +763,12 @@ class StudyOracle(keras_tuner.Oracle):
         # Samplers by name draw by the rank, and not by the number of the trial in the study.
         if hasattr(self._study.sampler, "place"):
             self._study.sampler.place(trial.number, rank)
-        run = _Run(Later(self._optuna, self._beside, self._storage, trial), rank)
+        run = _Run(Later(self._optuna, self._beside, self._requests, trial), rank)
         if trial.user_attrs.get(marks.WORKER) != self._heart.worker:
             run.trial.set_user_attr(marks.WORKER, self._heart.worker)
         if self._sampler == "random":  # Which asks the storage for nothing.
             self._draw(run)
-        run.later.tell()
+        self._requests.together(run.later.tell)
         return run
 
     def _counts_now(self, number: int) -> bool:
@@ -808,17 +810,11 @@ class StudyOracle(keras_tuner.Oracle):
         self._sync()
         me = self._heart.worker
         mine = {run.trial.number for run in self._running.values()}
-
-        def is_alive(worker: str) -> bool:
-            # Of its own it knows which it runs. One that it does not know was added by a request
-            # that was made again, since a database was gone before it answered.
-            return worker != me and self._workers.is_alive(worker)
-
         gone = [
             chain
             for chain in lost(
                 self._standing.running(self.max_trials),
-                is_alive,
+                self._is_run,
                 lambda number: number not in mine and self._workers.is_orphan(number, me),
             )
             if chain.attempts[-1].number not in mine
@@ -828,6 +824,15 @@ class StudyOracle(keras_tuner.Oracle):
         if gone:
             self._sync()
         return bool(gone)
+
+    def _is_run(self, worker: str) -> bool:
+        """Whether a worker runs a trial that this process does not know to be its own.
+
+        One that has its name, and that it does not know, was added by a request that was made
+        again, since a database was gone before it answered.
+        """
+        me = None if self._heart is None else self._heart.worker
+        return worker != me and self._workers.is_alive(worker)
 
     def _take_over(self, chain: Chain) -> None:
         """Queues a trial again whose process died. First the new one: so none is ever lost."""
@@ -855,10 +860,13 @@ class StudyOracle(keras_tuner.Oracle):
     def _fail_given_up(self) -> None:
         """Says of trials of the study that broke off, and were tried again, that they did so.
 
-        Who took them over was killed before it could say that.
+        Who took them over was killed before it could say that; or who began one was, for which
+        there was no room.
         """
         for number, trial in list(self._standing.open.items()):
-            if trial.state.name == "RUNNING" and self._counts_now(number):
+            worker = trial.user_attrs.get(marks.WORKER)
+            is_left = worker is not None and not self._is_run(worker)
+            if trial.state.name == "RUNNING" and (is_left or self._counts_now(number)):
                 self._fail(number)
 
     def _queue_again(self, last: Any, root: int, attempt: int) -> None:
@@ -1102,10 +1110,14 @@ class StudyOracle(keras_tuner.Oracle):
         def tell() -> None:
             for run in runs:
                 run.later.tell()
-                self._say_last_word(run)
+                if not self._tells_sampler:
+                    self._say_last_word(run)
 
         try:
             self._requests.together(tell)
+            if self._tells_sampler:  # Which reads what the study has been told.
+                for run in runs:
+                    self._say_last_word(run)
         except (RuntimeError, ValueError):
             if len(runs) > 1:
                 for run in runs:

@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 from kerasreg._keras.patching import replace
 
 _T = TypeVar("_T")
-# By this the request of a database for trials names those that may have changed.
-_INCLUDED = "included_trial_ids"
+# What requests of Optuna's databases take, of versions that have it: the trials that may have
+# changed, and the distribution that a parameter is known to have.
+_INCLUDED, _PREVIOUS = "included_trial_ids", "previous_distribution"
 
 
 class Requests:
@@ -39,11 +40,11 @@ class Requests:
         self._optuna, self._study, self.storage = optuna, study, storage
         self.study_id = storage.get_study_id_from_name(study.study_name)
         self._sessions, self._entries = _sessions_of(storage), _entries_of(storage)
-        read = getattr(storage, "_get_trials", None)
-        # What was not added after all is not to stay in Optuna's cache.
-        has_increments = read is not None and _INCLUDED in inspect.signature(read).parameters
-        self._increments: Any = read if has_increments else None
-        self.undoes = has_increments and self._sessions is not None
+        self._increments = _that_takes(storage, "_get_trials", _INCLUDED)
+        # Without it, what was not added after all would stay in Optuna's cache.
+        self.undoes = self._increments is not None and self._sessions is not None
+        self._set_param = _that_takes(storage, "_set_trial_param", _PREVIOUS)
+        self._distributions: dict[str, Any] = {}
 
     @property
     def can_be_undone(self) -> bool:
@@ -74,6 +75,22 @@ class Requests:
                 return work()
         except NotTogether:
             return work()
+
+    def write(self, name: str, trial_id: int, values: tuple[Any, ...]) -> None:
+        """Makes a request that writes, by its name.
+
+        Args:
+            name: the name.
+            trial_id: by what the storage knows the trial.
+            values: what is written.
+        """
+        if self._set_param is None or name != "set_trial_param":
+            getattr(self.storage, name)(trial_id, *values)
+            return
+        # A database looks for a trial with the same parameter, which is to have one distribution.
+        parameter, _, distribution = values
+        self._set_param(trial_id, *values, self._distributions.get(parameter))
+        self._distributions[parameter] = distribution
 
     def id_of(self, number: int) -> int:
         """By what the storage knows a trial of the study."""
@@ -181,7 +198,7 @@ class Later:
     Args:
         optuna: the module.
         study: the study, or what stands for it.
-        storage: where it is told.
+        requests: by which it is told.
         trial: what is known of the trial.
 
     Attributes:
@@ -189,8 +206,8 @@ class Later:
         trial: a trial of Optuna's, to draw values for and to report epochs of.
     """
 
-    def __init__(self, optuna: Any, study: Any, storage: Any, trial: Any) -> None:
-        self._reads, self._writes, self.known = study._storage, storage, trial
+    def __init__(self, optuna: Any, study: Any, requests: Requests, trial: Any) -> None:
+        self._reads, self._requests, self.known = study._storage, requests, trial
         self._untold: list[tuple[str, tuple[Any, ...]]] = []
         self.trial = optuna.Trial(_WithStorage(study, self), trial._trial_id)
 
@@ -205,7 +222,7 @@ class Later:
     def tell(self) -> None:
         """Makes the requests that wait. They wait on until `was_told`."""
         for name, values in self._untold:
-            getattr(self._writes, name)(self.known._trial_id, *values)
+            self._requests.write(name, self.known._trial_id, values)
 
     def was_told(self) -> None:
         """Forgets the requests that wait."""
@@ -251,6 +268,14 @@ class Later:
 
 class NotTogether(Exception):
     """Requests could not be made as one: none of them was done."""
+
+
+def _that_takes(storage: Any, name: str, parameter: str) -> Any:
+    """A request of a storage, if it has a parameter of this name; None otherwise."""
+    request = getattr(storage, name, None)
+    if request is None or parameter not in inspect.signature(request).parameters:
+        return None
+    return request
 
 
 def _sessions_of(storage: Any) -> _Sessions | None:

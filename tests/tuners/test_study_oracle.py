@@ -514,6 +514,29 @@ def test_a_sampler_and_a_storage_of_optuna_are_taken_as_they_are(made):
     assert len(optuna.load_study(study_name="mine", storage=storage).trials) == 6
 
 
+@pytest.mark.parametrize("storage", [*STORAGES, "memory"])
+def test_a_sampler_of_optuna_is_told_of_the_end_of_each_trial(made, storage):
+    told = []
+
+    class Told(optuna.samplers.RandomSampler):
+        def after_trial(self, study, trial, state, values):
+            told.append((state.name, values, trial.intermediate_values, len(trial.params)))
+
+    pruner = optuna.pruners.PercentilePruner(50.0, n_startup_trials=1)
+    oracle = made(max_trials=2, sampler=Told(seed=1), pruner=pruner, storage=storage)
+    for score in (0.5, 0.9):
+        trial = begin(oracle)
+        oracle.update_trial(trial.trial_id, {"score": score}, step=0)
+        assert len(oracle.trials_to_end([trial.trial_id])) == (score > 0.5)
+        end(oracle, trial, score=score)
+    params = [len(trial.params) for trial in oracle.study.trials]
+    assert told == [
+        ("COMPLETE", [0.5], {0: 0.5}, params[0]),
+        ("PRUNED", [0.9], {0: 0.9}, params[1]),
+    ]
+    assert [trial.value for trial in oracle.study.trials] == [0.5, 0.9]
+
+
 def test_without_optuna_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r"pip install kerasreg\[optuna\]"):

@@ -1,11 +1,13 @@
 """What a search asks of the storage of its study: how often, how much, and what a kill leaves."""
 
 import contextlib
+import threading
 
 import keras_tuner
 import optuna
 import pytest
 import sqlalchemy
+from helpers.scripts import module_of
 
 from kerasreg import tuners
 from kerasreg._keras import keras_tuner_internals as internals
@@ -16,7 +18,6 @@ from kerasreg.tuners._study_trials import AGAIN, SURPLUS, WORKER
 from kerasreg.tuners._study_workers import PREFIX
 
 OBJECTIVE = keras_tuner.Objective("score", "min")
-STORAGES = ["sqlite", "journal", "memory"]
 
 
 def space(count=3):
@@ -26,16 +27,39 @@ def space(count=3):
     return hp
 
 
+@pytest.fixture(scope="module")
+def postgres():
+    """The URL of a server of its own; asked for where a test is to have it."""
+    for module in module_of("benchmarks/_postgres.py"):
+        if (reason := module.missing()) is not None:
+            pytest.skip(reason)
+        with module.server() as server:
+            yield server.url
+
+
+@pytest.fixture
+def given(request, kind):
+    """The kind of a storage, or the URL of one."""
+    return request.getfixturevalue("postgres") if kind == "postgres" else kind
+
+
 def opened(kind, folder):
     if kind == "memory":
         return optuna.storages.InMemoryStorage()
+    if "://" in kind:
+        return storage_of(kind, None)
     return storage_of(str(folder / ("study.db" if kind == "sqlite" else "study.log")), None)
 
 
 def oracle(storage, folder, most=10**6, count=3, **given):
     given = {"sampler": "random", "seed": 3, "worker_timeout": 1e6, **given}
     made = tuners.StudyOracle(
-        OBJECTIVE, most, storage=storage, study_name="study", hyperparameters=space(count), **given
+        OBJECTIVE,
+        most,
+        storage=storage,
+        study_name=str(folder),
+        hyperparameters=space(count),
+        **given,
     )
     made.verbose = 0
     internals.set_project(made, str(folder), "project")
@@ -97,29 +121,31 @@ def test_a_trial_is_told_at_once(tmp_path, written, kind, sampler, most, count, 
     for _ in range(4):
         run(made, epochs)
     assert written[0] <= 4 * most
-    told = optuna.load_study(study_name="study", storage=made._storage).trials[-1]
+    told = optuna.load_study(study_name=str(tmp_path), storage=made._storage).trials[-1]
     assert len(told.params) == len(told.distributions) == count
     assert list(told.intermediate_values) == list(range(epochs))
     assert told.state.name == "COMPLETE"
     made.release()
 
 
-def test_the_trials_of_a_block_end_at_once(tmp_path, written):
-    made = oracle(opened("sqlite", tmp_path), tmp_path)
+@pytest.mark.parametrize(("kind", "begin"), [("sqlite", 1), ("journal", 2)])
+def test_the_trials_of_a_block_end_at_once(tmp_path, written, kind, begin):
+    made = oracle(opened(kind, tmp_path), tmp_path)
     run(made, lanes=8)
     written[0] = 0
     run(made, lanes=8)
-    assert written[0] <= 8 + 1
+    assert written[0] <= 8 * begin + 1
     made.release()
 
 
-def test_a_pruner_is_told_of_an_epoch_of_all_lanes_at_once(tmp_path, written):
+@pytest.mark.parametrize(("kind", "begin", "epoch"), [("sqlite", 1, 2), ("journal", 2, 1)])
+def test_a_pruner_is_told_of_an_epoch_of_all_lanes_at_once(tmp_path, written, kind, begin, epoch):
     pruner = optuna.pruners.PercentilePruner(99.0, n_startup_trials=1, n_warmup_steps=0)
-    made = oracle(opened("sqlite", tmp_path), tmp_path, pruner=pruner)
+    made = oracle(opened(kind, tmp_path), tmp_path, pruner=pruner)
     run(made, lanes=8)
     written[0] = 0
     run(made, lanes=8, epochs=5)
-    assert written[0] <= 8 + 5 * 2 + 1
+    assert written[0] <= 8 * begin + 5 * epoch + 1
     made.release()
 
 
@@ -164,6 +190,41 @@ def test_a_trial_looks_at_as_many_however_many_there_are(tmp_path, monkeypatch, 
     made.release()
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["sqlite", "journal", "postgres"])
+def test_threads_that_ask_at_once_have_the_ranks_and_draws_of_one(tmp_path, kind, given):
+    (tmp_path / "whole").mkdir()
+    whole = oracle(optuna.storages.InMemoryStorage(), tmp_path / "whole", most=24)
+    while run(whole):
+        pass
+    every = [oracle(opened(given, tmp_path), tmp_path, most=24) for _ in range(4)]
+    for made in every:
+        made.open()
+
+    def search(made):
+        while run(made, lanes=2) or not made.is_over:
+            made.refresh()
+
+    threads = [
+        threading.Thread(target=search, args=(made,), name=f"t{at}")
+        for at, made in enumerate(every)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for made in every:
+        made.refresh()
+        assert sorted(made.end_order) == sorted(whole.end_order)
+        for name, trial in whole.trials.items():
+            assert made.trials[name].hyperparameters.values == trial.hyperparameters.values
+    states = [trial.state.name for trial in every[0].study.trials]
+    assert states.count("COMPLETE") == 24
+    assert set(states) <= {"COMPLETE", "FAIL"}
+    for made in every:
+        made.release()
+
+
 class _Killed(BaseException):
     pass
 
@@ -179,7 +240,7 @@ def killed(kind, storage, after):
             raise _Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        if kind == "sqlite":
+        if hasattr(storage, "engine"):
             sqlalchemy.event.listen(storage.engine, "begin", write, insert=True)
         elif kind == "journal":
             backend = storage._backend._backend
@@ -195,13 +256,13 @@ def killed(kind, storage, after):
         try:
             yield left
         finally:
-            if kind == "sqlite":
+            if hasattr(storage, "engine"):
                 sqlalchemy.event.remove(storage.engine, "begin", write)
 
 
-def buried(storage):
+def buried(storage, folder):
     """Lets all workers of a study be dead, of which this process has one that was killed."""
-    study = optuna.load_study(study_name="study", storage=storage)
+    study = optuna.load_study(study_name=str(folder), storage=storage)
     for name, record in study.user_attrs.items():
         if name.startswith(PREFIX):
             study.set_user_attr(name, {**record, "ended": True})
@@ -209,9 +270,13 @@ def buried(storage):
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 @pytest.mark.parametrize(
-    "kind", ["memory", *(pytest.param(kind, marks=pytest.mark.long) for kind in STORAGES[:2])]
+    "kind",
+    [
+        "memory",
+        *(pytest.param(kind, marks=pytest.mark.long) for kind in ("sqlite", "journal", "postgres")),
+    ],
 )
-def test_who_is_killed_before_any_request_costs_nothing(tmp_path, kind, sampler):
+def test_who_is_killed_before_any_request_costs_nothing(tmp_path, kind, given, sampler):
     """The ids and the draws of the search are those of one in which nobody was killed."""
 
     def result(made):
@@ -223,22 +288,22 @@ def test_who_is_killed_before_any_request_costs_nothing(tmp_path, kind, sampler)
         return {name: trial.hyperparameters.values for name, trial in made.trials.items()}
 
     (tmp_path / "whole").mkdir()
-    whole = oracle(opened(kind, tmp_path / "whole"), tmp_path, most=3, sampler=sampler)
+    whole = oracle(opened(given, tmp_path / "whole"), tmp_path, most=3, sampler=sampler)
     expected = result(whole)
     whole.release()
     kills = 0
     while True:
         folder = tmp_path / str(kills)
         folder.mkdir()
-        storage = opened(kind, folder)
+        storage = opened(given, folder)
         made = oracle(storage, folder, most=3, sampler=sampler)
         made.open()
         made._join()
         with killed(kind, storage, kills) as left, contextlib.suppress(_Killed):
             while run(made, lanes=2):
                 pass
-        storage = storage if kind == "memory" else opened(kind, folder)
-        buried(storage)
+        storage = storage if kind == "memory" else opened(given, folder)
+        buried(storage, folder)
         other = oracle(storage, folder, most=3, sampler=sampler)
         found = result(other)
         if sampler == "random":  # Others learn from what there is.
@@ -338,7 +403,7 @@ def test_a_study_of_an_earlier_version_is_gone_on_with(tmp_path):
     first = oracle(storage, tmp_path, most=4)
     run(first)
     first.release()
-    study = optuna.load_study(study_name="study", storage=storage)
+    study = optuna.load_study(study_name=str(tmp_path), storage=storage)
     values = [trial.hyperparameters.values for trial in whole.trials.values()]
     # One was killed while it drew, before it was named; one when all was drawn.
     half, drawn = study.ask(), study.ask()
