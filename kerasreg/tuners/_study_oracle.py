@@ -17,6 +17,7 @@ from typing import Any
 import keras_tuner
 
 from kerasreg._keras import keras_tuner_internals as internals
+from kerasreg._keras.optuna_internals import id_in_storage
 from kerasreg._validation import check_count, check_positive
 from kerasreg._warnings import warn
 from kerasreg.tuners import _study_trials as marks
@@ -615,7 +616,7 @@ class StudyOracle(keras_tuner.Oracle):
                 return suggest(trial, parameter)
             value, of = kept[parameter.name], parameter.distribution
             run.later.set_trial_param(
-                trial._trial_id, parameter.name, of.to_internal_repr(value), of
+                id_in_storage(trial), parameter.name, of.to_internal_repr(value), of
             )
             return value
 
@@ -740,7 +741,7 @@ class StudyOracle(keras_tuner.Oracle):
 
     def _begin_waiting(self, number: int) -> _Run | None:
         """Begins a trial that waits; None if another process was faster, or it does not count."""
-        storage, trial_id = self._storage, self._standing.open[number]._trial_id
+        storage, trial_id = self._storage, id_in_storage(self._standing.open[number])
         try:
             is_mine = storage.set_trial_state_values(trial_id, self._states.RUNNING)
         except RuntimeError:  # It has ended.
@@ -1149,7 +1150,7 @@ class StudyOracle(keras_tuner.Oracle):
         else:
             if name == "PRUNED" and known.intermediate_values:
                 values = [known.intermediate_values[max(known.intermediate_values)]]
-            self._storage.set_trial_state_values(known._trial_id, state, values)
+            self._storage.set_trial_state_values(id_in_storage(known), state, values)
         known.state, known.values = state, values
 
     def _write_late_values(self, run: _Run, trial: Any) -> None:
@@ -1164,7 +1165,7 @@ class StudyOracle(keras_tuner.Oracle):
         for name in params.keys() - run.trial.params.keys():
             of = distributions[name]
             run.later.set_trial_param(
-                run.trial._trial_id, name, of.to_internal_repr(params[name]), of
+                id_in_storage(run.trial), name, of.to_internal_repr(params[name]), of
             )
 
     def _last_word(self, trial: Any) -> tuple[str, list[float] | None] | None:

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from kerasreg._keras import optuna_internals as internals
+from kerasreg._keras.optuna_internals import id_in_storage
 from kerasreg._keras.patching import replace
 
 _T = TypeVar("_T")
-# What requests of Optuna's databases take, of versions that have it: the trials that may have
-# changed, and the distribution that a parameter is known to have.
-_INCLUDED, _PREVIOUS = "included_trial_ids", "previous_distribution"
 
 
 class Requests:
@@ -40,10 +38,10 @@ class Requests:
         self._optuna, self._study, self.storage = optuna, study, storage
         self.study_id = storage.get_study_id_from_name(study.study_name)
         self._sessions, self._entries = _sessions_of(storage), _entries_of(storage)
-        self._increments = _that_takes(storage, "_get_trials", _INCLUDED)
+        self._increments = internals.trials_since(storage)
         # Without it, what was not added after all would stay in Optuna's cache.
         self.undoes = self._increments is not None and self._sessions is not None
-        self._set_param = _that_takes(storage, "_set_trial_param", _PREVIOUS)
+        self._set_param = internals.parameter_setter(storage)
         self._distributions: dict[str, Any] = {}
 
     @property
@@ -112,11 +110,12 @@ class Requests:
         trial = self._optuna.create_trial(
             state=self._optuna.trial.TrialState.RUNNING, user_attrs=attributes
         )
-        make = getattr(self.storage, "_create_new_trial", None)
-        if make is not None:  # A database, which says at once what number it has.
-            return make(self.study_id, trial)
-        trial._trial_id = self.storage.create_new_trial(self.study_id, trial)
-        trial.number = self.storage.get_trial_number_from_id(trial._trial_id)
+        added = internals.added_to_database(self.storage, self.study_id, trial)
+        if added is not None:
+            return added
+        trial_id = self.storage.create_new_trial(self.study_id, trial)
+        internals.take_id_in_storage(trial, trial_id)
+        trial.number = self.storage.get_trial_number_from_id(trial_id)
         return trial
 
     def news(self, known: int, last: Any, again: Iterable[Any] = ()) -> list[Any]:
@@ -130,10 +129,10 @@ class Requests:
         Returns:
             The trials, by number.
         """
-        ids = {trial.number: trial._trial_id for trial in again}
+        ids = {trial.number: id_in_storage(trial) for trial in again}
         if self._increments is not None:
             # A database. In a study, what was made later has a higher id.
-            after = last._trial_id if last else -1
+            after = id_in_storage(last) if last else -1
             found = self._increments(self.study_id, None, set(ids.values()), after)
             return sorted(found, key=lambda trial: trial.number)
         storages = self._optuna.storages
@@ -209,7 +208,7 @@ class Later:
     def __init__(self, optuna: Any, study: Any, requests: Requests, trial: Any) -> None:
         self._reads, self._requests, self.known = study._storage, requests, trial
         self._untold: list[tuple[str, tuple[Any, ...]]] = []
-        self.trial = optuna.Trial(_WithStorage(study, self), trial._trial_id)
+        self.trial = optuna.Trial(_WithStorage(study, self), id_in_storage(trial))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reads, name)
@@ -222,7 +221,7 @@ class Later:
     def tell(self) -> None:
         """Makes the requests that wait. They wait on until `was_told`."""
         for name, values in self._untold:
-            self._requests.write(name, self.known._trial_id, values)
+            self._requests.write(name, id_in_storage(self.known), values)
 
     def was_told(self) -> None:
         """Forgets the requests that wait."""
@@ -257,7 +256,7 @@ class Later:
             self.known.system_attrs[key] = value
 
     def _is_own(self, trial_id: int) -> bool:
-        return bool(trial_id == self.known._trial_id)
+        return bool(trial_id == id_in_storage(self.known))
 
     def _keep(self, name: str, trial_id: int, values: tuple[Any, ...]) -> None:
         if self._is_own(trial_id):
@@ -268,14 +267,6 @@ class Later:
 
 class NotTogether(Exception):
     """Requests could not be made as one: none of them was done."""
-
-
-def _that_takes(storage: Any, name: str, parameter: str) -> Any:
-    """A request of a storage, if it has a parameter of this name; None otherwise."""
-    request = getattr(storage, name, None)
-    if request is None or parameter not in inspect.signature(request).parameters:
-        return None
-    return request
 
 
 def _sessions_of(storage: Any) -> _Sessions | None:
@@ -290,7 +281,7 @@ def _sessions_of(storage: Any) -> _Sessions | None:
 
 def _entries_of(storage: Any) -> JointEntries | None:
     """The file of a journal, if several entries may be one; None for other storages."""
-    backend = getattr(storage, "_backend", None)
+    backend = internals.file_of_journal(storage)
     return backend if isinstance(backend, JointEntries) else None
 
 
@@ -428,7 +419,7 @@ class JointEntries:
             raise refused
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_backend": self._backend}
+        return {"backend": self._backend}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._backend, self._own = state["_backend"], threading.local()
+        self._backend, self._own = state["backend"], threading.local()

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from kerasreg._first_line import first_line
+from kerasreg._keras import optuna_internals
 from kerasreg._keras.patching import replace
 from kerasreg._urls import without_password
 from kerasreg._validation import check_choice
@@ -197,7 +198,7 @@ def _patient(storage: Any) -> Any:
 
     requests = [name for name in dir(optuna.storages.BaseStorage) if not name.startswith("_")]
     # By these Optuna's cache asks a database.
-    requests += ["_create_new_trial", "_get_trials", "_set_trial_param"]
+    requests += optuna_internals.database_requests()
     for name in requests:
         request = getattr(storage, name, None)
         if callable(request):
