@@ -32,6 +32,9 @@ _SECONDS_GONE = 60.0
 _PASSING = ("exists", "duplicate", "deadlock", "terminat", "starting up", "shutting down")
 # So often a process looks again then.
 _LOOKS_FOR_TABLES = 8
+# For so long it looks for a server where none listens: one that is started again, or together with
+# this process.
+_SECONDS_REFUSED, _REFUSED = 10.0, "refused"
 _SQLITE_ENDINGS = (".db", ".sqlite", ".sqlite3")
 # What a sampler needs beyond Optuna: the modules, and the packages that have them.
 _NEEDS = {
@@ -163,21 +166,26 @@ def _with_tables(url: str, arguments: dict[str, Any]) -> Any:
     """Opens a database, whose tables several processes may be about to make at once.
 
     Optuna looks which tables there are, and then makes those that are not. Of processes that meet
-    there, all but one are told that something exists already, and find it at the next look. A
-    server that does not answer at all is told at once: most likely its address is wrong.
+    there, all but one are told that something exists already, and find it at the next look. Where
+    no server listens it is looked for during some seconds; a name that is unknown is told at once.
     """
     import optuna
     import sqlalchemy
 
-    for left in reversed(range(_LOOKS_FOR_TABLES)):
+    until, left = time.monotonic() + _SECONDS_REFUSED, _LOOKS_FOR_TABLES
+    while True:
         try:
             return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
         except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             text = f"{error} {error.__cause__}".lower()
-            if not left or not any(word in text for word in _PASSING):
+            if _REFUSED in text and time.monotonic() < until:
+                pause = 0.5
+            elif left > 1 and any(word in text for word in _PASSING):
+                left -= 1
+                pause = 0.2 * (_LOOKS_FOR_TABLES - left)
+            else:
                 raise
-        time.sleep(0.2 * (_LOOKS_FOR_TABLES - left))
-    raise AssertionError  # One of them returns or raises.
+        time.sleep(pause)
 
 
 def _patient(storage: Any) -> Any:

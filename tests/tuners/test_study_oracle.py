@@ -7,6 +7,7 @@ import warnings
 import keras_tuner
 import optuna
 import pytest
+import sqlalchemy
 
 from kerasreg import tuners
 from kerasreg._keras import keras_tuner_internals as internals
@@ -447,6 +448,32 @@ def test_a_storage_that_cannot_be_reached_is_told_without_its_password(made, rea
     assert not any(secret in message for secret in ("s3:cr", "cr%40t", "cr@t", "hidden", "more"))
     assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_server_that_is_about_to_listen_is_waited_for(made, monkeypatch, answers):
+    """As one that is started again; one that never answers is told after some seconds."""
+    opened, now = [], [0.0]
+    real = optuna.storages.RDBStorage
+
+    def opens(url, **kwargs):
+        opened.append(now[0])
+        if not answers or len(opened) < 4:
+            raise sqlalchemy.exc.OperationalError("connect", {}, OSError("Connection refused"))
+        return real("sqlite://")
+
+    monkeypatch.setattr(optuna.storages, "RDBStorage", opens)
+    monkeypatch.setattr(_study_storage.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(
+        _study_storage.time, "sleep", lambda pause: now.__setitem__(0, now[0] + pause)
+    )
+    if answers:
+        assert isinstance(_study_storage.storage_of("mysql://host/db", None), real)
+        assert len(opened) == 4
+        return
+    with pytest.raises(RuntimeError, match=r"`storage` cannot be opened.*Connection refused"):
+        _study_storage.storage_of("mysql://host/db", None)
+    assert 5 < opened[-1] <= 15
 
 
 def test_a_file_that_is_none_and_a_driver_that_is_missing_are_told(made, tmp_path):
