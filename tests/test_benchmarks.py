@@ -294,7 +294,8 @@ def test_a_study_that_is_timed_tells_what_it_carries(study, tmp_path):
     for name in ("a.db", "a.log"):
         size, transactions = study.carried(str(tmp_path / name), 40, 2)
         assert size > 100
-        assert (transactions > 5) == name.endswith(".db")
+        # Of a trial in a database: it begins, and it ends.
+        assert (transactions >= 2) == name.endswith(".db")
     of_fifths = study.grown(10)
     assert len(of_fifths) == 5
     assert min(of_fifths) > 0
