@@ -9,6 +9,9 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+# Requests of a database, by which the cache before it asks.
+_ADD, _READ, _SET_PARAMETER = "_create_new_trial", "_get_trials", "_set_trial_param"
+
 
 def id_in_storage(trial: Any) -> int:
     """By what its storage knows a trial. To ask the storage would be a request.
@@ -40,7 +43,7 @@ def added_to_database(storage: Any, study_id: int, trial: Any) -> Any:
     Returns:
         The trial; None, and nothing was added, if the storage is no database.
     """
-    add = getattr(storage, "_create_new_trial", None)
+    add = getattr(storage, _ADD, None)
     return None if add is None else add(study_id, trial)
 
 
@@ -54,7 +57,7 @@ def trials_since(storage: Any) -> Any:
         A function of the id of the study, the states (None for all), the ids of trials, and the id
         after which all are given too; None if the storage has no such request.
     """
-    return _that_takes(storage, "_get_trials", "included_trial_ids")
+    return _that_takes(storage, _READ, "included_trial_ids")
 
 
 def parameter_setter(storage: Any) -> Any:
@@ -67,7 +70,7 @@ def parameter_setter(storage: Any) -> Any:
         A function of the id of the trial, the name, the value, the distribution and the known one;
         None if the storage has no such request.
     """
-    return _that_takes(storage, "_set_trial_param", "previous_distribution")
+    return _that_takes(storage, _SET_PARAMETER, "previous_distribution")
 
 
 def file_of_journal(storage: Any) -> Any:
@@ -81,7 +84,7 @@ def file_of_journal(storage: Any) -> Any:
 
 def database_requests() -> tuple[str, ...]:
     """The names of requests of a database beside those that all storages have."""
-    return "_create_new_trial", "_get_trials", "_set_trial_param"
+    return _ADD, _READ, _SET_PARAMETER
 
 
 def _that_takes(storage: Any, name: str, parameter: str) -> Any:

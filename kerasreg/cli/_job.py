@@ -257,12 +257,13 @@ class SearchJob:
             total, ended = tuners.expected_trials(self._tuner), self._tuner.oracle.end_order
             of_all = "" if total is None else f" of {total}"
             parts.append(f"after {len(ended)}{of_all} trials")
-        for trial_ids, what in ((stopped.kept, "from a checkpoint"), (stopped.again, "anew")):
+        for trial_ids, of_one, of_several in (
+            (stopped.kept, "goes on from a checkpoint", "go on from a checkpoint"),
+            (stopped.again, "begins anew", "begin anew"),
+        ):
             if trial_ids:
                 count = len(trial_ids)
-                verb = "goes on" if what == "from a checkpoint" else "begins"
-                verb = verb if count == 1 else verb.replace("goes", "go").replace("begins", "begin")
-                parts.append(f"{count} {verb} {what}")
+                parts.append(f"{count} {of_one if count == 1 else of_several}")
         return ", ".join(parts)
 
     def stop(self) -> None:

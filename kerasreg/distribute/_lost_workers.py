@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from kerasreg._first_line import first_line
 from kerasreg.distribute._cluster import has_workers
 
 # With this TensorFlow begins what it says to whoever exchanges anything with a worker that is gone.
@@ -55,6 +56,5 @@ def workers_answer(strategy: tf.distribute.Strategy) -> Iterator[None]:
 
 def _told(error: tf.errors.OpError) -> str:
     """What an error says of the worker, in a line."""
-    text = str(error).partition(_ABORTED)[2] or str(error)
-    line = (text.strip().splitlines() or [type(error).__name__])[0]
+    line = first_line(error, after=_ABORTED)
     return line if len(line) <= _LENGTH else f"{line[:_LENGTH]} ..."

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras_tuner
@@ -109,6 +109,21 @@ class StateFiles:
             self._tuner.oracle.save()
             write_json(internals.tuner_path(self._tuner), self._tuner.get_state())
 
+    def give_again(self, trial_ids: Iterable[str]) -> None:
+        """Lets the oracle give trials again that have ended, as if they had not.
+
+        Args:
+            trial_ids: the ids of the trials; the last one is given first.
+        """
+        oracle = self._tuner.oracle
+        for trial_id in trial_ids:
+            trial = oracle.trials[trial_id]
+            trial.status, trial.score, trial.best_step = "RUNNING", None, 0
+            oracle.end_order.remove(trial_id)
+            internals.queue_again(oracle, trial_id)
+            self.save_trial(trial)
+        self.save()
+
     @contextlib.contextmanager
     def written_once(self) -> Iterator[None]:
         """Writes the states when all trials are dealt with: those of trials, then the oracle's."""
@@ -150,14 +165,6 @@ def _find_trials(oracle: keras_tuner.Oracle) -> None:
             if trial_id in oracle.start_order:
                 oracle.trials.setdefault(trial_id, trial)
         internals.check_trials(oracle, oracle.start_order)
-
-
-def give_again(oracle: keras_tuner.Oracle, trial_id: str) -> None:
-    """Lets an oracle give a trial again that has ended, as if it had not."""
-    trial = oracle.trials[trial_id]
-    trial.status, trial.score, trial.best_step = "RUNNING", None, 0
-    oracle.end_order.remove(trial_id)
-    internals.queue_again(oracle, trial_id)
 
 
 def _queue_interrupted(oracle: keras_tuner.Oracle) -> None:

@@ -89,8 +89,9 @@ class LearningCurves:
         """Keeps the curves on disk, where there are new ones."""
         if not self._kept:
             return
-        found = self._found(list(map(self._told, self._kept)))
-        if not self._part:
+        if self._part:
+            found = self._found(list(map(self._told, self._kept)))
+        else:
             found = self.to_dict(ranking, folder)
         if found is not None:
             write_json(path_of_part(folder, _NAME, self._part), found)

@@ -8,7 +8,7 @@ from typing import Any
 from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._warnings import warn
 from kerasreg.tuners import _best_epochs, _learning_curves, _search_log
-from kerasreg.tuners._crash_safe import StateFiles, give_again
+from kerasreg.tuners._crash_safe import StateFiles
 from kerasreg.tuners._study_oracle import StudyOracle
 
 
@@ -37,9 +37,6 @@ def mend(tuner: Any, files: StateFiles) -> None:
     if isinstance(oracle, StudyOracle):
         what = "keep their results, and are in no ensemble"  # A study's trial ends once.
     else:
-        for trial_id in lost_trials:
-            give_again(oracle, trial_id)
-            files.save_trial(oracle.trials[trial_id])
-        files.save()
+        files.give_again(lost_trials)
     for why in damaged:
         warn(f"{why} Of {len(lost_trials)} trials there are no weights any more: they {what}.")

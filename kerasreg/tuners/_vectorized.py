@@ -25,7 +25,7 @@ from kerasreg.reports import SearchReport, check_path
 from kerasreg.tuners import _best_epochs
 from kerasreg.tuners._checkpoints import Checkpoints, check_every
 from kerasreg.tuners._chief import Chief, WorkerOracle, check_parallel, parallel
-from kerasreg.tuners._crash_safe import StateFiles, give_again
+from kerasreg.tuners._crash_safe import StateFiles
 from kerasreg.tuners._folds import check_folds
 from kerasreg.tuners._initial_settings import InitialSettings
 from kerasreg.tuners._lane_report import LaneRecord, LaneReport, report_of
@@ -354,17 +354,14 @@ class VectorizedTuner(keras_tuner.Tuner):
         keras.backend.clear_session(free_memory=False)
         keras.config.set_dtype_policy(policy)  # Which Keras, to 3.15, clears too.
         record = self._scheduler.record
-        state = "stopped"
-        try:
-            self._scheduler.run()
-            state = "finished"
-        finally:
-            self._scheduler = None
-            if isinstance(self.oracle, (StudyOracle, WorkerOracle)):
-                self.oracle.release()
-            summary = record.close()
-            self._stage = Stage(state)
-            renewal.close(self._stage)
+        with self._renewed_at_end(renewal):
+            try:
+                self._scheduler.run()
+            finally:
+                self._scheduler = None
+                if isinstance(self.oracle, (StudyOracle, WorkerOracle)):
+                    self.oracle.release()
+                summary = record.close()
         if isinstance(self.oracle, WorkerOracle):
             self.oracle.learn_all()
         self.on_search_end()
@@ -386,16 +383,22 @@ class VectorizedTuner(keras_tuner.Tuner):
         self._new_scheduler(fit_args, fit_kwargs, groups, TimeLimit(None), lambda count: None)
         renewal = self._new_renewal(targets)
         chief.stopping, chief.look = self._stopping or Stopping(), renewal.look
+        with self._renewed_at_end(renewal):
+            chief.serve()
+        self._new_checkpoints().close()  # Of workers that died.
+        self._curves.gather([one.trial_id for one in completed_trials(self)], self.project_dir)
+        self._log.gather(self.project_dir)
+
+    @contextlib.contextmanager
+    def _renewed_at_end(self, renewal: Renewal) -> Iterator[None]:
+        """Renews what is looked at when a search has ended within, in whatever way."""
         state = "stopped"
         try:
-            chief.serve()
+            yield
             state = "finished"
         finally:
             self._stage = Stage(state)
             renewal.close(self._stage)
-        self._new_checkpoints().close()  # Of workers that died.
-        self._curves.gather([one.trial_id for one in completed_trials(self)], self.project_dir)
-        self._log.gather(self.project_dir)
 
     def _agree(self) -> None:
         """Gives again what not all workers have ended, that train each trial together."""
@@ -409,10 +412,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         with _ended_by_lost_workers():
             ahead = ended[least(self.distribution_strategy, len(ended)) :]
         if ahead:  # One has died before it could write the end of these.
-            for trial_id in reversed(ahead):  # The last in the queue is the first.
-                give_again(self.oracle, trial_id)
-                self._files.save_trial(self.oracle.trials[trial_id])
-            self._files.save()
+            self._files.give_again(reversed(ahead))
 
     def reload(self) -> None:
         """Goes on with the project, as `keras_tuner.Tuner.reload` does.

@@ -476,25 +476,30 @@ def other_orders():
     return {"message": "", "shuffled_arrays": "trained"}
 
 
-def searched(strategy, folder):
-    """A search with ragged batches: its scores, and which files it leaves."""
+def _search_of(strategy, folder, trials, *layers):
+    """A search for the learning rate of a network, under a strategy."""
     import kerasreg
 
     def build(hp):
-        model = mlp(dense(4, 1, activation="tanh"), keras.layers.Dropout(0.0))
+        model = mlp(dense(4, 1, activation="tanh"), *(make() for make in layers))
         model.compile(keras.optimizers.Adam(hp.Float("rate", 1e-3, 0.1)), "mse")
         return model
 
-    x, y = data()
-    tuner = kerasreg.tuners.VectorizedRandomSearch(
+    return kerasreg.tuners.VectorizedRandomSearch(
         build,
         "val_loss",
-        max_trials=2,
+        max_trials=trials,
         seed=3,
         directory=folder,
         project_name="search",
         distribution_strategy=strategy,
     )
+
+
+def searched(strategy, folder):
+    """A search with ragged batches: its scores, and which files it leaves."""
+    x, y = data()
+    tuner = _search_of(strategy, folder, 2, lambda: keras.layers.Dropout(0.0))
     tuner.search(
         x, y, validation_data=(x[:9], y[:9]), batch_size=BATCH, epochs=2, shuffle=False, verbose=0
     )
@@ -514,25 +519,10 @@ def searched_slowly(strategy, folder):
     """A search in which a worker may be lost."""
     import keras_tuner
 
-    import kerasreg
-
-    def build(hp):
-        model = mlp(dense(4, 1, activation="tanh"))
-        model.compile(keras.optimizers.Adam(hp.Float("rate", 1e-3, 0.1)), "mse")
-        return model
-
     os.makedirs(folder, exist_ok=True)
     index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
     x, y = data()
-    tuner = kerasreg.tuners.VectorizedRandomSearch(
-        build,
-        "val_loss",
-        max_trials=3,
-        seed=3,
-        directory=folder,
-        project_name="search",
-        distribution_strategy=strategy,
-    )
+    tuner = _search_of(strategy, folder, 3)
     given = {"batch_size": BATCH, "epochs": 3, "shuffle": False, "verbose": 0}
     slow = Slow(os.path.join(folder, f"epochs-{index}"))
     try:

@@ -9,10 +9,21 @@ import types
 import keras
 import pytest
 from helpers import data
+from helpers.scripts import module_of
 
 from kerasreg import tuners
 from kerasreg.lanes import Lanes
 from kerasreg.layers import ScheduledDropout
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    """A PostgreSQL server of its own, for the tests of a file that ask for it."""
+    for module in module_of("benchmarks/_postgres.py"):
+        if (reason := module.missing()) is not None:
+            pytest.skip(reason)
+        with module.server() as server:
+            yield server
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import time
 
 import pytest
 from helpers.processes import needs_fork, run_program
-from helpers.scripts import module_of
 
 PROGRAM = os.path.join(os.path.dirname(__file__), "study_program.py")
 
@@ -30,16 +29,6 @@ def same_settings(found, whole):
         [values for _, (_, values, _) in sorted(of["trials"].items())] for of in (whole, found)
     )
     assert disturbed == drawn
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    """A server of its own."""
-    for module in module_of("benchmarks/_postgres.py"):
-        if (reason := module.missing()) is not None:
-            pytest.skip(reason)
-        with module.server() as server:
-            yield server
 
 
 @pytest.mark.long

@@ -7,7 +7,6 @@ import keras_tuner
 import optuna
 import pytest
 import sqlalchemy
-from helpers.scripts import module_of
 
 from kerasreg import tuners
 from kerasreg._keras import keras_tuner_internals as internals
@@ -27,20 +26,10 @@ def space(count=3):
     return hp
 
 
-@pytest.fixture(scope="module")
-def postgres():
-    """The URL of a server of its own; asked for where a test is to have it."""
-    for module in module_of("benchmarks/_postgres.py"):
-        if (reason := module.missing()) is not None:
-            pytest.skip(reason)
-        with module.server() as server:
-            yield server.url
-
-
 @pytest.fixture
 def given(request, kind):
     """The kind of a storage, or the URL of one."""
-    return request.getfixturevalue("postgres") if kind == "postgres" else kind
+    return request.getfixturevalue("postgres").url if kind == "postgres" else kind
 
 
 def opened(kind, folder):
