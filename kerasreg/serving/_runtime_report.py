@@ -120,8 +120,9 @@ def runtime_report(
     Each in a process of its own, in which Keras can't be imported, with the whole batch, and with
     its first seven samples and its first one alone. `"tensorflow"` and
     `"openvino"` read the SavedModel as it is, and so does `"c"`, TensorFlow's C library without its
-    Python; `"onnxruntime"` (by way of tf2onnx) and `"litert"` a conversion of it. What has
-    no form there, such as strings or some recurrent layers, is told in the row of the runtime.
+    Python (OpenVINO in its exact mode); `"onnxruntime"` (by way of tf2onnx) and `"litert"` a
+    conversion of it. What has no form there, such as strings or some recurrent layers, is told in
+    the row of the runtime.
 
     Args:
         path: a version directory, as `export` returns it.
