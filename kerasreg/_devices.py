@@ -43,3 +43,9 @@ def strategy_name(strategy: Any) -> str:
     name = type(strategy).__name__.lstrip("_")
     # TensorFlow's class has the name that it had at first.
     return {"CollectiveAllReduceStrategy": "MultiWorkerMirroredStrategy"}.get(name, name)
+
+
+def strategy_of_replicas(strategy: Any) -> Any:
+    """A `tf.distribute` strategy; None for TensorFlow's default one, which is as none at all."""
+    is_default = strategy_name(strategy) == "DefaultDistributionStrategy"
+    return None if is_default else strategy

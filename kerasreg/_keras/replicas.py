@@ -294,6 +294,25 @@ def epoch_iterator(distribute: Callable[[Any], Any], **data: Any) -> Any:
     return _Steps(TFEpochIterator(distribute_strategy=Distributes(), steps_per_execution=1, **data))
 
 
+@contextlib.contextmanager
+def undivided_data(model: Any) -> Iterator[None]:
+    """What does Keras iterate over under a strategy of one replica? Within, over the data alone.
+
+    Otherwise it is an iterator of TensorFlow that fetches ahead for several devices. Keras drops
+    it before its end, and with a single device the process now and then dies of that, by a
+    segmentation fault: TensorFlow 2.21, on CPUs. Read for Keras 3.10 to 3.15.
+
+    Args:
+        model: a model that was built under a strategy of one replica, or under none.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    if strategy is None:
+        yield
+        return
+    with patched(strategy, experimental_distribute_dataset=lambda dataset, options=None: dataset):
+        yield
+
+
 def split_for_validation(arrays: Any, validation_split: float) -> Any:
     """Which samples does Keras hold out of arrays? The last ones. Read for Keras 3.10 to 3.15.
 

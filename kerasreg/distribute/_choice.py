@@ -51,7 +51,8 @@ def strategy(
             after so many seconds more the process ends with code 1, and says where it was.
 
     Returns:
-        The strategy.
+        The strategy. That of one device is TensorFlow's default one, under which models are
+        built, trained and searched as without any.
 
     Raises:
         ValueError: if there is no such device; if TensorFlow has begun already; if `TF_CONFIG`
@@ -101,8 +102,8 @@ def explain(strategy: tf.distribute.Strategy) -> str:
     Example:
 
     >>> import tensorflow as tf, kerasreg
-    >>> kerasreg.distribute.explain(tf.distribute.get_strategy())[-23:]
-    'it was not chosen here.'
+    >>> kerasreg.distribute.explain(tf.distribute.OneDeviceStrategy("CPU:0"))
+    'OneDeviceStrategy: it was not chosen here.'
     """
     known = _reasons.get(strategy)
     return known or f"{strategy_name(strategy)}: it was not chosen here."
@@ -152,7 +153,17 @@ def _made(
         of_many = mirrored_strategy(replicas or gpus)
         if of_many is not None:
             return of_many
-    return tf.distribute.OneDeviceStrategy("GPU:0" if gpus else "CPU:0")
+    return _of_one_device()
+
+
+def _of_one_device() -> tf.distribute.Strategy:
+    """TensorFlow's default strategy, which is that of a model without any.
+
+    Under it a search trains lanes, and Keras' own `fit` iterates over the data themselves. Under
+    `OneDeviceStrategy` that `fit` dies now and then: see `undivided_data` in `kerasreg._keras`.
+    """
+    with tf.Graph().as_default():  # Where no other strategy has been entered.
+        return tf.distribute.get_strategy()
 
 
 def _of_workers(timeout: float) -> tf.distribute.Strategy:

@@ -111,7 +111,8 @@ def fit(
     """
     given = dict(locals())
     if not trains_here(model):
-        return type(model).fit(given.pop("model"), **given)
+        with of_keras.undivided_data(model):
+            return type(model).fit(given.pop("model"), **given)
     of_keras.check_compiled(model, "fit")
     check_model(model)
     with workers_answer(model.distribute_strategy):
@@ -217,7 +218,8 @@ def evaluate(
     """
     given = dict(locals())
     if not trains_here(model):
-        return type(model).evaluate(given.pop("model"), **given)
+        with of_keras.undivided_data(model):
+            return type(model).evaluate(given.pop("model"), **given)
     of_keras.check_compiled(model, "evaluate")
     check_model(model)
     replicas = Replicas(model)
@@ -277,7 +279,8 @@ def trained_by_replicas(model: keras.Model) -> Iterator[list[str]]:
     So code that calls `model.fit`, such as a hypermodel's, trains replicas as one device trains.
 
     Args:
-        model: a model that was built under a strategy; any other one stays as it is.
+        model: a model that was built under a strategy of several replicas; any other one stays
+            as it is.
 
     Returns:
         A context manager, which gives a list of what was called so far, `"fit"` or `"evaluate"`.
@@ -303,6 +306,8 @@ def trained_by_replicas(model: keras.Model) -> Iterator[list[str]]:
         if trains_here(model):
             own = {one.__name__: counted(one) for one in (fit, evaluate)}
             stack.enter_context(patched(model, **own))
+        else:
+            stack.enter_context(of_keras.undivided_data(model))
         yield called
 
 

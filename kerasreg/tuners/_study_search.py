@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import keras_tuner
 
+from kerasreg._devices import strategy_of_replicas
 from kerasreg._files import write_json
 from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._validation import check_number
@@ -184,6 +185,7 @@ class VectorizedStudySearch(VectorizedTuner):
         constraints: Mapping[str, Any] | None = None,
         artifacts: str | os.PathLike[str] | None = None,
     ) -> None:
+        distribution_strategy = strategy_of_replicas(distribution_strategy)
         if artifacts is not None and distribution_strategy is not None:
             raise ValueError(
                 "`artifacts` must be None with a `distribution_strategy`, whose trials KerasTuner "

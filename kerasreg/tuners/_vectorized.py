@@ -12,7 +12,7 @@ from typing import Any, Literal
 import keras
 import keras_tuner
 
-from kerasreg._devices import check_devices
+from kerasreg._devices import check_devices, strategy_of_replicas
 from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._keras.deferred_variables import deferred_variables
 from kerasreg._keras.internals import reset_automatic_names
@@ -109,8 +109,10 @@ class VectorizedTuner(keras_tuner.Tuner):
         loss: replaces the loss of each model, likewise.
         metrics: replace the metrics of each model, likewise.
         distribution_strategy: a `tf.distribute` strategy; with one, trials are trained
-            one by one, by `kerasreg.distribute.fit`. With several workers, each runs the same
-            search with the same `seed`, and keeps its files in a folder of its own.
+            one by one, by `kerasreg.distribute.fit`. TensorFlow's default one, which
+            `kerasreg.distribute.strategy` gives for one device, is as none. With several
+            workers, each runs the same search with the same `seed`, and keeps its files in a
+            folder of its own.
         directory: the folder of the project folder; the current folder by default.
         project_name: the name of the project folder; `"untitled_project"` by default.
         tuner_id: the name of the tuner in the state files, as for `keras_tuner.Tuner`.
@@ -217,6 +219,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         else:
             internals.reload_from_any_folder(oracle)
         initial = InitialSettings(oracle, initial_settings)
+        distribution_strategy = strategy_of_replicas(distribution_strategy)
         if distribution_strategy is not None:
             from kerasreg.distribute import folder_of_worker
 

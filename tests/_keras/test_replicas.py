@@ -5,6 +5,7 @@ import threading
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kerasreg._keras import replicas
 
@@ -121,6 +122,42 @@ def test_epoch_iterator():
                 steps.append((step, len(next(batches)[0])))
         assert steps == [(0, 4), (1, 4), (2, 2)]
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        tf.distribute.OneDeviceStrategy("CPU:0"),
+        tf.distribute.MirroredStrategy(["CPU:0"]),
+        tf.distribute.get_strategy(),
+    ],
+    ids=lambda strategy: type(strategy).__name__,
+)
+def test_undivided_data_are_iterated_over(strategy):
+    seen = set()
+
+    class Model(keras.Sequential):
+        def make_test_function(self, force=False):
+            super().make_test_function(force)
+            inner = self.test_function
+
+            def noted(iterator):
+                seen.add(isinstance(iterator, tf.data.Iterator))
+                return inner(iterator)
+
+            self.test_function = noted
+
+    with strategy.scope():
+        model = Model([keras.Input((1,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+    expected = model.evaluate(X, Y, batch_size=4, verbose=0)
+    seen.clear()
+    with replicas.undivided_data(model):
+        assert model.evaluate(X, Y, batch_size=4, verbose=0) == pytest.approx(expected)
+    assert seen == {True}
+    # The strategy is as it was.
+    with strategy.scope():
+        assert "experimental_distribute_dataset" not in vars(strategy)
 
 
 def test_split_for_validation():

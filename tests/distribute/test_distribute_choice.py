@@ -39,8 +39,7 @@ def with_gpus(monkeypatch, count):
 def test_one_device_is_chosen_where_there_is_nothing_else(monkeypatch):
     with_gpus(monkeypatch, 0)
     chosen = distribute.strategy()
-    assert isinstance(chosen, tf.distribute.OneDeviceStrategy)
-    assert chosen.extended.worker_devices[0].endswith("CPU:0")
+    assert chosen is tf.distribute.get_strategy()  # TensorFlow's default one.
     assert distribute.explain(chosen) == (
         "one_device: there is no GPU, no TPU, and no TF_CONFIG with several workers"
     )
@@ -49,7 +48,13 @@ def test_one_device_is_chosen_where_there_is_nothing_else(monkeypatch):
 def test_one_worker_is_one_device(monkeypatch):
     with_gpus(monkeypatch, 0)
     monkeypatch.setenv("TF_CONFIG", config(["localhost:1"]))
-    assert isinstance(distribute.strategy(), tf.distribute.OneDeviceStrategy)
+    assert distribute.strategy() is tf.distribute.get_strategy()
+
+
+def test_one_device_is_one_device_within_another_strategy():
+    default = tf.distribute.get_strategy()
+    with tf.distribute.OneDeviceStrategy("CPU:0").scope():
+        assert distribute.strategy("one_device") is default
 
 
 def test_several_gpus_are_mirrored(monkeypatch):

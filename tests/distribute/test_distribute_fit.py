@@ -4,6 +4,7 @@ What is about the contract runs the loop in this process, on one device. What is
 and workers needs processes of its own, and is long; `helpers/replica_trainings.py` has the models.
 """
 
+import contextlib
 import functools
 import json
 import signal
@@ -127,6 +128,33 @@ def test_it_evaluates_as_keras_does():
     model = linear(metrics=["mae"])
     given = {"x": X, "y": Y, "batch_size": 4, "verbose": 0}
     assert distribute.evaluate(model, **given) == pytest.approx(model.evaluate(**given), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [tf.distribute.OneDeviceStrategy("CPU:0"), tf.distribute.MirroredStrategy(["CPU:0"])],
+    ids=["one_device", "mirrored"],
+)
+def test_one_replica_trains_as_keras_does_and_from_the_data_themselves(strategy, monkeypatch):
+    def divided(*args, **kwargs):
+        raise AssertionError("What TensorFlow then iterates over ends processes now and then")
+
+    def history(fit, scope):
+        with scope:
+            model = linear(metrics=["mae"])
+        given = {"batch_size": 4, "epochs": 3, "shuffle": False, "verbose": 0}
+        return fit(model, X, Y, validation_data=(X[:7], Y[:7]), **given).history, model
+
+    expected, _ = history(keras.Model.fit, contextlib.nullcontext())
+    monkeypatch.setattr(type(strategy), "experimental_distribute_dataset", divided)
+    found, model = history(distribute.fit, strategy.scope())
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-6)
+    loss, _ = distribute.evaluate(model, X[:7], Y[:7], verbose=0)
+    assert loss == pytest.approx(found["val_loss"][-1])
+    with distribute.trained_by_replicas(model):
+        model.evaluate(X, Y, verbose=0)
 
 
 def test_without_a_strategy_it_is_the_fit_of_the_model():

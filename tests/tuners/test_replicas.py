@@ -75,6 +75,20 @@ def test_what_a_strategy_of_one_device_trained_is_told(hypermodel, by, why, tmp_
     assert tuner.results()["why_alone"].tolist() == [why]
 
 
+def test_the_strategy_that_is_chosen_for_one_device_has_lanes(tmp_path):
+    tuner = kerasreg.tuners.VectorizedRandomSearch(
+        build,
+        "val_loss",
+        max_trials=2,
+        directory=tmp_path,
+        distribution_strategy=kerasreg.distribute.strategy("one_device"),
+    )
+    x, y = np.ones((5, 3)), np.ones((5, 1))
+    tuner.search(x, y, validation_data=(x, y), verbose=0)
+    (row,) = tuner.lane_report()
+    assert (row.trials, row.by, row.why) == (2, "lanes", "")
+
+
 def test_a_time_limit_of_workers_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("kerasreg.distribute.has_workers", lambda strategy: True)
     tuner = kerasreg.tuners.VectorizedRandomSearch(
