@@ -20,7 +20,7 @@ from kerasreg.cli._command import InterruptionError, note
 from kerasreg.cli._data import Table
 from kerasreg.cli._ending import Ending
 from kerasreg.cli._found import give, take
-from kerasreg.cli._progress import TrialLines
+from kerasreg.cli._progress import TrialLines, training_line
 from kerasreg.cli._record import Cluster, SearchSettings, Shared, differences
 from kerasreg.cli._search_report import while_running, write_report
 from kerasreg.cli._task import SearchTask
@@ -130,8 +130,12 @@ class SearchJob:
         page = os.path.join(self.folder, "report.html")
         self.write(f"meanwhile {page} shows how far the search is: load it again")
         described = self.table.described()  # Which takes a hash of the data.
+        begun = time.monotonic()
 
         def renew(report: SearchReport) -> None:
+            training = training_line(report, time.monotonic() - begun)
+            if training is not None:
+                task.line.passing(training)
             now = while_running(report, record, self.table.name, described)
             write_report(now, self.folder)
 

@@ -1,4 +1,4 @@
-"""One line for each trial: how many are done, the best so far, the time left."""
+"""One line: how many trials are done, the best so far, the time left, what is in training."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import keras_tuner
 
 from kerasreg._durations import duration
 from kerasreg._time_left import TimeLeft, left_words
+from kerasreg.reports import SearchReport
 from kerasreg.tuners import completed_trials, expected_trials, trials_left
 
 
@@ -123,6 +124,24 @@ def progress_line(
     return f"{line}, {left}" if left and done != total else line
 
 
+def training_line(report: SearchReport, elapsed: float) -> str | None:
+    """The line between the ends of trials, which those that train together reach together.
+
+    Args:
+        report: of the search that runs.
+        elapsed: the seconds since the beginning.
+
+    Returns:
+        The line; None if nothing is in training.
+    """
+    progress = report.progress
+    if progress is None or not progress["running"]:
+        return None
+    expected = progress["expected"]
+    done = f"{progress['ended']}/{expected}" if expected else f"{progress['ended']}"
+    return f"trial {done}: {progress['running']} in training, {duration(elapsed)} elapsed"
+
+
 class OneLine:
     """Takes lines of progress: on a terminal each over the one before, elsewhere each for good.
 
@@ -148,6 +167,11 @@ class OneLine:
         self._stream.write("\r" + line.ljust(self._width))
         self._stream.flush()
         self._width = len(line)
+
+    def passing(self, line: str) -> None:
+        """Shows a line until the next one; elsewhere than on a terminal, nowhere."""
+        if self._terminal:
+            self(line)
 
     def close(self) -> None:
         """The last line stays."""

@@ -7,7 +7,7 @@ import types
 import keras_tuner
 import pytest
 
-from kerasreg.cli._progress import OneLine, progress_line, reporting
+from kerasreg.cli._progress import OneLine, progress_line, reporting, training_line
 from kerasreg.tuners import expected_trials
 
 
@@ -194,10 +194,32 @@ def test_on_a_terminal_a_line_is_written_over_the_one_before(monkeypatch):
     assert written == []
 
 
+def _training(ended, running, expected):
+    progress = {"state": "running", "ended": ended, "running": running, "expected": expected}
+    return training_line(types.SimpleNamespace(progress=progress), 83.0)
+
+
+def test_between_the_ends_of_trials_it_is_said_how_many_are_in_training():
+    assert _training(0, 16, 40) == "trial 0/40: 16 in training, 1:23 elapsed"
+    assert _training(3, 1, None) == "trial 3: 1 in training, 1:23 elapsed"
+    assert _training(40, 0, 40) is None
+    assert training_line(types.SimpleNamespace(progress=None), 1.0) is None
+
+
+def test_a_passing_line_is_for_terminals():
+    stream, written = Terminal(), []
+    line = OneLine(written.append, stream)
+    line.passing("16 in training")
+    line("trial 1")
+    assert stream.getvalue() == "\r16 in training\rtrial 1       "
+    assert written == []
+
+
 def test_in_a_pipe_each_line_stays():
     stream, written = io.StringIO(), []
     line = OneLine(written.append, stream)
     line("one")
+    line.passing("16 in training")
     line("two")
     line.close()
     assert written == ["one", "two"]
