@@ -16,7 +16,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 PYTEST := -m pytest -n $(PROCESSES) --dist=worksteal
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo check test test-long test-slow test-daily test-exports test-lowest test-keras test-gpu test-tpu test-chaos mutations lint docs docs-links check-bazel bench bench-check bench-serving bench-people bench-equal-time bench-tables bench-portfolio api package release requirements clean
+.PHONY: demo check test test-long test-slow test-daily test-exports test-lowest test-keras test-gpu test-tpu test-chaos mutations lint docs docs-links check-bazel bench bench-check bench-serving bench-people bench-equal-time bench-tables bench-ablations bench-portfolio api package release requirements clean
 
 demo: $(INSTALLED)
 	rm -rf $(DEMO_OUTPUT)
@@ -127,6 +127,11 @@ bench-equal-time: $(INSTALLED)-test
 bench-tables: $(INSTALLED)-test
 	$(BIN)/python -m pip install --quiet --requirement requirements-tables.txt
 	$(BIN)/python benchmarks/all.py tables $(BENCH_ARGS)
+
+# An hour: what each ingredient of a search of tables gives.
+bench-ablations: $(INSTALLED)-test
+	$(BIN)/python -m pip install --quiet --requirement requirements-tables.txt
+	$(BIN)/python benchmarks/all.py ablations $(BENCH_ARGS)
 
 # An hour: whether searches of tables would do better to begin with settings of other tables.
 bench-portfolio: $(INSTALLED)-test

@@ -64,6 +64,10 @@ class Results:
         self.arguments = list(arguments)
         self.was_measured_now = True
 
+    def leave_out(self, *beginnings):
+        """Forgets arguments that begin so, without which the benchmark is repeated."""
+        self.arguments = [one for one in self.arguments if not one.startswith(beginnings)]
+
     def add(self, name, value, what, low=None, high=None, spread="", headline=False, of=None):
         """A number.
 

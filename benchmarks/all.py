@@ -46,7 +46,7 @@ SHORT = (
     "workers",
 )
 # Of minutes to hours; each has a target of its own in the Makefile.
-LONG = ("equal_time", "people_models", "portfolio", "serving", "tables")
+LONG = ("ablations", "equal_time", "people_models", "portfolio", "serving", "tables")
 
 
 def read(path):

@@ -67,6 +67,7 @@ TABLES = {
     "Computers": ("Ecdat", "price", []),
 }
 MOST_ROWS, FOLDS = 10_000, 5
+MOST_TRIALS = 10_000  # Of kerasreg, which the time ends.
 # Of the time of kerasreg's search: to choose the ensemble, and to make one model of it.
 FOR_THE_ENSEMBLE = 0.2
 SEARCHES = ("RandomSearch", "BayesianOptimization", "kerasreg")
@@ -515,7 +516,7 @@ def main(results):
     parser.add_argument("--epochs", type=int, help="instead of those of the hypermodel")
     parser.add_argument("--trials", type=int, default=10, help="of RandomSearch")
     parser.add_argument("--lanes", type=int, default=40, help="at most at a time")
-    parser.add_argument("--most", type=int, default=10_000, help="trials of kerasreg, at most")
+    parser.add_argument("--most", type=int, default=MOST_TRIALS, help="trials of kerasreg, at most")
     parser.add_argument("--seconds", type=float, help="instead of what RandomSearch needs")
     parser.add_argument("--done", help="the file of what is done; by default one for each settings")
     parser.add_argument("--quick", action="store_true", help="two tables, one seed, few epochs")
@@ -533,7 +534,7 @@ def main(results):
     arguments.seeds = arguments.seeds or (1 if arguments.quick else 3)
     keys = ("epochs", "trials", "lanes", "seconds")
     settings = {key: getattr(arguments, key) for key in keys}
-    settings |= {"most": arguments.most} if arguments.most < parser.get_default("most") else {}
+    settings |= {"most": arguments.most} if arguments.most < MOST_TRIALS else {}
     path = arguments.done or "build/tables{}.json".format("-quick" if arguments.quick else "")
     names, done = arguments.tables.split(","), Done(path, settings)
     was_there = bool(done.results)
@@ -542,9 +543,7 @@ def main(results):
             for name in names:
                 fill(done, name, seed, arguments.contenders.split(","), arguments)
     # What was done before was beside something that is not known.
-    results.arguments = [
-        one for one in results.arguments if one != "--show" and not one.startswith("--done=")
-    ]
+    results.leave_out("--show", "--done=")
     results.was_measured_now = not arguments.show and not was_there
     show(done, names, arguments.seeds, results)
 
