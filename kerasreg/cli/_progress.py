@@ -119,8 +119,7 @@ def progress_line(
     )
     best = completed_trials(tuner)
     so_far = f"best {best[0].score:.4f} ({best[0].trial_id})" if best else "none completed"
-    count = f"{done}" if total is None else f"{done}/{total}"
-    line = f"trial {count}: {result}, {so_far}, {duration(elapsed)} elapsed"
+    line = f"trial {_of_all(done, total)}: {result}, {so_far}, {duration(elapsed)} elapsed"
     return f"{line}, {left}" if left and done != total else line
 
 
@@ -137,9 +136,13 @@ def training_line(report: SearchReport, elapsed: float) -> str | None:
     progress = report.progress
     if progress is None or not progress["running"]:
         return None
-    expected = progress["expected"]
-    done = f"{progress['ended']}/{expected}" if expected else f"{progress['ended']}"
+    done = _of_all(progress["ended"], progress["expected"])
     return f"trial {done}: {progress['running']} in training, {duration(elapsed)} elapsed"
+
+
+def _of_all(done: int, total: int | None) -> str:
+    """How many trials have ended, of how many if that is known."""
+    return f"{done}" if total is None else f"{done}/{total}"
 
 
 class OneLine:
