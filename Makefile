@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 PROCESSES ?= 2
 PART ?= 1/1
-DAY ?= $(shell expr $$(date +%j) % 8 + 1)
+DAYS ?= 12
+DAY ?= $(shell expr $$(date +%j) % $(DAYS) + 1)
 DEMO_OUTPUT ?= build/demo
 
 BIN := $(VENV)/bin
@@ -38,9 +39,9 @@ test: $(INSTALLED)-test
 test-long: $(INSTALLED)-test
 	$(BIN)/python $(PYTEST) --optimize-graphs -m long --part=$(PART) tests $(PYTEST_ARGS)
 
-# One of eight parts of both, the next one each day: what CI runs of them.
+# One of DAYS parts of both, the next one each day: what CI runs of them.
 test-daily: $(INSTALLED)-test
-	$(BIN)/python $(PYTEST) --optimize-graphs -m "long or slow" --part=$(DAY)/8 tests $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) --optimize-graphs -m "long or slow" --part=$(DAY)/$(DAYS) tests $(PYTEST_ARGS)
 
 # Five minutes: eight processes with fifty exports each, and fifty exports that are killed.
 test-exports: $(INSTALLED)-test

@@ -401,8 +401,12 @@ def _seeded(name: str, seed: int) -> Any:
             self.ranks: dict[int, int] = {}
 
         def place(self, number: int, rank: int) -> None:
-            """Takes the rank of a trial; until then its number stands for it."""
-            self.ranks = {number: rank}
+            """Takes the rank of a trial that begins; until then its number stands for it.
+
+            It draws from the beginning: where a database has undone what began it, the trial has
+            the same number again, and is to have the same values.
+            """
+            self.ranks, self.now = {number: rank}, (None, None)
 
         def of(self, trial: Any) -> Any:
             rank = self.ranks.get(trial.number, trial.number)

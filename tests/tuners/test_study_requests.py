@@ -311,6 +311,20 @@ def test_who_is_killed_before_any_request_costs_nothing(tmp_path, kind, given, s
     assert kills >= 4
 
 
+def settings(made):
+    """The values of trials, by their ids."""
+    return {one: made.trials[one].hyperparameters.values for one in sorted(made.end_order)}
+
+
+def undisturbed(folder):
+    """The settings of a search that nothing disturbs."""
+    whole = oracle(opened("memory", folder), folder / "whole", most=2)
+    while run(whole):
+        pass
+    whole.release()
+    return settings(whole)
+
+
 def test_what_cannot_be_one_transaction_is_done_one_by_one(tmp_path, monkeypatch):
     storage = opened("sqlite", tmp_path)
     made = oracle(storage, tmp_path, most=2)
@@ -332,6 +346,7 @@ def test_what_cannot_be_one_transaction_is_done_one_by_one(tmp_path, monkeypatch
     assert [len(t.intermediate_values) for t in made.study.trials] == [3, 3]
     assert made.end_order == ["0000", "0001"]
     made.release()
+    assert settings(made) == undisturbed(tmp_path)
 
 
 def test_what_was_done_and_not_answered_is_not_done_twice(tmp_path, monkeypatch):
@@ -362,6 +377,7 @@ def test_what_was_done_and_not_answered_is_not_done_twice(tmp_path, monkeypatch)
     assert states.count("COMPLETE") == 2
     assert "RUNNING" not in states
     made.release()
+    assert settings(made) == undisturbed(tmp_path)
 
 
 def test_entries_of_a_journal_that_are_refused_are_told_once(tmp_path):
