@@ -45,7 +45,32 @@ def strategy_name(strategy: Any) -> str:
     return {"CollectiveAllReduceStrategy": "MultiWorkerMirroredStrategy"}.get(name, name)
 
 
+def device_alone(strategy: Any) -> str | None:
+    """The device of a `tf.distribute` strategy that has one replica, as Keras names it.
+
+    Args:
+        strategy: any strategy.
+
+    Returns:
+        A name such as `"gpu:0"`; None if the strategy has more replicas, or is of another class
+        than TensorFlow's of replicas: what such a one does is not known.
+    """
+    if strategy_name(strategy) not in _OF_REPLICAS or strategy.num_replicas_in_sync > 1:
+        return None
+    (device,) = strategy.extended.worker_devices  # "/job:localhost/replica:0/task:0/device:GPU:0"
+    return ":".join(device.strip("/").split(":")[-2:]).lower()
+
+
+_OF_REPLICAS = ("OneDeviceStrategy", "MirroredStrategy", "MultiWorkerMirroredStrategy")
+
+
 def strategy_of_replicas(strategy: Any) -> Any:
-    """A `tf.distribute` strategy; None for TensorFlow's default one, which is as none at all."""
-    is_default = strategy_name(strategy) == "DefaultDistributionStrategy"
-    return None if is_default else strategy
+    """A `tf.distribute` strategy; None where models are where they are without one.
+
+    So it is under TensorFlow's default strategy, and under one whose only replica is the device
+    that is taken by default: `tf.distribute.MirroredStrategy()` on a machine with one device.
+    """
+    if strategy is None or strategy_name(strategy) == "DefaultDistributionStrategy":
+        return None
+    alone = device_alone(strategy)
+    return None if alone is not None and alone == _there(None)[0] else strategy

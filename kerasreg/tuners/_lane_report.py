@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from kerasreg._devices import strategy_name
+from kerasreg._devices import device_alone, strategy_name
 from kerasreg._report import Report
 from kerasreg._text_table import table
 from kerasreg.lanes import ModelStructure
@@ -233,7 +233,10 @@ def under_strategy(strategy: Any, called: Sequence[str] | None, own_fit: bool) -
         return Training(why, REPLICAS, int(strategy.num_replicas_in_sync))
     # Of one device the loop of replicas leaves `model.fit` as it is.
     if called is not None and not own_fit:
-        return Training(f"a {name} of one device has no lanes")
+        device = device_alone(strategy)
+        has = "one device has no lanes" if device is None else f"{device} alone has no lanes"
+        instead = "" if device is None else f"; `devices=[{device!r}]` has"
+        return Training(f"a {name} of {has}{instead}")
     return Training(f"its own code trains it under a {name}", OWN_CODE)
 
 

@@ -68,8 +68,9 @@ class VectorizedRandomSearch(VectorizedTuner):
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
         metrics: replace the metrics of each model, likewise.
-        distribution_strategy: a `tf.distribute` strategy; with one, trials are trained one by
-            one, by `kerasreg.distribute.fit`.
+        distribution_strategy: a `tf.distribute` strategy; with several replicas, trials are
+            trained one by one, by `kerasreg.distribute.fit`. One of the default device alone is as
+            none.
         directory: the folder of the project folder; the current folder by default.
         project_name: the name of the project folder; `"untitled_project"` by default.
         tuner_id: the name of the tuner in the state files, as for `keras_tuner.Tuner`.
@@ -232,8 +233,9 @@ class VectorizedGridSearch(VectorizedTuner):
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
         metrics: replace the metrics of each model, likewise.
-        distribution_strategy: a `tf.distribute` strategy; with one, trials are trained one by
-            one, by `kerasreg.distribute.fit`.
+        distribution_strategy: a `tf.distribute` strategy; with several replicas, trials are
+            trained one by one, by `kerasreg.distribute.fit`. One of the default device alone is as
+            none.
         directory: the folder of the project folder; the current folder by default.
         project_name: the name of the project folder; `"untitled_project"` by default.
         tuner_id: the name of the tuner in the state files, as for `keras_tuner.Tuner`.
@@ -382,8 +384,9 @@ class VectorizedBayesianOptimization(VectorizedTuner):
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
         metrics: replace the metrics of each model, likewise.
-        distribution_strategy: a `tf.distribute` strategy; with one, trials are trained one by
-            one, by `kerasreg.distribute.fit`.
+        distribution_strategy: a `tf.distribute` strategy; with several replicas, trials are
+            trained one by one, by `kerasreg.distribute.fit`. One of the default device alone is as
+            none.
         directory: the folder of the project folder; the current folder by default.
         project_name: the name of the project folder; `"untitled_project"` by default.
         tuner_id: the name of the tuner in the state files, as for `keras_tuner.Tuner`.
@@ -534,8 +537,9 @@ class VectorizedHyperband(VectorizedTuner):
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
         metrics: replace the metrics of each model, likewise.
-        distribution_strategy: a `tf.distribute` strategy; with one, trials are trained one by
-            one, by `kerasreg.distribute.fit`.
+        distribution_strategy: a `tf.distribute` strategy; with several replicas, trials are
+            trained one by one, by `kerasreg.distribute.fit`. One of the default device alone is as
+            none.
         directory: the folder of the project folder; the current folder by default.
         project_name: the name of the project folder; `"untitled_project"` by default.
         tuner_id: the name of the tuner in the state files, as for `keras_tuner.Tuner`.

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import keras_tuner
 
-from kerasreg._devices import strategy_of_replicas
 from kerasreg._files import write_json
 from kerasreg._keras import keras_tuner_internals as internals
 from kerasreg._validation import check_number
@@ -92,8 +91,9 @@ class VectorizedStudySearch(VectorizedTuner):
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
         metrics: replace the metrics of each model, likewise.
-        distribution_strategy: a `tf.distribute` strategy; with one, trials are trained one by
-            one, by `kerasreg.distribute.fit`.
+        distribution_strategy: a `tf.distribute` strategy; with several replicas, trials are
+            trained one by one, by `kerasreg.distribute.fit`. One of the default device alone is as
+            none.
         directory: the folder of the project folder; the current folder by default.
         project_name: the name of the project folder; `"untitled_project"` by default.
         tuner_id: the name of the tuner in the state files, as for `keras_tuner.Tuner`.
@@ -185,7 +185,7 @@ class VectorizedStudySearch(VectorizedTuner):
         constraints: Mapping[str, Any] | None = None,
         artifacts: str | os.PathLike[str] | None = None,
     ) -> None:
-        distribution_strategy = strategy_of_replicas(distribution_strategy)
+        distribution_strategy = self._of_replicas(distribution_strategy)
         if artifacts is not None and distribution_strategy is not None:
             raise ValueError(
                 "`artifacts` must be None with a `distribution_strategy`, whose trials KerasTuner "

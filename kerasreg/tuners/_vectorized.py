@@ -108,9 +108,10 @@ class VectorizedTuner(keras_tuner.Tuner):
         optimizer: replaces the optimizer of each model, as for `keras_tuner.Tuner`.
         loss: replaces the loss of each model, likewise.
         metrics: replace the metrics of each model, likewise.
-        distribution_strategy: a `tf.distribute` strategy; with one, trials are trained
-            one by one, by `kerasreg.distribute.fit`. TensorFlow's default one, which
-            `kerasreg.distribute.strategy` gives for one device, is as none. With several
+        distribution_strategy: a `tf.distribute` strategy; with several replicas, trials are
+            trained one by one, by `kerasreg.distribute.fit`. One whose only replica is the device
+            that is taken by default, such as `tf.distribute.MirroredStrategy()` on a machine with
+            one GPU, is as none, unless the tuner has a `run_trial` of its own. With several
             workers, each runs the same search with the same `seed`, and keeps its files in a
             folder of its own.
         directory: the folder of the project folder; the current folder by default.
@@ -219,7 +220,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         else:
             internals.reload_from_any_folder(oracle)
         initial = InitialSettings(oracle, initial_settings)
-        distribution_strategy = strategy_of_replicas(distribution_strategy)
+        distribution_strategy = self._of_replicas(distribution_strategy)
         if distribution_strategy is not None:
             from kerasreg.distribute import folder_of_worker
 
@@ -1033,6 +1034,13 @@ class VectorizedTuner(keras_tuner.Tuner):
             or has_own(hypermodel, "fit", keras_tuner.HyperModel)
             or self.distribution_strategy is not None
         )
+
+    def _of_replicas(self, strategy: Any) -> Any:
+        """The strategy that trains trials; None where that of one device keeps none from lanes."""
+        own_loop = has_own(self, "run_trial", VectorizedTuner)
+        if own_loop or internals.has_own_build_and_fit(self):  # They may use what was given.
+            return strategy
+        return strategy_of_replicas(strategy)
 
     def build_model(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Builds the model of a trial. A subclass may extend it.

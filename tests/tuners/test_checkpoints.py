@@ -8,8 +8,8 @@ import types
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from helpers.processes import needs_fork, run_program
+from helpers.strategies import Replicas
 
 from kerasreg import tuners
 from kerasreg.layers import ScheduledDropout
@@ -398,9 +398,8 @@ def test_what_no_checkpoint_has_is_told_when_a_search_is_stopped(tmp_path):
 def test_a_trial_of_replicas_stops_at_the_end_of_its_epoch(tmp_path):
     keras.utils.set_random_seed(3)
     given = {"max_trials": 2, "seed": 1, "directory": tmp_path}
-    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     tuner = tuners.VectorizedRandomSearch(
-        seeded, "val_loss", distribution_strategy=strategy, **given
+        seeded, "val_loss", distribution_strategy=Replicas(), **given
     )
     Stopping.tuner, Stopping.at = tuner, 0
     BEGAN.clear()

@@ -5,8 +5,8 @@ import functools
 import keras
 import keras_tuner
 import pytest
-import tensorflow as tf
 from helpers.alone import build_alone
+from helpers.strategies import Replicas
 
 from kerasreg import tuners
 from kerasreg._durations import check_duration
@@ -143,8 +143,7 @@ def test_trainings_by_keras_end_too(blobs, tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore:.*trained alone")
 def test_trainings_of_replicas_end_too(build, blobs, tmp_path, monkeypatch):
     monkeypatch.setattr(Counted, "epochs", 0)
-    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
-    tuner = new(build, tmp_path, distribution_strategy=strategy)
+    tuner = new(build, tmp_path, distribution_strategy=Replicas())
     search(tuner, blobs, over_at=1, callbacks=[OverAt(1), Counted()])
     assert Counted.epochs == 2
     assert tuner.oracle.end_order == ["0"]
