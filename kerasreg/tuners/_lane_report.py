@@ -28,6 +28,10 @@ _WAYS = {
     REPLICAS: "one by one on {}",
     OWN_CODE: "alone by their own code",
 }
+_LANES_ON_DEVICES = (
+    "models that fit one device train many at a time by `devices=keras.distribution.list_devices()`"
+    " in the place of the strategy"
+)
 # More lines, or more values of a line, are in the table only.
 _LINES = 5
 _VALUES = 4
@@ -212,11 +216,13 @@ class Training(NamedTuple):
         why: why it was none.
         by: what trained it, as in `LaneRow`.
         replicas: on how many replicas.
+        change: what would make it one, or nothing.
     """
 
     why: str
     by: str = KERAS
     replicas: int = 1
+    change: str = ""
 
 
 def under_strategy(strategy: Any, called: Sequence[str] | None, own_fit: bool) -> Training:
@@ -230,7 +236,9 @@ def under_strategy(strategy: Any, called: Sequence[str] | None, own_fit: bool) -
     name = strategy_name(strategy)
     if called and "fit" in called:
         why = f"`kerasreg.distribute.fit` trains it on the replicas of a {name}"
-        return Training(why, REPLICAS, int(strategy.num_replicas_in_sync))
+        # Workers have a device each, and a model may need all of them.
+        change = _LANES_ON_DEVICES if name == "MirroredStrategy" else ""
+        return Training(why, REPLICAS, int(strategy.num_replicas_in_sync), change)
     # Of one device the loop of replicas leaves `model.fit` as it is.
     if called is not None and not own_fit:
         device = device_alone(strategy)
@@ -362,9 +370,8 @@ class LaneRecord:
             )
         for how, of in sorted(self._alone.items(), key=lambda item: -len(item[1].trials)):
             count, seconds = len(of.trials), of.seconds
-            rows.append(
-                LaneRow(None, count, 1, seconds, None, (), how.why, "", how.by, how.replicas)
-            )
+            told = how.why, how.change, how.by, how.replicas
+            rows.append(LaneRow(None, count, 1, seconds, None, (), *told))
         return rows
 
     def trainings(self) -> list[TrainedTrial]:

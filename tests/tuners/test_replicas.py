@@ -11,6 +11,7 @@ from helpers.replica_trainings import run
 from helpers.strategies import Replicas
 
 import kerasreg
+from kerasreg.tuners._lane_report import under_strategy
 
 
 def build(hp):
@@ -42,6 +43,20 @@ def test_trials_of_replicas_are_trained_by_our_loop(tmp_path, monkeypatch, recwa
     assert (row.program, row.trials, row.by, row.replicas) == (None, 2, "replicas", 1)
     assert row.why == "`kerasreg.distribute.fit` trains it on the replicas of a Replicas"
     assert not [one for one in recwarn if "alone" in str(one.message)]  # It was asked for.
+
+
+class MirroredStrategy:
+    """Stands for TensorFlow's with four devices, which a process of tests has not."""
+
+    num_replicas_in_sync = 4
+
+
+def test_what_has_lanes_on_several_devices_is_told():
+    of_replicas = under_strategy(MirroredStrategy(), ["fit"], own_fit=False)
+    assert (of_replicas.by, of_replicas.replicas) == ("replicas", 4)
+    assert "`devices=keras.distribution.list_devices()`" in of_replicas.change
+    # It trains without `fit`, and so would not be lanes.
+    assert not under_strategy(MirroredStrategy(), [], own_fit=True).change
 
 
 class OwnLoop(keras_tuner.HyperModel):
@@ -218,6 +233,8 @@ def test_a_search_of_replicas_and_of_workers_is_that_of_one_device(tmp_path):
         assert f"trains it on the replicas of a {strategy}" in row["why"]
         assert found["table"].splitlines()[1].startswith("2 replicas ")
         assert "| 2 replicas | 2 |" in found["page"]
+        instead = "by `devices=keras.distribution.list_devices()` in the place of the strategy"
+        assert (instead in found["table"]) == (found is two)
     assert one["rows"][0]["by"] == "lanes"
 
 
