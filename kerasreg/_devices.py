@@ -72,5 +72,5 @@ def strategy_of_replicas(strategy: Any) -> Any:
     """
     if strategy is None or strategy_name(strategy) == "DefaultDistributionStrategy":
         return None
-    alone = device_alone(strategy)
-    return None if alone is not None and alone == _there(None)[0] else strategy
+    by_default = _there(None)[:1]
+    return None if device_alone(strategy) in by_default else strategy
