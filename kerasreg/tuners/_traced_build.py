@@ -196,8 +196,9 @@ class TracedFloat(float):
         return hash(_plain(self))
 
     def __float__(self) -> float:
-        # Layers do, to keep a number. What other code does with it cannot be seen.
-        if _asks() not in ("keras", "kerasreg", "tensorflow"):
+        # Layers do, to keep a number, and JAX, to make an array of it. What other code does with it
+        # cannot be seen.
+        if _asks() not in ("keras", "kerasreg", "tensorflow", "jax"):
             self._is_looked_at()
         return float.__float__(self)
 

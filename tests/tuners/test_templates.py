@@ -230,6 +230,18 @@ def test_each_model_is_built_if_so_asked(tmp_path):
     assert not [one for one in told if "The hypermodel builds" in str(one.message)]
 
 
+@pytest.mark.parametrize(
+    ("module", "function"), [("tensorflow", "convert_to_tensor"), ("jax.numpy", "asarray")]
+)
+def test_an_array_of_a_number_decides_nothing(module, function):
+    make = getattr(pytest.importorskip(module), function)
+    hp = keras_tuner.HyperParameters()
+    with traced(hp) as trace:
+        array = make(hp.Float("rate", 0.1, 0.5, default=0.2))
+    assert trace.path == (("number", "rate"),)
+    assert float(array) == pytest.approx(0.2)
+
+
 def by_numpy(hp):
     rate = float(np.sqrt(hp.Float("rate", 0.1, 0.4)))
     return compiled([layers.Dropout(rate)], "sgd")
