@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PROCESSES ?= 2
 PART ?= 1/1
-DAYS ?= 12
+DAYS ?= 8
 DAY ?= $(shell expr $$(date +%j) % $(DAYS) + 1)
 DEMO_OUTPUT ?= build/demo
 
