@@ -7,6 +7,9 @@ from typing import Any
 
 import keras
 
+# Strategies whose replicas compute what one device computes, by the names of their classes.
+_OF_REPLICAS = ("OneDeviceStrategy", "MirroredStrategy", "MultiWorkerMirroredStrategy")
+
 
 def check_devices(devices: Any) -> tuple[str, ...]:
     """The names of devices, as Keras lists them; none for the backend's default device.
@@ -58,10 +61,7 @@ def device_alone(strategy: Any) -> str | None:
     if strategy_name(strategy) not in _OF_REPLICAS or strategy.num_replicas_in_sync > 1:
         return None
     (device,) = strategy.extended.worker_devices  # "/job:localhost/replica:0/task:0/device:GPU:0"
-    return ":".join(device.strip("/").split(":")[-2:]).lower()
-
-
-_OF_REPLICAS = ("OneDeviceStrategy", "MirroredStrategy", "MultiWorkerMirroredStrategy")
+    return ":".join(device.split(":")[-2:]).lower()
 
 
 def strategy_of_replicas(strategy: Any) -> Any:

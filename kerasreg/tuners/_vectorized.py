@@ -1028,8 +1028,7 @@ class VectorizedTuner(keras_tuner.Tuner):
         """
         hypermodel = self.hypermodel
         return (
-            has_own(self, "run_trial", VectorizedTuner)
-            or internals.has_own_build_and_fit(self)
+            self._has_own_loop
             or hypermodel is None
             or has_own(hypermodel, "fit", keras_tuner.HyperModel)
             or self.distribution_strategy is not None
@@ -1037,10 +1036,13 @@ class VectorizedTuner(keras_tuner.Tuner):
 
     def _of_replicas(self, strategy: Any) -> Any:
         """The strategy that trains trials; None where that of one device keeps none from lanes."""
-        own_loop = has_own(self, "run_trial", VectorizedTuner)
-        if own_loop or internals.has_own_build_and_fit(self):  # They may use what was given.
-            return strategy
-        return strategy_of_replicas(strategy)
+        # A loop of the tuner's own may use what was given.
+        return strategy if self._has_own_loop else strategy_of_replicas(strategy)
+
+    @property
+    def _has_own_loop(self) -> bool:
+        """Whether code of the tuner's own trains trials."""
+        return has_own(self, "run_trial", VectorizedTuner) or internals.has_own_build_and_fit(self)
 
     def build_model(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Builds the model of a trial. A subclass may extend it.
