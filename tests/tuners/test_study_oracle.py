@@ -192,7 +192,9 @@ def test_one_that_was_killed_while_it_took_over_leaves_nothing_that_runs(made, m
 
 
 def forget(oracle, worker):
-    """Lets a worker look as one of another machine that has not been heard for long."""
+    """Lets a worker look as one of another machine that is not heard any more."""
+    oracle._heart.silence()
+    oracle._heart._thread.join()  # It may be at a beat, which says where it is.
     record = oracle.study.user_attrs[PREFIX + worker]
     oracle.study.set_user_attr(PREFIX + worker, {**record, "host": "elsewhere"})
 
@@ -201,7 +203,6 @@ def test_one_that_was_taken_for_dead_gives_way(made):
     one, two = (made(max_trials=1, worker_timeout=0.3, storage="sqlite") for _ in range(2))
     trial = begin(one)
     worker = one.study.trials[0].user_attrs[WORKER]
-    one._heart.silence()
     forget(one, worker)
     again = begin(two)
     while again.status == "IDLE":
