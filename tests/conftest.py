@@ -3,6 +3,7 @@
 import gc
 import inspect
 import os
+import time
 import zlib
 
 # Before TensorFlow is loaded, also in the processes that tests start.
@@ -27,9 +28,20 @@ def _process():
 
 def pytest_addoption(parser):
     parser.addoption("--part", default="1/1", help="K/N: the K-th of N parts of the tests")
+    parser.addoption("--minutes", type=float, help="no test begins later than so many minutes")
     parser.addoption(
         "--optimize-graphs", action="store_true", help="with TensorFlow's optimizer of graphs"
     )
+
+
+_BEGUN = time.monotonic()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    minutes = item.config.getoption("minutes")
+    if minutes is not None and time.monotonic() - _BEGUN > 60 * minutes:
+        pytest.skip("no time was left for it")
 
 
 def pytest_configure(config):

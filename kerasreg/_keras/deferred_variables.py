@@ -24,9 +24,10 @@ def deferred_variables() -> Iterator[None]:
     They are the same values as without: a variable is made at once where its value
     depends on what was drawn before, or may do so (an initializer of the user's, or
     one with a `keras.random.SeedGenerator`). On other backends than TensorFlow, and
-    in the scope of a strategy, nothing changes; nor does it for other threads.
+    in the scope of a strategy, it is only noted which initializer gave the value.
+    For other threads nothing changes.
     """
-    with _deferring() if _can_defer() else contextlib.nullcontext():
+    with _deferring() if _can_defer() else _noting():
         yield
 
 
@@ -64,6 +65,19 @@ def _can_defer() -> bool:
     import tensorflow as tf
 
     return not tf.distribute.has_strategy()
+
+
+@contextlib.contextmanager
+def _noting() -> Iterator[None]:
+    by_initializer = original(keras.Variable, "_initialize_with_initializer")
+
+    def of_initializer(self: Any, initializer: Any) -> None:
+        if _is_pure(initializer):
+            vars(self)[_INITIALIZER] = initializer
+        by_initializer(self, initializer)
+
+    with patched(keras.Variable, _initialize_with_initializer=of_initializer):
+        yield
 
 
 @contextlib.contextmanager

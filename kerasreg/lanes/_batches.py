@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,27 @@ def batch_order(samples: int, epoch: int, *, seed: int) -> np.ndarray:
     [0, 1, 2, 3]
     """
     return np.random.default_rng([seed, epoch]).permutation(samples)
+
+
+class Resident(list[Any]):
+    """Arrays of a training that stay what they are: each device is given them once."""
+
+    def __init__(self, arrays: Iterable[Any]) -> None:
+        super().__init__(arrays)
+        self._placed: dict[Any, list[Any]] = {}
+
+    def on(self, device: Any, place: Callable[[Any], Any]) -> list[Any]:
+        """The arrays as they are on a device; `place` puts one there, the first time."""
+        if device not in self._placed:
+            self._placed[device] = [place(part) for part in self]
+        return self._placed[device]
+
+
+def placed(arrays: Sequence[Any], device: Any, place: Callable[[Any], Any]) -> list[Any]:
+    """Arrays of any block on a device, where `place` puts one."""
+    if isinstance(arrays, Resident):
+        return arrays.on(device, place)
+    return [place(part) for part in arrays]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,7 +118,7 @@ class Samples:
             of_all = sample_weight
             sample_weight = tree.map_structure(lambda _: of_all, y)
         parts = (x, y, sample_weight)
-        self.arrays = [part for part in tree.flatten(parts) if part is not None]
+        self.arrays: list[Any] = [part for part in tree.flatten(parts) if part is not None]
         lengths = sorted({len(part) if part.ndim else 0 for part in self.arrays})
         if len(lengths) != 1 or lengths[0] == 0:
             raise ValueError(
@@ -108,7 +129,9 @@ class Samples:
         self.pack = Packing(parts)
         self._bytes = sum(array.nbytes for array in self.arrays)
         if self.is_resident:
-            self.arrays = [array[:] if isinstance(array, Rows) else array for array in self.arrays]
+            self.arrays = Resident(
+                array[:] if isinstance(array, Rows) else array for array in self.arrays
+            )
 
     @property
     def is_resident(self) -> bool:

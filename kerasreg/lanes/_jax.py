@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from kerasreg.lanes._batches import Packing
+from kerasreg.lanes._batches import Packing, placed
 from kerasreg.lanes._program import Program, Run
 from kerasreg.lanes._scalars import ScalarValues
 from kerasreg.lanes._step import Assigned, Step
@@ -86,7 +86,7 @@ class JaxProgram(Program):
                 ]
 
             self._functions[key] = self._jit(steps)
-        data = [jnp.asarray(part) for part in run.data]
+        data = placed(run.data, self.devices, self._everywhere if self.devices else jnp.asarray)
         values = [jnp.asarray(value) for value in run.values]
         function = self._functions[key]
         active, count = jnp.asarray(run.active), jnp.asarray(run.count, "int32")
@@ -94,8 +94,7 @@ class JaxProgram(Program):
             return list(function(values, run.scalars, data, order, active, count))
         of_lanes = self._divided((values, run.scalars, active))
         order = self._divided(order, axis=1) if stacked else self._everywhere(order)
-        every = self._everywhere((data, count))
-        found = function(*of_lanes[:2], every[0], order, of_lanes[2], every[1])
+        found = function(*of_lanes[:2], data, order, of_lanes[2], self._everywhere(count))
         more = found[0].shape[0] - self.lanes
         return [part[: self.lanes] for part in found] if more else list(found)
 
@@ -106,9 +105,9 @@ class JaxProgram(Program):
         devices = [of_kind[number] for of_kind, number in zip(named, numbers, strict=True)]
         return jax.sharding.Mesh(devices, ("lanes",))
 
-    def _everywhere(self, parts: Any) -> Any:
-        """A copy of arrays on each device."""
-        return jax.device_put(parts, NamedSharding(self._mesh, PartitionSpec()))
+    def _everywhere(self, part: Any) -> Any:
+        """A copy of an array on each device."""
+        return jax.device_put(part, NamedSharding(self._mesh, PartitionSpec()))
 
     def _divided(self, parts: Any, axis: int = 0) -> Any:
         """Arrays with an axis of lanes, which is divided among the devices.
@@ -118,14 +117,12 @@ class JaxProgram(Program):
         more = -self.lanes % len(self.devices)
         sharding = NamedSharding(self._mesh, PartitionSpec(*[None] * axis, "lanes"))
 
-        def divided(part: Any) -> Any:
-            part = jnp.asarray(part)
-            if more:
-                last = jnp.take(part, jnp.array([self.lanes - 1] * more), axis=axis)
-                part = jnp.concatenate([part, last], axis=axis)
-            return jax.device_put(part, sharding)
+        def filled(part: Any) -> Any:
+            last = jnp.take(part, jnp.array([self.lanes - 1] * more), axis=axis)
+            return jnp.concatenate([part, last], axis=axis)
 
-        return jax.tree.map(divided, parts)
+        # At once: those that are there stay there.
+        return jax.device_put(jax.tree.map(filled, parts) if more else parts, sharding)
 
     def precompile(self, run: Run) -> Callable[[], Any]:
         """Does nothing: JAX would not use for a call what was compiled ahead of it."""

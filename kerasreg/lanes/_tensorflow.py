@@ -24,7 +24,7 @@ from kerasreg._keras.pfor_converters import (
     register_converters,
 )
 from kerasreg._keras.tensorflow_internals import handles_text
-from kerasreg.lanes._batches import Packing
+from kerasreg.lanes._batches import Packing, placed
 from kerasreg.lanes._program import Program, Run
 from kerasreg.lanes._scalars import ScalarValues
 from kerasreg.lanes._shares import MOST, at_once, joined, shares_of, shares_over
@@ -192,8 +192,11 @@ class TensorFlowProgram(Program):
             the values that change; the indices of their variables; and the trace for which XLA
             was chosen, if it was.
         """
-        # Shares have the data in common.
-        run = dataclasses.replace(run, data=[tf.convert_to_tensor(part) for part in run.data])
+        # Shares of a device have the data in common.
+        names = [name.upper() for name in self.devices]  # Keras' names, as TensorFlow has them.
+        devices: list[str | None] = [*names] or [None]
+        data = {name: placed(run.data, name, functools.partial(_on, name)) for name in devices}
+        run = dataclasses.replace(run, data=data[devices[0]])
         every, shares = self._shares(run)
         trace = self._trace_of(run, shares[0], run.for_xla)
         compiled = run.compiled
@@ -215,16 +218,16 @@ class TensorFlowProgram(Program):
         changed = self._changed[id(trace)]
 
         def take(share: slice, arguments: Any, device: str | None, count: int) -> list[Any]:
-            active, before = run.active[share], [arguments[0][place] for place in changed]
+            values, scalars, _, order = arguments
+            active, before = run.active[share], [values[place] for place in changed]
             if count and not active.any():
                 return before
             with tf.device(device):
                 # The count as a tensor of its own: a Python number would be another function.
-                after = list(steps(*arguments, tf.constant(count)))
+                after = list(steps(values, scalars, data[device], order, tf.constant(count)))
                 return after if active.all() else _of_active(active, after, before)
 
-        names = [name.upper() for name in self.devices]  # Keras' names, as TensorFlow has them.
-        of_shares = zip(shares, parts, itertools.cycle(names or (None,)), strict=False)
+        of_shares = zip(shares, parts, itertools.cycle(devices), strict=False)
         calls: list[Callable[[int], Any]] = [
             functools.partial(take, share, part, device) for share, part, device in of_shares
         ]
@@ -243,11 +246,18 @@ class TensorFlowProgram(Program):
 
     def _trace_of(self, run: Run, share: slice, xla: bool) -> Any:
         """The trace of a step of a share of the lanes."""
-        values, scalars, data, order = _arguments_of(run, [share])[0]
-        stacked = order.shape.rank == 3
-        # Of the shape of a batch, but for its length, which stays free.
-        count = share.stop - share.start
-        batch = [tf.stack([part[:1]] * count) if stacked else part[:1] for part in data]
+        stacked, count = run.order.ndim == 3, share.stop - share.start
+
+        def of_share(part: Any) -> tf.TensorSpec:
+            return tf.TensorSpec([count, *part.shape[1:]], part.dtype)
+
+        def of_batch(part: tf.Tensor) -> tf.TensorSpec:
+            # The length of a batch, here of one row, stays free.
+            return tf.TensorSpec([*[count] * stacked, 1, *part.shape[1:]], part.dtype)
+
+        # No values are divided to look for a trace: it is looked for in each epoch.
+        values, scalars = tf.nest.map_structure(of_share, (list(run.values), run.scalars))
+        batch = [of_batch(part) for part in run.data]
         return self._trace(run.kind, run.pack, (values, scalars, batch), stacked, xla, run.free)
 
     def _steps(
@@ -338,6 +348,14 @@ def _arguments_of(run: Run, shares: Sequence[slice]) -> list[Any]:
     return found
 
 
+def _on(device: str | None, part: Any) -> tf.Tensor:
+    """An array on a device; None for where TensorFlow puts it."""
+    if device is None:
+        return tf.convert_to_tensor(part)
+    with tf.device(device):
+        return tf.identity(part)
+
+
 def _is_on_cpu(values: Sequence[Any]) -> bool:
     return "CPU" in tf.convert_to_tensor(values[0]).device
 
@@ -375,13 +393,12 @@ def _specs_of_data(
 
 
 def _specs(structure: Any, free: Sequence[int] = ()) -> Any:
-    """Specifications of tensors, with any length on some axes."""
+    """Specifications of tensors, or of what others specify, with any length on some axes."""
 
-    def spec(tensor: Any) -> tf.TensorSpec:
-        tensor = tf.convert_to_tensor(tensor)
-        shape = tensor.shape.as_list()
+    def spec(part: Any) -> tf.TensorSpec:
+        shape = list(part.shape)
         for axis in free:
             shape[axis] = None
-        return tf.TensorSpec(shape, tensor.dtype)
+        return tf.TensorSpec(shape, part.dtype)
 
     return tf.nest.map_structure(spec, structure)

@@ -226,7 +226,10 @@ def test_keys_by_identity_find_slots_without_the_backends_variable():
     assert optimizer._trainable_variables_indices == before
 
 
-def test_initializer_of_is_known_until_the_value_is_another_one():
+@pytest.mark.parametrize("defers", [True, False])
+def test_initializer_of_is_known_until_the_value_is_another_one(defers, monkeypatch):
+    # On JAX, as under a strategy, variables are made at once.
+    monkeypatch.setattr("kerasreg._keras.deferred_variables._can_defer", lambda: defers)
     with deferred_variables():
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
     kernel = model.layers[0].kernel

@@ -180,3 +180,27 @@ def test_what_lanes_do_not_take_is_a_value_error(kind):
     together = lanes.Lanes([build_for(3)(0)])
     with pytest.raises(ValueError, match=r"arrays|Invalid dtype"):
         together.fit(REFUSED[kind], TARGETS)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the program of TensorFlow")
+def test_data_go_to_their_device_once_in_a_training_and_anew_in_the_next(monkeypatch):
+    from kerasreg.lanes import _tensorflow
+
+    given, place = [], _tensorflow._on
+    monkeypatch.setattr(_tensorflow, "_on", lambda *of: (given.append(of), place(*of))[1])
+    x, y = SINGLES.copy(), TARGETS.copy()
+    model = build_for(3)(0)
+    begun = model.get_weights()
+    of_lanes = lanes.Lanes([model])
+    of_lanes.fit(x, y, batch_size=8, epochs=3, validation_data=(x[:7], y[:7]), seed=1)
+    # Four arrays: those of ragged last batches are the same.
+    assert len(given) == 4
+    x[:] = SINGLES[::-1]
+    history = of_lanes.fit(x, y, batch_size=8, epochs=1, seed=1)[0].history
+    assert len(given) == 6
+    other = build_for(3)(0)
+    other.set_weights(begun)
+    again = lanes.Lanes([other])
+    again.fit(SINGLES, TARGETS, batch_size=8, epochs=3, seed=1)
+    expected = again.fit(SINGLES[::-1].copy(), TARGETS, batch_size=8, epochs=1, seed=1)[0].history
+    assert history["loss"] == expected["loss"]
