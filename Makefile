@@ -6,6 +6,8 @@ PROCESSES ?= 2
 PART ?= 1/1
 DAYS ?= 8
 DAY ?= $(shell expr $$(date +%j) % $(DAYS) + 1)
+# After so many minutes test-daily and test-lowest begin no other test; without it they run all.
+MINUTES ?=
 DEMO_OUTPUT ?= build/demo
 
 BIN := $(VENV)/bin
@@ -41,7 +43,8 @@ test-long: $(INSTALLED)-test
 
 # One of DAYS parts of both, the next one each day: what CI runs of them.
 test-daily: $(INSTALLED)-test
-	$(BIN)/python $(PYTEST) --optimize-graphs -m "long or slow" --part=$(DAY)/$(DAYS) tests $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) --optimize-graphs -m "long or slow" --part=$(DAY)/$(DAYS) \
+		$(if $(MINUTES),--minutes=$(MINUTES)) tests $(PYTEST_ARGS)
 
 # Five minutes: eight processes with fifty exports each, and fifty exports that are killed.
 test-exports: $(INSTALLED)-test
@@ -65,7 +68,8 @@ test-gpu test-tpu: test-%: $(INSTALLED)-test
 LOWEST_TESTS ?= kerasreg tests --ignore=tests/cli --ignore=tests/test_examples.py \
 	--ignore=tests/test_packaging.py --ignore=tests/test_packaging_files.py
 test-lowest: .venv-lowest/.installed
-	.venv-lowest/bin/python $(PYTEST) --optimize-graphs $(LOWEST_TESTS) $(PYTEST_ARGS)
+	.venv-lowest/bin/python $(PYTEST) --optimize-graphs $(if $(MINUTES),--minutes=$(MINUTES)) \
+		$(LOWEST_TESTS) $(PYTEST_ARGS)
 
 # Keras' own tests, which its wheel does not have, with kerasreg's classes in the place of Keras'.
 # KERAS_TESTS: parts of the names of test files; all by default.
