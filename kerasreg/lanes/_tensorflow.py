@@ -213,21 +213,21 @@ class TensorFlowProgram(Program):
             shares = every
             trace = self._trace_of(run, shares[0], False)
         compiles = compiled is True or chosen is not None
-        parts = _arguments_of(run, shares)
+        where = list(itertools.islice(itertools.cycle(devices), len(shares)))
+        parts = _arguments_of(run, shares, [data[device] for device in where])
         steps = self._steps(trace, parts[0], compiles, run.free)
         changed = self._changed[id(trace)]
 
         def take(share: slice, arguments: Any, device: str | None, count: int) -> list[Any]:
-            values, scalars, _, order = arguments
-            active, before = run.active[share], [values[place] for place in changed]
+            active, before = run.active[share], [arguments[0][place] for place in changed]
             if count and not active.any():
                 return before
             with tf.device(device):
                 # The count as a tensor of its own: a Python number would be another function.
-                after = list(steps(values, scalars, data[device], order, tf.constant(count)))
+                after = list(steps(*arguments, tf.constant(count)))
                 return after if active.all() else _of_active(active, after, before)
 
-        of_shares = zip(shares, parts, itertools.cycle(devices), strict=False)
+        of_shares = zip(shares, parts, where, strict=True)
         calls: list[Callable[[int], Any]] = [
             functools.partial(take, share, part, device) for share, part, device in of_shares
         ]
@@ -330,8 +330,8 @@ class TensorFlowProgram(Program):
         return dict(self._traces["results"](list(values), scalars))
 
 
-def _arguments_of(run: Run, shares: Sequence[slice]) -> list[Any]:
-    """For each share of the lanes the arguments of its steps, but for their number."""
+def _arguments_of(run: Run, shares: Sequence[slice], data: Sequence[Any]) -> list[Any]:
+    """For each share of the lanes, and its data, the arguments of its steps but their number."""
     lanes = len(run.active)
     flat = tf.nest.flatten((list(run.values), run.scalars))
     size = shares[0].stop - shares[0].start
@@ -341,10 +341,10 @@ def _arguments_of(run: Run, shares: Sequence[slice]) -> list[Any]:
     else:
         columns = [[part[share] for share in shares] for part in flat]
     found = []
-    for share, parts in zip(shares, zip(*columns, strict=True), strict=True):
+    for share, given, parts in zip(shares, data, zip(*columns, strict=True), strict=True):
         values, scalars = tf.nest.pack_sequence_as((list(run.values), run.scalars), parts)
         order = run.order[:, share] if run.order.ndim == 3 else run.order
-        found.append((values, scalars, run.data, tf.convert_to_tensor(order)))
+        found.append((values, scalars, given, tf.convert_to_tensor(order)))
     return found
 
 
