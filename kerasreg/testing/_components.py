@@ -74,8 +74,9 @@ def check_layer(
     - `counted`: each training step is counted once, and what a schedule moves is where the
       schedule is.
     - `graph`, `xla`, `mixed_float16`, `mixed_bfloat16_xla`, ...: the training ends as an
-      eager training in float32 does, to a tolerance of the precision. A name of a precision
-      alone stands for eager execution.
+      eager training in float32 does, to a tolerance of the precision: ten unit roundoffs, or
+      ten times what rounding the data once makes of the training, where that is more. A name
+      of a precision alone stands for eager execution.
     - `saved_model`: a model from a `.keras` file has equal state, outputs and losses, and
       trains on as the saved model does.
     - `used_copy`: a deep copy after a training has the state of the layer.

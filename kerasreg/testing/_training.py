@@ -26,6 +26,7 @@ Make: TypeAlias = Callable[..., Component]
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 # Of each branch, and of the optimizer: the value of each variable by its path.
 State: TypeAlias = dict[str, dict[str, np.ndarray]]
+Data: TypeAlias = tuple[np.ndarray, np.ndarray]  # Inputs and targets.
 
 FEATURES = 3
 BATCHES = 2
@@ -195,11 +196,18 @@ def branch(
     return keras.Sequential([*layers, last], name=name)
 
 
-def data() -> tuple[np.ndarray, np.ndarray]:
+def data() -> Data:
     """Inputs and targets that the features predict."""
     rng = np.random.default_rng(5)
     x = rng.normal(size=(4 * BATCHES, FEATURES)).astype("float32")
     return x, (x @ [[1.0], [-0.5], [0.25]] + 0.5).astype("float32")
+
+
+def rounded(roundoff: float, seed: int) -> Data:
+    """The data, each number off by at most a relative roundoff."""
+    rng = np.random.default_rng(seed)
+    x, y = (each * (1.0 + roundoff * rng.uniform(-1.0, 1.0, each.shape)) for each in data())
+    return x.astype("float32"), y.astype("float32")
 
 
 def calls(make: Make, backup_dir: Any) -> Component:
@@ -259,10 +267,15 @@ class Training:
         return keras.Model(inputs, ops.concatenate(outputs, -1) if len(outputs) > 1 else outputs[0])
 
     def fit(
-        self, epochs: int, *callbacks: keras.callbacks.Callback, initial_epoch: int = 0
+        self,
+        epochs: int,
+        *callbacks: keras.callbacks.Callback,
+        initial_epoch: int = 0,
+        given: Data | None = None,
     ) -> list[int]:
-        """Trains up to an epoch; returns which epochs ran."""
-        return fit(self.model, epochs, [*self.callbacks, *callbacks], self.validates, initial_epoch)
+        """Trains up to an epoch, on `data()` or what is given; returns which epochs ran."""
+        together = [*self.callbacks, *callbacks]
+        return fit(self.model, epochs, together, self.validates, initial_epoch, given)
 
     def state(self) -> State:
         """The values of all variables."""
@@ -275,9 +288,10 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     validates: bool = False,
     initial_epoch: int = 0,
+    given: Data | None = None,
 ) -> list[int]:
-    """Trains a model on the data; returns which epochs ran."""
-    x, y = data()
+    """Trains a model on `data()` or what is given; returns which epochs ran."""
+    x, y = data() if given is None else given
     history = model.fit(
         x,
         y,

@@ -13,6 +13,7 @@ from kerasreg.layers import ScheduledDropout
 from kerasreg.optimizers import Lookahead
 from kerasreg.regularizers import L1, L2, Penalty
 from kerasreg.schedules import Hyperparameter, Linear, Schedule
+from kerasreg.testing import _checks as checks
 
 
 @register_keras_serializable("tests")
@@ -207,6 +208,22 @@ def test_a_broken_layer_fails_its_check(make, check):
     name = type(make()).__name__
     with pytest.raises(AssertionError, match=f"{name}: {check}: "):
         testing.check_layer(make, checks=[check])
+
+
+@register_keras_serializable("tests")
+class Amplifying(keras.layers.Layer):
+    """Weights go up and down with it, and what is rounded grows, as with large noise."""
+
+    def call(self, inputs):
+        return inputs * 1.8
+
+
+def test_a_layer_that_amplifies_what_is_rounded_is_not_broken():
+    plain = checks.Trainings({"layer": Amplifying}, {})
+    rounding = checks.ROUNDINGS * checks.ROUNDOFFS["mixed_bfloat16"]
+    half = plain.trained("mixed_bfloat16", run_eagerly=True)
+    assert checks.differences(half, plain.eager.state(), rounding, also_optimizer=False)
+    testing.check_layer(Amplifying, checks=["mixed_bfloat16", "xla"])
 
 
 def test_among_others_the_broken_one_is_named_and_no_other():
