@@ -289,6 +289,7 @@ def uninterrupted(target="dropout"):
     return fit(small_model(), adaptive, epochs=6)
 
 
+@pytest.mark.short("weight_decay-5")
 @pytest.mark.parametrize(
     ("target", "epoch"), [("dropout", 3), ("strength", 1), ("weight_decay", 5)]
 )

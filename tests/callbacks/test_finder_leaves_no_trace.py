@@ -194,7 +194,12 @@ OPTIMIZERS = {
     ("optimizer", "options", "trained_before"),
     [
         pytest.param("Adam", {}, False, marks=pytest.mark.long),
-        ("LossScaleOptimizer", {"steps_per_execution": 4, "jit_compile": False}, True),
+        pytest.param(
+            "LossScaleOptimizer",
+            {"steps_per_execution": 4, "jit_compile": False},
+            True,
+            marks=pytest.mark.long,
+        ),
         ("Proximal", {"jit_compile": True}, True),
     ],
 )

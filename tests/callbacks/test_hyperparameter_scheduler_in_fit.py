@@ -293,7 +293,7 @@ few = settings(deadline=None, max_examples=3, derandomize=True)
     ("target", "unit"),
     [
         ("momentum", "step"),
-        ("dropout", "epoch"),
+        pytest.param("dropout", "epoch", marks=pytest.mark.long),
         pytest.param("strength", "step", marks=pytest.mark.long),
     ],
 )
@@ -317,6 +317,7 @@ def test_a_training_resumed_at_an_epoch_is_the_one_without_a_stop(target, unit, 
     assert_same(resumed, whole)
 
 
+@pytest.mark.long
 @few
 @instants
 def test_a_training_resumed_at_a_batch_is_the_one_that_lives_on(epoch, batch):

@@ -195,7 +195,7 @@ def plateau(target, folder=None):
 EXPECTED = [0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125, 0.125]
 
 
-@pytest.mark.short("momentum", "strength")
+@pytest.mark.short("strength")
 @every_target
 def test_the_step_has_the_reduced_value_and_is_not_traced_again(target):
     loss = CountedLoss()
@@ -222,7 +222,7 @@ def test_the_step_has_the_reduced_value_and_is_not_traced_again(target):
     [
         pytest.param("momentum", 2, "plateau", marks=pytest.mark.long),
         pytest.param("weight_decay", 3, "backup", marks=pytest.mark.long),
-        ("dropout", 5, "plateau"),
+        pytest.param("dropout", 5, "plateau", marks=pytest.mark.long),
         ("strength", 3, "backup"),
     ],
 )

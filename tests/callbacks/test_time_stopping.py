@@ -170,6 +170,7 @@ def test_without_a_folder_it_does_not_count(clock, tmp_path):
     assert passed == pytest.approx(20.0)
 
 
+@pytest.mark.long
 def test_in_steps_it_counts_too(clock, tmp_path):
     batches, passed = continued(clock, tmp_path, (2, 1), tmp_path / "time", unit="step")
     assert batches == whole_epochs(5, first=2)[:10]

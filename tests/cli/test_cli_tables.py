@@ -81,6 +81,7 @@ def test_the_saved_model_takes_raw_rows_by_name_and_has_the_reported_score(searc
     assert error == pytest.approx(report["test"]["ensemble"]["rmse"], rel=1e-4)
 
 
+@pytest.mark.long
 def test_a_search_goes_on_with_its_table_but_not_with_another(searched):
     path, _ = searched
     more = ["search", "--resume", "--trials=3", "--output_dir=out"]

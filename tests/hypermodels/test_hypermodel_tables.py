@@ -42,6 +42,7 @@ def test_the_network_begins_with_the_columns_of_its_table(table, embedding, expe
     assert model.predict(table[0].arrays(table[1]), verbose=0).shape == (160, 2)
 
 
+@pytest.mark.long
 def test_settings_of_a_search_are_trained_together(table, tmp_path):
     table, frame = table
     x, y = table.arrays(frame), table.targets(frame)

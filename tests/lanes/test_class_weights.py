@@ -60,7 +60,7 @@ def check(make, arguments, jit_compile=False, weights=WEIGHTS):
     return together
 
 
-@pytest.mark.short("a column-False", "one-hot-True")
+@pytest.mark.short("one-hot-True")
 @pytest.mark.parametrize(
     ("targets", "jit_compile"),
     [("numbers", False), ("a column", False), ("one-hot", True)],

@@ -77,6 +77,7 @@ def test_dropout_of_a_noise_shape_drops_what_belongs_together():
     assert 0 < np.count_nonzero(found) < found.size
 
 
+@pytest.mark.long
 def test_orders():
     found = np.stack([draw("shuffle", np.arange(4), seed=seed) for seed in range(400)])
     assert (np.sort(found, axis=1) == np.arange(4)).all()

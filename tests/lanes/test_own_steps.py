@@ -179,13 +179,8 @@ KINDS = [Custom, OwnTrackers, Weighted, OnlyTest, BeforeKeras, LastBatch, Gradie
 KINDS += [Accumulates]
 
 
-IN_SHORT = {Custom, Weighted, LastBatch, Accumulates}
-
-
-@pytest.mark.short("Custom", "Weighted", "Accumulates")
-@pytest.mark.parametrize(
-    "kind", [pytest.param(k, marks=() if k in IN_SHORT else pytest.mark.long) for k in KINDS]
-)
+@pytest.mark.short("Weighted")
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_own_step_is_that_of_the_model_alone(kind, same_as_alone):
     own = {}
     weights = np.linspace(0.1, 2.0, 40).astype("float32") if kind is Weighted else None
@@ -199,6 +194,7 @@ def test_an_own_step_is_that_of_the_model_alone(kind, same_as_alone):
     same_as_alone(build, X, Y, 2, 3e-5, alone=[0, 1], sample_weight=weights, **validation)
 
 
+@pytest.mark.long
 def test_an_own_step_under_xla(trials, equal_models):
     def build(number):
         return functional(GradientPenalty, number, weight=0.5 + number)

@@ -47,6 +47,7 @@ def test_the_second_time_nothing_is_traced_and_all_is_the_same():
     assert len(found[0]["val_mae"]) == 2
 
 
+@pytest.mark.long
 def test_what_decides_on_a_program_makes_another_one():
     trained(model(0), model(1))
     others = [{"units": 4}, {"momentum": 0.75}, {"rate": 0.5}, {"frozen": True}]

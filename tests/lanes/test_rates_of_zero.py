@@ -76,7 +76,7 @@ KINDS = {
     **{name: (compiled, kind, (8, 8, 3)) for name, kind in IMAGES.items()},
     **{name: (attending, kind, (5, 4)) for name, kind in ATTENTION.items()},
 }
-SHORT = ("Dropout", "GaussianNoise", "of one's own", "SimpleRNN", "RandomBrightness", "Attention")
+SHORT = ("Dropout", "SimpleRNN", "RandomBrightness")
 
 
 def model_of(name, rate, seed=7):

@@ -21,9 +21,8 @@ def recurrent(number):
     return model
 
 
-@pytest.mark.parametrize(
-    "most", [pytest.param(8, id="unrolled"), pytest.param(4, id="loop", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("most", [pytest.param(8, id="unrolled"), pytest.param(4, id="loop")])
 def test_lanes_are_what_they_are_without_xla(most, monkeypatch):
     monkeypatch.setattr(lane_recurrence, "MOST_STEPS", most)
     # As for a long training.

@@ -85,6 +85,7 @@ def test_lanes_in_shares_are_what_they_are_as_a_whole(own_rows, monkeypatch):
         np.testing.assert_allclose(mine, other, rtol=1e-4)
 
 
+@pytest.mark.long
 @tensorflow_alone
 def test_validations_are_compiled_if_they_are_long(monkeypatch):
     rng = np.random.default_rng(0)

@@ -144,8 +144,6 @@ BRIEF = [
 
 @pytest.mark.short(
     "a shuffled dataset",
-    "an endless dataset",
-    "weights of classes",
     "a generator that validates",
     "some epochs",
 )
@@ -188,6 +186,7 @@ def test_blocks_are_as_long_as_they_may_be(trials, equal_logs, equal_models, mon
     same_as_alone(classifier, make, equal_logs, equal_models, trials)
 
 
+@pytest.mark.long
 def test_a_compiled_program_is_compiled_once_for_its_blocks(trials, equal_models, no_programs):
     together = lanes.Lanes(trials(classifier, 2), jit_compile="auto")
     # Of 70 batches in blocks of 64, and one of 6 samples.
@@ -233,7 +232,8 @@ class Sequences(keras.utils.PyDataset):
         return np.resize(X, (8, length, 2)), Y[index : index + 8]
 
 
-@pytest.mark.parametrize("kind", ["dataset", pytest.param("sequence", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["dataset", "sequence"])
 def test_sequences_of_any_length(kind, trials, equal_logs, equal_models, no_programs):
     def of_lengths():
         yield from map(Sequences().__getitem__, range(4))

@@ -229,7 +229,7 @@ def momentum():
     return optimizers.SGD(0.05, momentum=0.9)
 
 
-@pytest.mark.short("BatchNormalization-float64", "branches-float64", "Conv1D-float64")
+@pytest.mark.short("branches-float64", "Conv1D-float64")
 @pytest.mark.parametrize("floatx", ["float64", pytest.param("float32", marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", marked(KINDS, IN_SHORT))
 def test_a_padded_lane_is_the_model_alone(kind, floatx, equal_logs, equal_models):
@@ -634,6 +634,7 @@ class Seen(keras.callbacks.Callback):
         self.rates.append(float(self.model.optimizer.learning_rate))
 
 
+@pytest.mark.long
 def test_callbacks_see_the_narrow_model(of_widths, tmp_path, equal_models, equal_logs):
     x = DATA[GRAPH]
     validation = x[:24], Y[:24]

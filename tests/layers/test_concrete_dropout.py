@@ -265,6 +265,7 @@ def test_features_that_say_all_are_dropped_less_and_less():
     assert learned_rate(*regression(2048, signal=1.0)) < 0.03
 
 
+@pytest.mark.long
 def test_more_data_give_a_smaller_rate():
     few, many = (learned_rate(*regression(count, signal=0.3)) for count in (8, 1024))
     assert few > 1.5 * many

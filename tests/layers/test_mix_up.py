@@ -152,6 +152,7 @@ def test_without_a_strength_the_training_is_that_of_the_network():
         np.testing.assert_allclose(mine, theirs, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.short("sparse_categorical_crossentropy")
 @pytest.mark.parametrize("loss", ["mse", LOSS])
 def test_strengths_are_values_of_lanes(loss):
     y, units = (NUMBERS, 1) if loss == "mse" else (CLASSES, 3)

@@ -186,6 +186,7 @@ def test_gamma_at_or_below_its_bound_is_refused(kind, least):
     assert kind(1.0, gamma=least + 2.0).largest_step_size == pytest.approx(2.0)
 
 
+@pytest.mark.long
 def test_they_take_activities():
     inputs, outputs, penalties = keras.Input((3,)), [], []
     for penalty, _ in CASES.values():

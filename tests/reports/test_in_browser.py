@@ -117,6 +117,7 @@ def seen(report, folder, width, script, *flags):
     return told, re.findall("CONSOLE.*", process.stderr)
 
 
+@pytest.mark.short("375-False", "1280-True")
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [375, 1280])
 def test_axe_finds_nothing(width, dark, tmp_path):

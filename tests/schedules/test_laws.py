@@ -252,6 +252,7 @@ def test_it_is_equal_after_a_round_trip_and_unequal_to_others(name, data):
     np.testing.assert_array_equal(again(some_steps[:200]), schedule(some_steps[:200]))
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=3, derandomize=True, phases=[Phase.explicit, Phase.generate])
 @given(st.fixed_dictionaries(STRATEGIES))
 def test_graphs_and_xla_give_what_eager_execution_gives(drawn):

@@ -34,10 +34,12 @@ def columns(names, as_dict=True):
     [
         ["petal length (cm)", "capital-gain", "hours.per.week", "1stFlrSF", "class", "age"],
         # All are names of arguments, but TensorFlow has them in small letters.
-        ["HmRun", "CHmRun", "MPG"],
+        pytest.param(["HmRun", "CHmRun", "MPG"], marks=pytest.mark.long),
         pytest.param(["größe", "名", "_x", "price €", "a/b"], marks=pytest.mark.long),
         # Alike without what is no letter, or but for a large one; and what Python calls so.
-        ["a b", "a-b", "A", "a", "self", "file", "examples", "None"],
+        pytest.param(
+            ["a b", "a-b", "A", "a", "self", "file", "examples", "None"], marks=pytest.mark.long
+        ),
     ],
 )
 def test_columns_have_their_names_for_every_reader(names, tmp_path, as_example):

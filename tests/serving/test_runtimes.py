@@ -137,6 +137,7 @@ def test_every_runtime_has_the_outputs_of_weights_in_fewer_bits(name, mode, tmp_
     assert report.passed, str(report)
 
 
+@pytest.mark.long
 def test_an_empty_batch_has_empty_outputs_in_tensorflow_and_its_c_library(tmp_path):
     model = dense()
     path = serving.export(model, tmp_path, tolerance=None)

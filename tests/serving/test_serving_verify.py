@@ -156,6 +156,7 @@ def test_each_verification_has_a_process_of_its_own_that_ends(exported, started)
     assert [process.returncode for process in started] == [0]
 
 
+@pytest.mark.long
 def test_inside_a_verifier_all_share_one_that_ends_with_it(exported, copy, started, tmp_path):
     model, path = exported
     (copy / "saved_model.pb").write_bytes(b"no model")

@@ -227,6 +227,7 @@ def networks(table, embedding):
     return network
 
 
+@pytest.mark.short("piecewise_linear")
 @pytest.mark.parametrize("embedding", ["none", "piecewise_linear", "periodic"])
 def test_two_networks_on_a_table_train_as_lanes(embedding):
     frame = with_holes()
@@ -243,6 +244,7 @@ def test_two_networks_on_a_table_train_as_lanes(embedding):
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
+@pytest.mark.long
 def test_embeddings_learn_what_a_linear_network_cannot():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"x": rng.normal(size=600), "job": rng.choice(["a", "b"], 600)})

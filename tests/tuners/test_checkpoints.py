@@ -366,6 +366,7 @@ def test_a_search_goes_on_on_another_number_of_devices(tmp_path):
     assert_found(found["resumed"], found["whole"])
 
 
+@pytest.mark.long
 def test_what_is_trained_again_stops_with_its_tuner_and_goes_on(tmp_path):
     whole = search(tmp_path / "whole", hypermodel=seeded, folds=2)
     expected = whole.confirm(leading=2)

@@ -178,6 +178,7 @@ class Stops(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+@pytest.mark.short("refilled", "stopped")
 @pytest.mark.parametrize("kind", ["lanes", "refilled", "stopped"])
 def test_the_score_is_of_the_weights_that_are_kept(kind, data, tmp_path):
     tuner = tuners.VectorizedRandomSearch(

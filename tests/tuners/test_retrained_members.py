@@ -107,6 +107,7 @@ def test_several_of_a_trial_have_other_random_numbers(tmp_path):
     assert len({of.tobytes() for of in predicted}) == 3
 
 
+@pytest.mark.short("split", "weights")
 @pytest.mark.parametrize("kind", ["split", "given", "positional", "weights"])
 def test_validation_ends_and_all_else_stays(kind, tmp_path):
     weights = np.linspace(0.1, 2.0, ROWS).astype("float32")

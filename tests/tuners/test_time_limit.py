@@ -149,6 +149,7 @@ def test_trainings_of_replicas_end_too(build, blobs, tmp_path, monkeypatch):
     assert tuner.oracle.end_order == ["0"]
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*trained alone")
 def test_a_fold_that_keras_did_not_train_leaves_its_trial(blobs, tmp_path):
     tuner = new(build_alone, tmp_path, folds=2)
@@ -189,6 +190,7 @@ class OwnFit(keras_tuner.HyperModel):
         return min(second.history.history["val_loss"])
 
 
+@pytest.mark.long
 def test_own_code_that_trains_again_is_left_to_the_next_search(build, blobs, tmp_path):
     hypermodel = OwnFit(build)
     tuner = new(hypermodel, tmp_path, max_lanes=3)

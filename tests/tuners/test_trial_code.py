@@ -339,7 +339,7 @@ class Shown(keras.callbacks.Callback):
         self.losses.append((logs["loss"], logs.get("val_loss", -1.0)))
 
 
-@pytest.mark.short("froze", "penalized", "used")
+@pytest.mark.short("froze", "used")
 @pytest.mark.parametrize("change", [again, froze, penalized, used])
 def test_lanes_go_on_as_they_were_when_the_code_of_the_first_changes_its_model(change, tmp_path):
     def found(kind, folder):
@@ -878,7 +878,8 @@ print(sorted(trial.status for trial in tuner.oracle.trials.values()))
 """
 
 
-@pytest.mark.parametrize("handles", [pytest.param(False, marks=pytest.mark.long), True])
+@pytest.mark.long
+@pytest.mark.parametrize("handles", [False, True])
 def test_an_interrupt_is_raised_where_the_code_of_a_trial_rests(handles, tmp_path):
     ran = subprocess.run(
         [sys.executable, "-c", _INTERRUPTED, "handles" if handles else "raises", tmp_path],

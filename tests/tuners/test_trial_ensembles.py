@@ -337,7 +337,7 @@ def build_named(hp):
     return model
 
 
-@pytest.mark.short("dataset", "split", "dictionary")
+@pytest.mark.short("dataset", "split")
 @pytest.mark.parametrize("kind", VALIDATIONS)
 def test_validation_data_take_the_place_of_folds(kind, data, tmp_path):
     x, y = data
@@ -377,6 +377,7 @@ def build_alone(hp):
     return model
 
 
+@pytest.mark.short("own fit")
 @pytest.mark.parametrize("kind", ["own fit", "alone"])
 @pytest.mark.filterwarnings("ignore")
 def test_trials_that_are_no_lanes_of_one_group_have_their_folds_too(kind, data, tmp_path):
@@ -396,7 +397,7 @@ def cross_entropy(y, p):
     return -keras.ops.mean(y * keras.ops.log(p) + (1 - y) * keras.ops.log(1 - p), axis=-1)
 
 
-@pytest.mark.short("array-name", "series-function", "column-function")
+@pytest.mark.short("column-function")
 @pytest.mark.parametrize("loss", ["binary_crossentropy", cross_entropy], ids=["name", "function"])
 @pytest.mark.parametrize("kind", ["array", "series", "column"])
 def test_one_output_is_scored_by_the_loss_that_was_compiled(loss, kind, data, tmp_path):

@@ -208,6 +208,7 @@ def test_a_width_of_one_keeps_no_other_trial_from_being_padded(blobs, tmp_path, 
     assert sorted(trainings) == [1, 3]
 
 
+@pytest.mark.long
 def test_activations_are_chosen_within_a_program(blobs, tmp_path, trainings):
     def build(hp):
         activation = hp.Choice("activation", ["relu", "tanh", "sigmoid"])
@@ -222,6 +223,7 @@ def test_activations_are_chosen_within_a_program(blobs, tmp_path, trainings):
     assert len({trial.hyperparameters.get("activation") for trial in trials_of(padded)}) == 3
 
 
+@pytest.mark.long
 def test_the_report_says_what_was_padded_and_why_not(blobs, tmp_path):
     report = str(searched(units, tmp_path / "units", blobs).lane_report())
     assert "8" in report
@@ -244,10 +246,8 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name if name == "folds" else pytest.param(name, marks=pytest.mark.long) for name in OPTIONS],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", OPTIONS)
 def test_options_of_a_search(name, blobs, tmp_path):
     given = dict(OPTIONS[name])
     if given.get("max_trials", 0) is None:
