@@ -130,8 +130,6 @@ IN_SHORT = ["arrays", "shuffle", "repeat", "PyDataset"]
 
 @pytest.mark.short(
     "arrays-to its end",
-    "shuffle-until an exception",
-    "repeat-to its end",
     "PyDataset-until the loss explodes",
     "cache-until an exception",
 )
@@ -231,6 +229,7 @@ def test_all_variables_are_as_before_and_go_on_alike(optimizer, options, trained
     assert_equal(state(model), state(untouched))
 
 
+@pytest.mark.long
 def test_metrics_have_the_results_that_they_had():
     model = make_model(metrics=["mae"])
     model.train_on_batch(X, Y)

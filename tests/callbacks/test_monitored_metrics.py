@@ -67,7 +67,7 @@ def test_a_loss_of_an_output_that_falls_is_no_plateau():
 # Epochs without validation.
 
 
-@pytest.mark.short("1-rates0", "3-rates2", "frequency3-rates3")
+@pytest.mark.short("frequency3-rates3")
 @pytest.mark.parametrize(
     ("frequency", "rates"),
     [

@@ -174,7 +174,7 @@ WEIGHTS = {
 }
 
 
-@pytest.mark.short("both", "names", "none of one")
+@pytest.mark.short("both")
 @pytest.mark.parametrize("kind", WEIGHTS)
 def test_weights_of_losses_are_values_of_the_lane(kind, same_as_alone):
     assert group_by_program([WEIGHTS[kind](i) for i in range(3)]) == [[0, 1, 2]]

@@ -66,12 +66,8 @@ CASES = {
 
 @pytest.mark.short(
     "Muon-False",
-    "weight_decay-False",
     "weight_decay of Adam-True",
-    "clipnorm-True",
     "clipnorm of Adam-False",
-    "L1-True",
-    "L2-False",
     "L1L2-True",
 )
 @pytest.mark.parametrize("backwards", [False, True])

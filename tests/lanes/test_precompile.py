@@ -35,6 +35,7 @@ def plain(blobs, trials):
     return together, together.fit(x, y, 16, 3, validation_data=validation_data, seed=4)
 
 
+@pytest.mark.short("True")
 @pytest.mark.parametrize("by_xla", [True, False])
 def test_it_changes_no_result_and_all_is_traced(
     blobs, trials, plain, equal_logs, equal_models, by_xla

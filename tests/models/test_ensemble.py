@@ -284,6 +284,7 @@ def test_compressed_members():
     np.testing.assert_allclose(smaller(x), moments(models, x, [1, 1, 1])[0], atol=1e-5)
 
 
+@pytest.mark.short("int8")
 @pytest.mark.parametrize("quantization", [None, "float16", "int8"])
 def test_it_exports_as_one_saved_model_without_a_loop(quantization, tmp_path):
     import tensorflow as tf

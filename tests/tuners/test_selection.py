@@ -270,6 +270,12 @@ def error_of_mean(values):
     return values.std(ddof=1) / np.sqrt(len(values))
 
 
+@pytest.mark.short(
+    "many settings that differ",
+    "many settings, two folds",
+    "few settings that differ",
+    "few settings, far apart",
+)
 @pytest.mark.parametrize("regime", REGIMES)
 def test_the_reported_score_of_the_best_has_no_bias_where_its_mean_has_a_large_one(regime):
     naive, reported, errors = biases(*REGIMES[regime])

@@ -132,7 +132,7 @@ def numbers_of(build, hp):
     return [*(one.value for one in structure.scalars if one.name != "seed"), *numbers]
 
 
-@pytest.mark.short("computed", "branching", "of_kerasreg", "without_input")
+@pytest.mark.short("branching", "without_input")
 @pytest.mark.parametrize(
     "build", [plain, computed, branching, of_kerasreg, without_input, augmenting]
 )

@@ -182,6 +182,7 @@ def chosen(found, shrinkage, metric="sparse_categorical_crossentropy", mode="aut
     return select(found, like, objective, metric, mode, 40, shrinkage, 7, lambda *_: None)
 
 
+@pytest.mark.short("sparse_categorical_crossentropy")
 @pytest.mark.parametrize("metric", ["sparse_categorical_crossentropy", "a score"])
 def test_shares_are_drawn_toward_those_of_the_mean_of_the_best(metric):
     found, mode = made(1.0), "auto"
