@@ -288,7 +288,7 @@ def effect(trainings: Trainings) -> Faults:
     faults = {}
     for name in trainings.makes:
         pairs = zip(_head(state[name]), _head(without[name]), strict=True)
-        moved = max(float(np.max(np.abs(one - other))) for one, other in pairs)
+        moved = max(distance(one, other) for one, other in pairs)
         if not moved > SEEN:
             faults[name] = (
                 f"weights of a training without it differ by {moved:.3g} at most, which is too "
@@ -441,8 +441,9 @@ def differences(
         # By order: names of layers that have none are numbered on.
         for (path, mine), theirs in zip(values.items(), other[name].values(), strict=True):
             exact = not np.issubdtype(mine.dtype, np.floating)
-            if not distance(mine, theirs) <= (0.0 if exact else allowed):
-                faults.setdefault(name, f"{path} differs by {distance(mine, theirs):.3g}")
+            found = distance(mine, theirs)
+            if not found <= (0.0 if exact else allowed):
+                faults.setdefault(name, f"{path} differs by {found:.3g}")
     return faults
 
 
