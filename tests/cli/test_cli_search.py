@@ -354,6 +354,14 @@ def test_hyperband_decides_its_trials_itself(tmp_path):
 
 
 @pytest.mark.long
+def test_one_trial_on_data_of_scikit_learn_succeeds_and_says_nothing_on_stderr(tmp_path):
+    done = command(*SHORT, "--trials=1", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    _check_progress(done.out, 1, "val_log_loss")
+    _check_whole(SearchFolder(tmp_path / "out"), done, rows=36, trials=1)
+
+
+@pytest.mark.long
 def test_replicas_share_the_trials_of_the_search(tmp_path):
     # In a process of its own: logical devices are made before TensorFlow computes anything.
     code = """
